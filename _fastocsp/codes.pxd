@@ -1,0 +1,32 @@
+"""Numbers of the wire and of the house, shared by every compiled module."""
+
+cdef enum:
+    # OCSPResponseStatus, RFC 6960 4.2.1; 4 does not exist
+    SUCCESSFUL = 0
+    MALFORMED_REQUEST = 1
+    INTERNAL_ERROR = 2
+    TRY_LATER = 3
+    SIG_REQUIRED = 5
+    UNAUTHORIZED = 6
+
+cdef enum:
+    # CertStatus, by the number of its context tag
+    GOOD = 0
+    REVOKED = 1
+    UNKNOWN = 2
+
+cdef enum:
+    # hashAlgorithm of a CertID, one octet; PARAMETERS_ABSENT is or-ed on when the
+    # AlgorithmIdentifier came without its NULL, so that the answer repeats the CertID octet for octet
+    HASH_NONE = 0
+    SHA1 = 1
+    SHA256 = 2
+    SHA384 = 3
+    SHA512 = 4
+    HASH_MASK = 0x0F
+    PARAMETERS_ABSENT = 0x80
+
+cdef enum:
+    NO_REASON = 255          # CRLReason octet of a record without a reason
+    MAX_SERIAL = 20          # octets of a serialNumber, RFC 5280 4.1.2.2
+    MAX_HASH = 64

@@ -1,0 +1,25 @@
+"""The compact record: a signed answer without the DER around it (layout in record.pyx)."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    RECORD_VERSION = 1
+    RECORD_HEAD = 44              # octets before the signature
+    FLAG_EXTENDED_REVOKE = 1      # RFC 6960 4.4.8: the answer carries id-pkix-ocsp-extended-revoke
+
+cdef struct RecordHead:
+    uint8_t flags
+    uint8_t hash_algorithm        # codes.SHA1.. | PARAMETERS_ABSENT
+    uint8_t status                # codes.GOOD, REVOKED, UNKNOWN
+    uint8_t reason                # CRLReason or NO_REASON
+    uint8_t responder[8]          # first 8 octets of SHA-256 over the responder certificate's DER
+    uint32_t revocation_time      # epoch seconds, 0 unless revoked
+    uint32_t this_update
+    uint32_t next_update
+    uint32_t produced_at
+    uint32_t generation           # of the feed position the status was read at
+    uint64_t seq
+    uint16_t signature_len
+    const uint8_t* signature      # borrowed from the buffer that was read
+
+cdef int read_record(const uint8_t* p, size_t n, RecordHead* out) noexcept nogil

@@ -1,0 +1,34 @@
+"""OCSPRequest, RFC 6960 4.1.1: octets in, borrowed pointers out."""
+
+from libc.stdint cimport uint8_t
+
+cdef struct CertID:
+    uint8_t hash_algorithm        # codes.SHA1.. | PARAMETERS_ABSENT; HASH_NONE when the OID is not one of the four
+    uint8_t hash_len              # octets of each hash, 0 when hash_algorithm is HASH_NONE or the lengths do not fit it
+    uint8_t serial_len            # octets of the magnitude; 0 when negative or longer than MAX_SERIAL: never issued
+    const uint8_t* name_hash
+    const uint8_t* key_hash
+    const uint8_t* serial         # magnitude: DER content without the sign octet 00; the number 0 is one octet 00
+    const uint8_t* der            # the whole CertID TLV
+    size_t der_len
+
+cdef struct OCSPRequest:
+    size_t cert_id_count          # >= 1
+    CertID first
+    const uint8_t* request_list   # content octets of requestList, for next_cert_id
+    size_t request_list_len
+    const uint8_t* nonce          # octets inside the inner OCTET STRING
+    Py_ssize_t nonce_len          # -1: no nonce; 0: present and empty
+    bint nonce_malformed          # the extension is there and its value is not one OCTET STRING
+    bint unknown_critical         # an unknown critical extension, in the request or in a single request
+    const uint8_t* requestor_name
+    size_t requestor_name_len     # 0: absent
+    const uint8_t* signature      # the optionalSignature TLV, kept, never verified
+    size_t signature_len          # 0: absent
+
+# 0, or -1 for anything that is not a DER OCSPRequest v1 (O-2, O-4, O-5 of the rules). On -1 the failing octet's
+# offset is in *offset.
+cdef int parse_request(const uint8_t* p, size_t n, OCSPRequest* out, size_t* offset) noexcept nogil
+
+# Walks request_list: *p and *n move on; 1 one CertID read, 0 at the end. Only after parse_request returned 0.
+cdef int next_cert_id(const uint8_t** p, size_t* n, CertID* out) noexcept nogil
