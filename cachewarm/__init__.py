@@ -1,1 +1,1 @@
-"""."""
+"""The write side: the ledger, the keys, and every process that may sign."""

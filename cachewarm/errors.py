@@ -1,0 +1,17 @@
+"""What can go wrong on the write side, by what to do about it."""
+
+
+class CachewarmError(Exception):
+    """Base: the text is a sentence for the operator."""
+
+
+class Transient(CachewarmError):
+    """Try again, with back-off and jitter."""
+
+
+class Refused(CachewarmError):
+    """Never try again: the request itself is wrong, or what was made did not pass its check."""
+
+
+class Fatal(CachewarmError):
+    """The state is unknown: exit; a restart replays."""

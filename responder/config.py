@@ -1,0 +1,156 @@
+"""Settings of the read side: each with its unit, its default and its relation to others.
+
+Read once, from FASTOCSP_* in the environment over the running quickstart's own file; nothing else reads the
+environment. A FASTOCSP_* name that no setting has is an error: a misspelt name would be silently ignored.
+"""
+
+import ipaddress
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import NoDecode
+
+PREFIX = "FASTOCSP_"
+INSTANCE_FILE = "instance.json"
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_SIZE = re.compile(r"(\d+)\s*(k|m|g)?(?:i?b)?", re.IGNORECASE)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class ConfigError(ValueError):
+    """Every problem of the settings, one a line."""
+
+
+def parse_duration(value: object) -> object:
+    """Seconds from `30s`, `24h`, `7d`, `250ms` or a bare number of seconds."""
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value.strip().lower())
+    if match is None:
+        raise ValueError(f"not a duration: {value!r} (write 250ms, 30s, 15m, 24h or 7d)")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def parse_size(value: object) -> object:
+    """Octets from `16KiB`, `1M` or a bare number."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
+        raise ValueError(f"not a size: {value!r} (write 16384, 16KiB or 1MiB)")
+    return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[(match[2] or "").lower()]
+
+
+def parse_networks(value: object) -> object:
+    """Addresses and networks from a comma-separated list."""
+    if not isinstance(value, str):
+        return value
+    return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in value.split(",") if part.strip())
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_networks)]
+
+
+class EdgeSettings(BaseModel):
+    """What `fastocsp serve` needs; the write side adds its own in `cachewarm.config`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_dir: Path = Field(Path(".fastocsp"), description="state of this instance: sockets, journal, keys of the quickstart")
+    run_dir: Path | None = Field(None, description="sockets and shared memory; default DATA_DIR/run, or a short folder under /tmp")
+    database_url: SecretStr | None = Field(None, description="postgresql://; the edge needs a role that is a member of fastocsp_reader")
+    redis_url: SecretStr | None = Field(None, description="redis:// or unix://; read-only for the edge")
+    signer_socket: Path | None = Field(None, description="Unix socket of the signer; default RUN_DIR/signer.sock")
+    host: str = Field("127.0.0.1", description="address of the public listener")
+    port: int = Field(8080, ge=0, le=65535, description="port of the public listener")
+    workers: int = Field(1, ge=1, le=256, description="edge processes, each with its own SO_REUSEPORT socket")
+    edge_name: str = Field("", description="name in the lease table; default the host name")
+    horizon: Duration = Field(30.0, ge=2, le=3600, description="seconds an edge may say good without word from Postgres; also the longest a confirmed revoke waits")
+    on_closed: str = Field("tryLater", pattern="^(tryLater|unauthorized)$", description="answer for a certificate not known as revoked once the horizon has passed")
+    poll_interval: Duration = Field(0.2, ge=0.02, le=1, description="seconds between two polls of the feed; far below HORIZON")
+    ocsp_rate_limit_per_ip_min: int = Field(1000, ge=0, description="requests a minute for one IPv4 address or IPv6 /64; 0 switches it off")
+    rate_limit_slots: int = Field(65536, ge=64, le=1 << 24, description="addresses remembered by the rate limit, 16 octets each")
+    trusted_proxies: Networks = Field((), description="peers whose X-Forwarded-For is believed")
+    metrics_allow: Networks = Field(parse_networks("127.0.0.0/8,::1"), description="peers that may read /metrics")  # type: ignore[arg-type]
+    max_body_size: Size = Field(16384, ge=256, le=1 << 20, description="octets of an OCSP request body")
+    table_bytes: Size = Field(256 << 20, ge=1 << 20, description="octets of the answer table of one worker")
+    nonce_policy: str = Field("strict", pattern="^(strict|rfc9654)$", description="strict: 1-32 octets, else unauthorized; rfc9654: 1-128, else malformedRequest")
+    header_timeout: Duration = Field(10.0, gt=0, le=60, description="seconds for a request's head and body to arrive")
+    keep_alive_timeout: Duration = Field(65.0, gt=0, le=3600, description="seconds an idle connection is kept")
+    max_connections: int = Field(10000, ge=1, description="open connections of one worker; more are closed at once")
+    redis_timeout: Duration = Field(0.2, gt=0, le=5, description="seconds for one Redis round trip on the request path")
+    signer_timeout: Duration = Field(2.0, gt=0, le=30, description="seconds for one live signature")
+    signer_lane: int = Field(256, ge=1, le=65536, description="live signatures one worker has under way; more are answered tryLater")
+    log_format: str = Field("auto", pattern="^(auto|json|text)$", description="text on a terminal, json otherwise")
+
+    @model_validator(mode="after")
+    def _relations(self) -> Self:
+        if self.poll_interval * 4 > self.horizon:
+            raise ValueError("POLL_INTERVAL must be at most a quarter of HORIZON")
+        return self
+
+    @property
+    def run(self) -> Path:
+        """Folder of the sockets: a Unix socket's path has at most 107 octets."""
+        return self.run_dir or self.data_dir / "run"
+
+    @property
+    def signer(self) -> Path:
+        """The signer's socket."""
+        return self.signer_socket or self.run / "signer.sock"
+
+
+S = TypeVar("S", bound=EdgeSettings)
+
+
+def load_settings(cls: type[S], environ: Mapping[str, str] | None = None, **given: Any) -> S:
+    """Settings from the command line, then the environment, then the instance file of the data folder.
+
+    Raises ConfigError with every problem at once.
+    """
+    env = os.environ if environ is None else environ
+    problems = [f"{name}: no such setting" for name in unknown_names(cls, env)]
+    values = {field: env[PREFIX + field.upper()] for field in cls.model_fields if PREFIX + field.upper() in env}
+    values |= {field: value for field, value in given.items() if value is not None}
+    folder = Path(values.get("data_dir", cls.model_fields["data_dir"].default)).expanduser().absolute()
+    values = read_instance(folder, cls) | values | {"data_dir": folder}
+    try:
+        settings = cls.model_validate(values)
+    except ValidationError as error:
+        problems += [_problem(entry) for entry in error.errors(include_input=False)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return settings
+
+
+def unknown_names(cls: type[EdgeSettings], environ: Mapping[str, str]) -> list[str]:
+    """FASTOCSP_* names of the environment that no setting has."""
+    known = {PREFIX + field.upper() for field in cls.model_fields}
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known | BUILD_NAMES)
+
+
+#: Read by setup.py, not by any process.
+BUILD_NAMES = {"FASTOCSP_BUILD"}
+
+
+def read_instance(folder: Path, cls: type[EdgeSettings]) -> dict[str, Any]:
+    """What the quickstart of that folder wrote for the commands beside it; empty when there is none."""
+    try:
+        written = json.loads((folder / INSTANCE_FILE).read_text())
+    except (FileNotFoundError, PermissionError, NotADirectoryError):
+        return {}
+    return {field: value for field, value in written.items() if field in cls.model_fields}
+
+
+def _problem(entry: Mapping[str, Any]) -> str:
+    name = "_".join(str(part) for part in entry["loc"]).upper()
+    return f"{PREFIX}{name}: {entry['msg']}" if name else str(entry["msg"])
