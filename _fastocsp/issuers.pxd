@@ -1,0 +1,26 @@
+"""Which issuer a CertID names, and the templates of its answers."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from _fastocsp.request cimport CertID
+from _fastocsp.response cimport Template
+
+cdef struct IssuerHashes:
+    uint8_t hash_algorithm        # without PARAMETERS_ABSENT
+    uint8_t hash_len
+    uint16_t issuer_no
+    uint32_t next                 # row + 1 of the next one of this bucket
+    uint8_t name_hash[64]
+    uint8_t key_hash[64]
+
+cdef class IssuerIndex:
+    cdef IssuerHashes* rows
+    cdef size_t count
+    cdef size_t room
+    cdef uint32_t buckets[256]
+    cdef readonly dict names              # issuer_no to issuer_id, bytes
+    cdef dict _templates                  # (issuer_no, hash_algorithm with PARAMETERS_ABSENT) to list of Template
+
+    # Issuer number, or 0 when no issuer has both hashes
+    cdef uint16_t issuer_of(self, const CertID* cert_id) noexcept nogil
+    cdef Template template(self, uint16_t issuer_no, uint8_t hash_algorithm, const uint8_t* responder)

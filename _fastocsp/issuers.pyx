@@ -1,0 +1,97 @@
+"""Index of issuers by the two hashes of a CertID (RFC 6960 4.1.1): both must belong to the same issuer.
+
+Built whole and then only read; a new catalog makes a new index.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcmp, memcpy, memset
+
+from _fastocsp.codes cimport HASH_MASK, MAX_HASH
+from _fastocsp.request cimport CertID
+from _fastocsp.response cimport Template
+
+
+cdef class IssuerIndex:
+    """Issuers of one catalog."""
+
+    def __cinit__(self):
+        self.names = {}
+        self._templates = {}
+        memset(self.buckets, 0, sizeof(self.buckets))
+
+    def __dealloc__(self):
+        free(self.rows)
+
+    def add(self, int issuer_no, bytes issuer_id not None, int hash_algorithm, bytes name_hash not None,
+            bytes key_hash not None):
+        """One issuer under one hash algorithm."""
+        cdef IssuerHashes* row
+        if not 1 <= issuer_no <= 0xFFFF or not 1 <= len(name_hash) <= MAX_HASH or len(name_hash) != len(key_hash):
+            raise ValueError("issuer number or hashes out of range")
+        self.reserve()
+        row = &self.rows[self.count]
+        row.hash_algorithm = <uint8_t>hash_algorithm
+        row.hash_len = <uint8_t>len(name_hash)
+        row.issuer_no = <uint16_t>issuer_no
+        memcpy(row.name_hash, <const uint8_t*>name_hash, row.hash_len)
+        memcpy(row.key_hash, <const uint8_t*>key_hash, row.hash_len)
+        row.next = self.buckets[row.key_hash[0]]
+        self.count += 1
+        self.buckets[row.key_hash[0]] = <uint32_t>self.count
+        self.names[issuer_no] = issuer_id
+
+    def add_template(self, int issuer_no, Template template not None):
+        """A template of that issuer's answers; several differ in their responder."""
+        self._templates.setdefault((issuer_no, template.hash_algorithm), []).append(template)
+
+    cdef reserve(self):
+        cdef void* grown
+        if self.count < self.room:
+            return
+        grown = realloc(self.rows, (self.room * 2 + 8) * sizeof(IssuerHashes))
+        if grown == NULL:
+            raise MemoryError
+        self.rows = <IssuerHashes*>grown
+        self.room = self.room * 2 + 8
+
+    cdef uint16_t issuer_of(self, const CertID* cert_id) noexcept nogil:
+        cdef uint32_t at
+        cdef const IssuerHashes* row
+        if cert_id.hash_len == 0:
+            return 0
+        at = self.buckets[cert_id.key_hash[0]]
+        while at != 0:
+            row = &self.rows[at - 1]
+            if (row.hash_algorithm == (cert_id.hash_algorithm & HASH_MASK) and row.hash_len == cert_id.hash_len
+                    and memcmp(row.key_hash, cert_id.key_hash, row.hash_len) == 0
+                    and memcmp(row.name_hash, cert_id.name_hash, row.hash_len) == 0):
+                return row.issuer_no
+            at = row.next
+        return 0
+
+    cdef Template template(self, uint16_t issuer_no, uint8_t hash_algorithm, const uint8_t* responder):
+        """The template of that responder's answers, or None."""
+        cdef Template template
+        for template in self._templates.get((issuer_no, hash_algorithm), ()):
+            if memcmp(<const uint8_t*>template.responder, responder, 8) == 0:
+                return template
+        return None
+
+    def find(self, int hash_algorithm, bytes name_hash not None, bytes key_hash not None):
+        """Issuer number, or 0 when no issuer has both hashes under that algorithm."""
+        cdef CertID cert_id
+        if len(name_hash) != len(key_hash):
+            return 0
+        memset(&cert_id, 0, sizeof(CertID))
+        cert_id.hash_algorithm = <uint8_t>hash_algorithm
+        cert_id.hash_len = <uint8_t>len(name_hash)
+        cert_id.name_hash = name_hash
+        cert_id.key_hash = key_hash
+        return self.issuer_of(&cert_id)
+
+    def find_template(self, int issuer_no, int hash_algorithm, bytes responder not None):
+        """The template of those answers, or None."""
+        if len(responder) != 8:
+            raise ValueError("8 octets of responder")
+        return self.template(<uint16_t>issuer_no, <uint8_t>hash_algorithm, responder)

@@ -1,0 +1,16 @@
+"""Heads of the hot lane's answers, and the conditions of a GET."""
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from _fastocsp.record cimport RecordHead
+from _fastocsp.sink cimport Sink
+from _fastocsp.wire cimport Span
+
+cdef enum:
+    MAX_HEAD_OCTETS = 512         # no head of this module is longer
+
+cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, uint32_t now, const uint8_t* date,
+                      bint keep_alive) noexcept nogil
+cdef void put_not_modified_head(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
+                                bint keep_alive) noexcept nogil
+cdef bint not_modified(Span if_none_match, Span if_modified_since, const RecordHead* record) noexcept nogil

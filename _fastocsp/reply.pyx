@@ -1,0 +1,193 @@
+"""Heads of cacheable OCSP answers (RFC 9919 7.2, RFC 9110 8.8 and 13) and the conditions that make them a 304.
+
+max-age is counted from the caller's `now` and ends at nextUpdate, as Expires does; Last-Modified is thisUpdate. The
+entity tag is the end of the signature, which no two different answers share. The cold lane writes the same heads
+from Python; a test holds both equal octet for octet.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp
+
+from _fastocsp.der cimport Octets
+from _fastocsp.gentime cimport put_fixdate
+from _fastocsp.record cimport RecordHead, read_record
+from _fastocsp.sink cimport Sink, claim, open_sink, put_octet, put_octets, put_static, sink_used
+from _fastocsp.wire cimport Span
+
+from _fastocsp.errors import MalformedRecord
+
+cdef enum:
+    TAG_OCTETS = 16               # octets of the signature in the entity tag, which shows them as hex
+
+cdef const char* HEX = b"0123456789abcdef"
+cdef const char* MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
+
+
+cdef void put_decimal(Sink* s, uint64_t number) noexcept nogil:
+    cdef uint8_t digits[20]
+    cdef Octets run
+    run.p = digits + 20
+    run.n = 0
+    while True:
+        run.p -= 1
+        run.n += 1
+        digits[20 - run.n] = <uint8_t>(48 + number % 10)
+        number //= 10
+        if number == 0:
+            break
+    put_octets(s, run)
+
+
+cdef Octets tag_octets(const RecordHead* record) noexcept nogil:
+    cdef Octets run
+    run.n = TAG_OCTETS if record.signature_len >= TAG_OCTETS else record.signature_len
+    run.p = record.signature + record.signature_len - run.n
+    return run
+
+
+cdef void put_tag(Sink* s, const RecordHead* record) noexcept nogil:
+    cdef Octets run = tag_octets(record)
+    cdef size_t i
+    put_octet(s, 0x22)
+    for i in range(run.n):
+        put_octet(s, HEX[run.p[i] >> 4])
+        put_octet(s, HEX[run.p[i] & 15])
+    put_octet(s, 0x22)
+
+
+cdef void put_cache_fields(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
+                           bint keep_alive) noexcept nogil:
+    cdef Octets run
+    put_static(s, b"Cache-Control: max-age=", 23)
+    put_decimal(s, record.next_update - now if record.next_update > now else 0)
+    put_static(s, b", public, no-transform, must-revalidate\r\nETag: ", 47)
+    put_tag(s, record)
+    put_static(s, b"\r\nLast-Modified: ", 17)
+    put_fixdate(s, record.this_update)
+    put_static(s, b"\r\nExpires: ", 11)
+    put_fixdate(s, record.next_update)
+    put_static(s, b"\r\nDate: ", 8)
+    run.p = date
+    run.n = 29
+    put_octets(s, run)
+    if not keep_alive:
+        put_static(s, b"\r\nConnection: close", 19)
+    put_static(s, b"\r\n\r\n", 4)
+
+
+cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, uint32_t now, const uint8_t* date,
+                      bint keep_alive) noexcept nogil:
+    put_static(s, b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: ", 74)
+    put_decimal(s, body_len)
+    put_static(s, b"\r\n", 2)
+    put_cache_fields(s, record, now, date, keep_alive)
+
+
+cdef void put_not_modified_head(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
+                                bint keep_alive) noexcept nogil:
+    put_static(s, b"HTTP/1.1 304 Not Modified\r\n", 27)
+    put_cache_fields(s, record, now, date, keep_alive)
+
+
+cdef bint tag_listed(Span list_, const RecordHead* record) noexcept nogil:
+    """If-None-Match = "*" / #entity-tag, weak comparison (RFC 9110 13.1.2, 8.8.3.2)."""
+    cdef uint8_t ours[2 * TAG_OCTETS + 2]
+    cdef Sink s
+    cdef size_t i = 0
+    cdef size_t begin
+    if list_.n == 1 and list_.p[0] == 0x2A:
+        return True
+    open_sink(&s, ours, sizeof(ours))
+    put_tag(&s, record)
+    while i < list_.n:
+        if list_.p[i] == 0x20 or list_.p[i] == 0x09 or list_.p[i] == 0x2C:
+            i += 1
+            continue
+        if list_.n - i >= 2 and list_.p[i] == 0x57 and list_.p[i + 1] == 0x2F:
+            i += 2
+        begin = i
+        if i >= list_.n or list_.p[i] != 0x22:
+            return False
+        i += 1
+        while i < list_.n and list_.p[i] != 0x22:
+            i += 1
+        if i >= list_.n:
+            return False
+        i += 1
+        if i - begin == sink_used(&s) and memcmp(list_.p + begin, ours, i - begin) == 0:
+            return True
+    return False
+
+
+cdef inline int two(const uint8_t* p) noexcept nogil:
+    """A two-digit number, or a large negative one."""
+    if not 0x30 <= p[0] <= 0x39 or not 0x30 <= p[1] <= 0x39:
+        return -10000
+    return (p[0] - 0x30) * 10 + p[1] - 0x30
+
+
+cdef long long fixdate_seconds(Span value) noexcept nogil:
+    """Epoch seconds of an IMF-fixdate, or -1 for anything else, the obsolete forms included."""
+    cdef const uint8_t* p = value.p
+    cdef int month = 0
+    cdef int year, day, hour, minute, second
+    cdef long long days
+    if (value.n != 29 or p[3] != 0x2C or p[4] != 0x20 or p[7] != 0x20 or p[11] != 0x20 or p[16] != 0x20
+            or p[19] != 0x3A or p[22] != 0x3A or memcmp(p + 25, b" GMT", 4) != 0):
+        return -1
+    while month < 12 and memcmp(MONTHS + 3 * month, p + 8, 3) != 0:
+        month += 1
+    day = two(p + 5)
+    year = two(p + 12) * 100 + two(p + 14)
+    hour = two(p + 17)
+    minute = two(p + 20)
+    second = two(p + 23)
+    if month == 12 or not 1 <= day <= 31 or year < 1970 or not 0 <= hour < 24 or not 0 <= minute < 60 \
+            or not 0 <= second <= 60:
+        return -1
+    # days from 1 March 0000, so that the leap day ends a year
+    if month < 2:
+        year -= 1
+    month = (month + 10) % 12
+    days = <long long>365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719469
+    return days * 86400 + hour * 3600 + minute * 60 + second
+
+
+cdef bint not_modified(Span if_none_match, Span if_modified_since, const RecordHead* record) noexcept nogil:
+    """True when the client's copy is still right (RFC 9110 13.2.2); If-None-Match silences If-Modified-Since."""
+    if if_none_match.n:
+        return tag_listed(if_none_match, record)
+    return if_modified_since.n != 0 and fixdate_seconds(if_modified_since) >= <long long>record.this_update
+
+
+cdef Span _span(bytes octets):
+    cdef Span s
+    s.p = octets
+    s.n = len(octets)
+    return s
+
+
+def is_not_modified(bytes if_none_match not None, bytes if_modified_since not None, bytes record not None):
+    """The same decision for the cold lane; b"" stands for an absent field."""
+    cdef RecordHead head
+    if read_record(record, len(record), &head) != 0:
+        raise MalformedRecord("not a record", 0)
+    return not_modified(_span(if_none_match), _span(if_modified_since), &head)
+
+
+def entity_tag(bytes record not None):
+    """The entity tag of this record's answer, quotes included."""
+    cdef RecordHead head
+    cdef uint8_t tag[2 * TAG_OCTETS + 2]
+    cdef Sink s
+    if read_record(record, len(record), &head) != 0:
+        raise MalformedRecord("not a record", 0)
+    open_sink(&s, tag, sizeof(tag))
+    put_tag(&s, &head)
+    return (<const char*>tag)[:sink_used(&s)]
+
+
+def parse_fixdate(bytes value not None):
+    """Epoch seconds of an IMF-fixdate, or None."""
+    seconds = fixdate_seconds(_span(value))
+    return None if seconds < 0 else seconds

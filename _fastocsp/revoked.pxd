@@ -1,0 +1,47 @@
+"""The set of revoked serial numbers, laid out so that one process writes and many read without a lock."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    ABSENT = 0
+    LISTED = 1
+
+cdef struct RevokedEntry:
+    uint32_t revocation_time      # epoch seconds
+    uint8_t reason                # CRLReason, NO_REASON when none was given
+
+cdef struct ImageHead:
+    uint64_t magic
+    uint32_t group_count
+    uint32_t delta_capacity       # entries the delta has room for
+    uint32_t bucket_mask          # delta buckets - 1
+    uint32_t delta_count          # entries written, stored last
+    uint64_t buckets_at           # offsets from the start of the image, octets
+    uint64_t entries_at
+    uint64_t image_len
+    uint64_t listed               # rows in the groups
+
+cdef struct Group:
+    uint16_t issuer_no
+    uint16_t serial_len
+    uint32_t count
+    uint64_t rows_at              # offset of count rows of serial_len + 5 octets, ascending by serial
+
+cdef struct Delta:
+    uint16_t issuer_no
+    uint8_t op                    # 1 revoked, 2 released, 3 purged
+    uint8_t serial_len
+    uint8_t serial[20]
+    uint32_t revocation_time
+    uint32_t next                 # index + 1 of the older entry of this bucket, 0 at the end
+    uint8_t reason
+    uint8_t pad[3]
+
+cdef int find_revoked(const uint8_t* image, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,
+                      RevokedEntry* out) noexcept nogil
+
+cdef class RevokedImage:
+    cdef object _buffer
+    cdef uint8_t* image
+    cdef size_t image_len
+    cdef bint writable

@@ -1,0 +1,110 @@
+"""The gate: the only code that safety rests on. It is asked last, right before the bytes leave.
+
+In the revoked set: only a record that says so, with that time and reason, passes. Not in it: a record that says
+revoked is contradicted (a hold was released); any other passes while the lease holds. The lease is read before the
+set and the clock after it: a lease that this call sees stands for a set that this call sees too, and no time that
+passed during the look-up is missed.
+"""
+
+import mmap
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from _fastocsp.codes cimport MAX_SERIAL, NO_REASON, REVOKED
+from _fastocsp.record cimport RecordHead, read_record
+from _fastocsp.revoked cimport LISTED, RevokedEntry, RevokedImage, find_revoked
+
+from _fastocsp.errors import MalformedRecord
+from responder.feed.shared import MAGIC, PAGE_NAME, PAGE_SIZE, SLOT_UNTIL_MONO, image_path, open_map
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <time.h>
+    static inline uint64_t page_load(const uint64_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+    static inline uint64_t gate_clock(clockid_t id) {
+        struct timespec t;
+        clock_gettime(id, &t);
+        return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    }
+    """
+    uint64_t page_load(const uint64_t* p) noexcept nogil
+    uint64_t gate_clock(int clock) noexcept nogil
+    int CLOCK_BOOTTIME
+    int CLOCK_MONOTONIC
+
+cdef enum:
+    # responder/feed/shared.py writes these slots
+    AT_MAGIC = 0
+    AT_IMAGE = 1
+    AT_UNTIL_BOOT = 2
+    AT_UNTIL_MONO = 3
+
+assert SLOT_UNTIL_MONO == AT_UNTIL_MONO
+
+
+cdef class Gate:
+    """The gate over the agent's shared page in `folder`; FileNotFoundError while there is none."""
+
+    def __cinit__(self, folder):
+        cdef const uint8_t[::1] octets
+        self._folder = folder
+        self._page_map = open_map(folder / PAGE_NAME)
+        octets = self._page_map
+        self.page = <const uint64_t*>&octets[0]
+        if len(octets) != PAGE_SIZE or self.page[AT_MAGIC] != <uint64_t>MAGIC:
+            raise ValueError("not a feed page")
+        self.remap()
+
+    cdef int remap(self) except -1:
+        """Map the image that the page names."""
+        cdef uint64_t number
+        while True:
+            number = page_load(self.page + AT_IMAGE)
+            try:
+                image = RevokedImage(open_map(image_path(self._folder, number)))
+            except FileNotFoundError:
+                if page_load(self.page + AT_IMAGE) != number:
+                    continue
+                raise
+            image.check()
+            self.image = image
+            self.number = number
+            return 0
+
+    cdef int check(self, uint16_t issuer_no, const uint8_t* serial, size_t serial_len, const RecordHead* record):
+        cdef RevokedEntry entry
+        cdef uint64_t until_boot = page_load(self.page + AT_UNTIL_BOOT)
+        cdef uint64_t until_mono = page_load(self.page + AT_UNTIL_MONO)
+        if page_load(self.page + AT_IMAGE) != self.number:
+            self.remap()
+        if find_revoked(self.image.image, issuer_no, serial, serial_len, &entry) == LISTED:
+            return GATE_PASS if says(record, &entry) else GATE_CONTRADICTED
+        if record.status == REVOKED and record.revocation_time != 0:
+            return GATE_CONTRADICTED
+        if gate_clock(CLOCK_BOOTTIME) < until_boot and gate_clock(CLOCK_MONOTONIC) < until_mono:
+            return GATE_PASS
+        return GATE_CLOSED
+
+    def check_record(self, int issuer_no, bytes serial not None, bytes record not None):
+        """1 passes, 0 is contradicted by the set, -1 the lease has run out; the cold lane's door to the same code."""
+        cdef RecordHead head
+        if not 1 <= len(serial) <= MAX_SERIAL:
+            raise ValueError("a serial number has 1 to 20 octets")
+        if read_record(record, len(record), &head) != 0:
+            raise MalformedRecord("not a record", 0)
+        return self.check(<uint16_t>issuer_no, serial, len(serial), &head)
+
+    def is_revoked(self, int issuer_no, bytes serial not None):
+        """True when the set lists the serial."""
+        cdef RevokedEntry entry
+        if page_load(self.page + AT_IMAGE) != self.number:
+            self.remap()
+        return find_revoked(self.image.image, <uint16_t>issuer_no, serial, len(serial), &entry) == LISTED
+
+
+cdef inline bint says(const RecordHead* record, const RevokedEntry* entry) noexcept nogil:
+    """The record is `revoked` with the set's time and reason; unspecified and none are the same."""
+    cdef uint8_t a = NO_REASON if record.reason == 0 else record.reason
+    cdef uint8_t b = NO_REASON if entry.reason == 0 else entry.reason
+    return record.status == REVOKED and record.revocation_time == entry.revocation_time and a == b

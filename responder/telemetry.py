@@ -1,0 +1,110 @@
+"""Counters of the edge: one fixed row of numbers a worker slot, in a shared file that any process may read.
+
+A worker adds to its own row without a lock; the scrape sums the rows, so it does not matter which worker answers it.
+A slot's file outlives its worker: counters never go back when one is restarted.
+"""
+
+import os
+from pathlib import Path
+
+import structlog
+
+from _fastocsp.counters import Counters
+from responder.feed.shared import map_file, open_map
+
+ROW_SIZE = 1024
+
+#: outcome label by row index; the compiled lane counts by these numbers
+OUTCOMES = (
+    "hit",
+    "not_modified",
+    "miss",
+    "nonce",
+    "several",
+    "malformed",
+    "unauthorized",
+    "unknown",
+    "try_later",
+    "closed",
+    "limited",
+    "error",
+)
+_GAUGES = ("connections", "table_entries", "table_octets", "slow_lane")
+_EVENTS = (
+    "contradicted",
+    "connections_opened",
+    "connections_refused",
+    "handed_over",
+    "timed_out",
+    "redis_found",
+    "redis_absent",
+    "redis_refused",
+    "redis_failed",
+    "signed_live",
+    "signer_failed",
+    "refreshed",
+    "crl_served",
+    "crl_expired_served",
+)
+NAMES = tuple(f"answers:{outcome}" for outcome in OUTCOMES) + _EVENTS + _GAUGES
+INDEX = {name: index for index, name in enumerate(NAMES)}
+HELP = {
+    "answers": "OCSP requests answered, by outcome",
+    "contradicted": "cached answers that the revoked set contradicted at the gate",
+    "connections_opened": "connections accepted",
+    "connections_refused": "connections closed because there were too many",
+    "handed_over": "connections handed to the full HTTP parser",
+    "timed_out": "connections closed because they were slow or idle",
+    "redis_found": "records found in Redis",
+    "redis_absent": "records not found in Redis",
+    "redis_refused": "records in Redis that failed their check",
+    "redis_failed": "Redis questions that failed or were not asked because the breaker was open",
+    "signed_live": "answers signed on demand",
+    "signer_failed": "questions to the signer that failed",
+    "refreshed": "records replaced ahead of their end",
+    "crl_served": "CRLs served in whole",
+    "crl_expired_served": "CRLs served after their nextUpdate",
+}
+
+
+def slot_path(folder: Path, slot: int) -> Path:
+    """The row of that worker slot."""
+    return folder / f"worker-{slot}.counters"
+
+
+def open_row(folder: Path, slot: int) -> Counters:
+    """This worker's row, made when missing; gauges start at zero."""
+    path = slot_path(folder, slot)
+    whole = path.exists() and path.stat().st_size == ROW_SIZE
+    row = Counters(open_map(path, write=True) if whole else map_file(path, ROW_SIZE))
+    for name in _GAUGES:
+        row.put(INDEX[name], 0)
+    return row
+
+
+def read_rows(folder: Path) -> dict[int, dict[str, int]]:
+    """{slot: {name: number}} of every row there is."""
+    rows = {}
+    for path in sorted(folder.glob("worker-*.counters")):
+        row = Counters(open_map(path))
+        rows[int(path.stem.split("-")[1])] = {name: row.get(index) for name, index in INDEX.items()}
+    return rows
+
+
+def set_up_logs(log_format: str, process: str) -> None:
+    """Lines for people on a terminal, JSON lines otherwise; every line names its process."""
+    import sys
+
+    text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    renderer = structlog.dev.ConsoleRenderer() if text else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
+    structlog.contextvars.bind_contextvars(process=process, pid=os.getpid())
