@@ -2,7 +2,6 @@
 
 from typing import Final
 
-
 # OCSPResponseStatus, RFC 6960 4.2.1; 4 does not exist
 SUCCESSFUL: Final = 0
 MALFORMED_REQUEST: Final = 1

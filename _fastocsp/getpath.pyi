@@ -6,5 +6,5 @@ def decode_get(path: bytes) -> bytes:
     Accepts percent-encoding of any character in any case, base64 and base64url, missing `=`, slashes in front. Raises
     MalformedRequest for everything else: other characters, NUL and white space included, broken percent-encoding,
     surplus `=`, fill bits that are not zero. When the text holds no SEQUENCE, slashes that a proxy collapsed or doubled
-    are put back if exactly one OCSPRequest can result; otherwise MalformedRequest. The result need not be an OCSPRequest.
+    are put right if exactly one OCSPRequest can result. Without such a repair the result need not be an OCSPRequest.
     """

@@ -13,7 +13,7 @@ cdef struct OCSPRequest:
     Py_ssize_t nonce_len          # -1: no nonce; 0: present and empty
     bint nonce_malformed          # the extension is there and its value is not one OCTET STRING; nonce_len is -1
     bint unknown_critical         # an unknown critical extension, in the request or in a single request
-    const uint8_t* requestor_name # the GeneralName TLV, its inside not examined
+    const uint8_t* requestor_name  # the GeneralName TLV, its inside not examined
     size_t requestor_name_len     # 0: absent
     const uint8_t* signature      # the Signature TLV, kept, never verified
     size_t signature_len          # 0: absent

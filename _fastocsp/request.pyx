@@ -171,8 +171,9 @@ cdef int read_requestor_name(Cursor* c, OCSPRequest* out) noexcept nogil:
 
 
 cdef int read_signature(Cursor* c, OCSPRequest* out) noexcept nogil:
-    # optionalSignature [0] EXPLICIT Signature OPTIONAL; Signature ::= SEQUENCE {
-    #   signatureAlgorithm AlgorithmIdentifier, signature BIT STRING, certs [0] EXPLICIT SEQUENCE OF Certificate OPTIONAL }
+    # optionalSignature [0] EXPLICIT Signature OPTIONAL
+    # Signature ::= SEQUENCE { signatureAlgorithm AlgorithmIdentifier, signature BIT STRING,
+    #                          certs [0] EXPLICIT SEQUENCE OF Certificate OPTIONAL }
     cdef Cursor explicit, inside, certs
     cdef Element whole, algorithm, bits
     if octets_left(c) == 0:

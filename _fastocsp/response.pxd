@@ -1,5 +1,6 @@
 """OCSPResponse from a template and a compact record, RFC 6960 4.2.1."""
 
+cimport cython
 from libc.stdint cimport uint8_t
 
 from _fastocsp.der cimport Octets
@@ -17,6 +18,8 @@ cdef struct Layout:
     size_t bytes_len              # content octets of ResponseBytes
     size_t content_len            # content octets of OCSPResponse
 
+
+@cython.final
 cdef class Template:
     """What every answer of one issuer, one responder and one CertID hash has in common."""
     cdef readonly bytes responder          # 8 octets, the record's responder field

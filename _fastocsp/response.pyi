@@ -1,6 +1,7 @@
 """OCSPResponse, RFC 6960 4.2.1, from templates and compact records. Serials are big-endian magnitudes, 1..20 octets."""
 
 from collections.abc import Iterable, Sequence
+from typing import final
 
 from _fastocsp.values import Record
 
@@ -10,6 +11,7 @@ ERROR_RESPONSES: dict[int, bytes]
 def error_response(status: int) -> bytes:
     """One of ERROR_RESPONSES. Raises KeyError for successful(0), for 4 and above 6."""
 
+@final
 class Template:
     """What every answer of one issuer, one responder and one CertID hash has in common; immutable.
 

@@ -8,12 +8,11 @@ DEFAULT version and empty certs are not written (O-23, O-18).
 
 from libc.string cimport memcmp
 
-from _fastocsp.certid cimport hash_size
 from _fastocsp.codes cimport (
     INTERNAL_ERROR, MALFORMED_REQUEST, MAX_SERIAL, SIG_REQUIRED, SUCCESSFUL, TRY_LATER, UNAUTHORIZED,
 )
 from _fastocsp.der cimport (
-    BIT_STRING, CONSTRUCTED, ENUMERATED, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, Cursor, Element, Fault, expect,
+    BIT_STRING, CONSTRUCTED, ENUMERATED, OCTET_STRING, SEQUENCE, Cursor, Element, Fault, expect,
     leave, open_cursor,
 )
 from _fastocsp.gentime cimport TIME_TLV, put_generalized_time
@@ -133,8 +132,9 @@ cdef class Template:
         return -1 if sink.overflow else 0
 
     cdef void put_response_data(self, Sink* s, const Layout* layout) noexcept nogil:
-        # ResponseData ::= SEQUENCE { version [0] EXPLICIT Version DEFAULT v1, responderID ResponderID,
-        #   producedAt GeneralizedTime, responses SEQUENCE OF SingleResponse, responseExtensions [1] EXPLICIT .. OPTIONAL }
+        # ResponseData ::= SEQUENCE {
+        #   version [0] EXPLICIT Version DEFAULT v1, responderID ResponderID, producedAt GeneralizedTime,
+        #   responses SEQUENCE OF SingleResponse, responseExtensions [1] EXPLICIT Extensions OPTIONAL }
         put_header(s, SEQUENCE, layout.tbs_len)
         put_octets(s, self.responder_id)
         put_generalized_time(s, layout.single.record.produced_at)

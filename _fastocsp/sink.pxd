@@ -66,14 +66,18 @@ cdef inline void put_static(Sink* s, const char* text, size_t n) noexcept nogil:
     put_slice(s, text, 0, n)
 
 
+cdef inline void store_big_endian(uint8_t* to, uint64_t number, size_t width) noexcept nogil:
+    """The low `width` <= 8 octets of the number, to where that many were claimed."""
+    cdef size_t i
+    for i in range(width):
+        to[i] = <uint8_t>(number >> (8 * (width - 1 - i)))
+
+
 cdef inline void put_big_endian(Sink* s, uint64_t number, size_t width) noexcept nogil:
     """The low `width` <= 8 octets of the number."""
     cdef uint8_t* to = claim(s, width)
-    cdef size_t i
-    if to == NULL:
-        return
-    for i in range(width):
-        to[i] = <uint8_t>(number >> (8 * (width - 1 - i)))
+    if to != NULL:
+        store_big_endian(to, number, width)
 
 
 cdef inline void put_two_digits(Sink* s, unsigned int number) noexcept nogil:
@@ -102,13 +106,16 @@ cdef inline size_t tlv_size(size_t n) noexcept nogil:
 
 cdef inline void put_header(Sink* s, uint8_t tag, size_t n) noexcept nogil:
     """Identifier and length octets of an element with n content octets."""
-    cdef size_t width = length_size(n) - 1
-    put_octet(s, tag)
-    if width:
-        put_octet(s, <uint8_t>(0x80 | width))
-        put_big_endian(s, n, width)
-    else:
-        put_octet(s, <uint8_t>n)
+    cdef size_t width = length_size(n)
+    cdef uint8_t* to = claim(s, 1 + width)
+    if to == NULL:
+        return
+    to[0] = tag
+    if width == 1:
+        to[1] = <uint8_t>n
+        return
+    to[1] = <uint8_t>(0x7F + width)
+    store_big_endian(to + 2, n, width - 1)
 
 
 cdef inline size_t unsigned_size(Octets magnitude) noexcept nogil:

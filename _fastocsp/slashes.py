@@ -53,9 +53,9 @@ def symbols_of_element(symbols: bytes) -> int | None:
 
 def distributions(runs: list[int], moved: int) -> Iterator[list[int]]:
     """Every way to lengthen (moved > 0) or shorten the runs by so many slashes in all; no run vanishes."""
-    if not runs or moved == 0 or abs(moved) > MAX_MOVED or comb(len(runs) + abs(moved) - 1, abs(moved)) > MAX_CANDIDATES:
-        return
-    yield from _distributions(runs, moved)
+    in_bounds = runs and 0 < abs(moved) <= MAX_MOVED
+    if in_bounds and comb(len(runs) + abs(moved) - 1, abs(moved)) <= MAX_CANDIDATES:
+        yield from _distributions(runs, moved)
 
 
 def _distributions(runs: list[int], moved: int) -> Iterator[list[int]]:
