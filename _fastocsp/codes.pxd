@@ -1,6 +1,6 @@
 """Numbers of the wire and of the house, shared by every compiled module."""
 
-cdef enum:
+cpdef enum:
     # OCSPResponseStatus, RFC 6960 4.2.1; 4 does not exist
     SUCCESSFUL = 0
     MALFORMED_REQUEST = 1
@@ -9,13 +9,13 @@ cdef enum:
     SIG_REQUIRED = 5
     UNAUTHORIZED = 6
 
-cdef enum:
+cpdef enum:
     # CertStatus, by the number of its context tag
     GOOD = 0
     REVOKED = 1
     UNKNOWN = 2
 
-cdef enum:
+cpdef enum:
     # hashAlgorithm of a CertID, one octet; PARAMETERS_ABSENT is or-ed on when the
     # AlgorithmIdentifier came without its NULL, so that the answer repeats the CertID octet for octet
     HASH_NONE = 0
@@ -26,7 +26,7 @@ cdef enum:
     HASH_MASK = 0x0F
     PARAMETERS_ABSENT = 0x80
 
-cdef enum:
+cpdef enum:
     NO_REASON = 255          # CRLReason octet of a record without a reason
     MAX_SERIAL = 20          # octets of a serialNumber, RFC 5280 4.1.2.2
     MAX_HASH = 64

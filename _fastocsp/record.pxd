@@ -2,9 +2,12 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-cdef enum:
+from _fastocsp.sink cimport Sink
+
+cpdef enum:
     RECORD_VERSION = 1
     RECORD_HEAD = 44              # octets before the signature
+    MAX_SIGNATURE = 1024          # octets
     FLAG_EXTENDED_REVOKE = 1      # RFC 6960 4.4.8: the answer carries id-pkix-ocsp-extended-revoke
 
 cdef struct RecordHead:
@@ -22,4 +25,11 @@ cdef struct RecordHead:
     uint16_t signature_len
     const uint8_t* signature      # borrowed from the buffer that was read
 
+# 0, or -1 for anything that is not one record of a known version, consistent in itself.
 cdef int read_record(const uint8_t* p, size_t n, RecordHead* out) noexcept nogil
+
+# RECORD_HEAD + signature_len octets; nothing is checked but the room in the sink.
+cdef void put_record(Sink* s, const RecordHead* record) noexcept nogil
+
+# The same for Python's side: MalformedRecord instead of -1. The head borrows from `octets`.
+cdef int read_or_raise(bytes octets, RecordHead* out) except -1

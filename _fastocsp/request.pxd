@@ -2,15 +2,7 @@
 
 from libc.stdint cimport uint8_t
 
-cdef struct CertID:
-    uint8_t hash_algorithm        # codes.SHA1.. | PARAMETERS_ABSENT; HASH_NONE when the OID is not one of the four
-    uint8_t hash_len              # octets of each hash, 0 when hash_algorithm is HASH_NONE or the lengths do not fit it
-    uint8_t serial_len            # octets of the magnitude; 0 when negative or longer than MAX_SERIAL: never issued
-    const uint8_t* name_hash
-    const uint8_t* key_hash
-    const uint8_t* serial         # magnitude: DER content without the sign octet 00; the number 0 is one octet 00
-    const uint8_t* der            # the whole CertID TLV
-    size_t der_len
+from _fastocsp.certid cimport CertID
 
 cdef struct OCSPRequest:
     size_t cert_id_count          # >= 1
@@ -19,11 +11,11 @@ cdef struct OCSPRequest:
     size_t request_list_len
     const uint8_t* nonce          # octets inside the inner OCTET STRING
     Py_ssize_t nonce_len          # -1: no nonce; 0: present and empty
-    bint nonce_malformed          # the extension is there and its value is not one OCTET STRING
+    bint nonce_malformed          # the extension is there and its value is not one OCTET STRING; nonce_len is -1
     bint unknown_critical         # an unknown critical extension, in the request or in a single request
-    const uint8_t* requestor_name
+    const uint8_t* requestor_name  # the GeneralName TLV, its inside not examined
     size_t requestor_name_len     # 0: absent
-    const uint8_t* signature      # the optionalSignature TLV, kept, never verified
+    const uint8_t* signature      # the Signature TLV, kept, never verified
     size_t signature_len          # 0: absent
 
 # 0, or -1 for anything that is not a DER OCSPRequest v1 (O-2, O-4, O-5 of the rules). On -1 the failing octet's

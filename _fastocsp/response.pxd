@@ -1,18 +1,47 @@
 """OCSPResponse from a template and a compact record, RFC 6960 4.2.1."""
 
+cimport cython
 from libc.stdint cimport uint8_t
 
+from _fastocsp.der cimport Octets
 from _fastocsp.record cimport RecordHead
+from _fastocsp.single cimport Single
 from _fastocsp.sink cimport Sink
 
+cdef struct Layout:
+    Single single
+    size_t responses_len          # content octets of `responses`
+    Octets extensions             # responseExtensions with its explicit tag; n is 0 when absent
+    size_t tbs_len                # content octets of ResponseData
+    size_t basic_len              # content octets of BasicOCSPResponse
+    size_t octet_string_len       # content octets of `response`, the OCTET STRING
+    size_t bytes_len              # content octets of ResponseBytes
+    size_t content_len            # content octets of OCSPResponse
+
+
+@cython.final
 cdef class Template:
     """What every answer of one issuer, one responder and one CertID hash has in common."""
     cdef readonly bytes responder          # 8 octets, the record's responder field
     cdef readonly int hash_algorithm       # codes.SHA1.. | PARAMETERS_ABSENT
-    # ... private members, all bytes objects plus raw pointers and lengths into them
+    cdef bytes _cert_id_head               # CertID content before serialNumber
+    cdef bytes _responder_id               # ResponderID
+    cdef bytes _signature_algorithm        # AlgorithmIdentifier
+    cdef bytes _certs                      # certs with its explicit tag, or empty
+    cdef Octets responder_octets           # the same octets, for the nogil writers; owned by the members above
+    cdef Octets cert_id_head
+    cdef Octets responder_id
+    cdef Octets signature_algorithm
+    cdef Octets certs
 
-    # Octets of the complete OCSPResponse DER; 0 when the record does not belong to this template
+    cdef int open_single(self, Single* out, Octets serial, const RecordHead* record) noexcept nogil
+    cdef int measure(self, Layout* out, Octets serial, const RecordHead* record) noexcept nogil
+    cdef void put_response_data(self, Sink* s, const Layout* layout) noexcept nogil
+    cdef bytes single_response(self, bytes serial, bytes record)
+
+    # Octets of the complete OCSPResponse DER; 0 when the record does not belong to this template, has no signature,
+    # or the serial is empty or longer than MAX_SERIAL
     cdef size_t response_size(self, size_t serial_len, const uint8_t* serial, const RecordHead* record) noexcept nogil
-    # 0, or -1 when the sink is too small
+    # 0, or -1 when response_size is 0 or the sink is too small; on -1 nothing useful was written
     cdef int write_response(self, Sink* sink, size_t serial_len, const uint8_t* serial,
                             const RecordHead* record) noexcept nogil

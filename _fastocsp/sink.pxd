@@ -1,9 +1,138 @@
-"""The only bounded writer: octets go to a caller's buffer, never past its end."""
+"""The only bounded writer: octets go to a caller's buffer, never past its end.
 
-from libc.stdint cimport uint8_t
+Writers of DER first ask for sizes, from the inside out, and then write once from the outside in. All lengths are
+definite and minimal (X.690 10.1). Nothing here knows OCSP.
+"""
+
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy
+
+from _fastocsp.der cimport INTEGER, Octets, without_leading_zeros
 
 cdef struct Sink:
     uint8_t* start        # first octet of the caller's buffer
     uint8_t* p            # next octet to write
     uint8_t* end          # one past the last octet
     bint overflow         # set once a write did not fit; later writes do nothing
+
+
+cdef inline void open_sink(Sink* s, uint8_t* buffer, size_t n) noexcept nogil:
+    s.start = buffer
+    s.p = buffer
+    s.end = buffer + n
+    s.overflow = False
+
+
+cdef inline size_t sink_room(const Sink* s) noexcept nogil:
+    """Octets that still fit; 0 after an overflow."""
+    return 0 if s.overflow else <size_t>(s.end - s.p)
+
+
+cdef inline size_t sink_used(const Sink* s) noexcept nogil:
+    return <size_t>(s.p - s.start)
+
+
+cdef inline uint8_t* claim(Sink* s, size_t n) noexcept nogil:
+    """Room for n octets, which the caller must fill; NULL when they do not fit."""
+    cdef uint8_t* claimed = s.p
+    if s.overflow or n > <size_t>(s.end - s.p):
+        s.overflow = True
+        return NULL
+    s.p += n
+    return claimed
+
+
+cdef inline void put_octet(Sink* s, uint8_t octet) noexcept nogil:
+    cdef uint8_t* to = claim(s, 1)
+    if to != NULL:
+        to[0] = octet
+
+
+cdef inline void put_octets(Sink* s, Octets octets) noexcept nogil:
+    cdef uint8_t* to = claim(s, octets.n)
+    if to != NULL and octets.n:
+        memcpy(to, octets.p, octets.n)
+
+
+cdef inline void put_slice(Sink* s, const char* text, size_t first, size_t n) noexcept nogil:
+    """n octets of a literal, from the one numbered `first`."""
+    cdef uint8_t* to = claim(s, n)
+    if to != NULL:
+        memcpy(to, text + first, n)
+
+
+cdef inline void put_static(Sink* s, const char* text, size_t n) noexcept nogil:
+    """The first n octets of a literal."""
+    put_slice(s, text, 0, n)
+
+
+cdef inline void store_big_endian(uint8_t* to, uint64_t number, size_t width) noexcept nogil:
+    """The low `width` <= 8 octets of the number, to where that many were claimed."""
+    cdef size_t i
+    for i in range(width):
+        to[i] = <uint8_t>(number >> (8 * (width - 1 - i)))
+
+
+cdef inline void put_big_endian(Sink* s, uint64_t number, size_t width) noexcept nogil:
+    """The low `width` <= 8 octets of the number."""
+    cdef uint8_t* to = claim(s, width)
+    if to != NULL:
+        store_big_endian(to, number, width)
+
+
+cdef inline void put_two_digits(Sink* s, unsigned int number) noexcept nogil:
+    """A number below 100, with its leading zero."""
+    cdef uint8_t* to = claim(s, 2)
+    if to != NULL:
+        to[0] = <uint8_t>(48 + number // 10 % 10)
+        to[1] = <uint8_t>(48 + number % 10)
+
+
+cdef inline size_t length_size(size_t n) noexcept nogil:
+    """Octets of the length field of n content octets; n below 2**32."""
+    if n < 0x80:
+        return 1
+    if n < 0x100:
+        return 2
+    if n < 0x10000:
+        return 3
+    return 4 if n < 0x1000000 else 5
+
+
+cdef inline size_t tlv_size(size_t n) noexcept nogil:
+    """Octets of an element with n content octets."""
+    return 1 + length_size(n) + n
+
+
+cdef inline void put_header(Sink* s, uint8_t tag, size_t n) noexcept nogil:
+    """Identifier and length octets of an element with n content octets."""
+    cdef size_t width = length_size(n)
+    cdef uint8_t* to = claim(s, 1 + width)
+    if to == NULL:
+        return
+    to[0] = tag
+    if width == 1:
+        to[1] = <uint8_t>n
+        return
+    to[1] = <uint8_t>(0x7F + width)
+    store_big_endian(to + 2, n, width - 1)
+
+
+cdef inline size_t unsigned_size(Octets magnitude) noexcept nogil:
+    """Content octets of the INTEGER with this big-endian magnitude, which is not empty."""
+    magnitude = without_leading_zeros(magnitude)
+    return magnitude.n + (1 if magnitude.p[0] & 0x80 else 0)
+
+
+cdef inline void put_unsigned(Sink* s, Octets magnitude) noexcept nogil:
+    """The non-negative INTEGER with this big-endian magnitude, which is not empty."""
+    magnitude = without_leading_zeros(magnitude)
+    put_header(s, INTEGER, unsigned_size(magnitude))
+    if magnitude.p[0] & 0x80:
+        put_octet(s, 0)
+    put_octets(s, magnitude)
+
+
+cdef bytes new_bytes(size_t n)
+cdef void bytes_sink(Sink* s, bytes target) noexcept
+cdef Octets octets_of(bytes octets) noexcept

@@ -1,0 +1,30 @@
+"""Numbers of the wire and of the house; codes.pxd is the one list, this is its view from Python."""
+
+from typing import Final
+
+# OCSPResponseStatus, RFC 6960 4.2.1; 4 does not exist
+SUCCESSFUL: Final = 0
+MALFORMED_REQUEST: Final = 1
+INTERNAL_ERROR: Final = 2
+TRY_LATER: Final = 3
+SIG_REQUIRED: Final = 5
+UNAUTHORIZED: Final = 6
+
+# CertStatus, by the number of its context tag
+GOOD: Final = 0
+REVOKED: Final = 1
+UNKNOWN: Final = 2
+
+# hashAlgorithm of a CertID, one octet; PARAMETERS_ABSENT is or-ed on when the
+# AlgorithmIdentifier came without its NULL, so that the answer repeats the CertID octet for octet
+HASH_NONE: Final = 0
+SHA1: Final = 1
+SHA256: Final = 2
+SHA384: Final = 3
+SHA512: Final = 4
+HASH_MASK: Final = 0x0F
+PARAMETERS_ABSENT: Final = 0x80
+
+NO_REASON: Final = 255  # CRLReason octet of a record without a reason
+MAX_SERIAL: Final = 20  # octets of a serialNumber, RFC 5280 4.1.2.2
+MAX_HASH: Final = 64

@@ -1,0 +1,78 @@
+"""Times on the wire: epoch seconds to GeneralizedTime (RFC 5280 4.1.2.5.2) and IMF-fixdate (RFC 9110 5.6.7).
+
+Pure integer arithmetic over 1970-01-01 .. 2106-02-07, the range of 32 unsigned bits. No clock, no time zone.
+"""
+
+from libc.stdint cimport uint32_t
+
+from _fastocsp.der cimport GENERALIZED_TIME
+from _fastocsp.sink cimport Sink, put_header, put_octet, put_slice, put_static, put_two_digits
+
+cdef enum:
+    TIME_TLV = 17                 # octets of a GeneralizedTime element
+    FIXDATE = 29                  # octets of an IMF-fixdate
+
+cdef struct Calendar:
+    unsigned int year
+    unsigned int month            # 1..12
+    unsigned int day              # 1..31
+    unsigned int weekday          # 0 is Sunday
+    uint32_t second_of_day
+
+
+cdef inline Calendar calendar_of(uint32_t seconds) noexcept nogil:
+    """Years are counted from 1 March 1968, so that a leap day ends a cycle of four years of 1461 days."""
+    cdef Calendar c
+    cdef uint32_t days = seconds // 86400
+    cdef uint32_t since = days + 671                          # days from 1968-03-01 to 1970-01-01
+    cdef uint32_t year, day_of_year, month
+    if days >= 47541:                                         # 2100-03-01: 2100 has no 29 February
+        since += 1
+    year = since % 1461 // 365
+    if year == 4:                                             # the leap day itself
+        year = 3
+    day_of_year = since % 1461 - 365 * year
+    month = (5 * day_of_year + 2) // 153                      # 0 is March; five months have 153 days
+    c.day = day_of_year - (153 * month + 2) // 5 + 1
+    c.month = month + 3 if month < 10 else month - 9
+    c.year = 1968 + since // 1461 * 4 + year + (1 if month >= 10 else 0)
+    c.weekday = (days + 4) % 7                                # the epoch was a Thursday
+    c.second_of_day = seconds % 86400
+    return c
+
+
+cdef inline void put_year(Sink* s, unsigned int year) noexcept nogil:
+    put_two_digits(s, year // 100)
+    put_two_digits(s, year % 100)
+
+
+cdef inline void put_generalized_time(Sink* s, uint32_t seconds) noexcept nogil:
+    """The element: 18 0F YYYYMMDDHHMMSSZ."""
+    cdef Calendar c = calendar_of(seconds)
+    put_header(s, GENERALIZED_TIME, TIME_TLV - 2)
+    put_year(s, c.year)
+    put_two_digits(s, c.month)
+    put_two_digits(s, c.day)
+    put_two_digits(s, c.second_of_day // 3600)
+    put_two_digits(s, c.second_of_day // 60 % 60)
+    put_two_digits(s, c.second_of_day % 60)
+    put_octet(s, b"Z")
+
+
+cdef inline void put_fixdate(Sink* s, uint32_t seconds) noexcept nogil:
+    """Sun, 06 Nov 1994 08:49:37 GMT"""
+    cdef Calendar c = calendar_of(seconds)
+    put_slice(s, "SunMonTueWedThuFriSat", 3 * c.weekday, 3)
+    put_static(s, ", ", 2)
+    put_two_digits(s, c.day)
+    put_octet(s, b" ")
+    put_slice(s, "JanFebMarAprMayJunJulAugSepOctNovDec", 3 * (c.month - 1), 3)
+    put_octet(s, b" ")
+    put_year(s, c.year)
+    put_octet(s, b" ")
+    put_two_digits(s, c.second_of_day // 3600)
+    put_octet(s, b":")
+    put_two_digits(s, c.second_of_day // 60 % 60)
+    put_octet(s, b":")
+    put_two_digits(s, c.second_of_day % 60)
+    put_static(s, " GMT", 4)
