@@ -1,0 +1,23 @@
+"""Names in Redis. Records are binary strings under binary keys; the stream tells edges what was replaced."""
+
+from responder.sources.base import Key
+
+#: Stream of the keys whose record was replaced: field k, the record's key.
+ANNOUNCE_STREAM = b"o:announce"
+ANNOUNCE_LENGTH = 10_000
+#: Set when a walk of the whole inventory has been published; its absence means that Redis was emptied.
+WARM_MARK = b"o:warm"
+_PREFIX = b"o:"
+_HEAD = 5
+
+
+def record_name(key: Key) -> bytes:
+    """`o:` | issuer number u16 | hash algorithm u8 | serial."""
+    return _PREFIX + key.issuer_no.to_bytes(2, "big") + bytes((key.hash_algorithm,)) + key.serial
+
+
+def parse_record_name(name: bytes) -> Key:
+    """The key of that name; ValueError for any other name."""
+    if not name.startswith(_PREFIX) or not _HEAD < len(name) <= _HEAD + 20:
+        raise ValueError("not the name of a record")
+    return Key(int.from_bytes(name[2:4], "big"), name[4], name[_HEAD:])

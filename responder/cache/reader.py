@@ -1,0 +1,75 @@
+"""Redis, read-only: one MGET for all that is asked within one turn of the loop, and a breaker in front.
+
+The server's death must cost a request no more than REDIS_TIMEOUT, and the next ones nothing: after a failure the
+breaker stays open for a second. Nothing read here is believed; `sources.cached` checks every record.
+"""
+
+import asyncio
+import time
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from responder.errors import SourceError
+
+BREAKER_S = 1.0
+MAX_KEYS = 512
+
+
+def connect(url: str, timeout_s: float) -> "Redis":
+    """A client that fails fast and never retries: the tier behind it is the retry."""
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=16,
+        decode_responses=False,
+    )
+
+
+class BatchReader:
+    """`get` by name; the names of one loop turn share a round trip."""
+
+    def __init__(self, client: "Redis", timeout_s: float) -> None:
+        self._client, self._timeout = client, timeout_s
+        self._wanted: dict[bytes, asyncio.Future[bytes | None]] = {}
+        self._open_until = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def get(self, name: bytes) -> bytes | None:
+        """The value or None; SourceError when Redis did not answer in time."""
+        if time.monotonic() < self._open_until:
+            raise SourceError("redis: breaker open")
+        wanted = self._wanted.get(name)
+        if wanted is None:
+            if not self._wanted:
+                asyncio.get_running_loop().call_soon(self._send)
+            wanted = self._wanted[name] = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(wanted)
+
+    def _send(self) -> None:
+        wanted, self._wanted = self._wanted, {}
+        names = list(wanted)
+        for at in range(0, len(names), MAX_KEYS):
+            part = {name: wanted[name] for name in names[at : at + MAX_KEYS]}
+            task = asyncio.get_running_loop().create_task(self._ask(part))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, wanted: dict[bytes, asyncio.Future[bytes | None]]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                values = await self._client.mget(list(wanted))
+        except (RedisError, OSError, TimeoutError) as error:
+            self._open_until = time.monotonic() + BREAKER_S
+            for future in wanted.values():
+                if not future.done():
+                    future.set_exception(SourceError(f"redis: {error or type(error).__name__}"))
+                    future.exception()
+            return
+        for future, value in zip(wanted.values(), values, strict=True):
+            if not future.done():
+                future.set_result(value)

@@ -1,0 +1,64 @@
+"""Answers before they are HTTP: a body, what may cache it, and the head that says so.
+
+The hot lane writes the same heads in C (`_fastocsp.reply`); this is the slow and the cold lane's way to them.
+"""
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+from _fastocsp.gentime import imf_fixdate
+from _fastocsp.record import unpack_record
+from _fastocsp.reply import entity_tag
+from _fastocsp.response import error_response
+from responder.errors import Refusal
+
+Fields = list[tuple[bytes, bytes]]
+OCSP_TYPE = b"application/ocsp-response"
+
+
+class Answer(NamedTuple):
+    """`record` is the compact record of a cacheable answer, None for what must not be stored."""
+
+    body: bytes
+    label: str
+    record: bytes | None = None
+    http_status: int = 200
+    retry_after: int | None = None
+
+
+def refusal_answer(refusal: Refusal) -> Answer:
+    """The unsigned error answer."""
+    body = error_response(refusal.ocsp_status)
+    return Answer(body, refusal.label, None, refusal.http_status, refusal.retry_after)
+
+
+def fields(answer: Answer, now: int) -> Fields:
+    """Header fields of a whole answer, in the order of the hot lane."""
+    head = [(b"Content-Type", OCSP_TYPE), (b"Content-Length", b"%d" % len(answer.body))]
+    return head + (cache_fields(answer.record, now) if answer.record else _no_store(answer, now))
+
+
+def cache_fields(record: bytes, now: int) -> Fields:
+    """RFC 9919 7.2: what a 200 and its 304 have in common."""
+    times = unpack_record(record)
+    max_age = max(0, times.next_update - now)
+    return [
+        (b"Cache-Control", b"max-age=%d, public, no-transform, must-revalidate" % max_age),
+        (b"ETag", entity_tag(record)),
+        (b"Last-Modified", imf_fixdate(times.this_update)),
+        (b"Expires", imf_fixdate(times.next_update)),
+        (b"Date", imf_fixdate(now)),
+    ]
+
+
+def _no_store(answer: Answer, now: int) -> Fields:
+    retry = [(b"Retry-After", b"%d" % answer.retry_after)] if answer.retry_after is not None else []
+    return [(b"Cache-Control", b"no-store"), *retry, (b"Date", imf_fixdate(now))]
+
+
+def write(status: int, head: Fields, body: bytes, *, keep_alive: bool) -> bytes:
+    """An HTTP/1.1 message."""
+    last = [] if keep_alive else [(b"Connection", b"close")]
+    lines = [b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode())]
+    lines += [b"%s: %s" % field for field in head + last]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
