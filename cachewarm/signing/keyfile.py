@@ -1,0 +1,49 @@
+"""Files that hold secrets: written whole or not at all, never readable for others.
+
+Crash points of a write: before the rename the old file stands (a `.new` beside it is rubbish of ours, which nothing
+reads); after the rename the new one stands; the fsync of the folder makes the rename outlive the power.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from cachewarm.errors import Refused
+
+SECRET_MODE = 0o600
+
+
+def write_atomically(path: Path, octets: bytes, mode: int = SECRET_MODE) -> None:
+    """Replace the file by those octets; the folder is made (0700) when there is none."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            file.write(octets)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def read_secret(path: Path) -> bytes:
+    """The file's octets; Refused when group or others may touch it, FileNotFoundError when there is none."""
+    with path.open("rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & 0o077:
+            raise Refused(f"{path} is open to others (mode {mode:04o}): chmod 600 it, and think of its key as known")
+        return file.read()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,58 @@
+"""The facts of a certificate that our answers are made of, read from its own octets.
+
+Names and keys are taken as they stand in the DER, never encoded anew: another string type would be another hash
+(RFC 6960 4.1.1). Pure: DER in, values out.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from asn1crypto import x509 as asn1
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from responder.domain.signature import PublicKey, scheme_of
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What of a certificate goes into hashes, names and windows; times in epoch seconds, both ends inclusive."""
+
+    subject_der: bytes
+    key_bits: bytes
+    not_before: int
+    not_after: int
+
+
+def read_facts(cert_der: bytes) -> CertificateFacts:
+    """Facts of one DER certificate; ValueError when it is none, or when octets follow it.
+
+    `key_bits` is the subjectPublicKey BIT STRING without tag, length and unused-bits octet (RFC 6960 4.2.1).
+    """
+    try:
+        certificate = asn1.Certificate.load(cert_der, strict=True)
+        tbs = certificate["tbs_certificate"]
+        validity = tbs["validity"]
+        return CertificateFacts(
+            subject_der=tbs["subject"].dump(),
+            key_bits=bytes(tbs["subject_public_key_info"]["public_key"]),
+            not_before=int(validity["not_before"].native.timestamp()),
+            not_after=int(validity["not_after"].native.timestamp()),
+        )
+    except (TypeError, OverflowError, KeyError) as error:
+        raise ValueError(f"not a DER certificate: {error}") from error
+
+
+def read_public_key(cert_der: bytes) -> PublicKey:
+    """The certificate's key; ValueError when it is of a kind nobody here signs with."""
+    try:
+        key = x509.load_der_x509_certificate(cert_der).public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"the certificate's public key cannot be read: {error}") from error
+    scheme_of(key)
+    return key  # type: ignore[return-value]
+
+
+def key_hash(key_bits: bytes) -> bytes:
+    """SHA-1 of the key bits: KeyHash of a byKey ResponderID, always SHA-1 (RFC 6960 4.2.1)."""
+    return hashlib.sha1(key_bits, usedforsecurity=False).digest()

@@ -1,0 +1,76 @@
+"""An issuer: the CA whose certificates are asked about, and what its CertIDs look like.
+
+Pure: DER in, values out. RFC 6960 4.1.1 (issuerNameHash, issuerKeyHash).
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from responder.domain.certificate import read_facts
+from responder.domain.status import HashAlgorithm, UnissuedPolicy
+
+#: It is a path segment, a file name and a key prefix: no slash, no leading dot, nothing to escape.
+ISSUER_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """One CA. `issuer_no` is the ledger's short number of it; `not_after` is epoch seconds, inclusive."""
+
+    issuer_id: str
+    issuer_no: int
+    cert_der: bytes = field(repr=False)
+    subject_der: bytes = field(repr=False)
+    name_hashes: Mapping[HashAlgorithm, bytes] = field(repr=False, hash=False)
+    key_hashes: Mapping[HashAlgorithm, bytes] = field(repr=False, hash=False)
+    not_after: int
+    unissued_policy: UnissuedPolicy = UnissuedPolicy.UNAUTHORIZED
+    ocsp_url: str | None = None
+    crl_url: str | None = None
+    ca_issuers_url: str | None = None
+    publishes_crl: bool = True
+
+    @classmethod
+    def from_certificate(
+        cls,
+        cert_der: bytes,
+        *,
+        issuer_id: str,
+        issuer_no: int,
+        unissued_policy: UnissuedPolicy = UnissuedPolicy.UNAUTHORIZED,
+        ocsp_url: str | None = None,
+        crl_url: str | None = None,
+        ca_issuers_url: str | None = None,
+        publishes_crl: bool = True,
+    ) -> "Issuer":
+        """The issuer of that CA certificate; ValueError for a bad id or a certificate that does not parse."""
+        facts = read_facts(cert_der)
+        return cls(
+            issuer_id=check_issuer_id(issuer_id),
+            issuer_no=issuer_no,
+            cert_der=cert_der,
+            subject_der=facts.subject_der,
+            name_hashes=_hashes(facts.subject_der),
+            key_hashes=_hashes(facts.key_bits),
+            not_after=facts.not_after,
+            unissued_policy=unissued_policy,
+            ocsp_url=ocsp_url,
+            crl_url=crl_url,
+            ca_issuers_url=ca_issuers_url,
+            publishes_crl=publishes_crl,
+        )
+
+
+def check_issuer_id(issuer_id: str) -> str:
+    """The id itself; ValueError unless it is of the form that ISSUER_ID allows."""
+    if ISSUER_ID.fullmatch(issuer_id) is None:
+        raise ValueError(
+            f"not an issuer id: {issuer_id!r}; 1 to 63 of a-z 0-9 . _ -, with a letter or a digit at both ends"
+        )
+    return issuer_id
+
+
+def _hashes(octets: bytes) -> Mapping[HashAlgorithm, bytes]:
+    return {each: hashlib.new(each.hashlib_name, octets, usedforsecurity=False).digest() for each in HashAlgorithm}

@@ -1,0 +1,55 @@
+"""A root, and a subordinate CA below it, for every kind of key that may be a CA's."""
+
+import functools
+from dataclasses import dataclass
+
+import pytest
+
+from cachewarm.authority.ca import Authority, init_root, init_sub
+from cachewarm.authority.certificate import Issued, parse_subject
+from cachewarm.authority.profiles import Pointers
+from cachewarm.signing.softkey import KeyKind, SoftKey
+
+#: 2026-06-01 00:00:00 UTC.
+NOW = 1_780_272_000
+KINDS = (KeyKind.P256, KeyKind.P384, KeyKind.RSA2048, KeyKind.ED25519)
+POINTERS = Pointers(
+    "http://ocsp.example.com/.well-known/pki/ocsp/issuing",
+    "http://ocsp.example.com/.well-known/pki/issuer/issuing",
+    "http://ocsp.example.com/.well-known/pki/crl/issuing",
+)
+
+
+@dataclass(frozen=True)
+class House:
+    """A root and the issuing CA below it, with keys of one kind."""
+
+    kind: KeyKind
+    root: Authority
+    sub: Authority
+
+    @property
+    def chain(self) -> tuple[Issued, Issued]:
+        return Issued.of(self.root.certificate), Issued.of(self.sub.certificate)
+
+
+@functools.cache
+def house_of(kind: KeyKind) -> House:
+    """Made once a process: RSA keys take their time."""
+    root_key, sub_key = SoftKey.generate(kind), SoftKey.generate(kind)
+    root = Authority(init_root(root_key, parse_subject("CN=Test Root,O=Example,C=DE"), now=NOW).certificate, root_key)
+    subject = parse_subject("CN=Test Issuing CA,O=Example,C=DE")
+    sub = Authority(init_sub(sub_key, subject, root, now=NOW, pointers=POINTERS).certificate, sub_key)
+    return House(kind, root, sub)
+
+
+@pytest.fixture(params=KINDS, ids=str)
+def house(request: pytest.FixtureRequest) -> House:
+    """Once for every kind of key."""
+    return house_of(request.param)
+
+
+@pytest.fixture
+def p256() -> House:
+    """The usual kind alone."""
+    return house_of(KeyKind.P256)
