@@ -1,0 +1,115 @@
+"""One child process that cannot outlive us.
+
+PR_SET_PDEATHSIG sends it a signal when the *thread* that made it ends, so it is made from the main thread; a change of
+user clears it, so it is set after that one (Popen changes the user before it calls preexec_fn). Output goes to a log file.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from cachewarm.embedded.accounts import Account
+from cachewarm.errors import Fatal, Refused
+
+_PR_SET_PDEATHSIG = 1
+_LOG_KEPT = 8 << 20
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Child:
+    """A server under our eyes: started, awaited, stopped in order or by force."""
+
+    def __init__(self, argv: Sequence[str | Path], *, log: Path, death_signal: signal.Signals, account: Account | None = None,
+                 cwd: Path | None = None) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("a child process is made from the main thread: its death signal follows the thread")
+        self.argv, self.log = [str(word) for word in argv], log
+        with open_log(log) as output:
+            self._process = subprocess.Popen(
+                self.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd or "/",
+                env=environment(), start_new_session=True, preexec_fn=_die_with_parent(death_signal), **as_account(account),
+            )
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def wait_ready(self, ready: Callable[[], bool], *, timeout_s: float) -> None:
+        """Until `ready` says so; Fatal with the log's last lines when the process ends or the time does."""
+        deadline = time.monotonic() + timeout_s
+        while not ready():
+            if self.exit_status is not None:
+                raise Fatal(f"{Path(self.argv[0]).name} ended with status {self.exit_status}: {tail(self.log)}")
+            if time.monotonic() > deadline:
+                raise Fatal(f"{Path(self.argv[0]).name} is not ready after {timeout_s:.0f} s: {tail(self.log)}")
+            time.sleep(0.02)
+
+    def stop(self, signals: Sequence[tuple[signal.Signals, float]]) -> None:
+        """Send each signal and give it its seconds; SIGKILL at the end."""
+        for number, patience_s in signals:
+            if self.exit_status is not None:
+                return
+            self._process.send_signal(number)
+            try:
+                self._process.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                continue
+        if self.exit_status is None:
+            self._process.kill()
+            self._process.wait()
+
+
+def run_as(argv: Sequence[str | Path], account: Account | None, *, cwd: Path, pass_fds: Sequence[int] = ()) -> None:
+    """Run a program to its end as that account; Refused with what it said."""
+    done = subprocess.run(
+        [str(word) for word in argv], cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        errors="replace", check=False, pass_fds=tuple(pass_fds), **as_account(account),
+    )
+    if done.returncode:
+        raise Refused(f"{Path(argv[0]).name} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
+
+
+def as_account(account: Account | None) -> dict[str, object]:
+    """Popen's words for `run as that account`: its group alone, none of ours."""
+    return {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
+
+
+def environment() -> Mapping[str, str]:
+    """What a server sees of our environment: no secrets, no PG* names."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _die_with_parent(number: signal.Signals) -> Callable[[], None]:
+    parent = os.getpid()
+
+    def before_exec() -> None:
+        if _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0) != 0 or os.getppid() != parent:
+            os._exit(127)      # the parent was gone before the signal was armed
+
+    return before_exec
+
+
+def open_log(path: Path):  # type: ignore[no-untyped-def]
+    """The log, appended to; the one before is kept once it is large."""
+    if path.exists() and path.stat().st_size > _LOG_KEPT:
+        path.replace(path.with_suffix(".log.1"))
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    return os.fdopen(handle, "ab")
+
+
+def tail(log: Path, octets: int = 1500) -> str:
+    """The last lines of a log."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - octets))
+        return file.read().decode(errors="replace").strip()

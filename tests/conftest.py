@@ -1,0 +1,58 @@
+"""The servers that tests share: one Postgres and one Valkey per worker, one migrated database per test.
+
+`postgres`, `database` and `valkey` are real servers of the product's own embedded kind, in a folder that is gone at the
+end. Servers are started from the main thread, as everywhere.
+"""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from cachewarm.embedded.postgres import EmbeddedPostgres
+from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
+
+_TEMPLATE = "migrated"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """A data folder that another account may walk into: Postgres does not run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="fastocsp-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(server_folder: Path) -> Iterator[EmbeddedPostgres]:
+    """A running Postgres; no database of ours in it yet."""
+    server = EmbeddedPostgres(server_folder)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def template(postgres: EmbeddedPostgres) -> str:
+    """Name of a migrated database with its logins, to be copied."""
+    await provision(postgres, _TEMPLATE)
+    return _TEMPLATE
+
+
+@pytest.fixture
+async def database(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[DatabaseURLs]:
+    """URLs of owner, writer and reader of an empty migrated database that only this test uses."""
+    name = f"test_{next(_numbers)}"
+    admin = await asyncpg.connect(postgres.url("owner", "postgres"))
+    try:
+        await admin.execute(f'create database "{name}" template "{template}"')
+        yield database_urls(postgres, name)
+        await admin.execute(f'drop database "{name}" with (force)')
+    finally:
+        await admin.close()
