@@ -81,6 +81,7 @@ class EdgeSettings(BaseModel):
     rate_limit_slots: int = Field(65536, ge=64, le=1 << 24, description="addresses remembered by the rate limit, 16 octets each")
     trusted_proxies: Networks = Field((), description="peers whose X-Forwarded-For is believed")
     metrics_allow: Networks = Field(parse_networks("127.0.0.0/8,::1"), description="peers that may read /metrics")  # type: ignore[arg-type]
+    ready_coverage: float = Field(0.5, ge=0, le=1, description="share of the inventory that must be signed ahead for /ready; 0 asks for none")
     max_body_size: Size = Field(16384, ge=256, le=1 << 20, description="octets of an OCSP request body")
     table_bytes: Size = Field(256 << 20, ge=1 << 20, description="octets of the answer table of one worker")
     nonce_policy: str = Field("strict", pattern="^(strict|rfc9654)$", description="strict: 1-32 octets, else unauthorized; rfc9654: 1-128, else malformedRequest")

@@ -29,7 +29,12 @@ OUTCOMES = (
     "limited",
     "error",
 )
-_GAUGES = ("connections", "table_entries", "table_octets", "slow_lane")
+GAUGES = {
+    "connections": "connections that are open",
+    "table_entries": "records in the workers' tables",
+    "table_octets": "octets of the workers' tables",
+    "slow_lane": "questions to Redis or the signer under way",
+}
 _EVENTS = (
     "contradicted",
     "connections_opened",
@@ -46,7 +51,7 @@ _EVENTS = (
     "crl_served",
     "crl_expired_served",
 )
-NAMES = tuple(f"answers:{outcome}" for outcome in OUTCOMES) + _EVENTS + _GAUGES
+NAMES = tuple(f"answers:{outcome}" for outcome in OUTCOMES) + _EVENTS + tuple(GAUGES)
 INDEX = {name: index for index, name in enumerate(NAMES)}
 HELP = {
     "answers": "OCSP requests answered, by outcome",
@@ -77,7 +82,7 @@ def open_row(folder: Path, slot: int) -> Counters:
     path = slot_path(folder, slot)
     whole = path.exists() and path.stat().st_size == ROW_SIZE
     row = Counters(open_map(path, write=True) if whole else map_file(path, ROW_SIZE))
-    for name in _GAUGES:
+    for name in GAUGES:
         row.put(INDEX[name], 0)
     return row
 

@@ -7,7 +7,7 @@ from _fastocsp.errors import MalformedRecord
 from _fastocsp.record import unpack_record
 from responder.cache.layout import record_name
 from responder.cache.reader import BatchReader
-from responder.catalog import Catalog
+from responder.domain.catalog import Catalog
 from responder.errors import SourceError
 from responder.sources.base import Found, Key, Source
 from responder.telemetry import INDEX
@@ -29,23 +29,22 @@ class CachedSource:
 
     async def fetch(self, key: Key) -> Found | None:
         """From Redis when there is a right one, else from behind."""
+        record = await self.from_redis(key)
+        return Found(record, storable=True) if record is not None else await self._behind.fetch(key)
+
+    async def from_redis(self, key: Key) -> bytes | None:
+        """The record that Redis has, if it has a right one."""
         try:
             record = await self._reader.get(record_name(key))
         except SourceError:
             self._count("redis_failed")
-            return await self._behind.fetch(key)
+            return None
         if record is None:
             self._count("redis_absent")
-        elif self.is_right(key, record):
-            self._count("redis_found")
-            return Found(record, storable=True)
-        else:
-            self._count("redis_refused")
-        return await self._behind.fetch(key)
-
-    async def fetch_signed(self, key: Key) -> Found | None:
-        """Past Redis: for a record that the gate contradicted."""
-        return await self._behind.fetch(key)
+            return None
+        right = self.is_right(key, record)
+        self._count("redis_found" if right else "redis_refused")
+        return record if right else None
 
     def is_right(self, key: Key, octets: bytes) -> bool:
         """Layout, key binding, window and signature hold."""
@@ -56,7 +55,7 @@ class CachedSource:
         now = self._now()
         if record.hash_algorithm != key.hash_algorithm or not record.this_update <= now < record.next_update:
             return False
-        return self._catalog().verify(key, octets, record)
+        return self._catalog().verify(key, record)
 
     def _count(self, name: str) -> None:
         self._counters.add(INDEX[name])

@@ -1,0 +1,5 @@
+"""Run the edge."""
+
+from responder.cli import main
+
+main()

@@ -1,0 +1,149 @@
+"""The catalog: issuers, their responders, their CRLs and how much of the inventory is signed ahead.
+
+All of it is public and changes seldom. The agent reads it from the ledger and keeps it on disk, so that an edge which
+starts while Postgres is away still knows whose answers it serves. This module is the value alone.
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from cryptography.exceptions import InvalidSignature
+
+from _fastocsp.codes import PARAMETERS_ABSENT
+from _fastocsp.issuers import IssuerIndex
+from _fastocsp.record import Record
+from _fastocsp.response import Template
+from responder.domain.issuer import Issuer
+from responder.domain.responder import ResponderCertificate
+from responder.domain.status import HashAlgorithm, UnissuedPolicy
+from responder.sources.base import Key
+
+
+class CRLEntry(NamedTuple):
+    """A CRL that the edge holds in `file`; times are epoch seconds."""
+
+    number: int
+    this_update: int
+    next_update: int
+    file: str
+
+
+class Coverage(NamedTuple):
+    """Certificates of the inventory, those with an answer that has time left, and when that was counted."""
+
+    inventory: int
+    covered: int
+    at: int
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """One reading of the ledger's public part."""
+
+    issuers: tuple[Issuer, ...] = ()
+    responders: Mapping[int, tuple[ResponderCertificate, ...]] = field(default_factory=dict)
+    crls: Mapping[str, CRLEntry] = field(default_factory=dict)
+    coverage: Mapping[str, Coverage] = field(default_factory=dict)
+
+    @cached_property
+    def by_id(self) -> dict[str, Issuer]:
+        """Issuers by their name in URLs."""
+        return {issuer.issuer_id: issuer for issuer in self.issuers}
+
+    @cached_property
+    def by_no(self) -> dict[int, Issuer]:
+        """Issuers by their number in keys."""
+        return {issuer.issuer_no: issuer for issuer in self.issuers}
+
+    @cached_property
+    def index(self) -> IssuerIndex:
+        """The compiled index, with every template that a record may need."""
+        index = IssuerIndex()
+        for issuer in self.issuers:
+            for algorithm in HashAlgorithm:
+                hashes = issuer.name_hashes[algorithm], issuer.key_hashes[algorithm]
+                index.add(issuer.issuer_no, issuer.issuer_id.encode(), algorithm, *hashes)
+            for responder in self.responders.get(issuer.issuer_no, ()):
+                for template in templates(issuer, responder).values():
+                    index.add_template(issuer.issuer_no, template)
+        return index
+
+    def verify(self, key: Key, record: Record) -> bool:
+        """The record's signature was made for this very key by a responder of that issuer."""
+        template = self.index.find_template(key.issuer_no, key.hash_algorithm, record.responder)
+        if template is None:
+            return False
+        for responder in self.responders.get(key.issuer_no, ()):
+            if responder.responder == record.responder and record.next_update <= responder.not_after + 1:
+                try:
+                    responder.verify(record.signature, template.tbs(key.serial, record))
+                except (InvalidSignature, ValueError):
+                    return False
+                return True
+        return False
+
+
+def templates(issuer: Issuer, responder: ResponderCertificate) -> dict[int, Template]:
+    """Templates of that responder's answers by hash algorithm, with and without PARAMETERS_ABSENT.
+
+    The responder's certificate is embedded unless the CA itself signs (RFC 6960 4.2.2.2).
+    """
+    certs = () if responder.cert_der == issuer.cert_der else (responder.cert_der,)
+    return {
+        algorithm | absent: Template(
+            hash_algorithm=algorithm | absent,
+            issuer_name_hash=issuer.name_hashes[algorithm],
+            issuer_key_hash=issuer.key_hashes[algorithm],
+            responder_id=responder.responder_id,
+            responder=responder.responder,
+            signature_algorithm=responder.signature_algorithm,
+            certs=certs,
+        )
+        for algorithm in HashAlgorithm
+        for absent in (0, PARAMETERS_ABSENT)
+    }
+
+
+def dump_catalog(catalog: Catalog) -> str:
+    """JSON of the catalog."""
+    return json.dumps(
+        {
+            "issuers": [_dump_issuer(issuer, catalog) for issuer in catalog.issuers],
+            "crls": catalog.crls,
+            "coverage": catalog.coverage,
+        }
+    )
+
+
+def load_catalog(text: str) -> Catalog:
+    """The catalog of that JSON; ValueError or KeyError when it is not one."""
+    written = json.loads(text)
+    issuers, responders = [], {}
+    for entry in written["issuers"]:
+        issuer = _load_issuer(entry)
+        issuers.append(issuer)
+        responders[issuer.issuer_no] = tuple(ResponderCertificate.from_der(b64decode(der)) for der in entry["responders"])
+    crls = {issuer_id: CRLEntry(*values) for issuer_id, values in written["crls"].items()}
+    coverage = {issuer_id: Coverage(*values) for issuer_id, values in written["coverage"].items()}
+    return Catalog(tuple(issuers), responders, crls, coverage)
+
+
+_PLAIN = ("issuer_id", "issuer_no", "ocsp_url", "crl_url", "ca_issuers_url", "publishes_crl")
+
+
+def _dump_issuer(issuer: Issuer, catalog: Catalog) -> dict[str, Any]:
+    return {name: getattr(issuer, name) for name in _PLAIN} | {
+        "unissued_policy": issuer.unissued_policy,
+        "cert": b64encode(issuer.cert_der).decode(),
+        "responders": [b64encode(r.cert_der).decode() for r in catalog.responders.get(issuer.issuer_no, ())],
+    }
+
+
+def _load_issuer(entry: Mapping[str, Any]) -> Issuer:
+    plain = {name: entry[name] for name in _PLAIN}
+    policy = UnissuedPolicy(entry["unissued_policy"])
+    return Issuer.from_certificate(b64decode(entry["cert"]), unissued_policy=policy, **plain)

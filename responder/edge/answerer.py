@@ -1,0 +1,187 @@
+"""Every rule of an OCSP answer, for what the hot lane leaves: misses, nonces, several CertIDs, refusals.
+
+The slow lane and the cold lane both answer through this, so they cannot differ. The gate is asked last, for each
+record, however it was come by: table, Redis or a signature made a moment ago.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from _fastocsp.codes import GOOD, HASH_NONE, REVOKED, UNKNOWN
+from _fastocsp.counters import Counters
+from _fastocsp.errors import MalformedRequest
+from _fastocsp.getpath import decode_get
+from _fastocsp.record import Record, unpack_record
+from _fastocsp.request import parse_request
+from _fastocsp.table import Table
+from _fastocsp.values import CertID, OCSPRequest
+from responder.domain.catalog import Catalog
+from responder.domain.serial import parse_serial
+from responder.domain.status import HashAlgorithm
+from responder.edge.answers import Answer
+from responder.edge.gate import Gate
+from responder.errors import (
+    Closed,
+    ClosedUnauthorized,
+    Malformed,
+    MalformedNonce,
+    SourceError,
+    TryLater,
+    Unauthorized,
+)
+from responder.sources.base import Found, Key, Source
+from responder.sources.signed import SignerSource
+from responder.telemetry import INDEX
+
+#: While the signer's replica is behind the edge's own, ask again; it polls as often as we do.
+CATCH_UP_TRIES, CATCH_UP_PAUSE_S = 40, 0.025
+MAX_CERT_IDS = 255
+_SERIAL_HEX = re.compile(rb"[0-9a-f]{1,40}")
+PASS, CONTRADICTED = 1, 0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The settings that decide an answer."""
+
+    nonce_policy: str
+    on_closed: str
+
+
+class Answerer:
+    """One worker's answers beyond the hot lane."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        table: Table,
+        gate: Gate,
+        source: Source,
+        fresh: Source,
+        signer: SignerSource,
+        lane: asyncio.Semaphore,
+        catalog: Callable[[], Catalog],
+        now: Callable[[], int],
+        counters: Counters,
+    ) -> None:
+        self._policy, self._table, self._gate = policy, table, gate
+        self._source, self._fresh, self._signer, self._lane = source, fresh, signer, lane
+        self._catalog, self._now, self._counters = catalog, now, counters
+
+    async def by_path(self, rest: bytes, issuer_id: bytes) -> Answer:
+        """A GET: base64 of a request, or the hex serial number that a person typed."""
+        if issuer_id and _SERIAL_HEX.fullmatch(rest):
+            return await self.by_serial(rest.decode(), issuer_id)
+        try:
+            der = decode_get(rest)
+        except MalformedRequest as error:
+            raise Malformed from error
+        return await self.by_der(der, issuer_id)
+
+    async def by_serial(self, serial: str, issuer_id: bytes) -> Answer:
+        """The answer to a SHA-256 CertID of that serial."""
+        issuer = self._catalog().by_id.get(issuer_id.decode("latin-1"))
+        if issuer is None:
+            raise Unauthorized
+        try:
+            octets = parse_serial(serial)
+        except ValueError as error:
+            raise Unauthorized from error
+        return await self._single(Key(issuer.issuer_no, HashAlgorithm.SHA256, octets))
+
+    async def by_der(self, der: bytes, issuer_id: bytes) -> Answer:
+        """The answer to an OCSPRequest; `issuer_id` b"" finds the issuer by the CertID alone."""
+        try:
+            request = parse_request(der)
+        except MalformedRequest as error:
+            raise Malformed from error
+        self._check_extensions(request)
+        keys = [self._key_of(cert_id, issuer_id) for cert_id in request.cert_ids]
+        if request.nonce is None and len(keys) == 1:
+            return await self._single(keys[0])
+        if len(keys) > MAX_CERT_IDS:
+            raise Unauthorized
+        return await self._signed_now(keys, request.nonce)
+
+    def _check_extensions(self, request: OCSPRequest) -> None:
+        if request.unknown_critical:
+            raise Unauthorized
+        if self._policy.nonce_policy == "rfc9654":
+            if request.nonce_malformed or (request.nonce is not None and not 1 <= len(request.nonce) <= 128):
+                raise MalformedNonce
+        elif request.nonce_malformed or (request.nonce is not None and not 1 <= len(request.nonce) <= 32):
+            raise Unauthorized
+
+    def _key_of(self, cert_id: CertID, issuer_id: bytes) -> Key:
+        if cert_id.hash_algorithm == HASH_NONE or not cert_id.serial_number:
+            raise Unauthorized
+        index = self._catalog().index
+        number = index.find(cert_id.hash_algorithm, cert_id.issuer_name_hash, cert_id.issuer_key_hash)
+        if not number or (issuer_id and index.names[number] != issuer_id):
+            raise Unauthorized
+        return Key(number, cert_id.hash_algorithm, cert_id.serial_number)
+
+    async def _single(self, key: Key) -> Answer:
+        kept = self._table.get(*key)
+        if kept is not None and self._in_window(unpack_record(kept)):
+            if self._passes(key, kept):
+                return self._encode(key, kept, "hit")
+            self._table.discard(*key)
+            found = await self._fresh.fetch(key)
+        else:
+            found = await self._source.fetch(key)
+        for _ in range(CATCH_UP_TRIES):
+            if found is not None and self._passes(key, found.record):
+                return self._keep(key, found)
+            await asyncio.sleep(CATCH_UP_PAUSE_S if found is None or self._was_fresh(found) else 0)
+            found = await self._fresh.fetch(key)
+        raise TryLater
+
+    def _was_fresh(self, found: Found) -> bool:
+        return self._now() - unpack_record(found.record).produced_at <= 1
+
+    def _keep(self, key: Key, found: Found) -> Answer:
+        if found.storable:
+            self._table.put(*key, found.record)
+        return self._encode(key, found.record, "miss")
+
+    def _encode(self, key: Key, octets: bytes, label: str) -> Answer:
+        record = unpack_record(octets)
+        template = self._catalog().index.find_template(key.issuer_no, key.hash_algorithm, record.responder)
+        if template is None:
+            raise TryLater
+        cacheable = record.status in (GOOD, REVOKED)
+        body = template.encode(key.serial, octets)
+        return Answer(body, label if cacheable else "unknown", octets if cacheable else None)
+
+    async def _signed_now(self, keys: list[Key], nonce: bytes | None) -> Answer:
+        """One answer for a nonce or several CertIDs, in a lane of its own; never cached."""
+        if self._lane.locked():
+            raise TryLater
+        async with self._lane:
+            for _ in range(CATCH_UP_TRIES):
+                try:
+                    signed = await self._signer.answer(keys, nonce)
+                except SourceError as error:
+                    self._counters.add(INDEX["signer_failed"])
+                    raise TryLater from error
+                if all(self._passes(key, record) for key, record in zip(keys, signed.records, strict=True)):
+                    self._counters.add(INDEX["signed_live"])
+                    return Answer(signed.der, "nonce" if nonce is not None else "several")
+                await asyncio.sleep(CATCH_UP_PAUSE_S)
+        raise TryLater
+
+    def _passes(self, key: Key, record: bytes) -> bool:
+        verdict = self._gate.check_record(key.issuer_no, key.serial, record)
+        if verdict == PASS:
+            return True
+        if verdict == CONTRADICTED:
+            self._counters.add(INDEX["contradicted"])
+            return False
+        raise ClosedUnauthorized if self._policy.on_closed == "unauthorized" else Closed
+
+    def _in_window(self, record: Record) -> bool:
+        return record.status != UNKNOWN and record.this_update <= self._now() < record.next_update

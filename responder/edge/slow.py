@@ -1,0 +1,69 @@
+"""The slow lane: a plain request that the hot lane left, answered as one task, written as the hot lane writes.
+
+And the one place where a refusal becomes an answer: the cold lane goes through `settle` as well.
+"""
+
+from collections.abc import Awaitable
+from typing import NamedTuple
+
+import structlog
+
+from _fastocsp.counters import Counters
+from _fastocsp.reply import is_not_modified
+from responder.edge.answerer import Answerer
+from responder.edge.answers import Answer, cache_fields, fields, refusal_answer, write
+from responder.errors import Broken, Refusal
+from responder.telemetry import INDEX
+
+log = structlog.get_logger("edge")
+
+
+class SlowRequest(NamedTuple):
+    """What is left of a request once its octets are gone."""
+
+    is_get: bool
+    issuer_id: bytes
+    rest: bytes
+    body: bytes
+    if_none_match: bytes
+    if_modified_since: bytes
+    keep_alive: bool
+
+
+async def settle(answering: Awaitable[Answer], counters: Counters) -> Answer:
+    """The answer, or the refusal's; counted."""
+    try:
+        answer = await answering
+    except Refusal as refusal:
+        answer = refusal_answer(refusal)
+    except Exception:
+        # the connection shell: a defect must cost one answer, not the worker
+        log.exception("answering failed")
+        answer = refusal_answer(Broken())
+    counters.add(INDEX[f"answers:{answer.label}"])
+    return answer
+
+
+def respond(
+    answer: Answer, *, is_get: bool, if_none_match: bytes, if_modified_since: bytes, now: int, keep_alive: bool
+) -> bytes:
+    """HTTP of the answer, a 304 when the client's copy is still right."""
+    if is_get and answer.record and is_not_modified(if_none_match, if_modified_since, answer.record):
+        return write(304, cache_fields(answer.record, now), b"", keep_alive=keep_alive)
+    return write(answer.http_status, fields(answer, now), answer.body, keep_alive=keep_alive)
+
+
+async def answer_slowly(request: SlowRequest, answerer: Answerer, counters: Counters, now: int) -> bytes:
+    """HTTP of the answer to a request that the hot lane left."""
+    if request.is_get:
+        answering = answerer.by_path(request.rest, request.issuer_id)
+    else:
+        answering = answerer.by_der(request.body, request.issuer_id)
+    return respond(
+        await settle(answering, counters),
+        is_get=request.is_get,
+        if_none_match=request.if_none_match,
+        if_modified_since=request.if_modified_since,
+        now=now,
+        keep_alive=request.keep_alive,
+    )

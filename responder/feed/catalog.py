@@ -1,0 +1,94 @@
+"""The catalog between the ledger and the workers: read, kept on disk, announced by its version.
+
+A reader never sees half of it: files are written under another name and renamed. CRLs lie beside it, one file a
+number, so that a worker that still serves the old one is not cut off.
+"""
+
+from pathlib import Path
+
+from responder.domain.catalog import Catalog, Coverage, CRLEntry, dump_catalog, load_catalog
+from responder.domain.issuer import Issuer
+from responder.domain.responder import ResponderCertificate
+from responder.domain.status import UnissuedPolicy
+from responder.feed.poll import Connection
+
+CATALOG_NAME = "catalog.json"
+
+
+async def read_ledger(connection: Connection, folder: Path) -> Catalog:
+    """The catalog as the ledger has it; CRLs that changed are fetched into `folder`."""
+    issuers = tuple(
+        Issuer.from_certificate(
+            row["cert_der"],
+            issuer_id=row["issuer_id"],
+            issuer_no=row["issuer_no"],
+            unissued_policy=UnissuedPolicy(row["unissued_policy"]),
+            ocsp_url=row["ocsp_url"],
+            crl_url=row["crl_url"],
+            ca_issuers_url=row["ca_issuers_url"],
+            publishes_crl=row["publishes_crl"],
+        )
+        for row in await connection.fetch(
+            "select issuer_id, issuer_no, cert_der, unissued_policy, ocsp_url, crl_url, ca_issuers_url, publishes_crl"
+            " from issuers order by issuer_no"
+        )
+    )
+    numbers = {issuer.issuer_id: issuer.issuer_no for issuer in issuers}
+    responders: dict[int, tuple[ResponderCertificate, ...]] = {}
+    for row in await connection.fetch(
+        "select issuer_id, cert_der from ocsp_responder_certs where not_after > now() order by created_at desc"
+    ):
+        number = numbers[row["issuer_id"]]
+        responders[number] = (*responders.get(number, ()), ResponderCertificate.from_der(row["cert_der"]))
+    return Catalog(issuers, responders, await _read_crls(connection, folder), await _read_coverage(connection))
+
+
+async def _read_crls(connection: Connection, folder: Path) -> dict[str, CRLEntry]:
+    entries = {}
+    for row in await connection.fetch(
+        "select issuer_id, crl_number::text as number, extract(epoch from this_update)::bigint as this_update,"
+        " extract(epoch from next_update)::bigint as next_update, crl_der is not null as whole from crl_cache"
+    ):
+        if not row["whole"]:
+            continue
+        entry = CRLEntry(
+            int(row["number"]), row["this_update"], row["next_update"], f"{row['issuer_id']}-{row['number']}.crl"
+        )
+        if not (folder / entry.file).exists():
+            der = await connection.fetchval("select crl_der from crl_cache where issuer_id = $1", row["issuer_id"])
+            write_file(folder / entry.file, der)
+        entries[row["issuer_id"]] = entry
+    return entries
+
+
+async def _read_coverage(connection: Connection) -> dict[str, Coverage]:
+    rows = await connection.fetch(
+        "select issuer_id, inventory, covered, extract(epoch from at)::bigint as at from presign_coverage"
+    )
+    return {row["issuer_id"]: Coverage(row["inventory"], row["covered"], row["at"]) for row in rows}
+
+
+def keep_catalog(folder: Path, catalog: Catalog) -> None:
+    """To disk, then forget the CRL files that it no longer names, but for the last ones."""
+    write_file(folder / CATALOG_NAME, dump_catalog(catalog).encode())
+    for issuer_id, entry in catalog.crls.items():
+        for path in folder.glob(f"{issuer_id}-*.crl"):
+            number = path.stem.removeprefix(f"{issuer_id}-")
+            if number.isdigit() and int(number) < entry.number - 1:
+                path.unlink(missing_ok=True)
+
+
+def kept_catalog(folder: Path) -> Catalog:
+    """What the disk has; an empty catalog when there is none or it is damaged."""
+    try:
+        return load_catalog((folder / CATALOG_NAME).read_text())
+    except (OSError, ValueError, KeyError):
+        return Catalog()
+
+
+def write_file(path: Path, octets: bytes) -> None:
+    """All or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(octets)
+    new.rename(path)

@@ -1,0 +1,167 @@
+"""The master of an edge host: it feeds the workers and keeps them running. It serves nobody itself.
+
+Order at start: the shared page and the journal's set first, so that a worker never lacks a gate; then the feed and
+the catalog; then the workers. When it dies the workers die with it: without an agent they could say `good` for a
+horizon at most, and nobody would start them again.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import asyncpg
+import structlog
+
+from responder.clock import read_clock
+from responder.config import EdgeSettings
+from responder.domain.catalog import Catalog
+from responder.edge.edge import LIMITER_NAME, limiter_octets
+from responder.environment import as_environment
+from responder.feed.agent import FeedAgent
+from responder.feed.catalog import keep_catalog, kept_catalog, read_ledger, write_file
+from responder.feed.journal import Journal
+from responder.feed.poll import Connection
+from responder.feed.shared import SharedFeed, map_file
+from responder.process import die_with_parent, start_module, stop
+from responder.telemetry import set_up_logs
+
+log = structlog.get_logger("master")
+CATALOG_INTERVAL_S = 1.0
+RESTART_PAUSE_S = (0.1, 5.0)
+HEALTHY_S = 10.0
+PIDS_NAME = "edge.json"
+DRAIN_S = 10.0
+
+
+class Master:
+    """One edge host."""
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        self.settings = settings
+        self.state_folder = settings.data_dir / "edge"
+        self.state_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.shared = SharedFeed(settings.run)
+        map_file(settings.run / LIMITER_NAME, limiter_octets(settings))
+        who = FeedAgent.edge_name(settings.edge_name or socket.gethostname(), settings.horizon)
+        self.agent = FeedAgent(
+            self.connect, who, self.shared, read_clock, settings.poll_interval, Journal(self.state_folder)
+        )
+        self.catalog: Catalog | None = None
+        self._catalog_version = 0
+        self.workers: dict[int, asyncio.subprocess.Process] = {}
+        self._stopping = asyncio.Event()
+
+    async def connect(self) -> Connection:
+        """A connection of the feed's own, which may stall without harm to anything else."""
+        url = self.settings.database_url.get_secret_value() if self.settings.database_url else None
+        return await asyncpg.connect(url, timeout=5, command_timeout=10)
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT."""
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(sig, self._stopping.set)
+        self.agent.boot()
+        self._show(kept_catalog(self.state_folder))
+        work = [asyncio.create_task(self.agent.run()), asyncio.create_task(self._follow_catalog())]
+        work += [asyncio.create_task(self._keep_worker(slot)) for slot in range(self.settings.workers)]
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            done, _ = await asyncio.wait([*work, stopped], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopped}:
+                task.result()
+        finally:
+            self._stopping.set()
+            await asyncio.gather(*(stop(worker, DRAIN_S) for worker in self.workers.values()))
+            for task in [*work, stopped]:
+                task.cancel()
+            await asyncio.gather(*work, stopped, return_exceptions=True)
+            (self.settings.run / PIDS_NAME).unlink(missing_ok=True)
+
+    async def _keep_worker(self, slot: int) -> None:
+        """Start it, and again whenever it ends, slower when it keeps ending."""
+        pause = RESTART_PAUSE_S[0]
+        while not self._stopping.is_set():
+            begun = time.monotonic()
+            worker = await start_module("responder.edge.worker", [str(slot)], as_environment(self.settings))
+            self.workers[slot] = worker
+            self._write_pids()
+            code = await worker.wait()
+            if self._stopping.is_set():
+                return
+            log.error("worker ended", slot=slot, code=code)
+            pause = RESTART_PAUSE_S[0] if time.monotonic() - begun > HEALTHY_S else min(pause * 2, RESTART_PAUSE_S[1])
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    def _write_pids(self) -> None:
+        pids = [worker.pid for _, worker in sorted(self.workers.items()) if worker.returncode is None]
+        write_file(self.settings.run / PIDS_NAME, json.dumps({"master": os.getpid(), "workers": pids}).encode())
+
+    async def _follow_catalog(self) -> None:
+        """Show every change of issuers, responders, CRLs and coverage within about a second."""
+        while True:
+            try:
+                connection = await self.connect()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                await asyncio.sleep(CATALOG_INTERVAL_S)
+                continue
+            try:
+                while True:
+                    self._show(await read_ledger(connection, self.state_folder))
+                    await asyncio.sleep(CATALOG_INTERVAL_S)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, ValueError) as error:
+                log.warning("catalog not read", error=str(error) or type(error).__name__)
+                await asyncio.sleep(CATALOG_INTERVAL_S)
+            finally:
+                connection.terminate()
+
+    def _show(self, catalog: Catalog) -> None:
+        if catalog == self.catalog:
+            return
+        keep_catalog(self.state_folder, catalog)
+        self.catalog = catalog
+        self._catalog_version += 1
+        self.shared.show_catalog(self._catalog_version)
+
+
+def run_master(settings: EdgeSettings) -> None:
+    """`fastocsp serve`: until told to stop."""
+    import uvloop
+
+    set_up_logs(settings.log_format, "edge-master")
+    check_port(settings)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(_run(settings))
+
+
+def check_port(settings: EdgeSettings) -> None:
+    """Fail before any worker starts when another program has the port; SO_REUSEPORT would hide it."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((settings.host, settings.port))
+
+
+async def _run(settings: EdgeSettings) -> None:
+    await Master(settings).run()
+
+
+def run_as_child(settings: EdgeSettings) -> None:
+    """The same, ending with the process that started it."""
+    die_with_parent(signal.SIGTERM)
+    run_master(settings)
+
+
+def pids(run: Path) -> dict[str, object]:
+    """What PIDS_NAME says now; empty when no master runs."""
+    try:
+        written: dict[str, object] = json.loads((run / PIDS_NAME).read_text())
+    except (OSError, ValueError):
+        return {}
+    return written

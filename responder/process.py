@@ -1,0 +1,36 @@
+"""Processes that do not outlive each other."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(sig: signal.Signals) -> None:
+    """Have the kernel send `sig` when the thread that started this process ends; leave at once if it has."""
+    parent = os.getppid()
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, sig, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        sys.exit("the parent is gone")
+
+
+async def start_module(module: str, arguments: Sequence[str], environ: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """`python -m module arguments` with this interpreter; it finds the packages that we run from."""
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", module, *arguments, env={**os.environ, **environ})
+
+
+async def stop(process: asyncio.subprocess.Process, patience_s: float) -> None:
+    """SIGTERM, and SIGKILL when it takes longer than that."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), patience_s)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

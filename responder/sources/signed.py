@@ -1,0 +1,135 @@
+"""The signer's tier: a request over its Unix socket, many at a time over one connection.
+
+Frame, both ways: length u32 of what follows | number u32 | kind u8 | body. Kinds asked: 1 one record for
+(issuer number u16, hash algorithm u8, serial); 2 a whole answer for a nonce (length u8, octets) and CertIDs (count
+u8, then for each issuer number u16, hash algorithm u8, length u8, serial). Kinds returned: 0 done, 4 done and not to
+be kept, else the OCSPResponseStatus. The signer decides the status by itself: nothing asked here can make it say
+`good`.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from _fastocsp.codes import UNAUTHORIZED
+from responder.errors import SourceError, TryLater, Unauthorized
+from responder.sources.base import Found, Key
+
+FRAME = struct.Struct(">IIB")
+ASK_RECORD, ASK_ANSWER = 1, 2
+DONE, DONE_ONCE = 0, 4
+MAX_FRAME = 1 << 20
+
+
+class SignedAnswer(NamedTuple):
+    """A whole OCSPResponse and the records that it states, one for each CertID in the order asked."""
+
+    der: bytes
+    records: tuple[bytes, ...]
+
+
+class SignerSource:
+    """One connection, made when needed and again when it breaks."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        self._path, self._timeout = path, timeout_s
+        self._writer: asyncio.StreamWriter | None = None
+        self._pending: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
+        self._numbers = itertools.count(1)
+        self._connecting = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def fetch(self, key: Key) -> Found | None:
+        """A fresh record; Unauthorized for a serial that the policy refuses."""
+        kind, body = await self._ask(ASK_RECORD, pack_key(key))
+        return Found(body, storable=kind == DONE)
+
+    async def answer(self, keys: Sequence[Key], nonce: bytes | None) -> SignedAnswer:
+        """A whole answer for these keys, with the nonce when there is one."""
+        nonce_octets = b"" if nonce is None else nonce
+        cert_ids = b"".join(pack_key(key)[:3] + bytes((len(key.serial),)) + key.serial for key in keys)
+        _, body = await self._ask(ASK_ANSWER, bytes((len(nonce_octets),)) + nonce_octets + bytes((len(keys),)) + cert_ids)
+        return unpack_answer(body)
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._writer is not None:
+            self._writer.close()
+        if self._reading is not None:
+            self._reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reading
+
+    async def _ask(self, kind: int, body: bytes) -> tuple[int, bytes]:
+        number = next(self._numbers) & 0xFFFFFFFF
+        reply: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(self._timeout):
+                writer = await self._connected()
+                self._pending[number] = reply
+                writer.write(FRAME.pack(5 + len(body), number, kind) + body)
+                outcome, answer = await reply
+        except (OSError, TimeoutError) as error:
+            raise SourceError(f"signer: {error or type(error).__name__}") from error
+        finally:
+            self._pending.pop(number, None)
+        if outcome in (DONE, DONE_ONCE):
+            return outcome, answer
+        raise Unauthorized if outcome == UNAUTHORIZED else TryLater
+
+    async def _connected(self) -> asyncio.StreamWriter:
+        async with self._connecting:
+            if self._writer is None or self._writer.is_closing():
+                reader, self._writer = await asyncio.open_unix_connection(str(self._path))
+                self._reading = asyncio.get_running_loop().create_task(self._read(reader, self._writer))
+            return self._writer
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                length, number, kind = FRAME.unpack(await reader.readexactly(FRAME.size))
+                if not FRAME.size - 4 <= length <= MAX_FRAME:
+                    break
+                body = await reader.readexactly(length - 5)
+                reply = self._pending.get(number)
+                if reply is not None and not reply.done():
+                    reply.set_result((kind, body))
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            for reply in self._pending.values():
+                if not reply.done():
+                    reply.set_exception(ConnectionResetError("the signer closed the connection"))
+
+
+def pack_key(key: Key) -> bytes:
+    """issuer number u16 | hash algorithm u8 | serial."""
+    return key.issuer_no.to_bytes(2, "big") + bytes((key.hash_algorithm,)) + key.serial
+
+
+def unpack_key(octets: bytes) -> Key:
+    """The key; ValueError for octets that are none."""
+    if not 4 <= len(octets) <= 23:
+        raise ValueError("not a key")
+    return Key(int.from_bytes(octets[:2], "big"), octets[2], octets[3:])
+
+
+def pack_answer(answer: SignedAnswer) -> bytes:
+    """count u8 | for each record length u16 and octets | DER."""
+    records = b"".join(len(record).to_bytes(2, "big") + record for record in answer.records)
+    return bytes((len(answer.records),)) + records + answer.der
+
+
+def unpack_answer(octets: bytes) -> SignedAnswer:
+    """The answer that pack_answer packed."""
+    records, at = [], 1
+    for _ in range(octets[0]):
+        length = int.from_bytes(octets[at : at + 2], "big")
+        records.append(octets[at + 2 : at + 2 + length])
+        at += 2 + length
+    return SignedAnswer(octets[at:], tuple(records))

@@ -1,0 +1,131 @@
+"""Is it alive, is it ready, what did it count."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from responder.edge.edge import Edge, within
+from responder.feed.machine import State
+from responder.feed.shared import (
+    SLOT_AS_OF,
+    SLOT_GENERATION,
+    SLOT_HEAD,
+    SLOT_ORPHANS,
+    SLOT_SEQ,
+    SLOT_STATE,
+    SLOT_UNTIL_BOOT,
+)
+from responder.telemetry import GAUGES, HELP, OUTCOMES, read_rows
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+async def health(_: Request) -> Response:
+    """200 while the process can answer at all."""
+    return JSONResponse({"status": "ok"}, headers=NO_STORE)
+
+
+async def ready(request: Request) -> Response:
+    """200, or 503 with every reason why traffic should go elsewhere."""
+    facts = readiness(request.app.state.edge)
+    return JSONResponse(facts, 200 if facts["ready"] else 503, headers=NO_STORE)
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus text, summed over the workers; for METRICS_ALLOW alone."""
+    edge: Edge = request.app.state.edge
+    if request.client is None or not within(request.client.host, edge.settings.metrics_allow):
+        return PlainTextResponse("not for this address\n", 403, headers=NO_STORE)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(EdgeCollector(edge))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST, headers=NO_STORE)
+
+
+def readiness(edge: Edge) -> dict[str, Any]:
+    """The feed's state, the coverage and the reasons against."""
+    state = feed_state(edge)
+    inventory, covered = coverage(edge)
+    share = covered / inventory if inventory else 1.0
+    reasons = []
+    if state not in (State.LIVE, State.STALE):
+        reasons.append(f"feed is {state.name}: no certificate may be called good")
+    if not edge.catalog.issuers:
+        reasons.append("no issuer yet")
+    if share < edge.settings.ready_coverage:
+        reasons.append(f"only {share:.1%} of the inventory is signed ahead")
+    return {
+        "ready": not reasons,
+        "reasons": reasons,
+        "state": state.name,
+        "as_of": edge.page.get(SLOT_AS_OF),
+        "seq": edge.page.get(SLOT_SEQ),
+        "seq_lag": max(0, edge.page.get(SLOT_HEAD) - edge.page.get(SLOT_SEQ)),
+        "generation": edge.page.get(SLOT_GENERATION),
+        "coverage": round(share, 6),
+        "inventory": inventory,
+        "covered": covered,
+        "issuers": {issuer_id: counted._asdict() for issuer_id, counted in edge.catalog.coverage.items()},
+    }
+
+
+def feed_state(edge: Edge) -> State:
+    """What the agent last showed, corrected by the lease itself: a stopped agent shows nothing new."""
+    shown = State(edge.page.get(SLOT_STATE))
+    expired = time.clock_gettime_ns(time.CLOCK_BOOTTIME) >= edge.page.get(SLOT_UNTIL_BOOT)
+    return State.CLOSED if expired and shown in (State.LIVE, State.STALE, State.CATCHUP) else shown
+
+
+def coverage(edge: Edge) -> tuple[int, int]:
+    """(inventory, covered) over all issuers."""
+    counted = edge.catalog.coverage.values()
+    return sum(c.inventory for c in counted), sum(c.covered for c in counted)
+
+
+class EdgeCollector:
+    """All rows of the run folder, plus the feed."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    def collect(self) -> Iterator[Metric]:
+        """Counters are sums over the worker slots, gauges too."""
+        rows = list(read_rows(self._edge.settings.run).values())
+        answers = CounterMetricFamily("fastocsp_answers", HELP["answers"], labels=["outcome"])
+        for outcome in OUTCOMES:
+            answers.add_metric([outcome], sum(row[f"answers:{outcome}"] for row in rows))
+        yield answers
+        for name, text in HELP.items():
+            if name != "answers":
+                yield CounterMetricFamily(f"fastocsp_{name}", text, value=sum(row[name] for row in rows))
+        for name, text in GAUGES.items():
+            yield GaugeMetricFamily(f"fastocsp_{name}", text, value=sum(row[name] for row in rows))
+        yield from self._feed()
+
+    def _feed(self) -> Iterator[Metric]:
+        page, edge = self._edge.page, self._edge
+        state = feed_state(edge)
+        states = GaugeMetricFamily("fastocsp_feed_state", "1 for the state the feed is in", labels=["state"])
+        for each in State:
+            states.add_metric([each.name], float(each is state))
+        yield states
+        age = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - page.get(SLOT_UNTIL_BOOT)) / 1e9 + edge.settings.horizon
+        yield GaugeMetricFamily("fastocsp_feed_age_seconds", "since the question that gave the lease", value=max(0.0, age))
+        yield GaugeMetricFamily("fastocsp_feed_seq", "last event applied", value=page.get(SLOT_SEQ))
+        yield GaugeMetricFamily(
+            "fastocsp_feed_seq_lag", "events not yet applied", value=max(0, page.get(SLOT_HEAD) - page.get(SLOT_SEQ))
+        )
+        yield GaugeMetricFamily(
+            "fastocsp_feed_orphans", "revocations that vanished from the ledger and are kept", value=page.get(SLOT_ORPHANS)
+        )
+        inventory, covered = coverage(edge)
+        yield GaugeMetricFamily("fastocsp_inventory_certificates", "certificates that have not expired", value=inventory)
+        yield GaugeMetricFamily("fastocsp_covered_certificates", "of them, with a signed answer that has time left", value=covered)
+        ends = GaugeMetricFamily("fastocsp_crl_next_update_seconds", "nextUpdate of the CRL served", labels=["issuer_id"])
+        for issuer_id, entry in edge.catalog.crls.items():
+            ends.add_metric([issuer_id], entry.next_update)
+        yield ends

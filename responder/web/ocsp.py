@@ -1,0 +1,91 @@
+"""OCSP in the cold lane: requests that came chunked, in pieces, with HEAD, over HTTP/1.0, or with odd fields.
+
+The answers are the hot lane's, octet for octet; only the way to them differs.
+"""
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from _fastocsp.reply import is_not_modified
+from responder.edge.answers import Answer, Fields, cache_fields, fields
+from responder.edge.edge import Edge
+from responder.edge.slow import settle
+from responder.errors import Limited
+
+REQUEST_TYPE = "application/ocsp-request"
+
+
+class RawResponse(Response):
+    """A response whose header fields are written as given, in their order."""
+
+    def __init__(self, status: int, head: Fields, body: bytes) -> None:
+        super().__init__(content=body, status_code=status)
+        self.raw_headers = list(head)
+
+
+async def post(request: Request) -> Response:
+    """POST /ocsp and POST /.well-known/pki/ocsp/{issuer_id}."""
+    edge: Edge = request.app.state.edge
+    content_type = request.headers.get("content-type")
+    if content_type is not None and content_type.partition(";")[0].strip().lower() != REQUEST_TYPE:
+        return PlainTextResponse(f"Content-Type must be {REQUEST_TYPE}\n", 415, headers={"Cache-Control": "no-store"})
+    body = await read_body(request, edge.settings.max_body_size)
+    if body is None:
+        return PlainTextResponse(
+            f"a request has at most {edge.settings.max_body_size} octets\n",
+            413,
+            headers={"Cache-Control": "no-store", "Connection": "close"},
+        )
+    issuer_id = request.path_params.get("issuer_id", "").encode()
+    return await _answer(request, edge, edge.answerer.by_der(body, issuer_id))
+
+
+async def get(request: Request) -> Response:
+    """GET and HEAD /ocsp/{base64}, /.well-known/pki/ocsp/{issuer_id}/{base64 or serial_hex}."""
+    edge: Edge = request.app.state.edge
+    issuer_id = request.path_params.get("issuer_id", "").encode()
+    raw: bytes = request.scope["raw_path"]
+    rest = raw.split(b"/", 5 if issuer_id else 2)[-1]
+    return await _answer(request, edge, edge.answerer.by_path(rest, issuer_id))
+
+
+async def read_body(request: Request, limit: int) -> bytes | None:
+    """The body, or None when it is, or says it will be, over the limit."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        return None
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            return None
+    return body
+
+
+async def _limited() -> Answer:
+    raise Limited
+
+
+async def _answer(request: Request, edge: Edge, answering: object) -> Response:
+    if not _within_limit(request, edge):
+        answering.close()  # type: ignore[attr-defined]
+        answering = _limited()
+    answer = await settle(answering, edge.counters)  # type: ignore[arg-type]
+    now = int(time.time())
+    if answer.record and request.method in ("GET", "HEAD") and _fresh_at_client(request, answer.record):
+        return RawResponse(304, cache_fields(answer.record, now), b"")
+    return RawResponse(answer.http_status, fields(answer, now), answer.body)
+
+
+def _fresh_at_client(request: Request, record: bytes) -> bool:
+    listed = ", ".join(request.headers.getlist("if-none-match"))
+    return is_not_modified(listed.encode("latin-1"), request.headers.get("if-modified-since", "").encode("latin-1"), record)
+
+
+def _within_limit(request: Request, edge: Edge) -> bool:
+    if request.client is None:
+        return True
+    hops = ", ".join(request.headers.getlist("x-forwarded-for")) if edge.is_trusted(request.client.host) else ""
+    return edge.lane.bucket.allow(edge.forwarded(hops.encode("latin-1"), request.client.host), time.monotonic_ns())
