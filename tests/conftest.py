@@ -13,8 +13,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
+import redis
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
+from cachewarm.embedded.valkey import EmbeddedValkey
 
 _TEMPLATE = "migrated"
 _numbers = itertools.count(1)
@@ -56,3 +58,21 @@ async def database(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[D
         await admin.execute(f'drop database "{name}" with (force)')
     finally:
         await admin.close()
+
+
+@pytest.fixture(scope="session")
+def valkey_server(server_folder: Path) -> Iterator[EmbeddedValkey]:
+    """A running Valkey."""
+    server = EmbeddedValkey(server_folder, maxmemory=64 << 20)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def valkey(valkey_server: EmbeddedValkey) -> EmbeddedValkey:
+    """The running Valkey, without a key in it."""
+    with redis.Redis.from_url(valkey_server.url("writer")) as client:
+        for key in client.scan_iter(count=1000):
+            client.delete(key)
+    return valkey_server

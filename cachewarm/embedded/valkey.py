@@ -1,0 +1,128 @@
+"""An embedded Valkey on a Unix socket, with two users: one writes records, one may only read them.
+
+It is a cache: losing all of it costs speed and nothing else. So a snapshot that cannot be read is put aside and the server
+starts empty, and a snapshot that cannot be written stops no writer.
+"""
+
+import hashlib
+import signal
+import socket
+from pathlib import Path
+from urllib.parse import quote
+
+from cachewarm.embedded import folders
+from cachewarm.embedded.binaries import find_valkey
+from cachewarm.embedded.passwords import read_passwords
+from cachewarm.embedded.process import Child
+from cachewarm.errors import Fatal
+
+USERS = ("writer", "reader")
+#: What each user may do. MGET takes every key of this server for reading: there is nothing on it but records and streams.
+_RULES = {
+    "writer": "~* &* -@all +@read +@write +@connection +@transaction +@scripting +@pubsub -@dangerous +info",
+    "reader": "%R~* resetchannels -@all +get +mget +xread +xinfo +ping +hello +auth +client|setname +client|setinfo",
+}
+_START_S = 30.0
+
+
+class EmbeddedValkey:
+    """The server of one data folder. A supervisor calls start() again when exit_status is no longer None."""
+
+    def __init__(self, data_dir: Path, run_dir: Path | None = None, *, maxmemory: int = 512 << 20) -> None:
+        self.data_dir = data_dir.absolute()
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._run_dir, self._maxmemory = run_dir, maxmemory
+        self._lock = folders.FolderLock(self.data_dir / "valkey.lock", "Valkey")
+        self._child: Child | None = None
+        self._program = find_valkey()
+        self.passwords = read_passwords(self.data_dir / "valkey.passwords", USERS)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the server; None before start() and after stop()."""
+        return self._child.pid if self._child else None
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while the server runs."""
+        return self._child.exit_status if self._child else 0
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.data_dir / "valkey.log"
+
+    @property
+    def state(self) -> Path:
+        """Folder of the snapshot and of the users' file."""
+        return folders.private_folder(self.data_dir / "valkey")
+
+    @property
+    def socket(self) -> Path:
+        """The socket's path."""
+        wanted = folders.private_folder(self._run_dir) if self._run_dir else folders.run_folder(self.data_dir)
+        if not folders.fits(wanted / "valkey.sock"):
+            wanted = folders.private_folder(folders.short_folder(self.data_dir))
+        return wanted / "valkey.sock"
+
+    def url(self, role: str = "writer") -> str:
+        """unix:// URL of the writer or the reader."""
+        return f"unix://{role}:{quote(self.passwords[role])}@{quote(str(self.socket))}"
+
+    def start(self) -> None:
+        """Start and wait until commands are answered. Refused when another process has this data folder."""
+        self._lock.take()
+        try:
+            self._spawn()
+        except Fatal:
+            snapshot = self.state / "dump.rdb"
+            if self.exit_status is None or not snapshot.exists():
+                raise
+            snapshot.replace(snapshot.with_suffix(".rdb.unreadable"))
+            self._spawn()
+
+    def stop(self) -> None:
+        """With a last snapshot; by force when that takes too long."""
+        if self._child:
+            self._child.stop([(signal.SIGTERM, 20)])
+            self._child = None
+        self._lock.release()
+
+    def _spawn(self) -> None:
+        users = self.state / "users.acl"
+        folders.write_private(users, self._user_rules())
+        words = {
+            "port": "0", "unixsocket": str(self.socket), "unixsocketperm": "700", "aclfile": str(users), "dir": str(self.state),
+            "maxmemory": str(self._maxmemory), "maxmemory-policy": "allkeys-lru", "appendonly": "no", "daemonize": "no",
+            "stop-writes-on-bgsave-error": "no", "loglevel": "notice", "logfile": "",
+        }
+        argv = [self._program, *(part for name, value in words.items() for part in (f"--{name}", value))]
+        argv += ["--save", "3600", "1", "300", "100", "60", "10000"]
+        self._child = Child(argv, log=self.log, death_signal=signal.SIGTERM, cwd=self.state)
+        self._child.wait_ready(self._answers, timeout_s=_START_S)
+
+    def _user_rules(self) -> str:
+        digests = {user: hashlib.sha256(self.passwords[user].encode()).hexdigest() for user in USERS}
+        rules = [f"user {user} on #{digests[user]} {_RULES[user]}" for user in USERS]
+        return "\n".join(["user default off resetpass -@all", *rules, ""])
+
+    def _answers(self) -> bool:
+        """PING is refused while a snapshot is being read."""
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(1)
+                connection.connect(str(self.socket))
+                connection.sendall(f"AUTH writer {self.passwords['writer']}\r\nPING\r\n".encode())
+                return _read_lines(connection, 2) == b"+OK\r\n+PONG\r\n"
+        except OSError:
+            return False
+
+
+def _read_lines(connection: socket.socket, lines: int) -> bytes:
+    received = b""
+    while received.count(b"\r\n") < lines:
+        more = connection.recv(256)
+        if not more:
+            break
+        received += more
+    return received

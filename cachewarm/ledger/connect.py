@@ -1,0 +1,119 @@
+"""Connections to the ledger, and what its errors mean.
+
+A writer's session limits (lock_timeout, idle_in_transaction_session_timeout) are set per connection: a role without
+login cannot carry them. READ COMMITTED is asked for, as the feed refuses anything else.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import asyncpg
+from pydantic import SecretStr
+
+from cachewarm.errors import CachewarmError, Fatal, Refused, Transient
+from cachewarm.ledger.migrate import require_schema
+
+#: The connections and pools that this package hands out.
+Connection = asyncpg.Connection
+Pool = asyncpg.Pool
+
+_SESSION = {
+    "idle_in_transaction_session_timeout": "30s",
+    "lock_timeout": "10s",
+    "default_transaction_isolation": "read committed",
+    "TimeZone": "UTC",
+}
+#: Classes of SQLSTATE: what was asked for is wrong and stays wrong (22 data, 23 integrity, 25001 isolation, 42501 rights).
+_REFUSED = ("22", "23", "25001", "42501", "P0001")
+#: Try again: 08 connection, 40 deadlock, 53 resources, 55P03 lock, 57 shut down or cancelled, 25006 a standby.
+_TRANSIENT = ("08", "40", "53", "55P03", "57", "25006", "25P03")
+_LOST = (OSError, asyncio.TimeoutError, asyncpg.InterfaceError, asyncpg.ConnectionDoesNotExistError)
+
+
+class OutcomeUnknown(Transient):
+    """The connection was lost while a change was under way: it may or may not be there. Repeating it is safe."""
+
+
+async def connect(
+    url: str | SecretStr, *, name: str = "fastocsp", timeout_s: float = 5.0, command_timeout_s: float = 60.0, check: bool = True
+) -> Connection:
+    """One connection. Transient when nobody is there, Fatal when the schema is not this version's or the login is wrong."""
+    with translated():
+        connection = await asyncpg.connect(
+            _plain(url), timeout=timeout_s, command_timeout=command_timeout_s, server_settings=_SESSION | {"application_name": name}
+        )
+    try:
+        if check:
+            with translated():
+                await require_schema(connection)
+    except CachewarmError:
+        await connection.close(timeout=timeout_s)
+        raise
+    return connection
+
+
+@asynccontextmanager
+async def connected(url: str | SecretStr, *, name: str = "fastocsp", check: bool = True) -> AsyncIterator[Connection]:
+    """A connection for one command, closed at its end; database errors inside come out translated."""
+    connection = await connect(url, name=name, check=check)
+    try:
+        with translated():
+            yield connection
+    finally:
+        connection.terminate() if connection.is_closed() else await connection.close(timeout=5)
+
+
+async def open_pool(
+    url: str | SecretStr, *, name: str = "fastocsp", size: int = 8, timeout_s: float = 5.0, command_timeout_s: float = 60.0
+) -> Pool:
+    """A pool of up to `size` connections, its schema checked once."""
+    await (await connect(url, name=name, timeout_s=timeout_s)).close()
+    with translated():
+        return await asyncpg.create_pool(
+            _plain(url), min_size=1, max_size=size, timeout=timeout_s, command_timeout=command_timeout_s,
+            server_settings=_SESSION | {"application_name": name},
+        )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """asyncpg's errors and lost connections as Transient, Refused or Fatal, with one sentence each."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        raise _of_server(error) from error
+    except asyncpg.InternalClientError as error:
+        raise Fatal(f"the database client failed: {error}") from error
+    except _LOST as error:
+        raise Transient(f"Postgres cannot be reached: {error or type(error).__name__}") from error
+
+
+@contextmanager
+def changing() -> Iterator[None]:
+    """Around a transaction that changes something: a lost connection leaves its outcome unknown."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if (error.sqlstate or "").startswith(("08", "57P")):
+            raise OutcomeUnknown(f"the database went away during the change: {error}") from error
+        raise _of_server(error) from error
+    except _LOST as error:
+        raise OutcomeUnknown(f"the connection was lost during the change: {error or type(error).__name__}") from error
+
+
+def _of_server(error: asyncpg.PostgresError) -> CachewarmError:
+    state = error.sqlstate or ""
+    if state.startswith("28") or state == "3D000":
+        return Fatal(f"Postgres does not let us in: {error}")
+    if state in ("42P01", "42883", "42703"):
+        return Fatal(f"the database does not have this version's schema: {error}")
+    if state.startswith(_TRANSIENT):
+        return Transient(f"Postgres: {error}")
+    if state.startswith(_REFUSED):
+        return Refused(str(error))
+    return Fatal(f"Postgres: {error}")
+
+
+def _plain(url: str | SecretStr) -> str:
+    return url.get_secret_value() if isinstance(url, SecretStr) else url

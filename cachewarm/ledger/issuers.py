@@ -1,0 +1,94 @@
+"""Issuers: the CAs whose certificates we answer for."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cachewarm.errors import Refused
+from cachewarm.ledger.connect import Connection, translated
+from responder.domain.status import UnissuedPolicy
+
+_COLUMNS = """issuer_id, issuer_no, subject, cert_der, key_path, responder_mode, ocsp_url, crl_url, ca_issuers_url,
+  unissued_policy, publishes_crl, created_at"""
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """One row. `issuer_no` is its name in the feed; `key_path` is None for a CA whose key is not here."""
+
+    issuer_id: str
+    issuer_no: int
+    subject: str
+    cert_der: bytes
+    key_path: str | None
+    responder_mode: str
+    ocsp_url: str | None
+    crl_url: str | None
+    ca_issuers_url: str | None
+    unissued_policy: UnissuedPolicy
+    publishes_crl: bool
+    created_at: datetime
+
+
+async def add_issuer(
+    connection: Connection,
+    issuer_id: str,
+    *,
+    subject: str,
+    cert_der: bytes,
+    key_path: str | None = None,
+    responder_mode: str = "delegated",
+    ocsp_url: str | None = None,
+    crl_url: str | None = None,
+    ca_issuers_url: str | None = None,
+    unissued_policy: UnissuedPolicy = UnissuedPolicy.UNAUTHORIZED,
+    publishes_crl: bool = True,
+    actor: str,
+) -> Issuer:
+    """A new issuer, in the audit chain as well. Refused: the id is malformed or taken, the certificate is another issuer's."""
+    with translated():
+        async with connection.transaction():
+            row = await connection.fetchrow(
+                f"""insert into issuers (issuer_id, subject, cert_der, key_path, responder_mode, ocsp_url, crl_url,
+                      ca_issuers_url, unissued_policy, publishes_crl)
+                    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict do nothing returning {_COLUMNS}""",
+                issuer_id, subject, cert_der, key_path, responder_mode, ocsp_url, crl_url, ca_issuers_url, unissued_policy,
+                publishes_crl,
+            )
+            if row is None:
+                raise Refused(await _why_not(connection, issuer_id, cert_der))
+            await connection.execute("select audit_append($1, 'issuer', $2)", actor, issuer_id)
+    return _issuer(row)
+
+
+async def _why_not(connection: Connection, issuer_id: str, cert_der: bytes) -> str:
+    other = await connection.fetchval("select issuer_id from issuers where sha256(cert_der) = sha256($1)", cert_der)
+    if other is not None and other != issuer_id:
+        return f"this certificate is issuer {other}'s already"
+    return f"there is an issuer {issuer_id} already"
+
+
+async def get_issuer(connection: Connection, issuer_id: str) -> Issuer | None:
+    """The issuer of that id."""
+    with translated():
+        row = await connection.fetchrow(f"select {_COLUMNS} from issuers where issuer_id = $1", issuer_id)
+    return _issuer(row) if row else None
+
+
+async def require_issuer(connection: Connection, issuer_id: str) -> Issuer:
+    """The issuer of that id; Refused with the ids there are."""
+    issuer = await get_issuer(connection, issuer_id)
+    if issuer is None:
+        ids = ", ".join(each.issuer_id for each in await list_issuers(connection)) or "none yet"
+        raise Refused(f"there is no issuer {issuer_id!r}; there are: {ids}")
+    return issuer
+
+
+async def list_issuers(connection: Connection) -> list[Issuer]:
+    """All of them, by id."""
+    with translated():
+        return [_issuer(row) for row in await connection.fetch(f"select {_COLUMNS} from issuers order by issuer_id")]
+
+
+def _issuer(row) -> Issuer:  # type: ignore[no-untyped-def]
+    values = dict(row)
+    return Issuer(**values | {"unissued_policy": UnissuedPolicy(values["unissued_policy"])})

@@ -1,0 +1,65 @@
+"""Certificates of the delegated responders (RFC 6960 4.2.2.2). The reader role sees all but where the key is."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cachewarm.ledger.connect import Connection, translated
+
+_COLUMNS = "issuer_id, cert_subject, serial_number, not_before, not_after, created_at, cert_der"
+
+
+@dataclass(frozen=True)
+class ResponderCert:
+    """One responder certificate."""
+
+    issuer_id: str
+    cert_subject: str
+    serial_number: bytes
+    not_before: datetime
+    not_after: datetime
+    created_at: datetime
+    cert_der: bytes
+
+
+async def add_responder_cert(
+    connection: Connection, issuer_id: str, *, cert_subject: str, serial_number: bytes, not_before: datetime, not_after: datetime,
+    cert_der: bytes, key_path: str | None, actor: str,
+) -> ResponderCert:
+    """A new responder certificate, in the audit chain as well."""
+    with translated():
+        async with connection.transaction():
+            row = await connection.fetchrow(
+                f"""insert into ocsp_responder_certs (issuer_id, cert_subject, serial_number, not_before, not_after, cert_der, key_path)
+                    values ($1, $2, $3, $4, $5, $6, $7) returning {_COLUMNS}""",
+                issuer_id, cert_subject, serial_number, not_before, not_after, cert_der, key_path,
+            )
+            await connection.execute("select audit_append($1, 'responder', $2, $3)", actor, issuer_id, serial_number)
+    return ResponderCert(**dict(row))
+
+
+async def responder_certs(connection: Connection, issuer_id: str | None = None) -> list[ResponderCert]:
+    """Those of one issuer or of all, the one that lasts longest first."""
+    with translated():
+        rows = await connection.fetch(
+            f"""select {_COLUMNS} from ocsp_responder_certs where $1::text is null or issuer_id = $1
+                order by issuer_id, not_after desc, created_at desc""",
+            issuer_id,
+        )
+    return [ResponderCert(**dict(row)) for row in rows]
+
+
+async def responder_key_path(connection: Connection, issuer_id: str, serial_number: bytes) -> str | None:
+    """Where that certificate's key is; for the writer."""
+    with translated():
+        return await connection.fetchval(  # type: ignore[no-any-return]
+            "select key_path from ocsp_responder_certs where issuer_id = $1 and serial_number = $2", issuer_id, serial_number
+        )
+
+
+async def drop_responder_certs(connection: Connection, issuer_id: str, expired_before: datetime) -> int:
+    """Forget those that ended before that moment; how many."""
+    with translated():
+        done = await connection.execute(
+            "delete from ocsp_responder_certs where issuer_id = $1 and not_after < $2", issuer_id, expired_before
+        )
+    return int(done.rpartition(" ")[2])

@@ -1,0 +1,224 @@
+"""Revoke, release, revoke in bulk. Feed, status and audit row follow from the row itself, in the same transaction (0004).
+
+Everything here may be repeated: a revocation that is there already stays, with its earliest time, and the answer names a
+position of the feed that holds it. A crash before COMMIT leaves nothing; after it, everything.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import asyncpg
+
+from cachewarm.errors import Refused
+from cachewarm.ledger.chunks import chunks
+from cachewarm.ledger.connect import Connection, changing, translated
+from responder.domain.serial import serial_hex
+from responder.domain.status import CRLReason
+
+#: What waits on this channel polls at once; polling is what correctness rests on.
+CHANNEL = "fastocsp_feed"
+_NUDGE_S = 2.0
+
+# One statement, so that two who revoke at once cannot both be first. What is there changes only for the better: a hold
+# becomes a real reason, an earlier time wins.
+_REVOKE = """
+insert into certificate_revocations as r (issuer_id, serial_number, revoked_at, reason, invalidity_date, revoked_by)
+select $1, u.serial_number, coalesce(u.revoked_at, now()), u.reason, u.invalidity_date, $6
+  from unnest($2::bytea[], $3::smallint[], $4::timestamptz[], $5::timestamptz[]) u(serial_number, reason, revoked_at, invalidity_date)
+ where $7 or exists (select from certificates c where c.issuer_id = $1 and c.serial_number = u.serial_number)
+          or exists (select from certificate_revocations x where x.issuer_id = $1 and x.serial_number = u.serial_number)
+ order by u.serial_number
+on conflict (issuer_id, serial_number) do update
+   set reason = case when r.reason = 6 then excluded.reason else r.reason end,
+       revoked_at = least(r.revoked_at, excluded.revoked_at),
+       invalidity_date = coalesce(r.invalidity_date, excluded.invalidity_date)
+ where (r.reason = 6 and excluded.reason <> 6) or excluded.revoked_at < r.revoked_at
+    or (r.invalidity_date is null and excluded.invalidity_date is not null)
+returning serial_number
+"""
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """One certificate to revoke; `revoked_at` None is the moment of the transaction."""
+
+    serial_number: bytes
+    reason: CRLReason = CRLReason.unspecified
+    revoked_at: datetime | None = None
+    invalidity_date: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RevokeResult:
+    """What stands now. An edge that acknowledged (generation, seq) has it; `reason` None: it is not revoked (released)."""
+
+    changed: bool
+    revoked_at: datetime | None
+    reason: CRLReason | None
+    generation: int
+    seq: int
+
+
+@dataclass(frozen=True)
+class BulkResult:
+    """How a bulk revocation went; `unknown` were not in the inventory and were left alone."""
+
+    asked: int
+    changed: int
+    generation: int
+    seq: int
+    unknown: Sequence[bytes] = field(default_factory=tuple)
+
+
+async def revoke(
+    connection: Connection,
+    issuer_id: str,
+    serial_number: bytes,
+    *,
+    reason: CRLReason = CRLReason.unspecified,
+    revoked_at: datetime | None = None,
+    invalidity_date: datetime | None = None,
+    actor: str,
+    allow_unknown: bool = False,
+) -> RevokeResult:
+    """Revoke one certificate. Refused when the inventory does not know it (unless `allow_unknown`) or a value is not allowed."""
+    wanted = [Revocation(serial_number, reason, revoked_at, invalidity_date)]
+    with changing():
+        async with connection.transaction():
+            await _act_as(connection, actor)
+            changed = await _write(connection, issuer_id, wanted, actor, allow_unknown=allow_unknown)
+            stands = await _standing(connection, issuer_id, serial_number)
+            if stands is None:
+                raise Refused(await _unknown(connection, issuer_id, serial_number))
+            generation, seq = await _position(connection)
+    if changed:
+        await nudge(connection)
+    return RevokeResult(bool(changed), stands["revoked_at"], CRLReason(stands["reason"]), generation, seq)
+
+
+async def unhold(connection: Connection, issuer_id: str, serial_number: bytes, *, actor: str) -> RevokeResult:
+    """Release a certificateHold; a certificate that is not revoked is left as it is. Refused for every other reason."""
+    with changing():
+        async with connection.transaction():
+            await _act_as(connection, actor)
+            gone = await connection.fetchval(
+                "delete from certificate_revocations where issuer_id = $1 and serial_number = $2 and reason = 6 returning true",
+                issuer_id, serial_number,
+            )
+            stands = await _standing(connection, issuer_id, serial_number)
+            if stands is not None:
+                name = CRLReason(stands["reason"]).name
+                raise Refused(f"{serial_hex(serial_number)} is revoked for {name}: only a certificateHold is ever released")
+            generation, seq = await _position(connection)
+    if gone:
+        await nudge(connection)
+    return RevokeResult(bool(gone), None, None, generation, seq)
+
+
+async def bulk_revoke(
+    connection: Connection,
+    issuer_id: str,
+    revocations: Iterable[Revocation],
+    *,
+    actor: str,
+    allow_unknown: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> BulkResult:
+    """Revoke many, a chunk a transaction, one nudge each. After a crash run it again: what was done is skipped quickly."""
+    asked = changed = 0
+    unknown: list[bytes] = []
+    for chunk in chunks(revocations):
+        wanted = list({one.serial_number: one for one in chunk}.values())
+        with changing():
+            async with connection.transaction():
+                await _act_as(connection, actor)
+                done = await _write(connection, issuer_id, wanted, actor, allow_unknown=allow_unknown)
+                if not allow_unknown:
+                    unknown += await _missing(connection, issuer_id, [one.serial_number for one in wanted])
+        if done:
+            await nudge(connection)
+        asked, changed = asked + len(chunk), changed + len(done)
+        if progress:
+            progress(len(chunk))
+    with translated():
+        generation, seq = await _position(connection)
+    return BulkResult(asked, changed, generation, seq, tuple(unknown))
+
+
+async def purge_expired(connection: Connection, issuer_id: str, expired_before: datetime, *, actor: str) -> int:
+    """Take up to one chunk of revocations out of the revoked set whose certificates ended before that moment; how many."""
+    with changing():
+        async with connection.transaction():
+            await _act_as(connection, actor)
+            gone: int = await connection.fetchval(
+                """with old as (
+                     select r.serial_number from certificate_revocations r join certificates c using (issuer_id, serial_number)
+                      where r.issuer_id = $1 and c.not_after < least($2, now()) limit 5000),
+                   gone as (delete from certificate_revocations r using old
+                             where r.issuer_id = $1 and r.serial_number = old.serial_number returning 1)
+                   select count(*) from gone""",
+                issuer_id, expired_before,
+            )
+    return gone
+
+
+async def nudge(connection: Connection) -> None:
+    """Wake whoever listens, in a transaction of its own after the commit: a full NOTIFY queue must not fail a revocation."""
+    if connection.is_in_transaction():
+        return
+    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError):
+        await connection.execute(f"notify {CHANNEL}", timeout=_NUDGE_S)
+
+
+async def _act_as(connection: Connection, actor: str) -> None:
+    await connection.execute("select set_config('fastocsp.actor', $1, true)", actor)
+
+
+async def _write(
+    connection: Connection, issuer_id: str, wanted: Sequence[Revocation], actor: str, *, allow_unknown: bool
+) -> list[bytes]:
+    for one in wanted:
+        _require_sound(one)
+    rows = await connection.fetch(
+        _REVOKE, issuer_id, [one.serial_number for one in wanted], [int(one.reason) for one in wanted],
+        [one.revoked_at for one in wanted], [one.invalidity_date for one in wanted], actor, allow_unknown,
+    )
+    return [row["serial_number"] for row in rows]
+
+
+def _require_sound(one: Revocation) -> None:
+    if one.reason is CRLReason.removeFromCRL:
+        raise Refused("removeFromCRL belongs to delta CRLs: release a hold instead (RFC 5280 5.3.1)")
+    for moment in (one.revoked_at, one.invalidity_date):
+        if moment is not None and moment.tzinfo is None:
+            raise Refused(f"{moment} has no time zone: {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} would be a moment")
+
+
+async def _standing(connection: Connection, issuer_id: str, serial_number: bytes) -> asyncpg.Record | None:
+    return await connection.fetchrow(
+        "select revoked_at, reason from certificate_revocations where issuer_id = $1 and serial_number = $2", issuer_id, serial_number
+    )
+
+
+async def _unknown(connection: Connection, issuer_id: str, serial_number: bytes) -> str:
+    if not await connection.fetchval("select exists (select from issuers where issuer_id = $1)", issuer_id):
+        return f"there is no issuer {issuer_id!r}"
+    return f"issuer {issuer_id} has no certificate {serial_hex(serial_number)} in the inventory"
+
+
+async def _missing(connection: Connection, issuer_id: str, serials: list[bytes]) -> list[bytes]:
+    rows = await connection.fetch(
+        """select s from unnest($2::bytea[]) s
+            where not exists (select from certificates c where c.issuer_id = $1 and c.serial_number = s)
+              and not exists (select from certificate_revocations r where r.issuer_id = $1 and r.serial_number = s)""",
+        issuer_id, serials,
+    )
+    return [row["s"] for row in rows]
+
+
+async def _position(connection: Connection) -> tuple[int, int]:
+    row = await connection.fetchrow("select generation, seq from feed_head")
+    return row["generation"], row["seq"]
