@@ -7,14 +7,15 @@ and checked no deeper than their outermost shape, because nothing reads them (O-
 DEVIATION: version v1 written out and an Extensions without any Extension are accepted, docs/adr/0020.
 """
 
-from libc.string cimport memcmp, memset
+from libc.string cimport memset
 
 from _fastocsp.certid cimport cert_id_value, read_cert_id
 from _fastocsp.der cimport (
-    BIT_STRING, BOOLEAN, CONSTRUCTED, CONTEXT, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, Cursor, Element,
-    Fault, Octets, enter, enter_only, expect, fail, fail_at, is_oid, leave, octets_before, octets_left, open_cursor,
-    peek_tag, read_element, wire_error,
+    BIT_STRING, CONSTRUCTED, CONTEXT, INTEGER, OCTET_STRING, SEQUENCE, Cursor, Element, Fault, Octets, enter,
+    enter_only, expect, fail, fail_at, leave, octets_before, octets_left, open_cursor, peek_tag, read_element,
+    wire_error,
 )
+from _fastocsp.extension cimport Extension, read_extension
 from _fastocsp.sink cimport octets_of
 
 from _fastocsp import values
@@ -26,47 +27,6 @@ cdef enum:
     ACCEPTABLE_RESPONSES = 4
     SERVICE_LOCATOR = 7
     PREFERRED_SIGNATURE_ALGORITHMS = 8
-
-cdef struct Extension:
-    int arc                       # last arc of an id-pkix-ocsp; -1 for any other extnID
-    bint critical
-    Octets value                  # content of extnValue
-
-
-cdef int ocsp_arc(Octets oid) noexcept nogil:
-    if oid.n == 9 and memcmp(oid.p, <const char*>b"\x2B\x06\x01\x05\x05\x07\x30\x01", 8) == 0:
-        return oid.p[8]
-    return -1
-
-
-cdef int read_critical(Cursor* c, bint* critical) noexcept nogil:
-    """BOOLEAN DEFAULT FALSE: in DER it is TRUE, FF, or absent (X.690 11.1, 11.5)."""
-    cdef Element flag
-    critical[0] = False
-    if peek_tag(c) != BOOLEAN:
-        return 0
-    if read_element(c, &flag) < 0:
-        return -1
-    if flag.content.n != 1 or flag.content.p[0] != 0xFF:
-        return fail_at(c, flag.der.p, "critical is neither TRUE nor absent")
-    critical[0] = True
-    return 0
-
-
-cdef int read_extension(Cursor* c, Extension* out) noexcept nogil:
-    # Extension ::= SEQUENCE { extnID OBJECT IDENTIFIER, critical BOOLEAN DEFAULT FALSE, extnValue OCTET STRING }
-    cdef Cursor inside
-    cdef Element oid, value
-    if enter(c, SEQUENCE, &inside) < 0 or expect(&inside, OBJECT_IDENTIFIER, &oid) < 0:
-        return -1
-    if not is_oid(oid.content):
-        return fail_at(c, oid.der.p, "the OBJECT IDENTIFIER is not well formed")
-    if read_critical(&inside, &out.critical) < 0 or expect(&inside, OCTET_STRING, &value) < 0:
-        return -1
-    out.arc = ocsp_arc(oid.content)
-    out.value = value.content
-    return leave(&inside)
-
 
 cdef int read_nonce(Cursor* c, Octets value, OCSPRequest* out) noexcept nogil:
     """Nonce ::= OCTET STRING, RFC 9654 2.1. A second nonce leaves open which one to repeat: malformed."""
