@@ -74,7 +74,7 @@ class Authority:
 
         A length nobody asked for is cut to the CA's; one that was asked for and does not fit is Refused.
         """
-        not_after = now + (validity_s or default_s)
+        not_after = now + (default_s if validity_s is None else check_validity(validity_s))
         if now >= self.not_after:
             raise Refused(f"the certificate of {self.name} has ended: it can issue nothing any more")
         if validity_s is not None and not_after > self.not_after:
@@ -88,7 +88,9 @@ def init_root(
 ) -> Issued:
     """A self-signed CA certificate, without pointers: nobody can revoke a root (RFC 5280 3.2)."""
     builder = _ca_builder(key, subject, path_length).issuer_name(subject)
-    builder = builder.not_valid_before(moment(now - BACKDATE_S)).not_valid_after(moment(now + validity_s))
+    builder = builder.not_valid_before(moment(now - BACKDATE_S)).not_valid_after(
+        moment(now + check_validity(validity_s))
+    )
     return Issued.of(sign_certificate(builder, key))
 
 
@@ -112,6 +114,13 @@ def init_sub(
     for extension in pointers.extensions():
         builder = builder.add_extension(extension, critical=False)
     return Issued.of(sign_certificate(builder, parent.key))
+
+
+def check_validity(validity_s: int) -> int:
+    """The length itself, in seconds; Refused when it is none."""
+    if validity_s <= 0:
+        raise Refused(f"a certificate valid for {validity_s} seconds is of no use")
+    return validity_s
 
 
 def check_ca(certificate: x509.Certificate) -> None:

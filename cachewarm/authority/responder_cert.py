@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from cachewarm.authority.ca import Authority, authority_key_identifier
+from cachewarm.authority.ca import Authority, authority_key_identifier, check_validity
 from cachewarm.authority.certificate import BACKDATE_S, Issued, moment, new_serial
 from cachewarm.authority.issue import DIGITAL_SIGNATURE, MAX_COMMON_NAME
 from cachewarm.authority.profiles import RESPONDER_VALIDITY_S
@@ -61,7 +61,7 @@ def make(
 ) -> tuple[Issued, SoftKey]:
     """A new responder certificate with a new P-256 key; it ends with the CA at the latest. Writes nothing."""
     key = SoftKey.generate(KeyKind.P256)
-    not_after = min(now + validity_s, authority.not_after)
+    not_after = min(now + check_validity(validity_s), authority.not_after)
     if not_after <= now:
         raise Refused(f"the certificate of {authority.name} has ended: it can delegate to no responder")
     builder = x509.CertificateBuilder().subject_name(_subject(authority, issuer_id))

@@ -34,12 +34,12 @@ class House:
 
 
 @functools.cache
-def house_of(kind: KeyKind) -> House:
+def house_of(kind: KeyKind, now: int = NOW) -> House:
     """Made once a process: RSA keys take their time."""
     root_key, sub_key = SoftKey.generate(kind), SoftKey.generate(kind)
-    root = Authority(init_root(root_key, parse_subject("CN=Test Root,O=Example,C=DE"), now=NOW).certificate, root_key)
+    root = Authority(init_root(root_key, parse_subject("CN=Test Root,O=Example,C=DE"), now=now).certificate, root_key)
     subject = parse_subject("CN=Test Issuing CA,O=Example,C=DE")
-    sub = Authority(init_sub(sub_key, subject, root, now=NOW, pointers=POINTERS).certificate, sub_key)
+    sub = Authority(init_sub(sub_key, subject, root, now=now, pointers=POINTERS).certificate, sub_key)
     return House(kind, root, sub)
 
 

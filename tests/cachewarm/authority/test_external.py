@@ -1,0 +1,116 @@
+"""Responders that operators bring: what is taken, and the sentence for each that is not."""
+
+from dataclasses import dataclass
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from cachewarm.authority.certificate import moment, new_serial, parse_subject
+from cachewarm.authority.external import validate
+from cachewarm.authority.issue import DIGITAL_SIGNATURE
+from cachewarm.authority.responder_cert import make
+from cachewarm.errors import Refused
+from cachewarm.signing.builders import sign_certificate
+from cachewarm.signing.softkey import KeyKind, SoftKey
+from tests.cachewarm.conftest import NOW, House, house_of
+
+SIGN_CERTS = x509.KeyUsage(
+    False, False, False, False, False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False
+)
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What an operator might bring: a certificate with these extensions."""
+
+    usages: tuple[x509.ObjectIdentifier, ...] | None = (ExtendedKeyUsageOID.OCSP_SIGNING,)
+    key_usage: x509.KeyUsage = DIGITAL_SIGNATURE
+    nocheck: bool = True
+    subject: str = "CN=Their responder"
+
+    def signed(self, house: House, key: SoftKey, ca: House | None = None) -> bytes:
+        signer = (ca or house).sub
+        builder = x509.CertificateBuilder().public_key(key.public_key).serial_number(new_serial())
+        builder = builder.subject_name(parse_subject(self.subject) if self.subject else x509.Name([]))
+        builder = builder.issuer_name(signer.certificate.subject).not_valid_before(moment(NOW - 60))
+        builder = builder.not_valid_after(moment(NOW + 86400)).add_extension(self.key_usage, critical=True)
+        if self.usages is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(list(self.usages)), critical=False)
+        if self.nocheck:
+            builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
+        return sign_certificate(builder, signer.key).public_bytes(Encoding.PEM)
+
+
+def test_good_delegate_is_taken_without_remarks(house: House) -> None:
+    """Our own profile passes, for every kind of CA key, as PEM and as DER."""
+    issued, key = make(house.sub, "issuing", now=NOW)
+    for octets in (issued.pem, issued.cert_der):
+        found = validate(octets, key, house.sub.certificate, now=NOW)
+        assert found.certificate.cert_der == issued.cert_der
+        assert found.remarks == ()
+
+
+def test_the_ca_itself_is_taken_only_with_digital_signature(p256: House) -> None:
+    """A CA may sign answers itself when its keyUsage says so; the operator is told what that means."""
+    with pytest.raises(Refused, match="lacks digitalSignature"):
+        validate(p256.chain[1].pem, p256.sub.key, p256.sub.certificate, now=NOW)
+    key = SoftKey.generate(KeyKind.P256)
+    builder = x509.CertificateBuilder().public_key(key.public_key).serial_number(new_serial())
+    builder = builder.subject_name(parse_subject("Old CA")).issuer_name(parse_subject("Old CA"))
+    builder = builder.not_valid_before(moment(NOW)).not_valid_after(moment(NOW + 9))
+    ca = sign_certificate(builder.add_extension(x509.BasicConstraints(True, None), True), key)
+    found = validate(ca.public_bytes(Encoding.DER), key, ca, now=NOW)
+    assert "CA's own key" in found.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("brought", "sentence"),
+    [
+        (Brought(usages=None), "lacks OCSPSigning"),
+        (Brought(usages=(ExtendedKeyUsageOID.SERVER_AUTH,)), "lacks OCSPSigning"),
+        (Brought(usages=(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,)), "lacks OCSPSigning"),
+        (Brought(key_usage=SIGN_CERTS), "lacks digitalSignature"),
+    ],
+)
+def test_what_clients_would_reject_is_refused(p256: House, brought: Brought, sentence: str) -> None:
+    """Usages decide; anyExtendedKeyUsage is not OCSPSigning (RFC 6960 4.2.2.2)."""
+    key = SoftKey.generate(KeyKind.P256)
+    with pytest.raises(Refused, match=sentence):
+        validate(brought.signed(p256, key), key, p256.sub.certificate, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("brought", "remark"),
+    [(Brought(nocheck=False), "nocheck is missing"), (Brought(subject=""), "the subject is empty")],
+)
+def test_what_clients_dislike_is_remarked(p256: House, brought: Brought, remark: str) -> None:
+    """Taken, but said."""
+    key = SoftKey.generate(KeyKind.P256)
+    found = validate(brought.signed(p256, key), key, p256.sub.certificate, now=NOW)
+    assert remark in found.remarks[0]
+
+
+def test_other_key_other_ca_other_time_are_refused(p256: House) -> None:
+    """Key mismatch, a CA that did not issue it (parent, stranger), not yet, no longer, rubbish."""
+    key = SoftKey.generate(KeyKind.P256)
+    pem = Brought().signed(p256, key)
+    ca = p256.sub.certificate
+    for args, now, sentence in (
+        ((pem, SoftKey.generate(KeyKind.P256), ca), NOW, "key does not belong"),
+        ((pem, key, p256.root.certificate), NOW, "not issued directly by CN=Test Root"),
+        ((pem, key, house_of(KeyKind.RSA2048).sub.certificate), NOW, "not issued directly"),
+        ((pem, key, ca), NOW - 61, "begins only at 2026-05-31T23:59:00"),
+        ((pem, key, ca), NOW + 86401, "ended at 2026-06-02T00:00:00"),
+        ((b"rubbish", key, ca), NOW, "cannot be read"),
+    ):
+        with pytest.raises(Refused, match=sentence):
+            validate(*args, now=now)
+
+
+def test_a_leaf_is_no_ca(p256: House) -> None:
+    """The certificate named as the CA must be one."""
+    issued, key = make(p256.sub, "issuing", now=NOW)
+    with pytest.raises(Refused, match="is not a CA"):
+        validate(issued.pem, key, issued.certificate, now=NOW)
