@@ -21,6 +21,7 @@ cdef class IssuerIndex:
     cdef readonly dict names              # issuer_no to issuer_id, bytes
     cdef dict _templates                  # (issuer_no, hash_algorithm with PARAMETERS_ABSENT) to list of Template
 
+    cdef int reserve(self) except -1
     # Issuer number, or 0 when no issuer has both hashes
     cdef uint16_t issuer_of(self, const CertID* cert_id) noexcept nogil
     cdef Template template(self, uint16_t issuer_no, uint8_t hash_algorithm, const uint8_t* responder)

@@ -45,15 +45,16 @@ cdef class IssuerIndex:
         """A template of that issuer's answers; several differ in their responder."""
         self._templates.setdefault((issuer_no, template.hash_algorithm), []).append(template)
 
-    cdef reserve(self):
+    cdef int reserve(self) except -1:
         cdef void* grown
         if self.count < self.room:
-            return
+            return 0
         grown = realloc(self.rows, (self.room * 2 + 8) * sizeof(IssuerHashes))
         if grown == NULL:
             raise MemoryError
         self.rows = <IssuerHashes*>grown
         self.room = self.room * 2 + 8
+        return 0
 
     cdef uint16_t issuer_of(self, const CertID* cert_id) noexcept nogil:
         cdef uint32_t at

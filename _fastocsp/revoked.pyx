@@ -152,7 +152,9 @@ def parse_items(bytes payload not None):
 
 def image_size(groups, delta_capacity):
     """Octets of an image with these {(issuer_no, serial_len): row count} and room for so many deltas."""
-    rows = sum(count * (serial_len + ROW_TAIL) for (_, serial_len), count in groups.items())
+    rows = 0
+    for (_, serial_len), count in groups.items():
+        rows += count * (serial_len + ROW_TAIL)
     return (sizeof(ImageHead) + len(groups) * sizeof(Group) + (rows + 7) // 8 * 8
             + _buckets(delta_capacity) * 4 + delta_capacity * sizeof(Delta))
 
@@ -268,8 +270,11 @@ cdef class RevokedImage:
         cdef const ImageHead* head = <const ImageHead*>self.image
         cdef const Delta* entry = <const Delta*>(self.image + head.entries_at)
         cdef uint32_t i
-        return [(entry[i].op, entry[i].issuer_no, (<const char*>entry[i].serial)[:entry[i].serial_len],
-                 entry[i].revocation_time, entry[i].reason) for i in range(head.delta_count)]
+        items = []
+        for i in range(head.delta_count):
+            items.append((entry[i].op, entry[i].issuer_no, (<const char*>entry[i].serial)[:entry[i].serial_len],
+                          entry[i].revocation_time, entry[i].reason))
+        return items
 
 
 def merge_groups(groups, items):

@@ -162,7 +162,7 @@ cdef bint target(Span path, HttpRequest* out) noexcept nogil:
         out.issuer_id.p = path.p
         out.issuer_id.n = 0
         path = after(path, 5)
-    else:
+    elif starts(path, b"/.well-known/pki/ocsp/", 22):
         path = after(path, 22)
         slash = <const uint8_t*>memchr(path.p, 0x2F, path.n)
         out.issuer_id.p = path.p
@@ -170,6 +170,8 @@ cdef bint target(Span path, HttpRequest* out) noexcept nogil:
         if out.issuer_id.n == 0:
             return False
         path = after(path, out.issuer_id.n)
+    else:
+        return False
     out.rest = path
     if out.method == METHOD_POST:
         return path.n == 0 or (path.n == 1 and path.p[0] == 0x2F)

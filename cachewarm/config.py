@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from responder.config import Duration, EdgeSettings
+from responder.config import ConfigError, Duration, EdgeSettings
 
 
 def parse_api_keys(value: object) -> object:
@@ -57,6 +57,14 @@ class Settings(EdgeSettings):
         if value is not None and len(value.get_secret_value().encode()) < 32:
             raise ValueError("needs at least 32 octets")
         return value
+
+    def require_database(self) -> SecretStr:
+        """The ledger's URL; ConfigError when none is set."""
+        if self.database_url is None:
+            raise ConfigError(
+                "no ledger: start `fastocsp quickstart`, name its folder with --data-dir, or set FASTOCSP_DATABASE_URL"
+            )
+        return self.database_url
 
     @property
     def keys(self) -> Path:

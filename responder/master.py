@@ -85,10 +85,11 @@ class Master:
 
     async def _keep_worker(self, slot: int) -> None:
         """Start it, and again whenever it ends, slower when it keeps ending."""
+        no_ledger = self.settings.model_copy(update={"database_url": None})
         pause = RESTART_PAUSE_S[0]
         while not self._stopping.is_set():
             begun = time.monotonic()
-            worker = await start_module("responder.edge.worker", [str(slot)], as_environment(self.settings))
+            worker = await start_module("responder.edge.worker", [str(slot)], as_environment(no_ledger))
             self.workers[slot] = worker
             self._write_pids()
             code = await worker.wait()

@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 
+from responder.config import PREFIX
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -20,8 +22,9 @@ def die_with_parent(sig: signal.Signals) -> None:
 
 
 async def start_module(module: str, arguments: Sequence[str], environ: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """`python -m module arguments` with this interpreter; it finds the packages that we run from."""
-    return await asyncio.create_subprocess_exec(sys.executable, "-m", module, *arguments, env={**os.environ, **environ})
+    """`python -m module arguments` with this interpreter; its settings are these alone."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", module, *arguments, env={**inherited, **environ})
 
 
 async def stop(process: asyncio.subprocess.Process, patience_s: float) -> None:

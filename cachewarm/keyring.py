@@ -1,0 +1,113 @@
+"""The keyring: which responder pair signs for which issuer now. Read by the signer and the warmer, changed by neither.
+
+A pair that cannot be used is left out and said once; what was usable a moment ago is kept while its replacement is
+only half there (the key file comes before the ledger's row).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+from cryptography import x509
+
+from _fastocsp.response import Template
+from cachewarm.authority.responder_cert import ResponderPair, Unusable, key_path, load_pair
+from cachewarm.ledger import issuers, responders
+from cachewarm.ledger.connect import Connection
+from responder.domain.catalog import templates
+from responder.domain.issuer import Issuer
+
+log = structlog.get_logger("keyring")
+
+
+@dataclass(frozen=True)
+class Signing:
+    """An issuer, the pair that signs for it, and the templates of its answers by hash algorithm."""
+
+    issuer: Issuer
+    pair: ResponderPair
+    templates: Mapping[int, Template] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """By issuer number. `issuers` has those without a pair too; `responders` every certificate still in the ledger."""
+
+    issuers: Mapping[int, Issuer] = field(default_factory=dict)
+    signing: Mapping[int, Signing] = field(default_factory=dict)
+    responders: Mapping[int, frozenset[bytes]] = field(default_factory=dict)
+    unusable: Mapping[int, Unusable] = field(default_factory=dict)
+
+
+async def load_keyring(
+    connection: Connection, folder: Path, passphrase: bytes | None, now: int, before: Keyring | None = None
+) -> Keyring:
+    """The ring as ledger and key folder have it now."""
+    before = before or Keyring()
+    rows = {row.issuer_no: row for row in await issuers.list_issuers(connection)}
+    certs = await responders.responder_certs(connection)
+    found: dict[int, Issuer] = {}
+    signing: dict[int, Signing] = {}
+    unusable: dict[int, Unusable] = {}
+    for number, row in rows.items():
+        found[number] = domain_issuer(row)
+        newest = max((c for c in certs if c.issuer_id == row.issuer_id), key=lambda c: c.created_at, default=None)
+        if newest is None:
+            continue
+        pair = _pair(found[number], newest.cert_der, folder, passphrase, now, before.signing.get(number))
+        if isinstance(pair, ResponderPair):
+            signing[number] = _signing(found[number], pair, before.signing.get(number))
+        else:
+            unusable[number] = pair
+            _say_once(row.issuer_id, pair, before.unusable.get(number))
+    known = {
+        number: frozenset(domain_responder(c.cert_der) for c in certs if c.issuer_id == row.issuer_id)
+        for number, row in rows.items()
+    }
+    return Keyring(found, signing, known, unusable)
+
+
+def domain_issuer(row: issuers.Issuer) -> Issuer:
+    """The row as the read side knows it."""
+    return Issuer.from_certificate(
+        row.cert_der,
+        issuer_id=row.issuer_id,
+        issuer_no=row.issuer_no,
+        unissued_policy=row.unissued_policy,
+        ocsp_url=row.ocsp_url,
+        crl_url=row.crl_url,
+        ca_issuers_url=row.ca_issuers_url,
+        publishes_crl=row.publishes_crl,
+    )
+
+
+def domain_responder(cert_der: bytes) -> bytes:
+    """The 8 octets by which records name that certificate."""
+    return hashlib.sha256(cert_der).digest()[:8]
+
+
+def _pair(
+    issuer: Issuer, cert_der: bytes, folder: Path, passphrase: bytes | None, now: int, before: Signing | None
+) -> ResponderPair | Unusable:
+    if before is not None and before.pair.certificate.cert_der == cert_der and now <= before.pair.certificate.not_after:
+        if key_path(folder, issuer.issuer_id).exists():
+            return before.pair
+    ca = x509.load_der_x509_certificate(issuer.cert_der)
+    pair = load_pair(key_path(folder, issuer.issuer_id), cert_der, ca, now=now, passphrase=passphrase)
+    if isinstance(pair, Unusable) and before is not None and now <= before.pair.certificate.not_after:
+        if pair.fault.name == "KEY_MISMATCH":
+            return before.pair
+    return pair
+
+
+def _signing(issuer: Issuer, pair: ResponderPair, before: Signing | None) -> Signing:
+    if before is not None and before.issuer == issuer and before.pair is pair:
+        return before
+    return Signing(issuer, pair, templates(issuer, pair.certificate))
+
+
+def _say_once(issuer_id: str, now: Unusable, before: Unusable | None) -> None:
+    if before is None or before.fault != now.fault:
+        log.warning("no usable responder", issuer_id=issuer_id, fault=now.fault.value, why=now.text)

@@ -1,0 +1,87 @@
+"""Minting: a statement about one certificate becomes a signed compact record. RFC 6960 4.2.2.
+
+Whoever decided the statement read it at a feed position, and the record carries it: a store that has a newer one
+refuses it. Nothing here asks what the status is.
+"""
+
+from dataclasses import dataclass
+
+from _fastocsp.codes import GOOD, NO_REASON, REVOKED
+from _fastocsp.record import FLAG_EXTENDED_REVOKE, Record, pack_record, unpack_record
+from _fastocsp.response import Template, encode_signed, tbs_response_data
+from cachewarm.errors import Refused, Transient
+from cachewarm.signing.base import SigningKey
+from responder.domain.responder import ResponderCertificate
+from responder.domain.status import CRLReason
+from responder.feed.machine import Position
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What is said of a certificate, and until when at most; `reason` NO_REASON unless revoked."""
+
+    status: int
+    this_update: int
+    next_update: int
+    position: Position
+    revocation_time: int = 0
+    reason: int = NO_REASON
+    extended_revoke: bool = False
+
+
+def good(this_update: int, end: int, position: Position) -> Statement:
+    """The certificate is not revoked."""
+    return Statement(GOOD, this_update, end, position)
+
+
+def revoked(now: int, end: int, position: Position, revocation_time: int, reason: int) -> Statement:
+    """It is, since then; Transient when the ledger's clock is ahead of ours (O-24: never in the future)."""
+    if revocation_time > now:
+        raise Transient(f"revocation time lies {revocation_time - now} s ahead of this host's clock")
+    shown = NO_REASON if reason in (CRLReason.unspecified, NO_REASON) else reason
+    return Statement(REVOKED, now, end, position, revocation_time, shown)
+
+
+def unsigned_record(statement: Statement, template: Template, now: int, signature: bytes = b"") -> Record:
+    """The record of that statement, to be signed or signed."""
+    return Record(
+        hash_algorithm=template.hash_algorithm,
+        status=statement.status,
+        responder=template.responder,
+        this_update=statement.this_update,
+        next_update=statement.next_update,
+        produced_at=now,
+        reason=statement.reason,
+        revocation_time=statement.revocation_time,
+        generation=statement.position.generation,
+        seq=statement.position.seq,
+        flags=FLAG_EXTENDED_REVOKE if statement.extended_revoke else 0,
+        signature=signature,
+    )
+
+
+def mint(statement: Statement, serial: bytes, template: Template, key: SigningKey, now: int) -> bytes:
+    """The signed record."""
+    record = unsigned_record(statement, template, now)
+    return pack_record(record._replace(signature=key.sign(template.tbs(serial, record))))
+
+
+def mint_answer(
+    statements: list[tuple[Statement, bytes, Template]], key: SigningKey, now: int, nonce: bytes | None
+) -> tuple[bytes, tuple[bytes, ...]]:
+    """A whole OCSPResponse for several certificates or with a nonce, and the unsigned records that it states."""
+    records = [unsigned_record(statement, template, now) for statement, _, template in statements]
+    singles = [(template, serial, record) for (_, serial, template), record in zip(statements, records, strict=True)]
+    tbs = tbs_response_data(singles, now, nonce)
+    der = encode_signed(singles[0][0], tbs, key.sign(tbs))
+    return der, tuple(pack_record(record) for record in records)
+
+
+def check(record: bytes, serial: bytes, template: Template, responder: ResponderCertificate) -> None:
+    """Refuse before publishing: parse back and verify. Refused when either fails."""
+    try:
+        unpacked = unpack_record(record)
+        responder.verify(unpacked.signature, template.tbs(serial, unpacked))
+    except Exception as error:
+        # whatever is wrong with a record of our own making, it must not be published
+        raise Refused(f"the record just made for serial {serial.hex()} does not verify: {error!r}") from error

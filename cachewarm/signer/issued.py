@@ -1,0 +1,83 @@
+"""Which serial numbers were issued, from memory when it was asked before, else from the ledger in one question a turn.
+
+That a certificate was issued never changes while it is valid, so a positive answer is kept; a negative one never is:
+the certificate may be issued a moment later.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+from cachewarm.errors import CachewarmError
+from cachewarm.ledger import inventory
+from cachewarm.ledger.connect import Connection
+
+KEPT = 500_000
+Serial = tuple[int, bytes]
+
+
+class Unreachable(Exception):
+    """The ledger cannot say."""
+
+
+class Issued:
+    """`not_after` by issuer number and serial."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._known: OrderedDict[Serial, int] = OrderedDict()
+        self._wanted: dict[Serial, asyncio.Future[int | None]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def not_after(self, issuer_no: int, serial: bytes) -> int | None:
+        """Epoch seconds of the certificate's end, None when it was never issued; Unreachable."""
+        wanted = (issuer_no, serial)
+        if wanted in self._known:
+            self._known.move_to_end(wanted)
+            return self._known[wanted]
+        future = self._wanted.get(wanted)
+        if future is None:
+            future = self._wanted[wanted] = asyncio.get_running_loop().create_future()
+            if self._asking is None:
+                self._asking = asyncio.get_running_loop().create_task(self._ask_all())
+        return await asyncio.shield(future)
+
+    async def _ask_all(self) -> None:
+        """One question after the other until nothing is wanted; each takes all that has gathered."""
+        await asyncio.sleep(0)
+        while self._wanted:
+            wanted, self._wanted = self._wanted, {}
+            try:
+                found = await self._ask(list(wanted))
+            except (CachewarmError, OSError, TimeoutError) as error:
+                self._drop_connection()
+                for future in wanted.values():
+                    future.set_exception(Unreachable(str(error)))
+                    future.exception()
+                continue
+            for serial, future in wanted.items():
+                if serial in found:
+                    self._keep(serial, found[serial])
+                future.set_result(found.get(serial))
+        self._asking = None
+
+    async def _ask(self, wanted: list[Serial]) -> dict[Serial, int]:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
+        found = {}
+        for issuer_no in {number for number, _ in wanted}:
+            serials = [serial for number, serial in wanted if number == issuer_no]
+            rows = await inventory.statuses(self._connection, issuer_no, serials)
+            found |= {(issuer_no, serial): int(row.not_after.timestamp()) for serial, row in rows.items()}
+        return found
+
+    def _keep(self, serial: Serial, not_after: int) -> None:
+        self._known[serial] = not_after
+        if len(self._known) > KEPT:
+            self._known.popitem(last=False)
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+        self._connection = None

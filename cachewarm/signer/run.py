@@ -1,0 +1,95 @@
+"""`fastocsp signer`: feed, keys and socket put together."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import structlog
+
+from cachewarm.config import Settings
+from cachewarm.errors import CachewarmError
+from cachewarm.keyring import Keyring, load_keyring
+from cachewarm.ledger.connect import Connection, connect
+from cachewarm.signer.desk import Desk
+from cachewarm.signer.issued import Issued
+from cachewarm.signer.server import SignerServer
+from responder.clock import read_clock
+from responder.feed.agent import FeedAgent
+from responder.feed.local import LocalFeed
+from responder.feed.poll import Who
+from responder.process import die_with_parent
+from responder.telemetry import set_up_logs
+
+log = structlog.get_logger("signer")
+KEYS_INTERVAL_S = 1.0
+
+
+class KeyWatch:
+    """The keyring of this moment, read again every second."""
+
+    def __init__(self, open_connection: Callable[[], "asyncio.Future[Connection]"], folder: Path, passphrase: bytes | None) -> None:
+        self._open, self._folder, self._passphrase = open_connection, folder, passphrase
+        self.ring = Keyring()
+
+    async def run(self) -> None:
+        """Until cancelled; what is known stays while the ledger is away."""
+        connection: Connection | None = None
+        while True:
+            try:
+                if connection is None or connection.is_closed():
+                    connection = await self._open()
+                await self.read(connection)
+            except (CachewarmError, OSError, TimeoutError) as error:
+                log.warning("keys not read", error=str(error))
+                if connection is not None:
+                    connection.terminate()
+            await asyncio.sleep(KEYS_INTERVAL_S)
+
+    async def read(self, connection: Connection) -> Keyring:
+        """Once."""
+        self.ring = await load_keyring(connection, self._folder, self._passphrase, int(time.time()), self.ring)
+        return self.ring
+
+
+async def serve(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sig, stopping.set)
+
+    async def open_connection() -> Connection:
+        return await connect(settings.require_database(), name="fastocsp signer")
+
+    feed = LocalFeed(read_clock)
+    agent = FeedAgent(open_connection, Who(None, uuid4(), settings.horizon), feed, read_clock, settings.poll_interval)
+    keys = KeyWatch(open_connection, settings.keys, settings.passphrase)  # type: ignore[arg-type]
+    desk = Desk(feed, Issued(open_connection), lambda: keys.ring, lambda: int(time.time()), settings.ocsp_response_validity)
+    server = await SignerServer(desk, settings.signer_queue).listen(settings.signer)
+    log.info("signing", socket=str(settings.signer))
+    work = [asyncio.create_task(agent.run()), asyncio.create_task(keys.run())]
+    stopped = asyncio.create_task(stopping.wait())
+    try:
+        done, _ = await asyncio.wait([*work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopped}:
+            task.result()
+    finally:
+        server.close()
+        for task in [*work, stopped]:
+            task.cancel()
+        await asyncio.gather(*work, stopped, return_exceptions=True)
+        with contextlib.suppress(OSError):
+            settings.signer.unlink()
+
+
+def run_signer(settings: Settings, *, child: bool = False) -> None:
+    """The process."""
+    import uvloop
+
+    if child:
+        die_with_parent(signal.SIGTERM)
+    set_up_logs(settings.log_format, "signer")
+    uvloop.run(serve(settings))

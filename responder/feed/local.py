@@ -1,0 +1,54 @@
+"""The set and the lease for a process that signs: the same feed as an edge's, in memory of its own.
+
+It holds no lease row in the ledger and is not waited for: what it signs passes an edge's gate before it is served.
+"""
+
+from _fastocsp.revoked import Groups, Item, RevokedImage, image_size
+from responder.clock import Clock
+from responder.feed.machine import Position, Renew, State
+
+DELTA_CAPACITY = 1 << 14
+
+
+class LocalFeed:
+    """Shown to nobody else."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lease: Renew | None = None
+        self.position = Position(0, 0, b"")
+        self.state = State.BOOT
+        self.replace({})
+
+    def replace(self, groups: Groups) -> None:
+        """A new set."""
+        counts = {key: len(rows) // (key[1] + 5) for key, rows in groups.items()}
+        self.image = RevokedImage(bytearray(image_size(counts, DELTA_CAPACITY)), writable=True)
+        self.image.build(groups, DELTA_CAPACITY)
+
+    def apply(self, items: list[Item]) -> None:
+        """These changes, in their order."""
+        for item in items:
+            if not self.image.apply(*item):
+                self.replace(self.image.compact())
+                self.image.apply(*item)
+
+    def renew(self, lease: Renew) -> None:
+        """`good` may be signed until the end of this lease."""
+        self._lease = lease
+
+    def show(self, position: Position, head: int, state: State) -> None:  # noqa: ARG002 - the feed's interface
+        """Where the feed is."""
+        self.position, self.state = position, state
+
+    def revoked(self, issuer_no: int, serial: bytes) -> tuple[int, int] | None:
+        """(revocation time, reason) of a revoked certificate."""
+        return self.image.find(issuer_no, serial)
+
+    @property
+    def as_of(self) -> int | None:
+        """Epoch seconds that `good` may be said for; None when the lease has run out."""
+        now, lease = self._clock(), self._lease
+        if lease is None or now.boot >= lease.until_boot or now.mono >= lease.until_mono:
+            return None
+        return lease.as_of
