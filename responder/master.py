@@ -25,7 +25,7 @@ from responder.environment import as_environment
 from responder.feed.agent import FeedAgent
 from responder.feed.catalog import keep_catalog, kept_catalog, read_ledger, write_file
 from responder.feed.journal import Journal
-from responder.feed.poll import Connection
+from responder.feed.poll import Connection, open_feed
 from responder.feed.shared import SharedFeed, map_file
 from responder.process import die_with_parent, start_module, stop
 from responder.telemetry import set_up_logs
@@ -58,9 +58,8 @@ class Master:
         self._stopping = asyncio.Event()
 
     async def connect(self) -> Connection:
-        """A connection of the feed's own, which may stall without harm to anything else."""
-        url = self.settings.database_url.get_secret_value() if self.settings.database_url else None
-        return await asyncpg.connect(url, timeout=5, command_timeout=10)
+        """To the ledger, as the reader."""
+        return await open_feed(self.settings.database_url.get_secret_value() if self.settings.database_url else "")
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT."""

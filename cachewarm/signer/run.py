@@ -4,15 +4,12 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable
-from pathlib import Path
 from uuid import uuid4
 
 import structlog
 
 from cachewarm.config import Settings
-from cachewarm.errors import CachewarmError
-from cachewarm.keyring import Keyring, load_keyring
+from cachewarm.keywatch import KeyWatch
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.signer.desk import Desk
 from cachewarm.signer.issued import Issued
@@ -20,39 +17,11 @@ from cachewarm.signer.server import SignerServer
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
-from responder.feed.poll import Who
+from responder.feed.poll import Who, open_feed
 from responder.process import die_with_parent
 from responder.telemetry import set_up_logs
 
 log = structlog.get_logger("signer")
-KEYS_INTERVAL_S = 1.0
-
-
-class KeyWatch:
-    """The keyring of this moment, read again every second."""
-
-    def __init__(self, open_connection: Callable[[], "asyncio.Future[Connection]"], folder: Path, passphrase: bytes | None) -> None:
-        self._open, self._folder, self._passphrase = open_connection, folder, passphrase
-        self.ring = Keyring()
-
-    async def run(self) -> None:
-        """Until cancelled; what is known stays while the ledger is away."""
-        connection: Connection | None = None
-        while True:
-            try:
-                if connection is None or connection.is_closed():
-                    connection = await self._open()
-                await self.read(connection)
-            except (CachewarmError, OSError, TimeoutError) as error:
-                log.warning("keys not read", error=str(error))
-                if connection is not None:
-                    connection.terminate()
-            await asyncio.sleep(KEYS_INTERVAL_S)
-
-    async def read(self, connection: Connection) -> Keyring:
-        """Once."""
-        self.ring = await load_keyring(connection, self._folder, self._passphrase, int(time.time()), self.ring)
-        return self.ring
 
 
 async def serve(settings: Settings) -> None:
@@ -64,9 +33,12 @@ async def serve(settings: Settings) -> None:
     async def open_connection() -> Connection:
         return await connect(settings.require_database(), name="fastocsp signer")
 
+    async def open_feed_connection() -> Connection:
+        return await open_feed(settings.require_database().get_secret_value())
+
     feed = LocalFeed(read_clock)
-    agent = FeedAgent(open_connection, Who(None, uuid4(), settings.horizon), feed, read_clock, settings.poll_interval)
-    keys = KeyWatch(open_connection, settings.keys, settings.passphrase)  # type: ignore[arg-type]
+    agent = FeedAgent(open_feed_connection, Who(None, uuid4(), settings.horizon), feed, read_clock, settings.poll_interval)
+    keys = KeyWatch(open_connection, settings.keys, settings.passphrase)
     desk = Desk(feed, Issued(open_connection), lambda: keys.ring, lambda: int(time.time()), settings.ocsp_response_validity)
     server = await SignerServer(desk, settings.signer_queue).listen(settings.signer)
     log.info("signing", socket=str(settings.signer))

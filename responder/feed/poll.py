@@ -25,6 +25,14 @@ class Who(NamedTuple):
     horizon_s: float
 
 
+async def open_feed(url: str) -> Connection:
+    """A connection of the feed's own, which may be thrown away without harm to anything else."""
+    connection: Connection = await asyncpg.connect(
+        url, timeout=5, command_timeout=10, server_settings={"application_name": "fastocsp feed", "TimeZone": "UTC"}
+    )
+    return connection
+
+
 async def poll(connection: Connection, who: Who, question: Question) -> Answer:
     """Ask what follows the question's position; renews the lease row and acknowledges the position."""
     position = question.position

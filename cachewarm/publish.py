@@ -1,0 +1,97 @@
+"""Redis, written: a record replaces another only when it is newer in (generation, seq, producedAt).
+
+The comparison runs inside Redis, so of two writers with one certificate the later knowledge wins, whoever is slow.
+Every record goes at its own nextUpdate. Losing all of it costs speed alone.
+"""
+
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+
+from _fastocsp.record import unpack_record
+from cachewarm.errors import Transient
+from responder.cache.layout import ANNOUNCE_LENGTH, ANNOUNCE_STREAM, WARM_MARK, record_name
+from responder.sources.base import Key
+
+#: Octets 29-44 of a record are producedAt u32, generation u32, seq u64 (Lua counts from 1).
+_PUBLISH = """
+local function before(a, b)
+  local pa, ga, ha, la = struct.unpack('>I4I4I4I4', string.sub(a, 29, 44))
+  local pb, gb, hb, lb = struct.unpack('>I4I4I4I4', string.sub(b, 29, 44))
+  if ga ~= gb then return ga < gb end
+  if ha ~= hb then return ha < hb end
+  if la ~= lb then return la < lb end
+  return pa < pb
+end
+local put = 0
+for i, name in ipairs(KEYS) do
+  local fresh, ends = ARGV[2 * i - 1], ARGV[2 * i]
+  local kept = redis.call('GET', name)
+  if not kept or #kept < 44 or not before(fresh, kept) then
+    redis.call('SET', name, fresh, 'EXAT', ends)
+    put = put + 1
+  end
+end
+return put
+"""
+KEYS_A_CALL = 500
+
+
+def connect(url: str) -> "Redis":
+    """A writer's client: patient, as nobody waits for it."""
+    return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=Retry(ExponentialBackoff(cap=1), 3))
+
+
+class Publisher:
+    """Writes records and announces them."""
+
+    def __init__(self, client: "Redis") -> None:
+        self._client = client
+        self._script = client.register_script(_PUBLISH)
+
+    async def publish(self, records: Sequence[tuple[Key, bytes]]) -> int:
+        """Put what is newer than what is there; how many were. Transient when Redis does not answer."""
+        put = 0
+        try:
+            for at in range(0, len(records), KEYS_A_CALL):
+                part = records[at : at + KEYS_A_CALL]
+                arguments = [each for _, record in part for each in (record, unpack_record(record).next_update)]
+                put += await self._script(keys=[record_name(key) for key, _ in part], args=arguments)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Transient(f"Redis does not take the records: {error}") from error
+        return put
+
+    async def announce(self, keys: Sequence[Key]) -> None:
+        """Tell the edges that these records were replaced."""
+        try:
+            pipeline = self._client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.xadd(ANNOUNCE_STREAM, {b"k": record_name(key)}, maxlen=ANNOUNCE_LENGTH, approximate=True)
+            await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Transient(f"Redis does not take the announcement: {error}") from error
+
+    async def kept(self, keys: Sequence[Key]) -> list[bytes | None]:
+        """What is there now."""
+        try:
+            values: list[bytes | None] = await self._client.mget([record_name(key) for key in keys]) if keys else []
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Transient(f"Redis does not answer: {error}") from error
+        return values
+
+    async def is_warm(self) -> bool:
+        """A whole walk was published since Redis was last emptied."""
+        try:
+            return bool(await self._client.exists(WARM_MARK))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Transient(f"Redis does not answer: {error}") from error
+
+    async def mark_warm(self) -> None:
+        """Remember that; the mark goes where the records go."""
+        try:
+            await self._client.set(WARM_MARK, b"1")
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Transient(f"Redis does not answer: {error}") from error

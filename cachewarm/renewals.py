@@ -1,0 +1,134 @@
+"""The walk of the inventory: what Redis should have and has not, or has for too short a time, is signed and published.
+
+Pre-signing, renewal and repair are one walk: it asks Redis, not its own memory, so an emptied Redis, a rotated
+responder, a lost write and a new import all mend themselves the same way. A walk that is killed leaves what it had
+published; the next one begins again and finds that done.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from _fastocsp.codes import REVOKED
+from _fastocsp.errors import MalformedRecord
+from _fastocsp.record import Record, unpack_record
+from cachewarm.keyring import Keyring, Signing
+from cachewarm.ledger import coverage, inventory
+from cachewarm.ledger.connect import Connection
+from cachewarm.mint import Statement, check, mint
+from cachewarm.pipeline import Pipeline
+from cachewarm.publish import Publisher
+from responder.cache.layout import record_name
+from responder.domain.status import PRESIGNED
+from responder.domain.window import renewal_due
+from responder.sources.base import Key
+
+log = structlog.get_logger("walk")
+#: Of the records of one batch so many are verified again; the pipeline verifies all of its own.
+CHECKED_A_BATCH = 4
+#: Signatures made before the loop gets its turn.
+SIGNED_A_TURN = 64
+
+
+@dataclass
+class Count:
+    """How a walk went."""
+
+    inventory: int = 0
+    covered: int = 0
+    signed: int = 0
+
+
+class Walk:
+    """Walks one issuer's inventory at a time."""
+
+    def __init__(
+        self, pipeline: Pipeline, publisher: Publisher, keyring: Callable[[], Keyring], now: Callable[[], int], batch: int
+    ) -> None:
+        self._pipeline, self._publisher, self._keyring = pipeline, publisher, keyring
+        self._now, self._batch = now, batch
+
+    async def run(self, connection: Connection, progress: Callable[[Count], None] = lambda count: None) -> Count:
+        """Every issuer once; its coverage is written when its walk is over."""
+        whole = Count()
+        for issuer_no, issuer in sorted(self._keyring().issuers.items()):
+            count = await self._issuer(connection, issuer_no, issuer.issuer_id, progress)
+            await coverage.write_coverage(connection, issuer.issuer_id, count.inventory, count.covered)
+            whole = Count(
+                whole.inventory + count.inventory, whole.covered + count.covered, whole.signed + count.signed
+            )
+        return whole
+
+    async def _issuer(
+        self, connection: Connection, issuer_no: int, issuer_id: str, progress: Callable[[Count], None]
+    ) -> Count:
+        count, after = Count(), b""
+        while True:
+            rows = await inventory.inventory_page(connection, issuer_id, after, self._batch)
+            await self._page(issuer_no, [row for row in rows if not self._expired(row)], count)
+            progress(count)
+            if len(rows) < self._batch:
+                return count
+            after = rows[-1].serial_number
+
+    def _expired(self, row: inventory.InventoryRow) -> bool:
+        return row.not_after is not None and row.not_after.timestamp() <= self._now()
+
+    async def _page(self, issuer_no: int, rows: Sequence[inventory.InventoryRow], count: Count) -> None:
+        count.inventory += len(rows)
+        signing = self._keyring().signing.get(issuer_no)
+        if signing is None or not rows:
+            return
+        stated = [(row.serial_number, self._state(signing, row)) for row in rows]
+        keys = [Key(issuer_no, algorithm, serial) for serial, _ in stated for algorithm in PRESIGNED]
+        kept = dict(zip(keys, await self._publisher.kept(keys), strict=True))
+        due = [
+            (key, statement)
+            for serial, statement in stated
+            if statement is not None
+            for key in (Key(issuer_no, algorithm, serial) for algorithm in PRESIGNED)
+            if self._is_due(key, kept[key], statement)
+        ]
+        records = await self._sign(due, signing)
+        await self._publisher.publish(records)
+        count.signed += len(records)
+        count.covered += sum(statement is not None for _, statement in stated)
+
+    def _state(self, signing: Signing, row: inventory.InventoryRow) -> Statement | None:
+        not_after = int(row.not_after.timestamp()) if row.not_after else None
+        return self._pipeline.state(signing, signing.issuer.issuer_no, row.serial_number, not_after)
+
+    def _is_due(self, key: Key, octets: bytes | None, statement: Statement) -> bool:
+        """Missing, broken, of a responder that is gone, contradicted by the feed, or old enough."""
+        try:
+            record = unpack_record(octets) if octets else None
+        except MalformedRecord:
+            record = None
+        if record is None or record.responder not in self._keyring().responders[key.issuer_no]:
+            return True
+        return not agrees(record, statement) or self._now() >= renewal_due(
+            record.this_update, record.next_update, record_name(key)
+        )
+
+    async def _sign(self, due: Sequence[tuple[Key, Statement]], signing: Signing) -> list[tuple[Key, bytes]]:
+        records = []
+        step = max(1, len(due) // CHECKED_A_BATCH)
+        for number, (key, statement) in enumerate(due):
+            template = signing.templates[key.hash_algorithm]
+            record = mint(statement, key.serial, template, signing.pair.key, self._now())
+            if number % step == 0:
+                check(record, key.serial, template, signing.pair.certificate)
+            records.append((key, record))
+            if number % SIGNED_A_TURN == 0:
+                await asyncio.sleep(0)
+        return records
+
+
+def agrees(record: Record, statement: Statement) -> bool:
+    """The record says what the statement says; for revoked, with the same time and reason."""
+    if record.status != statement.status:
+        return False
+    same = (record.revocation_time, record.reason) == (statement.revocation_time, statement.reason)
+    return record.status != REVOKED or same

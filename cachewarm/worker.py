@@ -1,0 +1,214 @@
+"""The warmer: hears what the ledger committed and keeps Redis, CRLs and responder certificates as they should be.
+
+Five loops that share nothing but the feed and the keyring: the feed agent, the pipeline behind it, the walk of the
+inventory, the responders, the CRLs. Each may fail and try again without the others; all of their work is idempotent,
+so a killed warmer and two warmers are the same case.
+"""
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+import asyncpg
+import structlog
+from redis.exceptions import RedisError
+
+from _fastocsp.revoked import Item, parse_items
+from cachewarm.config import Settings
+from cachewarm.crl.schedule import CRLSchedule
+from cachewarm.errors import CachewarmError, Fatal
+from cachewarm.ledger import feed as ledger_feed
+from cachewarm.ledger.connect import Connection, connect
+from cachewarm.keyring import Keyring
+from cachewarm.keywatch import KeyWatch
+from cachewarm.pipeline import Pipeline
+from cachewarm.publish import Publisher
+from cachewarm.publish import connect as connect_redis
+from cachewarm.renewals import Count, Walk
+from cachewarm.responders import rotate_due
+from responder.clock import read_clock
+from responder.feed.agent import FeedAgent
+from responder.feed.local import LocalFeed
+from responder.feed.poll import Who, open_feed
+from responder.process import die_with_parent
+from responder.telemetry import set_up_logs
+
+log = structlog.get_logger("warmer")
+PAUSE_S = (0.2, 5.0)
+RESPONDERS_INTERVAL_S = 2.0
+WARM_CHECK_S = 1.0
+
+
+class Warmer:
+    """One warmer; any number may run."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.name = f"{socket.gethostname()}-{settings.data_dir}"
+        self.feed = LocalFeed(read_clock)
+        self.agent = FeedAgent(self._open_feed, Who(None, uuid4(), settings.horizon), self.feed, read_clock, settings.poll_interval)
+        self.agent.on_change = self._heard
+        self.keys = KeyWatch(self._connect, settings.keys, settings.passphrase)
+        redis_url = settings.redis_url.get_secret_value() if settings.redis_url else "redis://127.0.0.1:6379"
+        self.publisher = Publisher(connect_redis(redis_url))
+        self.pipeline = Pipeline(self.feed, self.publisher, self.ring, self.now, settings.ocsp_response_validity)
+        self.walk = Walk(self.pipeline, self.publisher, self.ring, self.now, settings.warm_batch)
+        self.crls = CRLSchedule(settings)
+        self._items: list[Item] = []
+        self._changed = asyncio.Event()
+        self._walk_now = asyncio.Event()
+
+    def ring(self) -> Keyring:
+        """The keyring of this moment."""
+        return self.keys.ring
+
+    def now(self) -> int:
+        """Epoch seconds."""
+        return int(time.time())
+
+    async def run(self) -> None:
+        """Until cancelled; a Fatal error ends it, and the supervisor begins again."""
+        loops = [
+            self.agent.run(),
+            self._again(self._responders, "responders"),
+            self._again(self._carry, "pipeline"),
+            self._again(self._walks, "walk"),
+            self._again(self.crls.run, "CRLs"),
+        ]
+        async with asyncio.TaskGroup() as group:
+            for loop in loops:
+                group.create_task(loop)
+
+    async def _again(self, work: Callable[[Connection], Awaitable[None]], name: str) -> None:
+        """Run `work` with a connection of its own; after a failure again, with a growing pause."""
+        pause = PAUSE_S[0]
+        while True:
+            connection = None
+            begun = time.monotonic()
+            try:
+                connection = await self._connect()
+                await work(connection)
+            except Fatal:
+                raise
+            except (CachewarmError, RedisError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning(f"{name} stopped, trying again", error=str(error) or type(error).__name__, pause_s=pause)
+            finally:
+                if connection is not None:
+                    connection.terminate()
+            pause = PAUSE_S[0] if time.monotonic() - begun > 10 * PAUSE_S[1] else min(2 * pause, PAUSE_S[1])
+            await asyncio.sleep(pause)
+
+    def _heard(self, items: list[Item]) -> None:
+        self._items += items
+        self._changed.set()
+        self.crls.revoked({issuer_no for _, issuer_no, _, _, _ in items})
+
+    async def _carry(self, connection: Connection) -> None:
+        """The pipeline: what the cursor had not seen first, then what is heard."""
+        await self._ready()
+        missed = await self._missed(connection)
+        self._items = missed + self._items
+        while True:
+            if not self._items:
+                self._changed.clear()
+                await self._changed.wait()
+            items = list(self._items)
+            cursor = ledger_feed.Cursor(self.feed.position.generation, self.feed.position.seq)
+            await self.keys.read(connection)
+            published = await self.pipeline.carry(connection, items, cursor, self.name)
+            del self._items[: len(items)]
+            log.info("carried", changes=len(items), published=published, seq=cursor.seq)
+
+    async def _missed(self, connection: Connection) -> list[Item]:
+        cursor = await ledger_feed.read_cursor(connection, self.name)
+        if cursor is None:
+            return []
+        rows = await connection.fetch("select payload from revocation_events where seq > $1 order by seq", cursor.seq)
+        return [item for row in rows for item in parse_items(row["payload"])]
+
+    async def _walks(self, connection: Connection) -> None:
+        """Walk, wait, walk: at once when Redis was emptied or a responder is new."""
+        await self._ready()
+        while True:
+            self._walk_now.clear()
+            await self.keys.read(connection)
+            begun = time.monotonic()
+            count = await self.walk.run(connection, _Meter())
+            await self.publisher.mark_warm()
+            if count.signed:
+                log.info("walked", inventory=count.inventory, covered=count.covered, signed=count.signed,
+                         seconds=round(time.monotonic() - begun, 2))
+            await self._rest()
+
+    async def _rest(self) -> None:
+        until = time.monotonic() + self.settings.warm_interval
+        while time.monotonic() < until and not self._walk_now.is_set() and await self.publisher.is_warm():
+            await asyncio.sleep(min(WARM_CHECK_S, self.settings.warm_interval))
+
+    async def _responders(self, connection: Connection) -> None:
+        settings = self.settings
+        while True:
+            rotated = await rotate_due(
+                connection,
+                settings.keys,
+                settings.passphrase,
+                now=self.now(),
+                validity_s=settings.ocsp_responder_validity,
+                grace_s=settings.ocsp_responder_rotation_grace,
+            )
+            if rotated or await self._ring_changed(connection):
+                self._walk_now.set()
+            await asyncio.sleep(RESPONDERS_INTERVAL_S)
+
+    async def _ring_changed(self, connection: Connection) -> bool:
+        before = set(self.keys.ring.signing)
+        return set((await self.keys.read(connection)).signing) != before
+
+    async def _ready(self) -> None:
+        """The feed has a lease: what is not in the set may be called good."""
+        while self.feed.as_of is None:
+            await asyncio.sleep(0.05)
+
+    async def _connect(self) -> Connection:
+        return await connect(self.settings.require_database(), name="fastocsp warmer")
+
+    async def _open_feed(self) -> Connection:
+        return await open_feed(self.settings.require_database().get_secret_value())
+
+
+class _Meter:
+    """Says how far a long walk is, every two seconds."""
+
+    def __init__(self) -> None:
+        self._begun = self._said = time.monotonic()
+
+    def __call__(self, count: Count) -> None:
+        now = time.monotonic()
+        if now - self._said >= 2:
+            self._said = now
+            log.info("walking", inventory=count.inventory, signed=count.signed,
+                     signed_a_second=round(count.signed / max(now - self._begun, 1e-9)))
+
+
+async def _until_told(settings: Settings) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sig, task.cancel)
+    await Warmer(settings).run()
+
+
+def run_warmer(settings: Settings, *, child: bool = False) -> None:
+    """The process."""
+    import uvloop
+
+    if child:
+        die_with_parent(signal.SIGTERM)
+    set_up_logs(settings.log_format, "warmer")
+    try:
+        uvloop.run(_until_told(settings))
+    except asyncio.CancelledError:
+        log.info("stopped")
