@@ -14,7 +14,7 @@ import asyncpg
 
 from cachewarm.errors import Refused
 from cachewarm.ledger.chunks import chunks
-from cachewarm.ledger.connect import Connection, changing, translated
+from cachewarm.ledger.connect import Connection, changing, one_row, translated
 from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
 
@@ -220,5 +220,5 @@ async def _missing(connection: Connection, issuer_id: str, serials: list[bytes])
 
 
 async def _position(connection: Connection) -> tuple[int, int]:
-    row = await connection.fetchrow("select generation, seq from feed_head")
+    row = await one_row(connection, "select generation, seq from feed_head")
     return row["generation"], row["seq"]
