@@ -53,6 +53,7 @@ class Child:
             if self.exit_status is not None:
                 raise Fatal(f"{Path(self.argv[0]).name} ended with status {self.exit_status}: {tail(self.log)}")
             if time.monotonic() > deadline:
+                self.stop([])
                 raise Fatal(f"{Path(self.argv[0]).name} is not ready after {timeout_s:.0f} s: {tail(self.log)}")
             time.sleep(0.02)
 

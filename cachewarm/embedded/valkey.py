@@ -71,6 +71,8 @@ class EmbeddedValkey:
 
     def start(self) -> None:
         """Start and wait until commands are answered. Refused when another process has this data folder."""
+        if self._child and self._child.exit_status is None:
+            return
         self._lock.take()
         try:
             self._spawn()
