@@ -79,6 +79,8 @@ def state_folder(data_dir: Path, account: Account | None) -> Path:
     The id is random and recorded in DATA_DIR before the folder is made: a crash in between leaves a name, no state.
     """
     recorded = data_dir / _INSTANCE
+    if account and (data_dir / "postgres" / "cluster").exists() and not may_enter(data_dir, account):
+        raise Refused(f"Postgres runs as {account.name}, which can no longer reach its state in {data_dir}: move the folder back")
     if account is None or (not recorded.exists() and may_enter(data_dir, account)):
         return private_folder(data_dir / "postgres", account)
     if not recorded.exists():

@@ -1,7 +1,7 @@
 """An embedded Postgres: made, started, awaited and stopped by us, on a Unix socket alone.
 
-Everything it needs to come back is on disk before the server first runs: the passwords, then the cluster (initdb works in
-a folder beside and is renamed when done). start() after any crash, ours or the server's, is the same start().
+Everything it needs to come back is on disk before the server first runs: the passwords, then the cluster (initdb works
+in a folder beside, renamed when done). start() after any crash, ours or the server's, is the same start().
 """
 
 import os
@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from cachewarm.embedded import folders
 from cachewarm.embedded.accounts import postgres_account
-from cachewarm.embedded.binaries import find_postgres, reachable
+from cachewarm.embedded.binaries import PostgresBinaries, find_postgres, reachable
 from cachewarm.embedded.passwords import read_passwords
 from cachewarm.embedded.process import Child, run_as
 from cachewarm.errors import Fatal
@@ -98,6 +98,8 @@ class EmbeddedPostgres:
 
     def start(self) -> None:
         """Start and wait until connections are taken. Refused when another process has this data folder."""
+        if self._child and self._child.exit_status is None:
+            return
         self._lock.take()
         state = self.state
         binaries = reachable(self._found, self._account, state)
@@ -105,14 +107,17 @@ class EmbeddedPostgres:
         if not cluster.exists():
             self._make_cluster(binaries.initdb, state, cluster)
         self._await_predecessor(cluster)
+        self._child = self._spawn(binaries, state, cluster)
+        self._child.wait_ready(lambda: self._is_ready(cluster), timeout_s=_START_S)
+
+    def _spawn(self, binaries: PostgresBinaries, state: Path, cluster: Path) -> Child:
         settings = _SETTINGS | {"unix_socket_directories": str(self.socket_folder), "port": str(_PORT)}
         if binaries.major >= 18:
             settings["io_method"] = "sync"      # no I/O worker processes
         words = [word for name, value in (settings | self._settings).items() for word in ("-c", f"{name}={value}")]
-        self._child = Child(
+        return Child(
             [binaries.postgres, "-D", cluster, *words], log=self.log, death_signal=signal.SIGINT, account=self._account, cwd=state
         )
-        self._child.wait_ready(lambda: self._is_ready(cluster), timeout_s=_START_S)
 
     def stop(self) -> None:
         """Fast shutdown; then without a checkpoint; then by force."""
@@ -122,6 +127,9 @@ class EmbeddedPostgres:
         self._lock.release()
 
     def _make_cluster(self, initdb: Path, state: Path, cluster: Path) -> None:
+        made = self.data_dir / "postgres.made"
+        if made.exists():
+            raise Fatal(f"the database of {self.data_dir} is gone from {state}: restore a backup, or remove {made} to begin anew")
         beside = state / "cluster.tmp"
         shutil.rmtree(beside, ignore_errors=True)
         password = os.memfd_create("pwfile")      # on no disk
@@ -138,6 +146,7 @@ class EmbeddedPostgres:
             os.close(password)
         beside.rename(cluster)
         folders.sync_folder(state)
+        folders.write_private(made, "")
 
     def _await_predecessor(self, cluster: Path) -> None:
         """After a kill of our parent the old server may still be shutting down: let it. Its pid may also be another's now."""

@@ -10,8 +10,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import IO, Any
 
 from cachewarm.embedded.accounts import Account
 from cachewarm.errors import Fatal, Refused
@@ -24,13 +25,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Child:
     """A server under our eyes: started, awaited, stopped in order or by force."""
 
-    def __init__(self, argv: Sequence[str | Path], *, log: Path, death_signal: signal.Signals, account: Account | None = None,
+    def __init__(self, argv: Iterable[str | Path], *, log: Path, death_signal: signal.Signals, account: Account | None = None,
                  cwd: Path | None = None) -> None:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("a child process is made from the main thread: its death signal follows the thread")
         self.argv, self.log = [str(word) for word in argv], log
         with open_log(log) as output:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: PLW1509 - two system calls, nothing that another thread may hold
                 self.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd or "/",
                 env=environment(), start_new_session=True, preexec_fn=_die_with_parent(death_signal), **as_account(account),
             )
@@ -52,10 +53,11 @@ class Child:
             if self.exit_status is not None:
                 raise Fatal(f"{Path(self.argv[0]).name} ended with status {self.exit_status}: {tail(self.log)}")
             if time.monotonic() > deadline:
+                self.stop([])
                 raise Fatal(f"{Path(self.argv[0]).name} is not ready after {timeout_s:.0f} s: {tail(self.log)}")
             time.sleep(0.02)
 
-    def stop(self, signals: Sequence[tuple[signal.Signals, float]]) -> None:
+    def stop(self, signals: Iterable[tuple[signal.Signals, float]]) -> None:
         """Send each signal and give it its seconds; SIGKILL at the end."""
         for number, patience_s in signals:
             if self.exit_status is not None:
@@ -70,17 +72,18 @@ class Child:
             self._process.wait()
 
 
-def run_as(argv: Sequence[str | Path], account: Account | None, *, cwd: Path, pass_fds: Sequence[int] = ()) -> None:
+def run_as(argv: Iterable[str | Path], account: Account | None, *, cwd: Path, pass_fds: Iterable[int] = ()) -> None:
     """Run a program to its end as that account; Refused with what it said."""
+    words = [str(word) for word in argv]
     done = subprocess.run(
-        [str(word) for word in argv], cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        words, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
         errors="replace", check=False, pass_fds=tuple(pass_fds), **as_account(account),
     )
     if done.returncode:
-        raise Refused(f"{Path(argv[0]).name} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
+        raise Refused(f"{Path(words[0]).name} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
 
 
-def as_account(account: Account | None) -> dict[str, object]:
+def as_account(account: Account | None) -> dict[str, Any]:
     """Popen's words for `run as that account`: its group alone, none of ours."""
     return {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
 
@@ -100,7 +103,7 @@ def _die_with_parent(number: signal.Signals) -> Callable[[], None]:
     return before_exec
 
 
-def open_log(path: Path):  # type: ignore[no-untyped-def]
+def open_log(path: Path) -> IO[bytes]:
     """The log, appended to; the one before is kept once it is large."""
     if path.exists() and path.stat().st_size > _LOG_KEPT:
         path.replace(path.with_suffix(".log.1"))

@@ -1,6 +1,6 @@
 """Makes the embedded server's database usable: database, schema, logins. Repeating it is free; a crash is repeated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import asyncpg
 
@@ -12,9 +12,9 @@ from cachewarm.ledger.migrate import migrate
 class DatabaseURLs:
     """postgresql:// URLs, each with its own login; the passwords are in them."""
 
-    owner: str
-    writer: str
-    reader: str
+    owner: str = field(repr=False)
+    writer: str = field(repr=False)
+    reader: str = field(repr=False)
 
 
 async def provision(server: EmbeddedPostgres, database: str = DATABASE) -> DatabaseURLs:

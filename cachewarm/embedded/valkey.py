@@ -71,6 +71,8 @@ class EmbeddedValkey:
 
     def start(self) -> None:
         """Start and wait until commands are answered. Refused when another process has this data folder."""
+        if self._child and self._child.exit_status is None:
+            return
         self._lock.take()
         try:
             self._spawn()
@@ -96,8 +98,8 @@ class EmbeddedValkey:
             "maxmemory": str(self._maxmemory), "maxmemory-policy": "allkeys-lru", "appendonly": "no", "daemonize": "no",
             "stop-writes-on-bgsave-error": "no", "loglevel": "notice", "logfile": "",
         }
-        argv = [self._program, *(part for name, value in words.items() for part in (f"--{name}", value))]
-        argv += ["--save", "3600", "1", "300", "100", "60", "10000"]
+        argv = [str(self._program), "--save", "3600", "1", "300", "100", "60", "10000"]
+        argv += [part for name, value in words.items() for part in (f"--{name}", value)]
         self._child = Child(argv, log=self.log, death_signal=signal.SIGTERM, cwd=self.state)
         self._child.wait_ready(self._answers, timeout_s=_START_S)
 

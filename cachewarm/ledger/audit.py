@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cachewarm.ledger.connect import Connection, translated
+from cachewarm.ledger.connect import Connection, one_row, translated
 
 _VERIFY_ROWS = 50_000
 
@@ -65,7 +65,7 @@ async def verify_audit(connection: Connection, *, start: int = 1, progress: Call
     at = start
     while True:
         with translated():
-            head = await connection.fetchrow("select seq, hash from audit_head")
+            head = await one_row(connection, "select seq, hash from audit_head")
             last = at + _VERIFY_ROWS - 1
             broken = await connection.fetchval("select audit_verify($1, $2)", at, last)
         if broken is not None or last >= head["seq"]:

@@ -115,5 +115,13 @@ def _of_server(error: asyncpg.PostgresError) -> CachewarmError:
     return Fatal(f"Postgres: {error}")
 
 
+async def one_row(connection: Connection, sql: str, *arguments: object) -> asyncpg.Record:
+    """The row of a statement that always has one."""
+    row = await connection.fetchrow(sql, *arguments)
+    if row is None:
+        raise Fatal("the database does not have this version's schema: a row that is always there is missing")
+    return row
+
+
 def _plain(url: str | SecretStr) -> str:
     return url.get_secret_value() if isinstance(url, SecretStr) else url

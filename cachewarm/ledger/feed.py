@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from cachewarm.ledger.connect import Connection, translated
+from cachewarm.ledger.connect import Connection, one_row, translated
 
 #: The chain before the first event.
 GENESIS = hashlib.sha256(b"").digest()
@@ -89,7 +89,7 @@ class Cursor:
 async def feed_position(connection: Connection) -> FeedPosition:
     """The head; in a REPEATABLE READ transaction it belongs to feed_snapshot."""
     with translated():
-        row = await connection.fetchrow("select generation, sysid, tli, seq, chain, base, horizon from feed_position")
+        row = await one_row(connection, "select generation, sysid, tli, seq, chain, base, horizon from feed_position")
     return FeedPosition(*row.values())
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from cachewarm.ledger.connect import Connection, translated
+from cachewarm.ledger.connect import Connection, one_row, translated
 
 _COLUMNS = "issuer_id, cert_subject, serial_number, not_before, not_after, created_at, cert_der"
 
@@ -28,7 +28,8 @@ async def add_responder_cert(
     """A new responder certificate, in the audit chain as well."""
     with translated():
         async with connection.transaction():
-            row = await connection.fetchrow(
+            row = await one_row(
+                connection,
                 f"""insert into ocsp_responder_certs (issuer_id, cert_subject, serial_number, not_before, not_after, cert_der, key_path)
                     values ($1, $2, $3, $4, $5, $6, $7) returning {_COLUMNS}""",
                 issuer_id, cert_subject, serial_number, not_before, not_after, cert_der, key_path,

@@ -14,7 +14,7 @@ import asyncpg
 
 from cachewarm.errors import Refused
 from cachewarm.ledger.chunks import chunks
-from cachewarm.ledger.connect import Connection, changing, translated
+from cachewarm.ledger.connect import Connection, changing, one_row, translated
 from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
 
@@ -23,10 +23,11 @@ CHANNEL = "fastocsp_feed"
 _NUDGE_S = 2.0
 
 # One statement, so that two who revoke at once cannot both be first. What is there changes only for the better: a hold
-# becomes a real reason, an earlier time wins.
+# becomes a real reason, an earlier time wins. The clock is read under the feed's lock (now() would be the start of the
+# transaction, and of two at once the later one may have the earlier start).
 _REVOKE = """
 insert into certificate_revocations as r (issuer_id, serial_number, revoked_at, reason, invalidity_date, revoked_by)
-select $1, u.serial_number, coalesce(u.revoked_at, now()), u.reason, u.invalidity_date, $6
+select $1, u.serial_number, coalesce(u.revoked_at, (select clock_timestamp())), u.reason, u.invalidity_date, $6
   from unnest($2::bytea[], $3::smallint[], $4::timestamptz[], $5::timestamptz[]) u(serial_number, reason, revoked_at, invalidity_date)
  where $7 or exists (select from certificates c where c.issuer_id = $1 and c.serial_number = u.serial_number)
           or exists (select from certificate_revocations x where x.issuer_id = $1 and x.serial_number = u.serial_number)
@@ -220,5 +221,5 @@ async def _missing(connection: Connection, issuer_id: str, serials: list[bytes])
 
 
 async def _position(connection: Connection) -> tuple[int, int]:
-    row = await connection.fetchrow("select generation, seq from feed_head")
+    row = await one_row(connection, "select generation, seq from feed_head")
     return row["generation"], row["seq"]

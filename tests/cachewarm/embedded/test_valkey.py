@@ -12,9 +12,9 @@ from cachewarm.embedded.valkey import EmbeddedValkey
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+def server(open_folder: Path) -> Iterator[EmbeddedValkey]:
     """A Valkey of its own."""
-    own = EmbeddedValkey(tmp_path, maxmemory=32 << 20)
+    own = EmbeddedValkey(open_folder, maxmemory=32 << 20)
     own.start()
     yield own
     own.stop()

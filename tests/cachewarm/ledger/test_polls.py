@@ -1,0 +1,155 @@
+"""feed_poll, the barrier, leases, horizon, epochs and trimming."""
+
+import asyncio
+import uuid
+from datetime import timedelta
+
+import asyncpg
+import pytest
+from cachewarm.embedded.provision import DatabaseURLs
+from cachewarm.errors import Refused
+from cachewarm.ledger.connect import Connection, connect
+from cachewarm.ledger.feed import GENESIS, feed_horizon, feed_position, feed_read, forget_edge, leases, set_horizon, trim_feed, unacked
+from cachewarm.ledger.issuers import Issuer
+from cachewarm.ledger.revocations import revoke
+
+from tests.cachewarm.ledger.conftest import serial
+
+BOOT = uuid.UUID(int=1)
+POLL = "select * from feed_poll($1, $2, $3, $4, $5, $6)"
+H = timedelta(seconds=30)
+
+
+async def poll(connection, edge="a", boot=BOOT, horizon=H, generation=1, seq=0, chain=GENESIS):
+    return await connection.fetch(POLL, edge, boot, horizon, generation, seq, chain)
+
+
+async def revoke_some(writer: Connection, *numbers: int) -> None:
+    for number in numbers:
+        await revoke(writer, "ca", serial(number), actor="tests")
+
+
+async def test_a_poll_answers_with_what_follows_and_leaves_a_lease(reader: Connection, writer: Connection, issuer: Issuer) -> None:
+    """The edge at 1 gets 2 and 3; its row says what it acknowledged and counts its renewals."""
+    await revoke_some(writer, 1, 2, 3)
+    first = await poll(reader)
+    assert [(row["status"], row["seq"], row["head"]) for row in first] == [("ok", 1, 3), ("ok", 2, 3), ("ok", 3, 3)]
+    second = await poll(reader, seq=1, chain=first[0]["chain"])
+    assert [row["seq"] for row in second] == [2, 3]
+    (lease,) = await leases(writer)
+    assert (lease.edge, lease.boot, lease.acked_gen, lease.acked, lease.renewals, lease.horizon) == ("a", BOOT, 1, 1, 2, H)
+    (at_head,) = await poll(reader, seq=3, chain=first[2]["chain"])
+    assert (at_head["status"], at_head["seq"], at_head["payload"]) == ("ok", None, None)
+
+
+@pytest.mark.parametrize(("seq", "chain"), [(3, GENESIS), (99, GENESIS), (2, None)])
+async def test_another_history_is_diverged_and_acknowledges_nothing(
+    reader: Connection, writer: Connection, issuer: Issuer, seq: int, chain: bytes | None
+) -> None:
+    """A number ahead of the head, or a chain that is not ours: no rows, and the waiter goes on waiting for this edge."""
+    await revoke_some(writer, 1, 2, 3)
+    rows = await poll(reader, seq=seq, chain=chain)
+    assert [(row["status"], row["seq"]) for row in rows] == [("diverged", None)]
+    assert [lease.edge for lease in await unacked(writer, 1, 1)] == ["a"]
+
+
+async def test_trimming_keeps_what_a_live_lease_needs(reader: Connection, writer: Connection, issuer: Issuer) -> None:
+    """feed_trim stops at the slowest lease younger than an hour; an old lease does not hold it."""
+    await revoke_some(writer, 1, 2, 3, 4)
+    rows = await poll(reader)
+    await poll(reader, seq=2, chain=rows[1]["chain"])
+    assert await trim_feed(writer, keep=0) == 2
+    assert [row["status"] for row in await poll(reader, edge="b", seq=1, chain=rows[0]["chain"])] == ["trimmed"]
+    assert [row["seq"] for row in await poll(reader, seq=2, chain=rows[1]["chain"])] == [3, 4]
+    assert [row["status"] for row in await poll(reader, edge="c", seq=2, chain=GENESIS)] == ["diverged"]
+    assert await forget_edge(writer, "b")
+    assert await forget_edge(writer, "c")
+    assert await trim_feed(writer, keep=0) == 0
+
+
+async def test_an_old_lease_does_not_hold_the_outbox(reader: Connection, owner: Connection, issuer: Issuer) -> None:
+    """After an hour without a poll an edge takes a snapshot; keep says how many events stay for others."""
+    await revoke_some(owner, 1, 2, 3, 4)
+    await poll(reader)
+    await owner.execute("update edge_lease set at = now() - interval '61 minutes'")
+    assert await trim_feed(owner, keep=1) == 3
+    position = await feed_position(reader)
+    assert (position.base, position.seq) == (3, 4)
+    assert await trim_feed(owner, keep=1) == 0
+    await revoke_some(owner, 5)
+    assert (await feed_position(reader)).seq == 5
+
+
+@pytest.mark.parametrize("horizon", [timedelta(seconds=31), timedelta(0), None])
+async def test_a_horizon_above_the_global_one_is_refused(reader: Connection, issuer: Issuer, horizon: timedelta | None) -> None:
+    """The waiter relies on the global horizon: no lease is longer, and none is without one."""
+    with pytest.raises(asyncpg.DataError, match="horizon"):
+        await poll(reader, horizon=horizon)
+
+
+async def test_the_horizon_is_settable_and_old_leases_still_count(reader: Connection, writer: Connection, issuer: Issuer) -> None:
+    """Lowered to 5 s: new leases obey, a waiter still waits for the 30 s lease given before."""
+    await poll(reader)
+    await set_horizon(writer, 5)
+    with pytest.raises(asyncpg.DataError, match="at most 00:00:05"):
+        await poll(reader)
+    assert await feed_horizon(writer) == H
+    await poll(reader, horizon=timedelta(seconds=5))
+    assert await feed_horizon(writer) == timedelta(seconds=5)
+    for seconds in (1, 3601):
+        with pytest.raises(Refused):
+            await set_horizon(writer, seconds)
+
+
+async def test_a_restored_or_promoted_copy_begins_a_new_generation(reader: Connection, owner: Connection, issuer: Issuer) -> None:
+    """The first poll on another system id or timeline bumps the generation once, and old acknowledgements no longer count."""
+    await revoke_some(owner, 1)
+    rows = await poll(reader)
+    await poll(reader, seq=1, chain=rows[0]["chain"])
+    assert await unacked(owner, 1, 1) == []
+    await owner.execute("update feed_head set tli = '00000000'")
+    for _ in range(2):
+        assert (await poll(reader, seq=1, chain=rows[0]["chain"]))[0]["gen"] == 2
+    assert [lease.edge for lease in await unacked(owner, 2, 1)] == ["a"]
+    await poll(reader, generation=2, seq=1, chain=rows[0]["chain"])
+    assert await unacked(owner, 2, 1) == []
+
+
+async def test_a_reader_without_a_lease_takes_no_lock_and_leaves_no_row(
+    database: DatabaseURLs, reader: Connection, writer: Connection, issuer: Issuer
+) -> None:
+    """The warmer reads on while a waiter holds the barrier; an edge waits for it."""
+    await revoke_some(writer, 1)
+    waiter = await connect(database.writer)
+    async with waiter.transaction():
+        await waiter.fetch("select * from feed_unacked(1, 1)")
+        assert [event.seq for event in (await feed_read(reader, 0, 0, GENESIS)).events] == [1]
+        with pytest.raises(asyncio.TimeoutError):
+            await reader.fetch(POLL, "a", BOOT, H, 1, 0, GENESIS, timeout=0.3)
+    await waiter.close()
+    assert await leases(writer) == []
+
+
+async def test_the_waiter_sees_the_poll_that_was_in_flight(database: DatabaseURLs, writer: Connection, issuer: Issuer) -> None:
+    """The barrier: a poll that read the old head but has not committed yet is not overlooked."""
+    edge = await connect(database.reader)
+    transaction = edge.transaction()
+    await transaction.start()
+    assert (await poll(edge))[0]["head"] == 0
+    result = await revoke(writer, "ca", serial(1), actor="tests")
+    waiting = asyncio.create_task(unacked(writer, result.generation, result.seq))
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    await transaction.commit()
+    assert [lease.edge for lease in await waiting] == ["a"]
+    await edge.close()
+
+
+async def test_two_hosts_under_one_name_are_found_out(reader: Connection, issuer: Issuer) -> None:
+    """The life that was taken over from never polls again: it would acknowledge for the other one."""
+    second = uuid.UUID(int=2)
+    await poll(reader)
+    await poll(reader, boot=second)
+    with pytest.raises(asyncpg.UniqueViolationError, match="its own name"):
+        await poll(reader)
+    await poll(reader, boot=second)
