@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from pydantic_settings import NoDecode
 
 PREFIX = "FASTOCSP_"
-INSTANCE_FILE = "instance.json"
+INSTANCE_FILE = "quickstart.json"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _SIZE = re.compile(r"(\d+)\s*(k|m|g)?(?:i?b)?", re.IGNORECASE)
@@ -146,8 +146,8 @@ BUILD_NAMES = {"FASTOCSP_BUILD"}
 def read_instance(folder: Path, cls: type[EdgeSettings]) -> dict[str, Any]:
     """What the quickstart of that folder wrote for the commands beside it; empty when there is none."""
     try:
-        written = json.loads((folder / INSTANCE_FILE).read_text())
-    except (FileNotFoundError, PermissionError, NotADirectoryError):
+        written = json.loads((folder / INSTANCE_FILE).read_text())["settings"]
+    except (FileNotFoundError, PermissionError, NotADirectoryError, KeyError, ValueError):
         return {}
     return {field: value for field, value in written.items() if field in cls.model_fields}
 

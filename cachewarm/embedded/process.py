@@ -26,14 +26,14 @@ class Child:
     """A server under our eyes: started, awaited, stopped in order or by force."""
 
     def __init__(self, argv: Iterable[str | Path], *, log: Path, death_signal: signal.Signals, account: Account | None = None,
-                 cwd: Path | None = None) -> None:
+                 cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> None:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("a child process is made from the main thread: its death signal follows the thread")
         self.argv, self.log = [str(word) for word in argv], log
         with open_log(log) as output:
             self._process = subprocess.Popen(  # noqa: PLW1509 - two system calls, nothing that another thread may hold
                 self.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd or "/",
-                env=environment(), start_new_session=True, preexec_fn=_die_with_parent(death_signal), **as_account(account),
+                env=environment() | dict(environ or {}), start_new_session=True, preexec_fn=_die_with_parent(death_signal), **as_account(account),
             )
 
     @property
@@ -88,7 +88,7 @@ def as_account(account: Account | None) -> dict[str, Any]:
     return {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
 
 
-def environment() -> Mapping[str, str]:
+def environment() -> dict[str, str]:
     """What a server sees of our environment: no secrets, no PG* names."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 

@@ -1,0 +1,125 @@
+"""The local CA at work: what it makes is in the ledger before anybody sees it.
+
+A key is on disk before its issuer's row, and a certificate is in the inventory before it is handed out: a crash in
+between leaves a file that nobody names, or a certificate that nobody has, never the other way round.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+
+from cachewarm.authority.ca import Authority, init_root, init_sub
+from cachewarm.authority.certificate import Issued, moment
+from cachewarm.authority.issue import Terms, issue
+from cachewarm.authority.profiles import Pointers
+from cachewarm.errors import Refused
+from cachewarm.ledger import inventory, issuers
+from cachewarm.ledger.connect import Connection
+from cachewarm.signing.softkey import KeyKind, SoftKey
+from responder.domain.issuer import check_issuer_id
+from responder.domain.status import UnissuedPolicy
+from responder.domain.signature import PublicKey
+
+PKI = "/.well-known/pki"
+
+
+def public_urls(base_url: str, issuer_id: str) -> Pointers:
+    """Where an issuer's answers, certificate and CRL are served (compat.md)."""
+    return Pointers(
+        ocsp_url=f"{base_url}{PKI}/ocsp/{issuer_id}",
+        ca_issuers_url=f"{base_url}{PKI}/issuer/{issuer_id}",
+        crl_url=f"{base_url}{PKI}/crl/{issuer_id}",
+    )
+
+
+def ca_key_path(keys: Path, issuer_id: str) -> Path:
+    """Where a local CA's key is."""
+    return keys / f"ca-{issuer_id}.key"
+
+
+async def found_ca(
+    connection: Connection,
+    *,
+    issuer_id: str,
+    kind: KeyKind,
+    subject: x509.Name,
+    parent: issuers.Issuer | None,
+    parent_authority: Authority | None,
+    base_url: str,
+    keys: Path,
+    passphrase: bytes | None,
+    now: int,
+    validity_s: int | None = None,
+    policy: UnissuedPolicy = UnissuedPolicy.UNAUTHORIZED,
+    actor: str,
+) -> issuers.Issuer:
+    """A new root, or a sub-CA of `parent`; Refused when the id is taken or a key of that name lies there."""
+    check_id(issuer_id)
+    if await issuers.get_issuer(connection, issuer_id) is not None:
+        raise Refused(f"there is an issuer {issuer_id} already")
+    path = ca_key_path(keys, issuer_id)
+    if path.exists():
+        raise Refused(f"{path} exists already: it is the key of an earlier {issuer_id}; move it away first")
+    key = SoftKey.generate(kind)
+    urls = public_urls(base_url, issuer_id)
+    if parent is None or parent_authority is None:
+        terms = {} if validity_s is None else {"validity_s": validity_s}
+        made = init_root(key, subject, now=now, **terms)
+    else:
+        pointers = Pointers(parent.ocsp_url, parent.ca_issuers_url, parent.crl_url)
+        made = init_sub(key, subject, parent_authority, now=now, pointers=pointers, validity_s=validity_s)
+        await enter(connection, parent.issuer_id, made)
+    keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key.store(path, passphrase)
+    return await issuers.add_issuer(
+        connection,
+        issuer_id,
+        subject=made.subject,
+        cert_der=made.cert_der,
+        key_path=str(path),
+        ocsp_url=urls.ocsp_url,
+        crl_url=urls.crl_url,
+        ca_issuers_url=urls.ca_issuers_url,
+        unissued_policy=policy,
+        actor=actor,
+    )
+
+
+async def issue_leaf(
+    connection: Connection,
+    issuer: issuers.Issuer,
+    authority: Authority,
+    *,
+    names: Sequence[str],
+    public_key: PublicKey,
+    terms: Terms,
+    now: int,
+    subject: x509.Name | None = None,
+) -> Issued:
+    """A certificate, entered into the inventory."""
+    made = issue(authority, public_key, terms, names=names, now=now, subject=subject)
+    await enter(connection, issuer.issuer_id, made)
+    return made
+
+
+async def enter(connection: Connection, issuer_id: str, *made: Issued) -> int:
+    """Certificates into the inventory; how many were new."""
+    return await inventory.add_certificates(
+        connection,
+        issuer_id,
+        [
+            inventory.NewCertificate(
+                each.serial, moment(each.not_before), moment(each.not_after), each.subject, each.cert_der
+            )
+            for each in made
+        ],
+    )
+
+
+def check_id(issuer_id: str) -> None:
+    """Refused for an id that cannot be a path segment."""
+    try:
+        check_issuer_id(issuer_id)
+    except ValueError as error:
+        raise Refused(str(error)) from error

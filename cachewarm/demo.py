@@ -1,0 +1,128 @@
+"""The quickstart's CA and certificates: made once, kept by a restart."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from cachewarm.authority.certificate import parse_subject
+from cachewarm.authority.issue import Terms, issue
+from cachewarm.authority.profiles import DAY_S, Pointers
+from cachewarm.authority.registry import enter, found_ca
+from cachewarm.config import Settings
+from cachewarm.console import progress
+from cachewarm.ledger import issuers
+from cachewarm.ledger.connect import Connection
+from cachewarm.ledger.revocations import Revocation, bulk_revoke
+from cachewarm.responders import load_authority
+from cachewarm.signing.softkey import KeyKind, SoftKey
+from responder.domain.status import CRLReason
+
+ISSUER_ID = "demo"
+BATCH = 500
+_REASONS = (
+    CRLReason.keyCompromise,
+    CRLReason.superseded,
+    CRLReason.cessationOfOperation,
+    CRLReason.affiliationChanged,
+    CRLReason.unspecified,
+    CRLReason.certificateHold,
+)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Paths that the quickstart prints."""
+
+    issuer_id: str
+    issuer_cert: Path
+    good_cert: Path
+    revoked_cert: Path
+    certs_dir: Path
+
+
+async def prepare(connection: Connection, settings: Settings, certificates: int, revoked: int) -> Demo:
+    """The CA, so many certificates and revocations; what is there already is counted."""
+    issuer = await issuers.get_issuer(connection, ISSUER_ID)
+    if issuer is None:
+        issuer = await found_ca(
+            connection,
+            issuer_id=ISSUER_ID,
+            kind=KeyKind.P256,
+            subject=parse_subject("CN=fastocsp demo CA,O=fastocsp quickstart"),
+            parent=None,
+            parent_authority=None,
+            base_url=settings.base_url,
+            keys=settings.keys,
+            passphrase=settings.passphrase,
+            now=int(time.time()),
+            actor="quickstart",
+        )
+    folder = settings.data_dir / "certs"
+    folder.mkdir(exist_ok=True)
+    await _issue_missing(connection, issuer, settings, folder, certificates)
+    await _revoke_missing(connection, issuer, revoked)
+    issuer_cert = settings.data_dir / "issuer.pem"
+    issuer_cert.write_bytes(pem(issuer.cert_der))
+    return await _chosen(connection, issuer, folder, issuer_cert)
+
+
+async def _issue_missing(
+    connection: Connection, issuer: issuers.Issuer, settings: Settings, folder: Path, wanted: int
+) -> None:
+    have = await connection.fetchval("select count(*) from certificates where issuer_id = $1", ISSUER_ID)
+    if have >= wanted:
+        return
+    authority = load_authority(issuer, settings.passphrase)
+    terms = Terms(Pointers(issuer.ocsp_url, issuer.ca_issuers_url, issuer.crl_url), validity_s=90 * DAY_S)
+    key = SoftKey.generate(KeyKind.P256)
+    with progress("issuing demo certificates", wanted - have) as meter:
+        for first in range(have, wanted, BATCH):
+            numbers = range(first, min(first + BATCH, wanted))
+            now = int(time.time())
+            made = [issue(authority, key.public_key, terms, names=[f"host{n}.demo.test"], now=now) for n in numbers]
+            await enter(connection, ISSUER_ID, *made)
+            for each in made:
+                (folder / f"{each.serial.hex()}.pem").write_bytes(each.pem)
+            meter.advance(len(made))
+
+
+async def _revoke_missing(connection: Connection, issuer: issuers.Issuer, wanted: int) -> None:
+    have = await connection.fetchval(
+        "select count(*) from certificate_revocations where issuer_id = $1", issuer.issuer_id
+    )
+    rows = await connection.fetch(
+        "select serial_number from certificates where issuer_id = $1 and status = 'good' order by created_at,"
+        " serial_number offset 1 limit $2",
+        issuer.issuer_id,
+        max(0, wanted - have),
+    )
+    chosen = [
+        Revocation(row["serial_number"], reason=_REASONS[number % len(_REASONS)]) for number, row in enumerate(rows, have)
+    ]
+    if chosen:
+        await bulk_revoke(connection, issuer.issuer_id, chosen, actor="quickstart")
+
+
+async def _chosen(connection: Connection, issuer: issuers.Issuer, folder: Path, issuer_cert: Path) -> Demo:
+    paths = {}
+    for status in ("good", "revoked"):
+        row = await connection.fetchrow(
+            "select c.serial_number, c.cert_der from certificates c left join certificate_revocations r"
+            " using (issuer_id, serial_number) where issuer_id = $1 and status = $2 and cert_der is not null"
+            " order by r.reason = 1 desc nulls last, c.created_at, serial_number limit 1",
+            issuer.issuer_id,
+            status,
+        )
+        paths[status] = folder / f"{row['serial_number'].hex()}.pem" if row else folder / "none.pem"
+        if row and not paths[status].exists():
+            paths[status].write_bytes(pem(row["cert_der"]))
+    return Demo(issuer.issuer_id, issuer_cert, paths["good"], paths["revoked"], folder)
+
+
+def pem(der: bytes) -> bytes:
+    """The certificate as PEM."""
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+
