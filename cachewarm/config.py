@@ -66,6 +66,12 @@ class Settings(EdgeSettings):
             )
         return self.database_url
 
+    def require_keys(self) -> Path:
+        """The responder keys' folder; ConfigError when none is set."""
+        if self.ocsp_responder_key_dir is None:
+            raise ConfigError("FASTOCSP_OCSP_RESPONDER_KEY_DIR must be set: the folder of the responder keys")
+        return self.ocsp_responder_key_dir
+
     @property
     def keys(self) -> Path:
         """Folder of the responder keys."""

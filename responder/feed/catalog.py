@@ -86,9 +86,11 @@ def kept_catalog(folder: Path) -> Catalog:
         return Catalog()
 
 
-def write_file(path: Path, octets: bytes) -> None:
+def write_file(path: Path, octets: bytes, mode: int = 0o644) -> None:
     """All or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=mode)
     new.write_bytes(octets)
     new.rename(path)

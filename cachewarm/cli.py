@@ -1,0 +1,77 @@
+"""The command `fastocsp`: each subcommand's module is loaded when it is asked for, so that `--help` is quick."""
+
+import importlib
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+#: name: (module, attribute, one line)
+COMMANDS = {
+    "quickstart": ("run", "quickstart", "Run everything on this machine, with a demo CA."),
+    "serve": ("run", "serve", "Run the edge: answers OCSP and CRL requests, holds no key."),
+    "signer": ("run", "signer", "Run the live signer on its Unix socket."),
+    "warm": ("run", "warm", "Run the warmer: signs ahead, renews, publishes, makes CRLs."),
+    "admin": ("run", "admin", "Run the private admin listener."),
+    "revoke": ("revoke", "revoke", "Revoke a certificate, and wait until every edge knows."),
+    "unhold": ("revoke", "unhold", "Release a certificate from certificateHold."),
+    "ca": ("ca", "app", "The local CA: init, issue, show."),
+    "issuer": ("issuer", "app", "Issuers whose certificates are answered for: add, list, show."),
+    "import": ("ingest", "app", "Take over the inventory and the revocations of another CA."),
+    "db": ("db", "app", "The ledger's schema: migrate, status."),
+    "status": ("status", "status", "What runs, how fresh it is, what it covers."),
+    "check-config": ("status", "check_config", "Every problem of the settings at once."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Loads a subcommand when it is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order of COMMANDS."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        """The command, its module imported now."""
+        if name not in COMMANDS:
+            return None
+        module, attribute, text = COMMANDS[name]
+        target = getattr(importlib.import_module(f"cachewarm.commands.{module}"), attribute)
+        if isinstance(target, typer.Typer):
+            command = typer.main.get_command(target)
+        else:
+            alone = typer.Typer(add_completion=False)
+            alone.command()(target)
+            command = typer.main.get_command(alone)
+        command.name, command.help, command.short_help = name, command.help or text, text
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """One line each, without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+app = typer.Typer(
+    cls=LazyGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+
+@app.callback()
+def root(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
+    """An OCSP and CRL edge responder whose cache cannot lie."""
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"fastocsp {installed('fastocsp')}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Exit status: 0 done, 1 failed, 2 usage."""
+    return app(arguments)
+
+
+if __name__ == "__main__":
+    main()

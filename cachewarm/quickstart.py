@@ -1,0 +1,286 @@
+"""`fastocsp quickstart`: the whole product on one machine, with a demo CA, from one command.
+
+Order: servers, schema, logins, demo CA, then signer, warmer, edge, admin; when every one of them answers, quickstart.json
+is written and the commands to try are printed. It is removed at the end, so its presence means "ready". kill -9 leaves
+no process (each dies with its parent) and a stale quickstart.json, which the next start removes first.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from cachewarm.authority import tls
+from cachewarm.config import Settings
+from cachewarm.console import say
+from cachewarm.demo import Demo, prepare
+from cachewarm.embedded.folders import FolderLock, run_folder
+from cachewarm.embedded.postgres import EmbeddedPostgres
+from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
+from cachewarm.embedded.valkey import EmbeddedValkey
+from cachewarm.errors import Fatal
+from cachewarm.ledger.connect import connected
+from cachewarm.supervisor import Program, Supervisor
+from responder.config import INSTANCE_FILE
+from responder.environment import as_environment
+from responder.feed.catalog import write_file
+from responder.master import check_port, pids
+from responder.telemetry import set_up_logs
+
+log = structlog.get_logger("quickstart")
+READY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the command line asked for."""
+
+    certificates: int
+    revoked: int
+
+
+class Quickstart:
+    """One running instance."""
+
+    def __init__(self, settings: Settings, plan: Plan) -> None:
+        self.folder = settings.data_dir
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FolderLock(self.folder / "quickstart.lock", "the quickstart")
+        self._lock.take()
+        self._file = self.folder / INSTANCE_FILE
+        self._file.unlink(missing_ok=True)
+        self.plan = plan
+        self.settings = self._complete(settings)
+        self.supervisor = Supervisor(self._write)
+        self._demo: Demo | None = None
+        self._known_pids: dict[str, Any] = {}
+
+    def run(self) -> None:
+        """Until SIGTERM or Ctrl-C; everything it started is stopped before it returns."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._told_to_stop)
+        begun = time.monotonic()
+        try:
+            check_port(self.settings)
+            self._start()
+            if not self.supervisor.stopping:
+                self._write()
+                print_welcome(self, time.monotonic() - begun)
+            while not self.supervisor.stopping:
+                self.supervisor.tick()
+                self._follow_edge()
+                time.sleep(0.1)
+        finally:
+            self._file.unlink(missing_ok=True)
+            self.supervisor.stop()
+            self._lock.release()
+
+    def _told_to_stop(self, *_: object) -> None:
+        if self.supervisor.stopping:
+            return
+        self.supervisor.stopping = True
+        raise KeyboardInterrupt
+
+    def _complete(self, settings: Settings) -> Settings:
+        """Settings that the quickstart chooses where nobody else did."""
+        keys = settings.api_keys_named or {self._secret("api.key"): ("quickstart", True)}
+        chosen = {
+            "run_dir": settings.run_dir or run_folder(self.folder),
+            "ocsp_responder_key_dir": settings.ocsp_responder_key_dir or self.folder / "keys",
+            "api_keys_named": keys,
+        }
+        if settings.admin_tls_cert is None:
+            pem = tls.ensure(self.folder / "admin.pem", now=int(time.time()))
+            chosen |= {"admin_tls_cert": pem, "admin_tls_key": pem}
+        return settings.model_copy(update=chosen)
+
+    def _secret(self, name: str) -> str:
+        path = self.folder / name
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe(24))
+        return path.read_text().strip()
+
+    def _start(self) -> None:
+        databases = self._start_postgres()
+        redis_writer, redis_reader = self._start_redis()
+        self.settings = self.settings.model_copy(
+            update={"database_url": _secret_of(databases.writer), "redis_url": _secret_of(redis_writer)}
+        )
+        say("preparing the demo CA")
+        self._demo = asyncio.run(self._prepare())
+        reader = {"database_url": _secret_of(databases.reader)}
+        for name, differing in {
+            "signer": reader,
+            "warmer": {},
+            "edge": reader | {"redis_url": _secret_of(redis_reader), "api_keys_named": {}},
+            "admin": {"redis_url": _secret_of(redis_reader)},
+        }.items():
+            settings = self.settings.model_copy(update=differing)
+            if name in ("edge", "admin"):
+                settings = settings.model_copy(update={"config_encryption_key": None})
+            self.supervisor.start(name, Program(name, as_environment(settings), self._log(name)))
+        self._await("/ready", f"http://{_reachable(self.settings.host)}:{self.settings.port}/ready")
+
+    def _start_postgres(self) -> DatabaseURLs:
+        if self.settings.database_url is not None:
+            url = self.settings.database_url.get_secret_value()
+            asyncio.run(_migrate(url))
+            return DatabaseURLs(url, url, url)
+        server = EmbeddedPostgres(self.folder, self.settings.run)
+        say("starting Postgres")
+        self.supervisor.start("postgres", server)
+        notice = server.notice()
+        if notice:
+            say(notice)
+        asyncio.run(provision(server))
+        return database_urls(server)
+
+    def _start_redis(self) -> tuple[str, str]:
+        if self.settings.redis_url is not None:
+            url = self.settings.redis_url.get_secret_value()
+            return url, url
+        server = EmbeddedValkey(self.folder, self.settings.run)
+        say("starting Valkey")
+        self.supervisor.start("redis", server)
+        return server.url("writer"), server.url("reader")
+
+    async def _prepare(self) -> Demo:
+        async with connected(self.settings.require_database(), name="fastocsp quickstart") as connection:
+            return await prepare(connection, self.settings, self.plan.certificates, self.plan.revoked)
+
+    def _await(self, what: str, url: str) -> None:
+        deadline = time.monotonic() + READY_S
+        said = time.monotonic()
+        last = ""
+        while time.monotonic() < deadline:
+            self.supervisor.tick()
+            try:
+                with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own http URL
+                    return
+            except urllib.error.HTTPError as error:
+                last = error.read().decode(errors="replace")
+            except OSError as error:
+                last = str(error)
+            if time.monotonic() - said > 2:
+                said = time.monotonic()
+                say(f"waiting for {what}: {last[:300]}")
+            time.sleep(0.1)
+        raise Fatal(f"not ready after {READY_S:.0f} s: {last}; see {self._log('edge')} and the logs beside it")
+
+    def _log(self, name: str) -> Path:
+        (self.folder / "logs").mkdir(exist_ok=True)
+        return self.folder / "logs" / f"{name}.log"
+
+    def _follow_edge(self) -> None:
+        """The edge starts its workers again by itself; their pids are kept current here."""
+        if self._pids() != self._known_pids:
+            self._write()
+
+    def _pids(self) -> dict[str, Any]:
+        known = self.supervisor.pids()
+        edge = pids(self.settings.run)
+        master = known.get("edge")
+        workers = edge.get("workers", []) if edge.get("master") == master else []
+        return {
+            "supervisor": os.getpid(),
+            "edge": workers,
+            "edge_master": master,
+            **{name: known.get(name) for name in ("signer", "warmer", "admin", "postgres", "redis")},
+        }
+
+    def _write(self) -> None:
+        if self._demo is None or self.supervisor.stopping:
+            return
+        self._known_pids = self._pids()
+        settings, demo = self.settings, self._demo
+        written = {
+            "base_url": settings.base_url,
+            "admin_url": f"https://{_reachable(settings.admin_host)}:{settings.admin_port}",
+            "admin_ca": str(settings.admin_tls_cert),
+            "issuer_id": demo.issuer_id,
+            "issuer_cert": str(demo.issuer_cert),
+            "good_cert": str(demo.good_cert),
+            "revoked_cert": str(demo.revoked_cert),
+            "certs_dir": str(demo.certs_dir),
+            "database_url": settings.require_database().get_secret_value(),
+            "redis_url": settings.redis_url.get_secret_value() if settings.redis_url else None,
+            "api_key": next((key for key, (_, admin) in settings.api_keys_named.items() if admin), None),
+            "pids": self._known_pids,
+            "settings": _for_commands(settings),
+        }
+        write_file(self._file, json.dumps(written, indent=1).encode(), mode=0o600)
+
+
+def _for_commands(settings: Settings) -> dict[str, str]:
+    """What the other commands need to find this instance; never the passphrase."""
+    hidden = {"config_encryption_key", "api_keys_named", "data_dir"}
+    environ = as_environment(settings)
+    return {
+        name.removeprefix("FASTOCSP_").lower(): text
+        for name, text in environ.items()
+        if name.removeprefix("FASTOCSP_").lower() not in hidden
+    }
+
+
+def _secret_of(url: str) -> Any:
+    from pydantic import SecretStr
+
+    return SecretStr(url)
+
+
+def _reachable(host: str) -> str:
+    """An address to connect to where the listener takes any."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"[{address}]" if ":" in address else address
+
+
+async def _migrate(url: str) -> None:
+    from cachewarm.ledger.migrate import migrate
+
+    async with connected(url, name="fastocsp quickstart", check=False) as connection:
+        await migrate(connection)
+
+
+def print_welcome(running: Quickstart, seconds: float) -> None:
+    """What to try now."""
+    from rich.console import Console
+
+    demo, settings = running._demo, running.settings  # noqa: SLF001 - one file
+    assert demo is not None
+    url = f"{settings.base_url}/.well-known/pki/ocsp/{demo.issuer_id}"
+    program = Path(sys.argv[0]).name if Path(sys.argv[0]).name == "fastocsp" else "fastocsp"
+    folder = "" if running.folder == Path.cwd() / ".fastocsp" else f" --data-dir {running.folder}"
+    ask = f"openssl ocsp -issuer {demo.issuer_cert} -CAfile {demo.issuer_cert} -url {url} -cert"
+    spare = next((p for p in sorted(demo.certs_dir.glob("*.pem")) if p not in (demo.good_cert, demo.revoked_cert)), demo.good_cert)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"\n[bold green]fastocsp is ready[/] after {seconds:.1f} s: {settings.base_url}\n")
+    for title, command in {
+        "a good answer": f"{ask} {demo.good_cert}",
+        "a revoked answer": f"{ask} {demo.revoked_cert}",
+        "the CRL": f"curl -s {settings.base_url}/.well-known/pki/crl/{demo.issuer_id} | openssl crl -inform DER -noout -text",
+        "is it ready, and what did it count": f"curl -s {settings.base_url}/ready; curl -s {settings.base_url}/metrics",
+        "revoke one more": f"{program} revoke --cert {spare} --reason keyCompromise --wait{folder}",
+    }.items():
+        console.print(f"  [bold]{title}[/]\n    [cyan]{command}[/]\n")
+    console.print("Ctrl-C stops everything; the data stay in " + str(running.folder), style="dim")
+
+
+def run_quickstart(settings: Settings, plan: Plan) -> None:
+    """The command."""
+    set_up_logs(settings.log_format, "quickstart")
+    running = Quickstart(settings, plan)
+    try:
+        running.run()
+    except KeyboardInterrupt:
+        say("stopped")
