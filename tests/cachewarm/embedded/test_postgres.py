@@ -9,12 +9,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+
 from cachewarm.embedded.accounts import postgres_account
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.process import as_account
 from cachewarm.embedded.provision import DatabaseURLs, provision
 from cachewarm.errors import Fatal, Refused
-
 from tests.cachewarm.embedded.conftest import is_alive, kill_hard, python, said, wait_until
 
 START = """
@@ -40,12 +40,14 @@ def server(open_folder: Path) -> Iterator[EmbeddedPostgres]:
 
 
 async def remember(url: str) -> None:
+    """Commit something."""
     connection = await asyncpg.connect(url)
     await connection.execute("create table kept (a int); insert into kept values (42)")
     await connection.close()
 
 
-async def remembered(url: str) -> int:
+async def remembered(url: str) -> object:
+    """What was committed."""
     connection = await asyncpg.connect(url)
     try:
         return await connection.fetchval("select a from kept")
@@ -54,7 +56,7 @@ async def remembered(url: str) -> int:
 
 
 async def test_a_killed_postmaster_comes_back_with_its_data(server: EmbeddedPostgres) -> None:
-    """kill -9, the supervisor sees it, start() recovers: what was committed is there, the pid file does not get in the way."""
+    """Kill -9, the supervisor sees it, start() recovers: what was committed is there, the pid file is no obstacle."""
     await remember(server.url("owner", "postgres"))
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
@@ -80,7 +82,7 @@ async def test_a_reused_process_number_does_not_get_in_the_way(server: EmbeddedP
 
 
 async def test_servers_die_with_their_parent_and_the_next_start_waits_for_them(open_folder: Path) -> None:
-    """kill -9 of the parent ends both servers; a start at that very moment works and finds the same cluster."""
+    """Kill -9 of the parent ends both servers; a start at that very moment works and finds the same cluster."""
     with python(START.format(folder=str(open_folder))) as parent:
         assert parent.stdout is not None
         pids = [int(word) for word in parent.stdout.readline().split()]
@@ -106,9 +108,13 @@ def test_two_objects_cannot_have_one_folder(server: EmbeddedPostgres) -> None:
 
 
 async def test_every_login_works_and_none_without_a_password(server: EmbeddedPostgres) -> None:
-    """provision gives owner, writer and reader; a wrong password is refused; files and folders are for us alone."""
+    """Provision gives owner, writer and reader; a wrong password is refused; files and folders are for us alone."""
     urls: DatabaseURLs = await provision(server)
-    for url, name in [(urls.owner, "fastocsp"), (urls.writer, "fastocsp_writer_login"), (urls.reader, "fastocsp_reader_login")]:
+    for url, name in [
+        (urls.owner, "fastocsp"),
+        (urls.writer, "fastocsp_writer_login"),
+        (urls.reader, "fastocsp_reader_login"),
+    ]:
         connection = await asyncpg.connect(url)
         assert await connection.fetchval("select session_user") == name
         await connection.close()
@@ -123,7 +129,14 @@ async def test_every_login_works_and_none_without_a_password(server: EmbeddedPos
 async def test_it_is_small_and_durable(server: EmbeddedPostgres) -> None:
     """No TCP, fsync on, checksums on, jit off."""
     connection = await asyncpg.connect(server.url("owner", "postgres"))
-    expected = {"listen_addresses": "", "fsync": "on", "data_checksums": "on", "jit": "off", "max_connections": "100", "synchronous_commit": "on"}
+    expected = {
+        "listen_addresses": "",
+        "fsync": "on",
+        "data_checksums": "on",
+        "jit": "off",
+        "max_connections": "100",
+        "synchronous_commit": "on",
+    }
     assert {name: await connection.fetchval(f"show {name}") for name in expected} == expected
     await connection.close()
 
