@@ -108,9 +108,7 @@ class EmbeddedPostgres:
             self._make_cluster(binaries.initdb, state, cluster)
         made_by = (cluster / "PG_VERSION").read_text().strip()
         if made_by != str(binaries.major):
-            raise Refused(
-                f"{cluster} is of Postgres {made_by}, at hand is {binaries.major}: dump with the one, restore with the other"
-            )
+            raise Refused(f"{cluster} is of Postgres {made_by}, at hand is {binaries.major}: dump there, restore here")
         self._await_predecessor(cluster)
         self._child = self._spawn(binaries, state, cluster)
         self._child.wait_ready(lambda: self._is_ready(cluster), timeout_s=_START_S)

@@ -46,7 +46,7 @@ class Child:
                 cwd=cwd or "/",
                 env=environment(),
                 start_new_session=True,
-                preexec_fn=_die_with_parent(death_signal),
+                preexec_fn=_die_with_parent(death_signal),  # noqa: PLW1509 - two system calls, no lock
                 **as_account(account),
             )
 

@@ -27,7 +27,7 @@ class AuditEvent:
 
 @dataclass(frozen=True)
 class AuditVerdict:
-    """`broken_at`: the first number that does not hold, None when all do; `hash`: the head's, worth keeping elsewhere."""
+    """`broken_at`: the first number that does not hold, or None; `hash`: the head's, worth keeping elsewhere."""
 
     checked: int
     broken_at: int | None

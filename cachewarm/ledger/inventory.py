@@ -110,7 +110,8 @@ async def find_issuers_of(connection: Connection, serial_number: bytes) -> list[
         rows = await connection.fetch(
             """select issuer_id from issuers i
                 where exists (select from certificates c where (c.issuer_id, c.serial_number) = (i.issuer_id, $1))
-                   or exists (select from certificate_revocations r where (r.issuer_id, r.serial_number) = (i.issuer_id, $1))
+                   or exists (select from certificate_revocations r
+                               where (r.issuer_id, r.serial_number) = (i.issuer_id, $1))
                 order by issuer_id""",
             serial_number,
         )

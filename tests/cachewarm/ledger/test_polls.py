@@ -30,11 +30,22 @@ POLL = "select * from feed_poll($1, $2, $3, $4, $5, $6)"
 H = timedelta(seconds=30)
 
 
-async def poll(connection, edge="a", boot=BOOT, horizon=H, generation=1, seq=0, chain=GENESIS):
+async def poll(
+    connection: Connection,
+    *,
+    edge: str = "a",
+    boot: uuid.UUID = BOOT,
+    horizon: timedelta | None = H,
+    generation: int = 1,
+    seq: int = 0,
+    chain: bytes | None = GENESIS,
+) -> list[asyncpg.Record]:
+    """What an edge asks."""
     return await connection.fetch(POLL, edge, boot, horizon, generation, seq, chain)
 
 
 async def revoke_some(writer: Connection, *numbers: int) -> None:
+    """An event for each."""
     for number in numbers:
         await revoke(writer, "ca", serial(number), actor="tests")
 

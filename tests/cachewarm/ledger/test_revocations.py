@@ -74,7 +74,7 @@ async def test_a_hold_becomes_a_revocation_or_goes(writer: Connection, issuer: I
     ],
 )
 async def test_refusals_say_why(
-    writer: Connection, issuer: Issuer, issuer_id: str, octets: bytes, values: dict[str, Any], words: str
+    writer: Connection, issuer: Issuer, *, issuer_id: str, octets: bytes, values: dict[str, Any], words: str
 ) -> None:
     """Nothing is written and the sentence names the reason."""
     with pytest.raises(Refused, match=words):
