@@ -83,6 +83,11 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def command_line(pid: int | None) -> str:
+    """What everybody can see of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
 def kill_hard(process: "subprocess.Popen[str]") -> None:
     """Kill -9, and collect it."""
     process.send_signal(signal.SIGKILL)

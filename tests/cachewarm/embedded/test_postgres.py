@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
-import psutil
 import pytest
 
 from cachewarm.embedded.accounts import postgres_account
@@ -17,7 +16,7 @@ from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.process import as_account
 from cachewarm.embedded.provision import DatabaseURLs, provision
 from cachewarm.errors import Fatal, Refused
-from tests.cachewarm.embedded.conftest import is_alive, kill_hard, python, said, wait_until
+from tests.cachewarm.embedded.conftest import command_line, is_alive, kill_hard, python, said, wait_until
 
 START = """
 import sys
@@ -68,9 +67,9 @@ async def test_a_killed_postmaster_comes_back_with_its_data(server: EmbeddedPost
     assert await remembered(server.url("owner", "postgres")) == 42
 
 
-async def test_a_reused_process_number_does_not_get_in_the_way(server: EmbeddedPostgres) -> None:
+def test_a_reused_process_number_does_not_get_in_the_way(server: EmbeddedPostgres) -> None:
     """The pid file names a live process of the same account that is no Postgres of ours: start() sees through it."""
-    await remember(server.url("owner", "postgres"))
+    asyncio.run(remember(server.url("owner", "postgres")))
     pid_file = server.state / "cluster" / "postmaster.pid"
     lines = pid_file.read_text().splitlines(keepends=True)
     server.stop()
@@ -80,7 +79,7 @@ async def test_a_reused_process_number_does_not_get_in_the_way(server: EmbeddedP
         os.chown(pid_file, pid_file.parent.stat().st_uid, -1)
         server.start()
         stranger.kill()
-    assert await remembered(server.url("owner", "postgres")) == 42
+    assert asyncio.run(remembered(server.url("owner", "postgres"))) == 42
 
 
 def test_servers_die_with_their_parent_and_the_next_start_waits_for_them(open_folder: Path) -> None:
@@ -125,7 +124,7 @@ async def test_every_login_works_and_none_without_a_password(server: EmbeddedPos
         await asyncpg.connect(urls.owner.replace("fastocsp:", "fastocsp:x"))
     assert (server.data_dir / "postgres.passwords").stat().st_mode & 0o777 == 0o600
     assert server.socket_folder.stat().st_mode & 0o777 == 0o700
-    assert server.passwords["owner"] not in " ".join(psutil.Process(server.pid).cmdline())
+    assert server.passwords["owner"] not in command_line(server.pid)
 
 
 async def test_it_is_small_and_durable(server: EmbeddedPostgres) -> None:
