@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 import redis
+
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
 from cachewarm.embedded.valkey import EmbeddedValkey

@@ -18,7 +18,6 @@ DataDir = Annotated[Path | None, typer.Option(help="State folder of this instanc
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 
-
 @app.command("migrate")
 def migrate_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Apply the migrations that this database has not seen. DATABASE_URL must be the owner's."""

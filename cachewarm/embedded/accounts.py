@@ -27,11 +27,15 @@ def postgres_account() -> Account | None:
         except KeyError:
             continue
         return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
-    raise Refused("Postgres does not run as root, and there is neither an account postgres nor nobody: start as a plain user")
+    raise Refused(
+        "Postgres does not run as root, and there is neither an account postgres nor nobody: start as a plain user"
+    )
 
 
 def _require_entry(uid: int) -> None:
     try:
         pwd.getpwuid(uid)
     except KeyError:
-        raise Refused(f"user id {uid} has no entry in /etc/passwd, and initdb needs one: add it, or give DATABASE_URL") from None
+        raise Refused(
+            f"user id {uid} has no entry in /etc/passwd, and initdb needs one: add it, or give DATABASE_URL"
+        ) from None

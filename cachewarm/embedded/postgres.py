@@ -17,7 +17,7 @@ from cachewarm.embedded.accounts import postgres_account
 from cachewarm.embedded.binaries import PostgresBinaries, find_postgres, reachable
 from cachewarm.embedded.passwords import read_passwords
 from cachewarm.embedded.process import Child, run_as
-from cachewarm.errors import Fatal
+from cachewarm.errors import Fatal, Refused
 
 DATABASE = "fastocsp"
 #: Login of each role; the first is the owner and superuser of this cluster.
@@ -73,7 +73,9 @@ class EmbeddedPostgres:
         """One line for the operator when the state is not in the data folder."""
         if self.state.is_relative_to(self.data_dir) or self._account is None:
             return None
-        return f"Postgres runs as {self._account.name}, which cannot reach {self.data_dir}: its state is in {self.state}"
+        return (
+            f"Postgres runs as {self._account.name}, which cannot reach {self.data_dir}: its state is in {self.state}"
+        )
 
     @property
     def state(self) -> Path:
@@ -83,10 +85,7 @@ class EmbeddedPostgres:
     @property
     def socket_folder(self) -> Path:
         """Folder of the socket: our run folder, or for another account one inside its own state."""
-        if self._account is None:
-            wanted = self._run_dir or folders.run_folder(self.data_dir)
-        else:
-            wanted = self.state / "run"
+        wanted = self.state / "run" if self._account else self._run_dir or folders.run_folder(self.data_dir)
         if not folders.fits(wanted / f".s.PGSQL.{_PORT}.lock"):
             wanted = folders.short_folder(self.data_dir, self._account.uid if self._account else None)
         return folders.private_folder(wanted, self._account)
@@ -94,7 +93,8 @@ class EmbeddedPostgres:
     def url(self, role: str = "owner", database: str = DATABASE) -> str:
         """postgresql:// URL of the owner, writer or reader login."""
         login, password = LOGINS[role], self.passwords[role]
-        return f"postgresql://{login}:{quote(password)}@/{quote(database)}?host={quote(str(self.socket_folder), safe='')}&port={_PORT}"
+        host = quote(str(self.socket_folder), safe="")
+        return f"postgresql://{login}:{quote(password)}@/{quote(database)}?host={host}&port={_PORT}"
 
     def start(self) -> None:
         """Start and wait until connections are taken. Refused when another process has this data folder."""
@@ -106,6 +106,9 @@ class EmbeddedPostgres:
         cluster = state / "cluster"
         if not cluster.exists():
             self._make_cluster(binaries.initdb, state, cluster)
+        made_by = (cluster / "PG_VERSION").read_text().strip()
+        if made_by != str(binaries.major):
+            raise Refused(f"{cluster} is of Postgres {made_by}, at hand is {binaries.major}: dump there, restore here")
         self._await_predecessor(cluster)
         self._child = self._spawn(binaries, state, cluster)
         self._child.wait_ready(lambda: self._is_ready(cluster), timeout_s=_START_S)
@@ -113,10 +116,14 @@ class EmbeddedPostgres:
     def _spawn(self, binaries: PostgresBinaries, state: Path, cluster: Path) -> Child:
         settings = _SETTINGS | {"unix_socket_directories": str(self.socket_folder), "port": str(_PORT)}
         if binaries.major >= 18:
-            settings["io_method"] = "sync"      # no I/O worker processes
+            settings["io_method"] = "sync"  # no I/O worker processes
         words = [word for name, value in (settings | self._settings).items() for word in ("-c", f"{name}={value}")]
         return Child(
-            [binaries.postgres, "-D", cluster, *words], log=self.log, death_signal=signal.SIGINT, account=self._account, cwd=state
+            [binaries.postgres, "-D", cluster, *words],
+            log=self.log,
+            death_signal=signal.SIGINT,
+            account=self._account,
+            cwd=state,
         )
 
     def stop(self) -> None:
@@ -129,18 +136,32 @@ class EmbeddedPostgres:
     def _make_cluster(self, initdb: Path, state: Path, cluster: Path) -> None:
         made = self.data_dir / "postgres.made"
         if made.exists():
-            raise Fatal(f"the database of {self.data_dir} is gone from {state}: restore a backup, or remove {made} to begin anew")
+            raise Fatal(f"the database of {self.data_dir} is gone from {state}: restore a backup, or remove {made}")
         beside = state / "cluster.tmp"
         shutil.rmtree(beside, ignore_errors=True)
-        password = os.memfd_create("pwfile")      # on no disk
+        password = os.memfd_create("pwfile")  # on no disk
         try:
             os.write(password, self.passwords["owner"].encode() + b"\n")
             os.lseek(password, 0, os.SEEK_SET)
             locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if self._found.major >= 17 else []
             run_as(
-                [initdb, "-D", beside, "-U", LOGINS["owner"], "--auth=scram-sha-256", f"--pwfile=/proc/self/fd/{password}",
-                 "--encoding=UTF8", "--locale=C", *locale, "--data-checksums", "--no-instructions"],
-                self._account, cwd=state, pass_fds=[password],
+                [
+                    initdb,
+                    "-D",
+                    beside,
+                    "-U",
+                    LOGINS["owner"],
+                    "--auth=scram-sha-256",
+                    f"--pwfile=/proc/self/fd/{password}",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                    *locale,
+                    "--data-checksums",
+                    "--no-instructions",
+                ],
+                self._account,
+                cwd=state,
+                pass_fds=[password],
             )
         finally:
             os.close(password)
@@ -149,11 +170,11 @@ class EmbeddedPostgres:
         folders.write_private(made, "")
 
     def _await_predecessor(self, cluster: Path) -> None:
-        """After a kill of our parent the old server may still be shutting down: let it. Its pid may also be another's now."""
+        """After a kill of our parent the old server may still be shutting down. Its pid may also be another's now."""
         deadline = time.monotonic() + _PREDECESSOR_S
         while (pid := _written_pid(cluster)) and (cwd := _cwd(pid)):
             if cwd != cluster:
-                (cluster / "postmaster.pid").unlink(missing_ok=True)      # the number was given out again
+                (cluster / "postmaster.pid").unlink(missing_ok=True)  # the number was given out again
                 return
             if time.monotonic() > deadline:
                 raise Fatal(f"an old Postgres (process {pid}) still runs on {cluster}")

@@ -1,7 +1,7 @@
 """One child process that cannot outlive us.
 
 PR_SET_PDEATHSIG sends it a signal when the *thread* that made it ends, so it is made from the main thread; a change of
-user clears it, so it is set after that one (Popen changes the user before it calls preexec_fn). Output goes to a log file.
+user clears it, so it is set after that one (Popen changes the user before it calls preexec_fn). Output goes to a log.
 """
 
 import ctypes
@@ -25,15 +25,40 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Child:
     """A server under our eyes: started, awaited, stopped in order or by force."""
 
+<<<<<<< HEAD
     def __init__(self, argv: Iterable[str | Path], *, log: Path, death_signal: signal.Signals, account: Account | None = None,
                  cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> None:
+=======
+    def __init__(
+        self,
+        argv: Iterable[str | Path],
+        *,
+        log: Path,
+        death_signal: signal.Signals,
+        account: Account | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+>>>>>>> ledger
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("a child process is made from the main thread: its death signal follows the thread")
         self.argv, self.log = [str(word) for word in argv], log
         with open_log(log) as output:
+<<<<<<< HEAD
             self._process = subprocess.Popen(  # noqa: PLW1509 - two system calls, nothing that another thread may hold
                 self.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd or "/",
                 env=environment() | dict(environ or {}), start_new_session=True, preexec_fn=_die_with_parent(death_signal), **as_account(account),
+=======
+            self._process = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=cwd or "/",
+                env=environment(),
+                start_new_session=True,
+                preexec_fn=_die_with_parent(death_signal),  # noqa: PLW1509 - two system calls, no lock
+                **as_account(account),
+>>>>>>> ledger
             )
 
     @property
@@ -76,8 +101,16 @@ def run_as(argv: Iterable[str | Path], account: Account | None, *, cwd: Path, pa
     """Run a program to its end as that account; Refused with what it said."""
     words = [str(word) for word in argv]
     done = subprocess.run(
-        words, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        errors="replace", check=False, pass_fds=tuple(pass_fds), **as_account(account),
+        words,
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        pass_fds=tuple(pass_fds),
+        **as_account(account),
     )
     if done.returncode:
         raise Refused(f"{Path(words[0]).name} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
@@ -98,7 +131,7 @@ def _die_with_parent(number: signal.Signals) -> Callable[[], None]:
 
     def before_exec() -> None:
         if _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0) != 0 or os.getppid() != parent:
-            os._exit(127)      # the parent was gone before the signal was armed
+            os._exit(127)  # the parent was gone before the signal was armed
 
     return before_exec
 

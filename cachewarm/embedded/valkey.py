@@ -1,7 +1,7 @@
 """An embedded Valkey on a Unix socket, with two users: one writes records, one may only read them.
 
-It is a cache: losing all of it costs speed and nothing else. So a snapshot that cannot be read is put aside and the server
-starts empty, and a snapshot that cannot be written stops no writer.
+It is a cache: losing all of it costs speed and nothing else. So a snapshot that cannot be read is put aside and the
+server starts empty, and a snapshot that cannot be written stops no writer.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from cachewarm.embedded.process import Child
 from cachewarm.errors import Fatal
 
 USERS = ("writer", "reader")
-#: What each user may do. MGET takes every key of this server for reading: there is nothing on it but records and streams.
+#: What each user may do. The reader's pattern is every key: there is nothing on this server but records and streams.
 _RULES = {
     "writer": "~* &* -@all +@read +@write +@connection +@transaction +@scripting +@pubsub -@dangerous +info",
     "reader": "%R~* resetchannels -@all +get +mget +xread +xinfo +ping +hello +auth +client|setname +client|setinfo",
@@ -94,9 +94,18 @@ class EmbeddedValkey:
         users = self.state / "users.acl"
         folders.write_private(users, self._user_rules())
         words = {
-            "port": "0", "unixsocket": str(self.socket), "unixsocketperm": "700", "aclfile": str(users), "dir": str(self.state),
-            "maxmemory": str(self._maxmemory), "maxmemory-policy": "allkeys-lru", "appendonly": "no", "daemonize": "no",
-            "stop-writes-on-bgsave-error": "no", "loglevel": "notice", "logfile": "",
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "aclfile": str(users),
+            "dir": str(self.state),
+            "maxmemory": str(self._maxmemory),
+            "maxmemory-policy": "allkeys-lru",
+            "appendonly": "no",
+            "daemonize": "no",
+            "stop-writes-on-bgsave-error": "no",
+            "loglevel": "notice",
+            "logfile": "",
         }
         argv = [str(self._program), "--save", "3600", "1", "300", "100", "60", "10000"]
         argv += [part for name, value in words.items() for part in (f"--{name}", value)]

@@ -1,4 +1,4 @@
-"""The audit chain: append, look, verify. The chain itself is made in the database (0003), so that plain SQL is in it too."""
+"""The audit chain: append, look, verify. The chain is made in the database (0003), so that plain SQL is in it too."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ class AuditEvent:
 
 @dataclass(frozen=True)
 class AuditVerdict:
-    """`broken_at` is the first number that does not hold, None when all do; `hash` is the head's, worth keeping elsewhere."""
+    """`broken_at`: the first number that does not hold, or None; `hash`: the head's, worth keeping elsewhere."""
 
     checked: int
     broken_at: int | None
@@ -36,18 +36,33 @@ class AuditVerdict:
 
 
 async def append_audit(
-    connection: Connection, actor: str, action: str, *, issuer_id: str | None = None, serial_number: bytes | None = None,
+    connection: Connection,
+    actor: str,
+    action: str,
+    *,
+    issuer_id: str | None = None,
+    serial_number: bytes | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> int:
     """One more row; its number. It is there when the caller's transaction commits."""
     with translated():
         return await connection.fetchval(  # type: ignore[no-any-return]
-            "select audit_append($1, $2, $3, $4, $5::jsonb)", actor, action, issuer_id, serial_number, json.dumps(detail or {})
+            "select audit_append($1, $2, $3, $4, $5::jsonb)",
+            actor,
+            action,
+            issuer_id,
+            serial_number,
+            json.dumps(detail or {}),
         )
 
 
 async def list_audit(
-    connection: Connection, *, issuer_id: str | None = None, serial_number: bytes | None = None, before: int | None = None, limit: int = 50
+    connection: Connection,
+    *,
+    issuer_id: str | None = None,
+    serial_number: bytes | None = None,
+    before: int | None = None,
+    limit: int = 50,
 ) -> list[AuditEvent]:
     """The latest rows, newest first, of everything or of one certificate; `before` is exclusive."""
     with translated():
@@ -55,12 +70,17 @@ async def list_audit(
             """select seq, at, actor, action, issuer_id, serial_number, detail, hash from audit_events
                 where ($1::text is null or issuer_id = $1) and ($2::bytea is null or serial_number = $2)
                   and ($3::bigint is null or seq < $3) order by seq desc limit $4""",
-            issuer_id, serial_number, before, limit,
+            issuer_id,
+            serial_number,
+            before,
+            limit,
         )
     return [AuditEvent(**dict(row) | {"detail": json.loads(row["detail"])}) for row in rows]
 
 
-async def verify_audit(connection: Connection, *, start: int = 1, progress: Callable[[int], None] | None = None) -> AuditVerdict:
+async def verify_audit(
+    connection: Connection, *, start: int = 1, progress: Callable[[int], None] | None = None
+) -> AuditVerdict:
     """Walk the chain from `start` to its end, in pieces."""
     at = start
     while True:

@@ -1,4 +1,4 @@
-"""Large jobs in pieces: no transaction holds the feed's lock for long (100 ms a piece; larger ones stall every revoker)."""
+"""Large jobs in pieces: whoever holds the feed's lock for long stalls every other revoker."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice

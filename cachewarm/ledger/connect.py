@@ -24,7 +24,7 @@ _SESSION = {
     "default_transaction_isolation": "read committed",
     "TimeZone": "UTC",
 }
-#: Classes of SQLSTATE: what was asked for is wrong and stays wrong (22 data, 23 integrity, 25001 isolation, 42501 rights).
+#: SQLSTATEs of what is wrong and stays wrong: 22 data, 23 integrity, 25001 isolation, 42501 rights.
 _REFUSED = ("22", "23", "25001", "42501", "P0001")
 #: Try again: 08 connection, 40 deadlock, 53 resources, 55P03 lock, 57 shut down or cancelled, 25006 a standby.
 _TRANSIENT = ("08", "40", "53", "55P03", "57", "25006", "25P03")
@@ -36,12 +36,20 @@ class OutcomeUnknown(Transient):
 
 
 async def connect(
-    url: str | SecretStr, *, name: str = "fastocsp", timeout_s: float = 5.0, command_timeout_s: float = 60.0, check: bool = True
+    url: str | SecretStr,
+    *,
+    name: str = "fastocsp",
+    timeout_s: float = 5.0,
+    command_timeout_s: float = 60.0,
+    check: bool = True,
 ) -> Connection:
-    """One connection. Transient when nobody is there, Fatal when the schema is not this version's or the login is wrong."""
+    """One connection. Transient: nobody is there. Fatal: the schema is not this version's, or the login is wrong."""
     with translated():
         connection = await asyncpg.connect(
-            _plain(url), timeout=timeout_s, command_timeout=command_timeout_s, server_settings=_SESSION | {"application_name": name}
+            _plain(url),
+            timeout=timeout_s,
+            command_timeout=command_timeout_s,
+            server_settings=_SESSION | {"application_name": name},
         )
     try:
         if check:
@@ -65,20 +73,29 @@ async def connected(url: str | SecretStr, *, name: str = "fastocsp", check: bool
 
 
 async def open_pool(
-    url: str | SecretStr, *, name: str = "fastocsp", size: int = 8, timeout_s: float = 5.0, command_timeout_s: float = 60.0
+    url: str | SecretStr,
+    *,
+    name: str = "fastocsp",
+    size: int = 8,
+    timeout_s: float = 5.0,
+    command_timeout_s: float = 60.0,
 ) -> Pool:
     """A pool of up to `size` connections, its schema checked once."""
     await (await connect(url, name=name, timeout_s=timeout_s)).close()
     with translated():
         return await asyncpg.create_pool(
-            _plain(url), min_size=1, max_size=size, timeout=timeout_s, command_timeout=command_timeout_s,
+            _plain(url),
+            min_size=1,
+            max_size=size,
+            timeout=timeout_s,
+            command_timeout=command_timeout_s,
             server_settings=_SESSION | {"application_name": name},
         )
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """asyncpg's errors and lost connections as Transient, Refused or Fatal, with one sentence each."""
+    """Asyncpg's errors and lost connections as Transient, Refused or Fatal, with one sentence each."""
     try:
         yield
     except asyncpg.PostgresError as error:

@@ -42,7 +42,7 @@ async def next_crl_number(connection: Connection, issuer_id: str) -> int:
 
 
 async def raise_crl_number(connection: Connection, issuer_id: str, last: int) -> int:
-    """The next number lies above `last`, for a CA that numbered elsewhere before, or after a restore; the last one used."""
+    """The next number lies above `last` (a CA that numbered elsewhere; a restore). The last one used."""
     with translated():
         return int(await connection.fetchval("select raise_crl_number($1, $2::text::numeric)", issuer_id, str(last)))
 
@@ -54,11 +54,18 @@ async def write_crl(connection: Connection, crl: CachedCRL) -> bool:
             """insert into crl_cache as c (issuer_id, crl_number, crl_der, this_update, next_update, generated_at,
                  generation_duration_ms, revoked_count) values ($1, $2::text::numeric, $3, $4, $5, $6, $7, $8)
                on conflict (issuer_id) do update set crl_number = excluded.crl_number, crl_der = excluded.crl_der,
-                 this_update = excluded.this_update, next_update = excluded.next_update, generated_at = excluded.generated_at,
+                 this_update = excluded.this_update, next_update = excluded.next_update,
+                 generated_at = excluded.generated_at,
                  generation_duration_ms = excluded.generation_duration_ms, revoked_count = excluded.revoked_count
                where c.crl_number < excluded.crl_number""",
-            crl.issuer_id, str(crl.crl_number), crl.crl_der, crl.this_update, crl.next_update, crl.generated_at,
-            crl.generation_duration_ms, crl.revoked_count,
+            crl.issuer_id,
+            str(crl.crl_number),
+            crl.crl_der,
+            crl.this_update,
+            crl.next_update,
+            crl.generated_at,
+            crl.generation_duration_ms,
+            crl.revoked_count,
         )
     return bool(done.endswith(" 1"))
 
@@ -67,7 +74,8 @@ async def read_crl(connection: Connection, issuer_id: str) -> CachedCRL | None:
     """The issuer's CRL."""
     with translated():
         row = await connection.fetchrow(
-            """select issuer_id, crl_number, crl_der, this_update, next_update, generated_at, generation_duration_ms, revoked_count
+            """select issuer_id, crl_number, crl_der, this_update, next_update, generated_at, generation_duration_ms,
+                      revoked_count
                  from crl_cache where issuer_id = $1""",
             issuer_id,
         )
@@ -78,10 +86,16 @@ async def log_crl_build(connection: Connection, build: CRLBuild) -> None:
     """Every build is logged, failures too."""
     with translated():
         await connection.execute(
-            """insert into crl_generation_events (issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count)
+            """insert into crl_generation_events
+                 (issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count)
                values ($1, $2, $3, $4, $5, $6::text::numeric, $7)""",
-            build.issuer_id, build.started_at, build.succeeded, build.error, build.duration_ms,
-            None if build.crl_number is None else str(build.crl_number), build.revoked_count,
+            build.issuer_id,
+            build.started_at,
+            build.succeeded,
+            build.error,
+            build.duration_ms,
+            None if build.crl_number is None else str(build.crl_number),
+            build.revoked_count,
         )
 
 
@@ -91,16 +105,22 @@ async def crl_builds(connection: Connection, issuer_id: str, limit: int = 50) ->
         rows = await connection.fetch(
             """select issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count
                  from crl_generation_events where issuer_id = $1 order by started_at desc, id desc limit $2""",
-            issuer_id, limit,
+            issuer_id,
+            limit,
         )
-    return [CRLBuild(**dict(row) | {"crl_number": None if row["crl_number"] is None else int(row["crl_number"])}) for row in rows]
+    return [
+        CRLBuild(**dict(row) | {"crl_number": None if row["crl_number"] is None else int(row["crl_number"])})
+        for row in rows
+    ]
 
 
 @asynccontextmanager
 async def crl_turn(connection: Connection, issuer_id: str) -> AsyncIterator[bool]:
     """One builder per issuer in the whole cluster: True when it is our turn, False when another one is at it."""
     with translated():
-        ours: bool = await connection.fetchval("select pg_try_advisory_lock(hashtext('fastocsp.crl'), hashtext($1))", issuer_id)
+        ours: bool = await connection.fetchval(
+            "select pg_try_advisory_lock(hashtext('fastocsp.crl'), hashtext($1))", issuer_id
+        )
     try:
         yield ours
     finally:

@@ -96,7 +96,9 @@ async def feed_position(connection: Connection) -> FeedPosition:
 async def feed_read(connection: Connection, generation: int, seq: int, chain: bytes, limit: int = 500) -> FeedAnswer:
     """Events after `seq`, for a reader without a lease. (0, 0, GENESIS) reads from the beginning."""
     with translated():
-        rows = await connection.fetch("select * from feed_poll(null, null, null, $1, $2, $3, $4)", generation, seq, chain, limit)
+        rows = await connection.fetch(
+            "select * from feed_poll(null, null, null, $1, $2, $3, $4)", generation, seq, chain, limit
+        )
     first = rows[0]
     events = tuple(FeedEvent(row["seq"], row["chain"], row["payload"]) for row in rows if row["seq"] is not None)
     return FeedAnswer(first["gen"], first["sysid"], first["tli"], first["head"], first["status"], events)
@@ -104,7 +106,10 @@ async def feed_read(connection: Connection, generation: int, seq: int, chain: by
 
 def is_next(seq: int, chain: bytes, event: FeedEvent) -> bool:
     """Does the event follow directly on that position?"""
-    return event.seq == seq + 1 and event.chain == hashlib.sha256(chain + struct.pack(">q", event.seq) + event.payload).digest()
+    return (
+        event.seq == seq + 1
+        and event.chain == hashlib.sha256(chain + struct.pack(">q", event.seq) + event.payload).digest()
+    )
 
 
 def parse_items(payload: bytes) -> Iterator[FeedItem]:
@@ -126,7 +131,9 @@ async def unacked(connection: Connection, generation: int, seq: int) -> list[Lea
     """Leases that have not acknowledged that position. To be asked after the commit, outside of any transaction."""
     with translated():
         rows = await connection.fetch(
-            "select edge, boot, horizon, acked_gen, acked, renewals, at from feed_unacked($1, $2) order by edge", generation, seq
+            "select edge, boot, horizon, acked_gen, acked, renewals, at from feed_unacked($1, $2) order by edge",
+            generation,
+            seq,
         )
     return [Lease(*row.values()) for row in rows]
 
@@ -134,7 +141,9 @@ async def unacked(connection: Connection, generation: int, seq: int) -> list[Lea
 async def leases(connection: Connection) -> list[Lease]:
     """Every lease there is, by edge."""
     with translated():
-        rows = await connection.fetch("select edge, boot, horizon, acked_gen, acked, renewals, at from edge_lease order by edge")
+        rows = await connection.fetch(
+            "select edge, boot, horizon, acked_gen, acked, renewals, at from edge_lease order by edge"
+        )
     return [Lease(*row.values()) for row in rows]
 
 
@@ -175,5 +184,7 @@ async def write_cursor(connection: Connection, name: str, cursor: Cursor) -> Non
         await connection.execute(
             """insert into warmer_cursor (name, generation, seq) values ($1, $2, $3)
                on conflict (name) do update set generation = excluded.generation, seq = excluded.seq, at = now()""",
-            name, cursor.generation, cursor.seq,
+            name,
+            cursor.generation,
+            cursor.seq,
         )

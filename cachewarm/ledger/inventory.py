@@ -58,9 +58,13 @@ class IssuedStatus:
 
 
 async def add_certificates(
-    connection: Connection, issuer_id: str, certificates: Iterable[NewCertificate], *, progress: Callable[[int], None] | None = None
+    connection: Connection,
+    issuer_id: str,
+    certificates: Iterable[NewCertificate],
+    *,
+    progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Enter certificates, each chunk in its own transaction; how many were new. Those already there stay as they are."""
+    """Enter certificates, a transaction per chunk; how many were new. Those already there stay as they are."""
     new = 0
     for chunk in chunks(certificates):
         serials = [one.serial_number for one in chunk]
@@ -68,11 +72,16 @@ async def add_certificates(
             new += await connection.fetchval(
                 """with added as (
                      insert into certificates (issuer_id, serial_number, subject, not_before, not_after, cert_der)
-                     select $1, * from unnest($2::bytea[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::bytea[])
+                     select $1, *
+                       from unnest($2::bytea[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::bytea[])
                      on conflict do nothing returning 1)
                    select count(*) from added""",
-                issuer_id, serials, [one.subject for one in chunk], [one.not_before for one in chunk],
-                [one.not_after for one in chunk], [one.cert_der for one in chunk],
+                issuer_id,
+                serials,
+                [one.subject for one in chunk],
+                [one.not_before for one in chunk],
+                [one.not_after for one in chunk],
+                [one.cert_der for one in chunk],
             )
             await connection.execute("select certificates_settle($1, $2)", issuer_id, serials)
         if progress:
@@ -84,11 +93,13 @@ async def get_certificate(connection: Connection, issuer_id: str, serial_number:
     """The certificate of that issuer and serial number."""
     with translated():
         row = await connection.fetchrow(
-            """select c.issuer_id, c.serial_number, c.subject, c.not_before, c.not_after, c.status, c.cert_der, c.created_at,
+            """select c.issuer_id, c.serial_number, c.subject, c.not_before, c.not_after, c.status, c.cert_der,
+                      c.created_at,
                       r.revoked_at, r.reason, r.invalidity_date, r.revoked_by
                  from certificates c left join certificate_revocations r using (issuer_id, serial_number)
                 where c.issuer_id = $1 and c.serial_number = $2""",
-            issuer_id, serial_number,
+            issuer_id,
+            serial_number,
         )
     return Certificate(**dict(row)) if row else None
 
@@ -98,8 +109,9 @@ async def find_issuers_of(connection: Connection, serial_number: bytes) -> list[
     with translated():
         rows = await connection.fetch(
             """select issuer_id from issuers i
-                where exists (select from certificates c where c.issuer_id = i.issuer_id and c.serial_number = $1)
-                   or exists (select from certificate_revocations r where r.issuer_id = i.issuer_id and r.serial_number = $1)
+                where exists (select from certificates c where (c.issuer_id, c.serial_number) = (i.issuer_id, $1))
+                   or exists (select from certificate_revocations r
+                               where (r.issuer_id, r.serial_number) = (i.issuer_id, $1))
                 order by issuer_id""",
             serial_number,
         )
@@ -110,11 +122,14 @@ async def find_issuer_of(connection: Connection, serial_number: bytes) -> str:
     """The one issuer of that serial number; Refused when there is none, or more than one."""
     found = await find_issuers_of(connection, serial_number)
     if len(found) != 1:
-        raise Refused(f"serial number {serial_number.hex()} belongs to {' and '.join(found) or 'no issuer we know'}: name the issuer")
+        owners = " and ".join(found) or "no issuer we know"
+        raise Refused(f"serial number {serial_number.hex()} belongs to {owners}: name the issuer")
     return found[0]
 
 
-async def inventory_page(connection: Connection, issuer_id: str, after_serial: bytes = b"", limit: int = CHUNK) -> list[InventoryRow]:
+async def inventory_page(
+    connection: Connection, issuer_id: str, after_serial: bytes = b"", limit: int = CHUNK
+) -> list[InventoryRow]:
     """The next rows of the walk, above `after_serial` in octet order: issued or revoked, expired ones too.
 
     Fewer than `limit` rows: this was the last page.
@@ -123,26 +138,34 @@ async def inventory_page(connection: Connection, issuer_id: str, after_serial: b
         rows = await connection.fetch(
             """with page as (
                  select serial_number from (
-                   (select serial_number from certificates where issuer_id = $1 and serial_number > $2 order by 1 limit $3)
+                   (select serial_number from certificates
+                     where issuer_id = $1 and serial_number > $2 order by 1 limit $3)
                    union
-                   (select serial_number from certificate_revocations where issuer_id = $1 and serial_number > $2 order by 1 limit $3)
+                   (select serial_number from certificate_revocations
+                     where issuer_id = $1 and serial_number > $2 order by 1 limit $3)
                  ) either order by 1 limit $3)
                select p.serial_number, c.not_after, r.revoked_at, r.reason, r.invalidity_date
                  from page p
                  left join certificates c on c.issuer_id = $1 and c.serial_number = p.serial_number
                  left join certificate_revocations r on r.issuer_id = $1 and r.serial_number = p.serial_number
                 order by p.serial_number""",
-            issuer_id, after_serial, limit,
+            issuer_id,
+            after_serial,
+            limit,
         )
     return [InventoryRow(*row.values()) for row in rows]
 
 
-async def statuses(connection: Connection, issuer_no: int, serial_numbers: Sequence[bytes]) -> dict[bytes, IssuedStatus]:
-    """Those of the serial numbers that were issued; the reader role may ask this. Whether one is revoked, the feed knows better."""
+async def statuses(
+    connection: Connection, issuer_no: int, serial_numbers: Sequence[bytes]
+) -> dict[bytes, IssuedStatus]:
+    """Those of the serial numbers that were issued. The reader role may ask; who is revoked, the feed knows better."""
     with translated():
         rows = await connection.fetch(
             """select c.serial_number, c.not_after, c.status from certificates c
-                where c.issuer_id = (select issuer_id from issuers where issuer_no = $1) and c.serial_number = any($2)""",
-            issuer_no, list(serial_numbers),
+                where c.issuer_id = (select issuer_id from issuers where issuer_no = $1)
+                  and c.serial_number = any($2)""",
+            issuer_no,
+            list(serial_numbers),
         )
     return {row["serial_number"]: IssuedStatus(row["not_after"], row["status"]) for row in rows}

@@ -1,8 +1,8 @@
 """Brings a database to this version's schema: the files of migrations/, in order, each once, all in one transaction.
 
-A file is run whole by `execute` without arguments. Its SHA-256 is kept: a file that changed after it ran, a file that is
-gone, a database that a newer fastocsp has been at: each is refused with its name, and nothing is done. Two at once wait
-for each other on an advisory lock. A crash leaves the schema of before.
+A file is run whole by `execute` without arguments. Its SHA-256 is kept: a file that changed after it ran, a file that
+is gone, a database that a newer fastocsp has been at: each is refused with its name, and nothing is done. Two at once
+wait for each other on an advisory lock. A crash leaves the schema of before.
 """
 
 import hashlib
@@ -84,7 +84,10 @@ async def _apply(connection: Connection, file: Migration) -> None:
     except asyncpg.PostgresError as error:
         raise Fatal(f"migration {file.name} failed, nothing was changed: {error}") from error
     await connection.execute(
-        "insert into schema_migrations (version, name, sha256) values ($1, $2, $3)", file.version, file.name, file.sha256
+        "insert into schema_migrations (version, name, sha256) values ($1, $2, $3)",
+        file.version,
+        file.name,
+        file.sha256,
     )
 
 
@@ -108,7 +111,10 @@ def compare(files: list[Migration], applied: list[Migration]) -> list[MigrationS
         state = "pending" if row is None else "applied" if row.sha256 == file.sha256 else "changed"
         states.append(MigrationState(file.version, file.name, state))
     last = len(files)
-    states += [MigrationState(row.version, row.name, "newer" if row.version > last else "missing") for row in by_number.values()]
+    states += [
+        MigrationState(row.version, row.name, "newer" if row.version > last else "missing")
+        for row in by_number.values()
+    ]
     return states
 
 

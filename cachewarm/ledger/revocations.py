@@ -1,7 +1,7 @@
-"""Revoke, release, revoke in bulk. Feed, status and audit row follow from the row itself, in the same transaction (0004).
+"""Revoke, release, revoke in bulk. Feed, status and audit row follow from the row itself, in one transaction (0004).
 
-Everything here may be repeated: a revocation that is there already stays, with its earliest time, and the answer names a
-position of the feed that holds it. A crash before COMMIT leaves nothing; after it, everything.
+Everything here may be repeated: a revocation that is there already stays, with its earliest time, and the answer names
+a position of the feed that holds it. A crash before COMMIT leaves nothing; after it, everything.
 """
 
 import asyncio
@@ -28,7 +28,8 @@ _NUDGE_S = 2.0
 _REVOKE = """
 insert into certificate_revocations as r (issuer_id, serial_number, revoked_at, reason, invalidity_date, revoked_by)
 select $1, u.serial_number, coalesce(u.revoked_at, (select clock_timestamp())), u.reason, u.invalidity_date, $6
-  from unnest($2::bytea[], $3::smallint[], $4::timestamptz[], $5::timestamptz[]) u(serial_number, reason, revoked_at, invalidity_date)
+  from unnest($2::bytea[], $3::smallint[], $4::timestamptz[], $5::timestamptz[])
+       u(serial_number, reason, revoked_at, invalidity_date)
  where $7 or exists (select from certificates c where c.issuer_id = $1 and c.serial_number = u.serial_number)
           or exists (select from certificate_revocations x where x.issuer_id = $1 and x.serial_number = u.serial_number)
  order by u.serial_number
@@ -54,7 +55,7 @@ class Revocation:
 
 @dataclass(frozen=True)
 class RevokeResult:
-    """What stands now. An edge that acknowledged (generation, seq) has it; `reason` None: it is not revoked (released)."""
+    """What stands now: an edge that acknowledged (generation, seq) has it. `reason` None: not revoked (released)."""
 
     changed: bool
     revoked_at: datetime | None
@@ -85,7 +86,7 @@ async def revoke(
     actor: str,
     allow_unknown: bool = False,
 ) -> RevokeResult:
-    """Revoke one certificate. Refused when the inventory does not know it (unless `allow_unknown`) or a value is not allowed."""
+    """Revoke one certificate. Refused: the inventory does not know it (see `allow_unknown`), a value is not allowed."""
     wanted = [Revocation(serial_number, reason, revoked_at, invalidity_date)]
     with changing():
         async with connection.transaction():
@@ -106,13 +107,17 @@ async def unhold(connection: Connection, issuer_id: str, serial_number: bytes, *
         async with connection.transaction():
             await _act_as(connection, actor)
             gone = await connection.fetchval(
-                "delete from certificate_revocations where issuer_id = $1 and serial_number = $2 and reason = 6 returning true",
-                issuer_id, serial_number,
+                """delete from certificate_revocations
+                    where issuer_id = $1 and serial_number = $2 and reason = 6 returning true""",
+                issuer_id,
+                serial_number,
             )
             stands = await _standing(connection, issuer_id, serial_number)
             if stands is not None:
                 name = CRLReason(stands["reason"]).name
-                raise Refused(f"{serial_hex(serial_number)} is revoked for {name}: only a certificateHold is ever released")
+                raise Refused(
+                    f"{serial_hex(serial_number)} is revoked for {name}: only a certificateHold is ever released"
+                )
             generation, seq = await _position(connection)
     if gone:
         await nudge(connection)
@@ -128,7 +133,7 @@ async def bulk_revoke(
     allow_unknown: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> BulkResult:
-    """Revoke many, a chunk a transaction, one nudge each. After a crash run it again: what was done is skipped quickly."""
+    """Revoke many, a transaction and a nudge per chunk. After a crash run it again: what was done is skipped."""
     asked = changed = 0
     unknown: list[bytes] = []
     for chunk in chunks(revocations):
@@ -150,24 +155,26 @@ async def bulk_revoke(
 
 
 async def purge_expired(connection: Connection, issuer_id: str, expired_before: datetime, *, actor: str) -> int:
-    """Take up to one chunk of revocations out of the revoked set whose certificates ended before that moment; how many."""
+    """Take up to one chunk of revocations away whose certificates ended before that moment; how many."""
     with changing():
         async with connection.transaction():
             await _act_as(connection, actor)
             gone: int = await connection.fetchval(
                 """with old as (
-                     select r.serial_number from certificate_revocations r join certificates c using (issuer_id, serial_number)
+                     select r.serial_number
+                       from certificate_revocations r join certificates c using (issuer_id, serial_number)
                       where r.issuer_id = $1 and c.not_after < least($2, now()) limit 5000),
                    gone as (delete from certificate_revocations r using old
                              where r.issuer_id = $1 and r.serial_number = old.serial_number returning 1)
                    select count(*) from gone""",
-                issuer_id, expired_before,
+                issuer_id,
+                expired_before,
             )
     return gone
 
 
 async def nudge(connection: Connection) -> None:
-    """Wake whoever listens, in a transaction of its own after the commit: a full NOTIFY queue must not fail a revocation."""
+    """Wake whoever listens, in its own transaction after the commit: a full NOTIFY queue must fail no revocation."""
     if connection.is_in_transaction():
         return
     with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError):
@@ -184,8 +191,14 @@ async def _write(
     for one in wanted:
         _require_sound(one)
     rows = await connection.fetch(
-        _REVOKE, issuer_id, [one.serial_number for one in wanted], [int(one.reason) for one in wanted],
-        [one.revoked_at for one in wanted], [one.invalidity_date for one in wanted], actor, allow_unknown,
+        _REVOKE,
+        issuer_id,
+        [one.serial_number for one in wanted],
+        [int(one.reason) for one in wanted],
+        [one.revoked_at for one in wanted],
+        [one.invalidity_date for one in wanted],
+        actor,
+        allow_unknown,
     )
     return [row["serial_number"] for row in rows]
 
@@ -200,7 +213,9 @@ def _require_sound(one: Revocation) -> None:
 
 async def _standing(connection: Connection, issuer_id: str, serial_number: bytes) -> asyncpg.Record | None:
     return await connection.fetchrow(
-        "select revoked_at, reason from certificate_revocations where issuer_id = $1 and serial_number = $2", issuer_id, serial_number
+        "select revoked_at, reason from certificate_revocations where issuer_id = $1 and serial_number = $2",
+        issuer_id,
+        serial_number,
     )
 
 
@@ -215,7 +230,8 @@ async def _missing(connection: Connection, issuer_id: str, serials: list[bytes])
         """select s from unnest($2::bytea[]) s
             where not exists (select from certificates c where c.issuer_id = $1 and c.serial_number = s)
               and not exists (select from certificate_revocations r where r.issuer_id = $1 and r.serial_number = s)""",
-        issuer_id, serials,
+        issuer_id,
+        serials,
     )
     return [row["s"] for row in rows]
 

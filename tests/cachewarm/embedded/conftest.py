@@ -36,7 +36,7 @@ def plain_folder(open_folder: Path) -> Path:
     return open_folder
 
 
-# The interpreter itself may be out of another account's reach: everything is imported first, then the rights are dropped.
+# The interpreter may be out of another account's reach: everything is imported first, then the rights are dropped.
 BECOME = """
 import asyncio, os, pathlib, sys
 import asyncpg, cachewarm.embedded.postgres, cachewarm.embedded.provision, cachewarm.embedded.valkey
@@ -50,8 +50,13 @@ if {uid} is not None:
 def python(code: str, *, uid: int | None = None) -> "subprocess.Popen[str]":
     """That code in a process of its own, as that account."""
     return subprocess.Popen(
-        [sys.executable, "-c", BECOME.format(uid=uid) + code], cwd=ROOT, env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", BECOME.format(uid=uid) + code],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -78,8 +83,13 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def command_line(pid: int | None) -> str:
+    """What everybody can see of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
 def kill_hard(process: "subprocess.Popen[str]") -> None:
-    """kill -9, and collect it."""
+    """Kill -9, and collect it."""
     process.send_signal(signal.SIGKILL)
     process.wait()
     for stream in (process.stdin, process.stdout, process.stderr):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+
 from cachewarm.embedded import folders
 from cachewarm.embedded.accounts import Account, postgres_account
 from cachewarm.embedded.binaries import PostgresBinaries, find_postgres, reachable
@@ -17,7 +18,6 @@ from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.process import as_account
 from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.errors import Refused
-
 from tests.cachewarm.embedded.conftest import as_root, said
 
 WHOLE = """
@@ -38,12 +38,16 @@ cache.stop(); server.stop()
 def test_a_plain_user_runs_everything_in_the_data_folder(plain_folder: Path) -> None:
     """Own uid, state under DATA_DIR, nothing to say."""
     uid = plain_folder.stat().st_uid
-    assert said(WHOLE.format(folder=str(plain_folder / "data")), uid=uid if os.geteuid() == 0 else None).split() == [str(uid), "True", "None"]
+    assert said(WHOLE.format(folder=str(plain_folder / "data")), uid=uid if os.geteuid() == 0 else None).split() == [
+        str(uid),
+        "True",
+        "None",
+    ]
 
 
 @as_root
 def test_a_user_without_an_entry_is_told_so(open_folder: Path) -> None:
-    """initdb would fail with less clear words."""
+    """Initdb would fail with less clear words."""
     os.chown(open_folder, 54321, 54321)
     assert "54321 has no entry in /etc/passwd" in said(WHOLE.format(folder=str(open_folder)), uid=54321)
 
@@ -58,7 +62,7 @@ def test_root_hands_postgres_to_an_existing_account(open_folder: Path) -> None:
 
 @as_root
 def test_a_folder_that_the_account_cannot_reach_is_left_closed(tmp_path: Path) -> None:
-    """State goes to a random name under /var/lib/fastocsp, said in one line; no parent is opened; a restart finds it."""
+    """State goes to a random name under /var/lib/fastocsp, said in a line; no parent is opened; a restart finds it."""
     tmp_path.chmod(0o700)
     server = EmbeddedPostgres(tmp_path / "data")
     try:
@@ -92,7 +96,9 @@ def test_a_wheel_that_the_account_cannot_reach_is_copied(tmp_path: Path, open_fo
     copy = reachable(closed, account, open_folder)
     assert copy.bin.is_relative_to(open_folder)
     for program in (copy.postgres, copy.initdb):
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, env={}, cwd="/", **as_account(account))
+        done = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, check=True, env={}, cwd="/", **as_account(account)
+        )
         assert str(found.major) in done.stdout
     made = copy.bin.stat().st_ctime_ns
     assert reachable(closed, account, open_folder).bin.stat().st_ctime_ns == made

@@ -1,5 +1,6 @@
 """The embedded Postgres: survives kills, dies with its parent, belongs to one process, keeps its data."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,13 +10,13 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+
 from cachewarm.embedded.accounts import postgres_account
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.process import as_account
 from cachewarm.embedded.provision import DatabaseURLs, provision
 from cachewarm.errors import Fatal, Refused
-
-from tests.cachewarm.embedded.conftest import is_alive, kill_hard, python, said, wait_until
+from tests.cachewarm.embedded.conftest import command_line, is_alive, kill_hard, python, said, wait_until
 
 START = """
 import sys
@@ -40,12 +41,14 @@ def server(open_folder: Path) -> Iterator[EmbeddedPostgres]:
 
 
 async def remember(url: str) -> None:
+    """Commit something."""
     connection = await asyncpg.connect(url)
     await connection.execute("create table kept (a int); insert into kept values (42)")
     await connection.close()
 
 
-async def remembered(url: str) -> int:
+async def remembered(url: str) -> object:
+    """What was committed."""
     connection = await asyncpg.connect(url)
     try:
         return await connection.fetchval("select a from kept")
@@ -54,7 +57,7 @@ async def remembered(url: str) -> int:
 
 
 async def test_a_killed_postmaster_comes_back_with_its_data(server: EmbeddedPostgres) -> None:
-    """kill -9, the supervisor sees it, start() recovers: what was committed is there, the pid file does not get in the way."""
+    """Kill -9, the supervisor sees it, start() recovers: what was committed is there, the pid file is no obstacle."""
     await remember(server.url("owner", "postgres"))
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
@@ -64,9 +67,9 @@ async def test_a_killed_postmaster_comes_back_with_its_data(server: EmbeddedPost
     assert await remembered(server.url("owner", "postgres")) == 42
 
 
-async def test_a_reused_process_number_does_not_get_in_the_way(server: EmbeddedPostgres) -> None:
+def test_a_reused_process_number_does_not_get_in_the_way(server: EmbeddedPostgres) -> None:
     """The pid file names a live process of the same account that is no Postgres of ours: start() sees through it."""
-    await remember(server.url("owner", "postgres"))
+    asyncio.run(remember(server.url("owner", "postgres")))
     pid_file = server.state / "cluster" / "postmaster.pid"
     lines = pid_file.read_text().splitlines(keepends=True)
     server.stop()
@@ -76,11 +79,11 @@ async def test_a_reused_process_number_does_not_get_in_the_way(server: EmbeddedP
         os.chown(pid_file, pid_file.parent.stat().st_uid, -1)
         server.start()
         stranger.kill()
-    assert await remembered(server.url("owner", "postgres")) == 42
+    assert asyncio.run(remembered(server.url("owner", "postgres"))) == 42
 
 
-async def test_servers_die_with_their_parent_and_the_next_start_waits_for_them(open_folder: Path) -> None:
-    """kill -9 of the parent ends both servers; a start at that very moment works and finds the same cluster."""
+def test_servers_die_with_their_parent_and_the_next_start_waits_for_them(open_folder: Path) -> None:
+    """Kill -9 of the parent ends both servers; a start at that very moment works and finds the same cluster."""
     with python(START.format(folder=str(open_folder))) as parent:
         assert parent.stdout is not None
         pids = [int(word) for word in parent.stdout.readline().split()]
@@ -92,7 +95,7 @@ async def test_servers_die_with_their_parent_and_the_next_start_waits_for_them(o
     server = EmbeddedPostgres(open_folder)
     server.start()
     wait_until(lambda: not any(map(is_alive, pids)))
-    await remember(server.url("owner", "postgres"))
+    asyncio.run(remember(server.url("owner", "postgres")))
     server.stop()
 
 
@@ -106,9 +109,13 @@ def test_two_objects_cannot_have_one_folder(server: EmbeddedPostgres) -> None:
 
 
 async def test_every_login_works_and_none_without_a_password(server: EmbeddedPostgres) -> None:
-    """provision gives owner, writer and reader; a wrong password is refused; files and folders are for us alone."""
+    """Provision gives owner, writer and reader; a wrong password is refused; files and folders are for us alone."""
     urls: DatabaseURLs = await provision(server)
-    for url, name in [(urls.owner, "fastocsp"), (urls.writer, "fastocsp_writer_login"), (urls.reader, "fastocsp_reader_login")]:
+    for url, name in [
+        (urls.owner, "fastocsp"),
+        (urls.writer, "fastocsp_writer_login"),
+        (urls.reader, "fastocsp_reader_login"),
+    ]:
         connection = await asyncpg.connect(url)
         assert await connection.fetchval("select session_user") == name
         await connection.close()
@@ -117,13 +124,20 @@ async def test_every_login_works_and_none_without_a_password(server: EmbeddedPos
         await asyncpg.connect(urls.owner.replace("fastocsp:", "fastocsp:x"))
     assert (server.data_dir / "postgres.passwords").stat().st_mode & 0o777 == 0o600
     assert server.socket_folder.stat().st_mode & 0o777 == 0o700
-    assert server.passwords["owner"] not in Path(f"/proc/{server.pid}/cmdline").read_text()
+    assert server.passwords["owner"] not in command_line(server.pid)
 
 
 async def test_it_is_small_and_durable(server: EmbeddedPostgres) -> None:
     """No TCP, fsync on, checksums on, jit off."""
     connection = await asyncpg.connect(server.url("owner", "postgres"))
-    expected = {"listen_addresses": "", "fsync": "on", "data_checksums": "on", "jit": "off", "max_connections": "100", "synchronous_commit": "on"}
+    expected = {
+        "listen_addresses": "",
+        "fsync": "on",
+        "data_checksums": "on",
+        "jit": "off",
+        "max_connections": "100",
+        "synchronous_commit": "on",
+    }
     assert {name: await connection.fetchval(f"show {name}") for name in expected} == expected
     await connection.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
+
 from cachewarm.embedded.valkey import EmbeddedValkey
 
 
@@ -30,8 +31,23 @@ def test_the_reader_reads_and_does_nothing_else(valkey: EmbeddedValkey) -> None:
         assert reader.xread({"s": "0"})
         assert reader.xinfo_stream("s")["length"] == 1
         assert reader.ping()
-        for command in ("SET k 2", "DEL k", "KEYS *", "SCAN 0", "CONFIG GET *", "FLUSHALL", "XADD s * a b", "INFO", "ACL LIST",
-                        "EVAL return(1) 0", "SUBSCRIBE c", "CLIENT LIST", "SHUTDOWN", "GETDEL k", "SELECT 1"):
+        for command in (
+            "SET k 2",
+            "DEL k",
+            "KEYS *",
+            "SCAN 0",
+            "CONFIG GET *",
+            "FLUSHALL",
+            "XADD s * a b",
+            "INFO",
+            "ACL LIST",
+            "EVAL return(1) 0",
+            "SUBSCRIBE c",
+            "CLIENT LIST",
+            "SHUTDOWN",
+            "GETDEL k",
+            "SELECT 1",
+        ):
             with pytest.raises(redis.exceptions.NoPermissionError):
                 reader.execute_command(*command.split())
 
@@ -48,7 +64,10 @@ def test_the_writer_has_streams_scripts_and_no_administration(valkey: EmbeddedVa
 
 def test_nobody_comes_in_without_a_password(server: EmbeddedValkey) -> None:
     """The default user is off; socket, users' file and passwords are for us alone."""
-    with redis.Redis(unix_socket_path=str(server.socket)) as stranger, pytest.raises(redis.exceptions.AuthenticationError):
+    with (
+        redis.Redis(unix_socket_path=str(server.socket)) as stranger,
+        pytest.raises(redis.exceptions.AuthenticationError),
+    ):
         stranger.ping()
     assert server.socket.parent.stat().st_mode & 0o777 == 0o700
     assert server.socket.stat().st_mode & 0o777 == 0o700

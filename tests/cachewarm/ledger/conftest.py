@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.inventory import NewCertificate, add_certificates

@@ -2,11 +2,11 @@
 
 import asyncpg
 import pytest
+
 from cachewarm.ledger.audit import append_audit, list_audit, verify_audit
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.issuers import Issuer
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
-
 from tests.cachewarm.ledger.conftest import serial
 
 
@@ -27,7 +27,9 @@ async def test_the_chain_holds(chain: Connection) -> None:
     assert (await list_audit(chain, limit=1))[0].detail["word"] == "b"
 
 
-@pytest.mark.parametrize("sql", ["update audit_events set actor = 'x'", "delete from audit_events", "truncate audit_events"])
+@pytest.mark.parametrize(
+    "sql", ["update audit_events set actor = 'x'", "delete from audit_events", "truncate audit_events"]
+)
 @pytest.mark.parametrize("role", ["origin", "replica"])
 async def test_rows_are_never_changed(chain: Connection, sql: str, role: str) -> None:
     """UPDATE, DELETE and TRUNCATE are refused, also to a superuser in replica role."""
@@ -50,11 +52,23 @@ async def test_rows_are_never_changed(chain: Connection, sql: str, role: str) ->
         ("delete from audit_events where seq > 8", 9),
         ("delete from audit_events", 1),
         ("update audit_events set seq = 99 where seq = 11", 11),
-        ("insert into audit_events select 12, at, actor, action, issuer_id, serial_number, detail, hash, hash from audit_events where seq = 11", 12),
-        ("""update audit_events set actor = 'x', hash = audit_hash(prev_hash, seq, at, ('x', action, issuer_id, serial_number, detail)::audit_entry)
-            where seq = 4""", 5),
-        ("""update audit_events set actor = 'x', hash = audit_hash(prev_hash, seq, at, ('x', action, issuer_id, serial_number, detail)::audit_entry)
-            where seq = 11""", 11),
+        (
+            """insert into audit_events select 12, at, actor, action, issuer_id, serial_number, detail, hash, hash
+                 from audit_events where seq = 11""",
+            12,
+        ),
+        (
+            """update audit_events set actor = 'x', hash =
+                 audit_hash(prev_hash, seq, at, ('x', action, issuer_id, serial_number, detail)::audit_entry)
+            where seq = 4""",
+            5,
+        ),
+        (
+            """update audit_events set actor = 'x', hash =
+                 audit_hash(prev_hash, seq, at, ('x', action, issuer_id, serial_number, detail)::audit_entry)
+            where seq = 11""",
+            11,
+        ),
     ],
 )
 async def test_tampering_is_found_at_its_place(chain: Connection, tampering: str, broken_at: int) -> None:
@@ -67,7 +81,8 @@ async def test_tampering_is_found_at_its_place(chain: Connection, tampering: str
 async def test_fields_cannot_be_shifted_into_each_other(owner: Connection) -> None:
     """Lengths are hashed: ('ab', 'c') and ('a', 'bc') differ, null and empty too."""
     hashes = await owner.fetch(
-        """select audit_hash('', 1, now(), e) as h from unnest(array[('ab','c',null,null,'{}'), ('a','bc',null,null,'{}'),
+        """select audit_hash('', 1, now(), e) as h
+             from unnest(array[('ab','c',null,null,'{}'), ('a','bc',null,null,'{}'),
            ('ab','c','',null,'{}'), ('ab','c',null,'','{}')]::audit_entry[]) e"""
     )
     assert len({row["h"] for row in hashes}) == 4

@@ -3,14 +3,14 @@
 import asyncio
 
 import asyncpg
+
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger.audit import append_audit, verify_audit
 from cachewarm.ledger.connect import Connection, connect
-from cachewarm.ledger.feed import GENESIS, feed_read, is_next, parse_items
+from cachewarm.ledger.feed import GENESIS, FeedItem, feed_read, is_next, parse_items
 from cachewarm.ledger.issuers import Issuer
 from cachewarm.ledger.revocations import revoke, unhold
 from responder.domain.status import CRLReason
-
 from tests.cachewarm.ledger.conftest import serial
 
 WRITERS, EACH = 8, 40
@@ -24,7 +24,9 @@ async def write(url: str, number: int) -> None:
         if turn % 4 == 3:
             transaction = connection.transaction()
             await transaction.start()
-            await connection.execute("insert into certificate_revocations (issuer_id, serial_number) values ('ca', $1)", octets)
+            await connection.execute(
+                "insert into certificate_revocations (issuer_id, serial_number) values ('ca', $1)", octets
+            )
             await transaction.rollback()
             await append_audit(connection, "tests", "note", detail={"turn": turn})
         elif turn % 4 == 2:
@@ -35,10 +37,11 @@ async def write(url: str, number: int) -> None:
     await connection.close()
 
 
-async def follow(url: str, until: asyncio.Event) -> list[bytes]:
+async def follow(url: str, until: asyncio.Event) -> list[FeedItem]:
     """A reader that polls all the while: every event it gets follows directly on the one before."""
     connection = await connect(url)
-    generation, seq, chain, found = 1, 0, GENESIS, []
+    generation, seq, chain = 1, 0, GENESIS
+    found: list[FeedItem] = []
     while True:
         last = until.is_set()
         answer = await feed_read(connection, generation, seq, chain)
@@ -62,14 +65,18 @@ async def test_eight_writers_leave_no_gap(database: DatabaseURLs, writer: Connec
             group.create_task(write(database.writer, number))
     until.set()
     found = await reading
-    standing = {item.serial_number for item in found if item.op == 1} - {item.serial_number for item in found if item.op == 2}
+    standing = {item.serial_number for item in found if item.op == 1} - {
+        item.serial_number for item in found if item.op == 2
+    }
     rows = await writer.fetch("select serial_number from certificate_revocations")
     assert standing == {row["serial_number"] for row in rows}
     assert len(standing) == WRITERS * EACH // 2
     assert (await verify_audit(writer)).broken_at is None
 
 
-async def test_transactions_that_cross_do_not_deadlock(database: DatabaseURLs, writer: Connection, issuer: Issuer) -> None:
+async def test_transactions_that_cross_do_not_deadlock(
+    database: DatabaseURLs, writer: Connection, issuer: Issuer
+) -> None:
     """Two that revoke the same two certificates in opposite order, with audit rows first: one waits, both finish."""
     first, second = await connect(database.writer), await connect(database.writer)
 
@@ -78,7 +85,9 @@ async def test_transactions_that_cross_do_not_deadlock(database: DatabaseURLs, w
             for number in numbers:
                 await append_audit(connection, "tests", "note")
                 await connection.execute(
-                    "insert into certificate_revocations (issuer_id, serial_number) values ('ca', $1) on conflict do nothing", serial(number)
+                    """insert into certificate_revocations (issuer_id, serial_number) values ('ca', $1)
+                       on conflict do nothing""",
+                    serial(number),
                 )
                 await asyncio.sleep(0.05)
 
@@ -93,7 +102,9 @@ async def test_a_stopped_revoker_is_thrown_out(database: DatabaseURLs, writer: C
     assert await writer.fetchval("show lock_timeout") == "10s"
     assert await writer.fetchval("show idle_in_transaction_session_timeout") == "30s"
     stopped = await asyncpg.connect(database.writer, server_settings={"idle_in_transaction_session_timeout": "200ms"})
-    await stopped.execute("begin; insert into certificate_revocations (issuer_id, serial_number) values ('ca', '\\x77')")
+    await stopped.execute(
+        "begin; insert into certificate_revocations (issuer_id, serial_number) values ('ca', '\\x77')"
+    )
     result = await revoke(writer, "ca", serial(1), actor="tests")
     assert result.seq == 1
     stopped.terminate()

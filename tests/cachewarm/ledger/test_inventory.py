@@ -4,17 +4,27 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Fatal, Refused, Transient
 from cachewarm.ledger.connect import Connection, connect, connected
 from cachewarm.ledger.coverage import read_coverage, write_coverage
-from cachewarm.ledger.crls import CachedCRL, CRLBuild, crl_builds, crl_turn, log_crl_build, next_crl_number, raise_crl_number, read_crl, write_crl
+from cachewarm.ledger.crls import (
+    CachedCRL,
+    CRLBuild,
+    crl_builds,
+    crl_turn,
+    log_crl_build,
+    next_crl_number,
+    raise_crl_number,
+    read_crl,
+    write_crl,
+)
 from cachewarm.ledger.feed import Cursor, read_cursor, write_cursor
 from cachewarm.ledger.inventory import add_certificates, find_issuer_of, inventory_page, statuses
 from cachewarm.ledger.issuers import Issuer, add_issuer, get_issuer, list_issuers, require_issuer
 from cachewarm.ledger.responders import add_responder_cert, drop_responder_certs, responder_certs, responder_key_path
 from cachewarm.ledger.revocations import revoke
-
 from tests.cachewarm.ledger.conftest import NOW, YEAR, certificate, serial
 
 
@@ -22,7 +32,11 @@ async def test_an_issuer_is_added_once(writer: Connection, issuer: Issuer) -> No
     """The id and the certificate are each taken; the refusal says which; unknown ids are told the known ones."""
     assert await get_issuer(writer, "ca") == issuer
     assert await list_issuers(writer) == [issuer]
-    for issuer_id, cert_der, words in [("ca", b"other", "there is an issuer ca"), ("cb", issuer.cert_der, "issuer ca's"), ("C A", b"x", "check")]:
+    for issuer_id, cert_der, words in [
+        ("ca", b"other", "there is an issuer ca"),
+        ("cb", issuer.cert_der, "issuer ca's"),
+        ("C A", b"x", "check"),
+    ]:
         with pytest.raises(Refused, match=words):
             await add_issuer(writer, issuer_id, subject="CN=CA", cert_der=cert_der, actor="tests")
     with pytest.raises(Refused, match="there are: ca"):
@@ -76,8 +90,15 @@ async def test_responder_certificates(reader: Connection, writer: Connection, is
     """The reader sees the newest first and not where the key is."""
     for number, ends in [(1, 1), (2, 30)]:
         await add_responder_cert(
-            writer, "ca", cert_subject="CN=OCSP", serial_number=serial(number), not_before=NOW, not_after=NOW + timedelta(days=ends),
-            cert_der=b"der", key_path="/keys/k", actor="tests",
+            writer,
+            "ca",
+            cert_subject="CN=OCSP",
+            serial_number=serial(number),
+            not_before=NOW,
+            not_after=NOW + timedelta(days=ends),
+            cert_der=b"der",
+            key_path="/keys/k",
+            actor="tests",
         )
     assert [one.serial_number for one in await responder_certs(reader, "ca")] == [serial(2), serial(1)]
     assert await responder_key_path(writer, "ca", serial(2)) == "/keys/k"
@@ -93,7 +114,7 @@ def crl(number: int) -> CachedCRL:
 
 
 async def test_crl_numbers_only_grow(database: DatabaseURLs, writer: Connection, issuer: Issuer) -> None:
-    """Eight at once get eight numbers; cache, log and a raise each lift them; losing the counter does not lower them."""
+    """Eight at once get eight numbers; cache, log and a raise each lift them."""
     connections = [await connect(database.writer) for _ in range(8)]
     numbers = await asyncio.gather(*(next_crl_number(one, "ca") for one in connections))
     assert sorted(numbers) == list(range(1, 9))
@@ -101,7 +122,9 @@ async def test_crl_numbers_only_grow(database: DatabaseURLs, writer: Connection,
         await connection.close()
     assert await write_crl(writer, crl(20))
     assert await next_crl_number(writer, "ca") == 21
-    await log_crl_build(writer, CRLBuild("ca", NOW, succeeded=True, error=None, duration_ms=1, crl_number=30, revoked_count=0))
+    await log_crl_build(
+        writer, CRLBuild("ca", NOW, succeeded=True, error=None, duration_ms=1, crl_number=30, revoked_count=0)
+    )
     assert await next_crl_number(writer, "ca") == 31
     assert await raise_crl_number(writer, "ca", 7) == 31
     assert await raise_crl_number(writer, "ca", 2**158) == 2**158

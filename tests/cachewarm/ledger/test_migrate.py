@@ -1,9 +1,11 @@
 """Migrations: once, in order, unchanged, or not at all."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
 import pytest
+
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, provision
 from cachewarm.errors import Fatal
@@ -11,7 +13,7 @@ from cachewarm.ledger.migrate import migrate, migration_states, read_migrations,
 
 
 @pytest.fixture
-async def owner(database: DatabaseURLs):
+async def owner(database: DatabaseURLs) -> AsyncIterator[asyncpg.Connection]:
     """The owner's connection."""
     connection = await asyncpg.connect(database.owner)
     yield connection
@@ -19,7 +21,7 @@ async def owner(database: DatabaseURLs):
 
 
 async def test_a_second_run_does_nothing(owner: asyncpg.Connection) -> None:
-    """migrate is idempotent: everything is applied, nothing is pending."""
+    """Migrate is idempotent: everything is applied, nothing is pending."""
     assert await migrate(owner) == []
     assert {state.state for state in await migration_states(owner)} == {"applied"}
 
@@ -32,7 +34,9 @@ async def test_a_second_run_does_nothing(owner: asyncpg.Connection) -> None:
         ("delete from schema_migrations where version = 2", "left out"),
     ],
 )
-async def test_files_that_disagree_with_the_database_are_refused(owner: asyncpg.Connection, change: str, word: str) -> None:
+async def test_files_that_disagree_with_the_database_are_refused(
+    owner: asyncpg.Connection, change: str, word: str
+) -> None:
     """A changed file, a newer database and a hole are each named and nothing runs."""
     await owner.execute(change)
     with pytest.raises(Fatal, match=word):

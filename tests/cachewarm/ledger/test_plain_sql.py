@@ -1,25 +1,30 @@
 """What plain SQL does to the revoked set: all of it in one transaction, or a clear refusal."""
 
+from typing import Literal
+
 import asyncpg
 import pytest
+
 from cachewarm.ledger.audit import list_audit, verify_audit
 from cachewarm.ledger.connect import Connection
-from cachewarm.ledger.feed import GENESIS, PURGE, RELEASE, REVOKE, feed_read, is_next, parse_items
+from cachewarm.ledger.feed import GENESIS, PURGE, RELEASE, REVOKE, FeedItem, feed_read, is_next, parse_items
 from cachewarm.ledger.issuers import Issuer
-
 from tests.cachewarm.ledger.conftest import serial
 
 INSERT = "insert into certificate_revocations (issuer_id, serial_number, reason) values ('ca', $1, $2)"
+REVOKE_AT = "insert into certificate_revocations (issuer_id, serial_number, revoked_at) values ('ca', '\\x01', "
 DELETE = "delete from certificate_revocations where serial_number = $1"
 
 
-async def status(connection: Connection, number: int) -> str:
+async def status(connection: Connection, number: int) -> object:
+    """What the certificate's row says."""
     return await connection.fetchval("select status from certificates where serial_number = $1", serial(number))
 
 
-async def items(connection: Connection):
+async def items(connection: Connection) -> list[FeedItem]:
     """Every item of the feed, after the whole chain was followed from its beginning."""
-    answer, seq, chain, found = await feed_read(connection, 0, 0, GENESIS), 0, GENESIS, []
+    answer, seq, chain = await feed_read(connection, 0, 0, GENESIS), 0, GENESIS
+    found: list[FeedItem] = []
     for event in answer.events:
         assert is_next(seq, chain, event)
         seq, chain = event.seq, event.chain
@@ -53,8 +58,11 @@ async def test_a_rolled_back_revocation_leaves_nothing(writer: Connection, issue
 async def test_revocation_times_are_rounded_down(writer: Connection, issuer: Issuer) -> None:
     """999 ms are not a second: revocationTime in the feed never lies ahead of revoked_at."""
     await writer.execute(
-        "insert into certificate_revocations (issuer_id, serial_number, revoked_at, invalidity_date) values ('ca', $1, $2::text::timestamptz, $3::text::timestamptz)",
-        serial(1), "2026-01-01 00:00:00.999Z", "2025-12-31 23:59:59.999Z",
+        """insert into certificate_revocations (issuer_id, serial_number, revoked_at, invalidity_date)
+           values ('ca', $1, $2::text::timestamptz, $3::text::timestamptz)""",
+        serial(1),
+        "2026-01-01 00:00:00.999Z",
+        "2025-12-31 23:59:59.999Z",
     )
     (item,) = await items(writer)
     assert (item.revoked_at, item.invalidity_date) == (1767225600, 1767225599)
@@ -80,8 +88,14 @@ async def test_revocation_times_are_rounded_down(writer: Connection, issuer: Iss
         ("insert into certificate_revocations (issuer_id, serial_number) values ('ca', '\\x0001')", "23514"),
         ("insert into certificate_revocations (issuer_id, serial_number) values ('ca', '')", "23514"),
         ("insert into certificate_revocations (issuer_id, serial_number) values ('none', '\\x01')", "23503"),
-        ("insert into certificate_revocations (issuer_id, serial_number, revoked_at) values ('ca', '\\x01', now() + interval '61 s')", "23514"),
-        ("insert into certificate_revocations (issuer_id, serial_number, revoked_at) values ('ca', '\\x01', 'infinity')", "23514"),
+        (
+            REVOKE_AT + "now() + interval '61 s')",
+            "23514",
+        ),
+        (
+            REVOKE_AT + "'infinity')",
+            "23514",
+        ),
     ],
 )
 @pytest.mark.parametrize("replica", [False, True])
@@ -143,7 +157,8 @@ async def test_a_certificate_that_comes_after_its_revocation_is_revoked(writer: 
     """The status is right whichever row was first."""
     await writer.execute(INSERT, b"\x77", 1)
     await writer.execute(
-        "insert into certificates (issuer_id, serial_number, not_before, not_after) values ('ca', '\\x77', now(), now() + interval '1 year')"
+        """insert into certificates (issuer_id, serial_number, not_before, not_after)
+           values ('ca', '\\x77', now(), now() + interval '1 year')"""
     )
     assert await writer.fetchval("select status from certificates where serial_number = '\\x77'") == "revoked"
 
@@ -157,7 +172,9 @@ async def test_a_change_is_announced_and_a_vain_one_is_not(writer: Connection, i
 
 
 @pytest.mark.parametrize("isolation", ["repeatable_read", "serializable"])
-async def test_only_read_committed_may_revoke(writer: Connection, issuer: Issuer, isolation: str) -> None:
+async def test_only_read_committed_may_revoke(
+    writer: Connection, issuer: Issuer, isolation: Literal["repeatable_read", "serializable"]
+) -> None:
     """An old snapshot would fork the chain."""
     with pytest.raises(asyncpg.PostgresError, match="READ COMMITTED"):
         async with writer.transaction(isolation=isolation):
@@ -167,7 +184,8 @@ async def test_only_read_committed_may_revoke(writer: Connection, issuer: Issuer
 async def test_a_large_statement_is_cut_into_events_of_a_thousand(writer: Connection, issuer: Issuer) -> None:
     """2,500 rows in one INSERT are three events, in key order, none missing."""
     await writer.execute(
-        "insert into certificate_revocations (issuer_id, serial_number) select 'ca', int8send(1152921504606846976 + n) from generate_series(1, 2500) n"
+        """insert into certificate_revocations (issuer_id, serial_number)
+           select 'ca', int8send(1152921504606846976 + n) from generate_series(1, 2500) n"""
     )
     found = await items(writer)
     assert len({item.serial_number for item in found}) == 2500
@@ -175,7 +193,9 @@ async def test_a_large_statement_is_cut_into_events_of_a_thousand(writer: Connec
     assert await writer.fetchval("select array_agg(n order by seq) from revocation_events") == [1000, 1000, 500]
 
 
-async def test_the_snapshot_holds_exactly_what_the_feed_says(reader: Connection, writer: Connection, issuer: Issuer) -> None:
+async def test_the_snapshot_holds_exactly_what_the_feed_says(
+    reader: Connection, writer: Connection, issuer: Issuer
+) -> None:
     """Replaying the feed and reading feed_snapshot give the same items."""
     for number, reason in [(1, 1), (2, 6), (3, 6), (9, 4)]:
         await writer.execute(INSERT, serial(number), reason)
@@ -194,4 +214,6 @@ async def test_the_snapshot_holds_exactly_what_the_feed_says(reader: Connection,
 async def test_two_issuers_with_one_certificate_are_refused(writer: Connection, issuer: Issuer) -> None:
     """A CertID would name both."""
     with pytest.raises(asyncpg.UniqueViolationError):
-        await writer.execute("insert into issuers (issuer_id, subject, cert_der) select 'twin', subject, cert_der from issuers")
+        await writer.execute(
+            "insert into issuers (issuer_id, subject, cert_der) select 'twin', subject, cert_der from issuers"
+        )

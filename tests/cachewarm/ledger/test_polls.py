@@ -6,13 +6,23 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
+
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
 from cachewarm.ledger.connect import Connection, connect
-from cachewarm.ledger.feed import GENESIS, feed_horizon, feed_position, feed_read, forget_edge, leases, set_horizon, trim_feed, unacked
+from cachewarm.ledger.feed import (
+    GENESIS,
+    feed_horizon,
+    feed_position,
+    feed_read,
+    forget_edge,
+    leases,
+    set_horizon,
+    trim_feed,
+    unacked,
+)
 from cachewarm.ledger.issuers import Issuer
 from cachewarm.ledger.revocations import revoke
-
 from tests.cachewarm.ledger.conftest import serial
 
 BOOT = uuid.UUID(int=1)
@@ -20,16 +30,29 @@ POLL = "select * from feed_poll($1, $2, $3, $4, $5, $6)"
 H = timedelta(seconds=30)
 
 
-async def poll(connection, edge="a", boot=BOOT, horizon=H, generation=1, seq=0, chain=GENESIS):
+async def poll(
+    connection: Connection,
+    *,
+    edge: str = "a",
+    boot: uuid.UUID = BOOT,
+    horizon: timedelta | None = H,
+    generation: int = 1,
+    seq: int = 0,
+    chain: bytes | None = GENESIS,
+) -> list[asyncpg.Record]:
+    """What an edge asks."""
     return await connection.fetch(POLL, edge, boot, horizon, generation, seq, chain)
 
 
 async def revoke_some(writer: Connection, *numbers: int) -> None:
+    """An event for each."""
     for number in numbers:
         await revoke(writer, "ca", serial(number), actor="tests")
 
 
-async def test_a_poll_answers_with_what_follows_and_leaves_a_lease(reader: Connection, writer: Connection, issuer: Issuer) -> None:
+async def test_a_poll_answers_with_what_follows_and_leaves_a_lease(
+    reader: Connection, writer: Connection, issuer: Issuer
+) -> None:
     """The edge at 1 gets 2 and 3; its row says what it acknowledged and counts its renewals."""
     await revoke_some(writer, 1, 2, 3)
     first = await poll(reader)
@@ -37,7 +60,14 @@ async def test_a_poll_answers_with_what_follows_and_leaves_a_lease(reader: Conne
     second = await poll(reader, seq=1, chain=first[0]["chain"])
     assert [row["seq"] for row in second] == [2, 3]
     (lease,) = await leases(writer)
-    assert (lease.edge, lease.boot, lease.acked_gen, lease.acked, lease.renewals, lease.horizon) == ("a", BOOT, 1, 1, 2, H)
+    assert (lease.edge, lease.boot, lease.acked_gen, lease.acked, lease.renewals, lease.horizon) == (
+        "a",
+        BOOT,
+        1,
+        1,
+        2,
+        H,
+    )
     (at_head,) = await poll(reader, seq=3, chain=first[2]["chain"])
     assert (at_head["status"], at_head["seq"], at_head["payload"]) == ("ok", None, None)
 
@@ -46,7 +76,7 @@ async def test_a_poll_answers_with_what_follows_and_leaves_a_lease(reader: Conne
 async def test_another_history_is_diverged_and_acknowledges_nothing(
     reader: Connection, writer: Connection, issuer: Issuer, seq: int, chain: bytes | None
 ) -> None:
-    """A number ahead of the head, or a chain that is not ours: no rows, and the waiter goes on waiting for this edge."""
+    """A number ahead of the head, or a chain that is not ours: no rows, and a waiter goes on waiting for this edge."""
     await revoke_some(writer, 1, 2, 3)
     rows = await poll(reader, seq=seq, chain=chain)
     assert [(row["status"], row["seq"]) for row in rows] == [("diverged", None)]
@@ -81,13 +111,17 @@ async def test_an_old_lease_does_not_hold_the_outbox(reader: Connection, owner: 
 
 
 @pytest.mark.parametrize("horizon", [timedelta(seconds=31), timedelta(0), None])
-async def test_a_horizon_above_the_global_one_is_refused(reader: Connection, issuer: Issuer, horizon: timedelta | None) -> None:
+async def test_a_horizon_above_the_global_one_is_refused(
+    reader: Connection, issuer: Issuer, horizon: timedelta | None
+) -> None:
     """The waiter relies on the global horizon: no lease is longer, and none is without one."""
     with pytest.raises(asyncpg.DataError, match="horizon"):
         await poll(reader, horizon=horizon)
 
 
-async def test_the_horizon_is_settable_and_old_leases_still_count(reader: Connection, writer: Connection, issuer: Issuer) -> None:
+async def test_the_horizon_is_settable_and_old_leases_still_count(
+    reader: Connection, writer: Connection, issuer: Issuer
+) -> None:
     """Lowered to 5 s: new leases obey, a waiter still waits for the 30 s lease given before."""
     await poll(reader)
     await set_horizon(writer, 5)
@@ -101,8 +135,10 @@ async def test_the_horizon_is_settable_and_old_leases_still_count(reader: Connec
             await set_horizon(writer, seconds)
 
 
-async def test_a_restored_or_promoted_copy_begins_a_new_generation(reader: Connection, owner: Connection, issuer: Issuer) -> None:
-    """The first poll on another system id or timeline bumps the generation once, and old acknowledgements no longer count."""
+async def test_a_restored_or_promoted_copy_begins_a_new_generation(
+    reader: Connection, owner: Connection, issuer: Issuer
+) -> None:
+    """The first poll on another system or timeline bumps the generation once; old acknowledgements no longer count."""
     await revoke_some(owner, 1)
     rows = await poll(reader)
     await poll(reader, seq=1, chain=rows[0]["chain"])
@@ -130,7 +166,9 @@ async def test_a_reader_without_a_lease_takes_no_lock_and_leaves_no_row(
     assert await leases(writer) == []
 
 
-async def test_the_waiter_sees_the_poll_that_was_in_flight(database: DatabaseURLs, writer: Connection, issuer: Issuer) -> None:
+async def test_the_waiter_sees_the_poll_that_was_in_flight(
+    database: DatabaseURLs, writer: Connection, issuer: Issuer
+) -> None:
     """The barrier: a poll that read the old head but has not committed yet is not overlooked."""
     edge = await connect(database.reader)
     transaction = edge.transaction()

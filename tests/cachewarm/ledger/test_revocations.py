@@ -2,8 +2,10 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
 from cachewarm.ledger.audit import list_audit
@@ -13,7 +15,6 @@ from cachewarm.ledger.inventory import get_certificate
 from cachewarm.ledger.issuers import Issuer
 from cachewarm.ledger.revocations import CHANNEL, Revocation, bulk_revoke, purge_expired, revoke, unhold
 from responder.domain.status import CRLReason
-
 from tests.cachewarm.ledger.conftest import NOW, serial
 
 
@@ -42,7 +43,7 @@ async def test_eight_at_once_agree(database: DatabaseURLs, issuer: Issuer) -> No
 
 
 async def test_a_hold_becomes_a_revocation_or_goes(writer: Connection, issuer: Issuer) -> None:
-    """hold -> real reason keeps the hold's time; real -> hold changes nothing; a release needs a hold."""
+    """Hold -> real reason keeps the hold's time; real -> hold changes nothing; a release needs a hold."""
     hold = await revoke(writer, "ca", serial(1), reason=CRLReason.certificateHold, actor="ann")
     real = await revoke(writer, "ca", serial(1), reason=CRLReason.keyCompromise, actor="ann")
     assert (real.changed, real.reason, real.revoked_at) == (True, CRLReason.keyCompromise, hold.revoked_at)
@@ -72,7 +73,9 @@ async def test_a_hold_becomes_a_revocation_or_goes(writer: Connection, issuer: I
         ("ca", b"\x00\x01", {"allow_unknown": True}, "serial_number"),
     ],
 )
-async def test_refusals_say_why(writer: Connection, issuer: Issuer, issuer_id: str, octets: bytes, values: dict, words: str) -> None:
+async def test_refusals_say_why(
+    writer: Connection, issuer: Issuer, *, issuer_id: str, octets: bytes, values: dict[str, Any], words: str
+) -> None:
     """Nothing is written and the sentence names the reason."""
     with pytest.raises(Refused, match=words):
         await revoke(writer, issuer_id, octets, actor="tests", **values)
@@ -96,7 +99,9 @@ async def test_bulk_goes_in_chunks_and_resumes(writer: Connection, issuer: Issue
 
     with pytest.raises(InterruptedError):
         await bulk_revoke(writer, "ca", wanted, actor="tests", allow_unknown=True, progress=stop)
-    result = await bulk_revoke(writer, "ca", [*wanted, wanted[0]], actor="tests", allow_unknown=True, progress=seen.append)
+    result = await bulk_revoke(
+        writer, "ca", [*wanted, wanted[0]], actor="tests", allow_unknown=True, progress=seen.append
+    )
     assert seen == [5000, 5000, 5000, 2001]
     assert (result.asked, result.changed, result.unknown) == (12_001, 7_000, ())
     answer = await feed_read(writer, 0, 0, GENESIS)
@@ -130,7 +135,9 @@ async def test_a_revocation_nudges_after_its_commit(database: DatabaseURLs, writ
     await listener.close()
 
 
-async def test_a_lost_connection_leaves_the_outcome_unknown(database: DatabaseURLs, owner: Connection, issuer: Issuer) -> None:
+async def test_a_lost_connection_leaves_the_outcome_unknown(
+    database: DatabaseURLs, owner: Connection, issuer: Issuer
+) -> None:
     """Killed in the middle, the revoker says that it does not know; the repeat is safe."""
     victim, blocker = await connect(database.writer), await connect(database.writer)
     transaction = blocker.transaction()

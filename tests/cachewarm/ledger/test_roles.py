@@ -2,29 +2,64 @@
 
 import asyncpg
 import pytest
+
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.issuers import Issuer
 
-TABLES = "select c.oid::regclass::text as name from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'p', 'f', 'S')"
-FUNCTIONS = "select p.oid::regprocedure::text as signature, p.proname as name from pg_proc p where p.pronamespace = 'public'::regnamespace"
+TABLES = """select c.oid::regclass::text as name from pg_class c
+  where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'p', 'f', 'S')"""
+FUNCTIONS = """select p.oid::regprocedure::text as signature, p.proname as name from pg_proc p
+  where p.pronamespace = 'public'::regnamespace"""
 RIGHTS = ("select", "insert", "update", "delete", "truncate", "references", "trigger")
 
 READER_TABLES = {"issuers", "crl_cache", "presign_coverage", "feed_position", "feed_snapshot"}
 READER_COLUMNS = {
     "certificates": {"issuer_id", "serial_number", "not_after", "status"},
-    "ocsp_responder_certs": {"issuer_id", "cert_subject", "serial_number", "not_before", "not_after", "created_at", "cert_der"},
+    "ocsp_responder_certs": {
+        "issuer_id",
+        "cert_subject",
+        "serial_number",
+        "not_before",
+        "not_after",
+        "created_at",
+        "cert_der",
+    },
 }
 WRITER_TABLES = {
-    "issuers", "certificates", "certificate_revocations", "ocsp_responder_certs", "crl_cache", "crl_generation_events",
-    "presign_coverage", "warmer_cursor",
+    "issuers",
+    "certificates",
+    "certificate_revocations",
+    "ocsp_responder_certs",
+    "crl_cache",
+    "crl_generation_events",
+    "presign_coverage",
+    "warmer_cursor",
 }
 WRITER_READS = {
-    "feed_position", "feed_snapshot", "feed_settings", "feed_head", "revocation_events", "edge_lease", "audit_events", "audit_head",
+    "feed_position",
+    "feed_snapshot",
+    "feed_settings",
+    "feed_head",
+    "revocation_events",
+    "edge_lease",
+    "audit_events",
+    "audit_head",
     "crl_numbers",
 }
 WRITER_CALLS = {
-    "is_serial_number", "feed_item", "feed_poll", "feed_unacked", "feed_horizon", "feed_set_horizon", "feed_forget", "feed_trim",
-    "audit_append", "audit_verify", "certificates_settle", "next_crl_number", "raise_crl_number",
+    "is_serial_number",
+    "feed_item",
+    "feed_poll",
+    "feed_unacked",
+    "feed_horizon",
+    "feed_set_horizon",
+    "feed_forget",
+    "feed_trim",
+    "audit_append",
+    "audit_verify",
+    "certificates_settle",
+    "next_crl_number",
+    "raise_crl_number",
 }
 
 
@@ -35,14 +70,20 @@ async def rights(owner: Connection, role: str) -> dict[str, set[str]]:
         sequence = row["name"].endswith("_seq")
         kinds = ("select", "update", "usage") if sequence else RIGHTS
         check = "has_sequence_privilege" if sequence else "has_table_privilege"
-        found[row["name"]] = {kind for kind in kinds if await owner.fetchval(f"select {check}($1, $2, $3)", role, row["name"], kind)}
+        found[row["name"]] = {
+            kind for kind in kinds if await owner.fetchval(f"select {check}($1, $2, $3)", role, row["name"], kind)
+        }
     return found
 
 
 async def calls(owner: Connection, role: str) -> set[str]:
     """Names of the functions the role may call."""
     rows = await owner.fetch(FUNCTIONS)
-    return {row["name"] for row in rows if await owner.fetchval("select has_function_privilege($1, $2, 'execute')", role, row["signature"])}
+    return {
+        row["name"]
+        for row in rows
+        if await owner.fetchval("select has_function_privilege($1, $2, 'execute')", role, row["signature"])
+    }
 
 
 async def test_the_reader_has_exactly_its_rights(owner: Connection) -> None:
@@ -62,7 +103,9 @@ async def test_the_reader_has_exactly_its_rights(owner: Connection) -> None:
 async def test_the_writer_has_exactly_its_rights(owner: Connection) -> None:
     """Rows of the tables, but of feed, leases and audit chain only SELECT and the functions that keep them true."""
     found = await rights(owner, "fastocsp_writer_login")
-    expected = {name: {"select"} for name in WRITER_READS} | {name: {"select", "insert", "update", "delete"} for name in WRITER_TABLES}
+    expected = {name: {"select"} for name in WRITER_READS} | {
+        name: {"select", "insert", "update", "delete"} for name in WRITER_TABLES
+    }
     assert {name: has for name, has in found.items() if has} == expected
     assert await calls(owner, "fastocsp_writer_login") == WRITER_CALLS
 
@@ -79,11 +122,23 @@ async def test_functions_that_borrow_the_owners_rights_pin_their_search_path(own
 @pytest.mark.parametrize(
     "sql",
     [
-        "update feed_head set seq = 0", "delete from revocation_events", "delete from edge_lease", "update audit_head set seq = 0",
-        "insert into audit_events select * from audit_events", "update crl_numbers set last = 0", "select feed_append(array['\\x00'::bytea])",
-        "select audit_append_rows(null)", "create table t (a int)", "create function f() returns int language sql return 1",
-        "alter table certificate_revocations disable trigger all", "drop table issuers", "truncate certificate_revocations",
-        "set session_replication_role = replica", "update feed_settings set horizon = '1 hour'", "set role fastocsp", "set role fastocsp_reader_login",
+        "update feed_head set seq = 0",
+        "delete from revocation_events",
+        "delete from edge_lease",
+        "update audit_head set seq = 0",
+        "insert into audit_events select * from audit_events",
+        "update crl_numbers set last = 0",
+        "select feed_append(array['\\x00'::bytea])",
+        "select audit_append_rows(null)",
+        "create table t (a int)",
+        "create function f() returns int language sql return 1",
+        "alter table certificate_revocations disable trigger all",
+        "drop table issuers",
+        "truncate certificate_revocations",
+        "set session_replication_role = replica",
+        "update feed_settings set horizon = '1 hour'",
+        "set role fastocsp",
+        "set role fastocsp_reader_login",
     ],
 )
 async def test_the_writer_is_kept_from_the_machinery(writer: Connection, issuer: Issuer, sql: str) -> None:
@@ -94,11 +149,25 @@ async def test_the_writer_is_kept_from_the_machinery(writer: Connection, issuer:
 
 async def test_the_reader_asks_and_cannot_tell(reader: Connection, issuer: Issuer) -> None:
     """What it may select works; the rest is refused by the server itself."""
-    for sql in ("select * from issuers", "select * from feed_position", "select * from feed_snapshot", "select * from crl_cache",
-                "select issuer_id, serial_number, not_after, status from certificates", "select issuer_id, cert_der from ocsp_responder_certs"):
+    for sql in (
+        "select * from issuers",
+        "select * from feed_position",
+        "select * from feed_snapshot",
+        "select * from crl_cache",
+        "select issuer_id, serial_number, not_after, status from certificates",
+        "select issuer_id, cert_der from ocsp_responder_certs",
+    ):
         await reader.fetch(sql)
-    for sql in ("select subject from certificates", "select key_path from ocsp_responder_certs", "select * from certificate_revocations",
-                "select * from audit_events", "select * from edge_lease", "select feed_unacked(1, 1)", "select feed_trim(0)",
-                "update issuers set subject = ''", "create table t (a int)"):
+    for sql in (
+        "select subject from certificates",
+        "select key_path from ocsp_responder_certs",
+        "select * from certificate_revocations",
+        "select * from audit_events",
+        "select * from edge_lease",
+        "select feed_unacked(1, 1)",
+        "select feed_trim(0)",
+        "update issuers set subject = ''",
+        "create table t (a int)",
+    ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await reader.execute(sql)

@@ -1,0 +1,96 @@
+"""Waiting until no edge can answer `good` any more: CONFIRMED, BOUNDED or UNKNOWN (coherence, "revoke --wait").
+
+The timer starts after COMMIT returned and is this process's own monotonic clock. The barrier in feed_unacked makes
+every poll that was under way visible first. When a horizon and its margin have passed since the commit, no lease that
+was given before it can still stand: that confirms without knowing any edge.
+"""
+
+import asyncio
+import enum
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from cachewarm.ledger import feed
+from cachewarm.ledger.connect import Connection
+
+#: Clock rates differ by less than 1 %, and a poll's answer may be this late.
+DRIFT, SLACK_S = 1.01, 0.05
+_PAUSE_S = (0.002, 0.05)
+
+
+class Outcome(enum.StrEnum):
+    """CONFIRMED: no edge answers `good` to a request begun after now. BOUNDED: not after `until`. UNKNOWN: it may not
+    even be in the ledger; repeat it."""
+
+    CONFIRMED = "CONFIRMED"
+    BOUNDED = "BOUNDED"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True)
+class Waited:
+    """How it ended; `until` is when the bound falls, `edges` are those that have not acknowledged."""
+
+    outcome: Outcome
+    until: datetime | None = None
+    edges: tuple[str, ...] = ()
+    waited_s: float = field(default=0.0, compare=False)
+
+
+async def wait_for_edges(
+    connection: Connection,
+    generation: int,
+    seq: int,
+    *,
+    committed: float,
+    patience_s: float | None,
+    still_so: Callable[[], Awaitable[bool]],
+) -> Waited:
+    """Wait for everyone's acknowledgement of (generation, seq), which was committed at `committed` (time.monotonic).
+
+    `patience_s` None waits to the bound. When the generation changes meanwhile (failover, restore), `still_so` is asked
+    whether the ledger still has it; UNKNOWN when it has not.
+    """
+    horizon = (await feed.feed_horizon(connection)).total_seconds()
+    bound = committed + horizon * DRIFT + SLACK_S
+    pause = _PAUSE_S[0]
+    while True:
+        lagging = await feed.unacked(connection, generation, seq)
+        now = time.monotonic()
+        if not lagging or now >= bound:
+            break
+        if patience_s is not None and now >= committed + patience_s:
+            return _bounded(bound, now, committed, tuple(lease.edge for lease in lagging))
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _PAUSE_S[1])
+    position = await feed.feed_position(connection)
+    if position.generation == generation:
+        return Waited(Outcome.CONFIRMED, waited_s=time.monotonic() - committed)
+    if not await still_so():
+        return Waited(Outcome.UNKNOWN, waited_s=time.monotonic() - committed)
+    return await wait_for_edges(
+        connection,
+        position.generation,
+        position.seq,
+        committed=time.monotonic(),
+        patience_s=patience_s,
+        still_so=still_so,
+    )
+
+
+async def bound_only(connection: Connection, generation: int, seq: int, *, committed: float) -> Waited:
+    """Without waiting: CONFIRMED when everyone has it already, else by when they will."""
+
+    async def believed() -> bool:
+        return True
+
+    return await wait_for_edges(
+        connection, generation, seq, committed=committed, patience_s=0.0, still_so=believed
+    )
+
+
+def _bounded(bound: float, now: float, committed: float, edges: tuple[str, ...]) -> Waited:
+    until = datetime.now(UTC) + timedelta(seconds=bound - now)
+    return Waited(Outcome.BOUNDED, until, edges, now - committed)
