@@ -25,10 +25,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Child:
     """A server under our eyes: started, awaited, stopped in order or by force."""
 
-<<<<<<< HEAD
-    def __init__(self, argv: Iterable[str | Path], *, log: Path, death_signal: signal.Signals, account: Account | None = None,
-                 cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> None:
-=======
     def __init__(
         self,
         argv: Iterable[str | Path],
@@ -37,28 +33,22 @@ class Child:
         death_signal: signal.Signals,
         account: Account | None = None,
         cwd: Path | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
->>>>>>> ledger
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("a child process is made from the main thread: its death signal follows the thread")
         self.argv, self.log = [str(word) for word in argv], log
         with open_log(log) as output:
-<<<<<<< HEAD
-            self._process = subprocess.Popen(  # noqa: PLW1509 - two system calls, nothing that another thread may hold
-                self.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd or "/",
-                env=environment() | dict(environ or {}), start_new_session=True, preexec_fn=_die_with_parent(death_signal), **as_account(account),
-=======
             self._process = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=cwd or "/",
-                env=environment(),
+                env=environment() | dict(environ or {}),
                 start_new_session=True,
                 preexec_fn=_die_with_parent(death_signal),  # noqa: PLW1509 - two system calls, no lock
                 **as_account(account),
->>>>>>> ledger
             )
 
     @property
