@@ -7,8 +7,10 @@ import sys
 
 from _fastocsp.errors import WireError
 from _fastocsp.record import pack_record, unpack_record
-from tests.fuzz.runner import run, seeds
-from tests.reference import record as reference
+from tests.fuzz.runner import instrumented, run, seeds
+
+with instrumented():
+    from tests.reference import record as reference
 
 
 def target(octets: bytes) -> None:
