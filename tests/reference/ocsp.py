@@ -6,6 +6,7 @@ be compared with ==. Strictness is meant to be the same in every detail (docs/ad
 """
 
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from asn1crypto import algos, core, ocsp, x509
 
@@ -16,16 +17,22 @@ from tests.reference import tlv
 from tests.reference.tlv import Element, explicit, require
 
 HASHES = {
-    "1.3.14.3.2.26": (codes.SHA1, "sha1", 20),
-    "2.16.840.1.101.3.4.2.1": (codes.SHA256, "sha256", 32),
-    "2.16.840.1.101.3.4.2.2": (codes.SHA384, "sha384", 48),
-    "2.16.840.1.101.3.4.2.3": (codes.SHA512, "sha512", 64),
+    "1.3.14.3.2.26": (codes.SHA1, 20),
+    "2.16.840.1.101.3.4.2.1": (codes.SHA256, 32),
+    "2.16.840.1.101.3.4.2.2": (codes.SHA384, 48),
+    "2.16.840.1.101.3.4.2.3": (codes.SHA512, 64),
 }
-NAMES = {number: name for number, name, _ in HASHES.values()}
+OIDS = {number: oid for oid, (number, _) in HASHES.items()}
 NONCE = "1.3.6.1.5.5.7.48.1.2"
 KNOWN_IN_REQUEST = {NONCE, "1.3.6.1.5.5.7.48.1.4", "1.3.6.1.5.5.7.48.1.8"}
 KNOWN_IN_SINGLE = {"1.3.6.1.5.5.7.48.1.7"}
 EXTENDED_REVOKE = "1.3.6.1.5.5.7.48.1.9"
+
+
+class BareAlgorithm(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
+    """AlgorithmIdentifier whose NULL may be absent; asn1crypto's own class always writes it."""
+
+    _fields: ClassVar = [("algorithm", core.ObjectIdentifier), ("parameters", core.Null, {"optional": True})]
 
 
 def parse_request(octets: bytes) -> OCSPRequest:
@@ -81,7 +88,7 @@ def hash_algorithm(element: Element) -> tuple[int, int]:
     """The house's number and the octets of the hash."""
     fields = tlv.split(element.content)
     require(1 <= len(fields) <= 2)
-    number, _, size = HASHES.get(tlv.dotted(fields[0]), (codes.HASH_NONE, "", 0))
+    number, size = HASHES.get(tlv.dotted(fields[0]), (codes.HASH_NONE, 0))
     if len(fields) == 1:
         return (number | codes.PARAMETERS_ABSENT if number else codes.HASH_NONE), size
     if fields[1].kind != tlv.NULL:
@@ -138,11 +145,12 @@ def signature_in(element: Element) -> bytes:
 
 def cert_id(algorithm: int, name_hash: bytes, key_hash: bytes, serial: int) -> ocsp.CertId:
     """The CertID with or without the NULL of its algorithm."""
-    parameters = core.NoValue() if algorithm & codes.PARAMETERS_ABSENT else core.Null()
-    identifier = algos.DigestAlgorithm({"algorithm": NAMES[algorithm & codes.HASH_MASK], "parameters": parameters})
+    identifier = BareAlgorithm({"algorithm": OIDS[algorithm & codes.HASH_MASK]})
+    if not algorithm & codes.PARAMETERS_ABSENT:
+        identifier["parameters"] = core.Null()
     return ocsp.CertId(
         {
-            "hash_algorithm": identifier,
+            "hash_algorithm": algos.DigestAlgorithm.load(identifier.dump()),
             "issuer_name_hash": name_hash,
             "issuer_key_hash": key_hash,
             "serial_number": serial,

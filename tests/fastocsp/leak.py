@@ -1,0 +1,69 @@
+"""`python -m tests.fastocsp.leak N`: N rounds through every codec; prints by how many KiB the process grew."""
+
+import base64
+import resource
+import sys
+from contextlib import suppress
+
+from _fastocsp.certid import parse_cert_id
+from _fastocsp.errors import WireError
+from _fastocsp.getpath import decode_get
+from _fastocsp.record import pack_record, unpack_record
+from _fastocsp.request import parse_request
+from _fastocsp.response import Template, encode_signed, responder_id_by_key
+from _fastocsp.values import Record
+from tests.fastocsp.corpus import octets_of
+
+REQUEST = octets_of("request", "openssl-signed.der")
+PATH, BAD_PATH = base64.b64encode(REQUEST), base64.b64encode(REQUEST).replace(b"/", b"//")
+RECORD = Record(1, 1, b"respondr", 1, 2, 1, reason=1, revocation_time=1, signature=b"s" * 71)
+
+
+def template() -> Template:
+    """A template, made anew in some rounds."""
+    return Template(
+        hash_algorithm=1,
+        issuer_name_hash=b"n" * 20,
+        issuer_key_hash=b"k" * 20,
+        responder_id=responder_id_by_key(b"h" * 20),
+        responder=b"respondr",
+        signature_algorithm=b"\x30\x00",
+        certs=[b"\x30\x00"],
+    )
+
+
+def one_round(made: Template, number: int) -> None:
+    """Good octets and bad ones."""
+    parse_request(REQUEST)
+    parse_cert_id(parse_request(REQUEST).cert_ids[0].der)
+    octets = pack_record(RECORD)
+    unpack_record(octets)
+    made.encode(b"\x80", octets)
+    for parse, bad in ((parse_request, REQUEST[: number % len(REQUEST)]), (unpack_record, octets[: number % 100])):
+        with suppress(WireError):
+            parse(bad)
+    if number % 10 == 0:
+        encode_signed(template(), made.tbs(b"\x80", RECORD, b"n" * 32), b"s")
+        decode_get(PATH)
+        with suppress(WireError):
+            decode_get(BAD_PATH)
+
+
+def peak_kib() -> int:
+    """The largest resident set so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def main() -> None:
+    """Warm up, run, print the growth."""
+    made, rounds = template(), int(sys.argv[1])
+    for number in range(2000):
+        one_round(made, number)
+    before = peak_kib()
+    for number in range(rounds):
+        one_round(made, number)
+    print(peak_kib() - before)  # noqa: T201 - the caller reads it
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""The numbers that Python sees are the numbers the compiled modules use."""
+
+import re
+from pathlib import Path
+
+import _fastocsp
+from _fastocsp import codes, record
+
+FOLDER = Path(_fastocsp.__file__).parent
+
+
+def declared(name: str) -> dict[str, int]:
+    """NAME = number lines of a .pxd."""
+    lines = re.findall(r"^    ([A-Z][A-Z0-9_]+) = (\w+)", (FOLDER / f"{name}.pxd").read_text(), re.MULTILINE)
+    return {constant: int(number, 0) for constant, number in lines}
+
+
+def test_codes_are_those_of_the_pxd() -> None:
+    """None is missing from Python and none differs."""
+    assert declared("codes") == {name: getattr(codes, name) for name in declared("codes")}
+    assert len(declared("codes")) == 19
+
+
+def test_record_constants_are_those_of_the_pxd() -> None:
+    """The layout's numbers too."""
+    assert declared("record") == {name: getattr(record, name) for name in declared("record")}

@@ -1,0 +1,35 @@
+"""The golden vectors against the compiled codec and the reference."""
+
+import pytest
+
+from _fastocsp.errors import MalformedRecord, MalformedRequest
+from _fastocsp.record import pack_record, unpack_record
+from _fastocsp.request import parse_request
+from tests.fastocsp.corpus import INDEX, VECTORS, octets_of, outcome
+from tests.reference import ocsp as reference
+from tests.reference import record as reference_record
+
+
+def test_the_index_and_the_folder_name_the_same_vectors() -> None:
+    """Every vector has its line, and every line its vector."""
+    listed = {f"{group}/{name}" for group, rows in INDEX.items() for name in rows}
+    assert listed == {f"{path.parent.name}/{path.name}" for path in VECTORS.glob("*/*.*") if "__" not in str(path)}
+
+
+@pytest.mark.parametrize("name", INDEX["request"])
+def test_request_vectors_read_as_the_index_says(name: str) -> None:
+    """Parser and reference agree on the value, and with the index on whether there is one."""
+    octets = octets_of("request", name)
+    read = outcome(parse_request, octets)
+    assert (read is MalformedRequest) == (INDEX["request"][name]["expect"] == "malformed")
+    assert read == outcome(reference.parse_request, octets)
+
+
+@pytest.mark.parametrize("name", INDEX["record"])
+def test_record_vectors_read_as_the_index_says(name: str) -> None:
+    """Parser and reference agree on the record, and a good one packs to the same octets."""
+    octets = octets_of("record", name)
+    read = outcome(unpack_record, octets)
+    assert (read is MalformedRecord) == (INDEX["record"][name]["expect"] == "malformed")
+    assert read == outcome(reference_record.unpack_record, octets)
+    assert read is MalformedRecord or pack_record(read) == octets
