@@ -101,8 +101,8 @@ def test_other_key_other_ca_other_time_are_refused(p256: House) -> None:
         ((pem, SoftKey.generate(KeyKind.P256), ca), NOW, "key does not belong"),
         ((pem, key, p256.root.certificate), NOW, "not issued directly by CN=Test Root"),
         ((pem, key, house_of(KeyKind.RSA2048).sub.certificate), NOW, "not issued directly"),
-        ((pem, key, ca), NOW - 61, "begins only at 2026-05-31T23:59:00"),
-        ((pem, key, ca), NOW + 86401, "ended at 2026-06-02T00:00:00"),
+        ((pem, key, ca), NOW - 61, "begins only at 2025-05-31T23:59:00"),
+        ((pem, key, ca), NOW + 86401, "ended at 2025-06-02T00:00:00"),
         ((b"rubbish", key, ca), NOW, "cannot be read"),
     ):
         with pytest.raises(Refused, match=sentence):
