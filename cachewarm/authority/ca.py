@@ -128,7 +128,7 @@ def check_ca(certificate: x509.Certificate) -> None:
     name = certificate.subject.rfc4514_string()
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (x509.ExtensionNotFound, ValueError) as error:
+    except x509.ExtensionNotFound as error:
         raise Refused(f"{name or 'the certificate'} is not a CA: {error}") from error
     if not constraints.ca:
         raise Refused(f"{name or 'the certificate'} is not a CA: its basicConstraints say cA FALSE")

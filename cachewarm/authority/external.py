@@ -90,5 +90,3 @@ def _extension(certificate: x509.Certificate, kind: type[E]) -> E | None:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-    except ValueError as error:
-        raise Refused(f"the responder certificate's extensions cannot be read: {error}") from error
