@@ -118,6 +118,11 @@ def _distribution_point(new: ReadCRL, crl_url: str | None) -> Iterator[Refusal]:
 
 
 def _entries(new: ReadCRL, revoked_count: int) -> Iterator[Refusal]:
+    try:
+        _ = new.entries
+    except ValueError as error:
+        yield Refusal(Rule.ENTRIES, f"an entry of the new CRL does not parse: {error}")
+        return
     if len(new.entries) != revoked_count:
         yield Refusal(Rule.ENTRIES, f"the new CRL has {len(new.entries)} entries, the ledger {revoked_count}")
     if len({entry.serial for entry in new.entries}) != len(new.entries):

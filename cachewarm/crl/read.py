@@ -1,9 +1,13 @@
 """A CRL read back by a second library, for whoever must not trust the one that wrote it.
 
-Pure: DER in, values out. `peek_*` does not check the signature. RFC 5280 5.1.
+Pure: DER in, values out. `peek_*` does not check the signature. RFC 5280 5.1. The fields before and after the entries
+are read at once, the entries when they are first asked for: about 50 us each.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from asn1crypto import crl as asn1
@@ -23,7 +27,7 @@ _SCOPE = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadCRL:
     """What a CRL says; times in epoch seconds, `number` None when it has none, `critical` the names of extensions."""
 
@@ -42,13 +46,26 @@ class ReadCRL:
     urls: tuple[str, ...]
     scope: tuple[str, ...]
     critical: frozenset[str]
-    entries: tuple[RevokedEntry, ...] = field(repr=False)
+    _revoked: Any = field(repr=False, compare=False)
+
+    @cached_property
+    def entries(self) -> tuple[RevokedEntry, ...]:
+        """Every entry, in order; ValueError when one does not parse."""
+        with _value_errors():
+            return tuple(_entry(each) for each in self._revoked or ())
 
 
 def peek_crl(crl_der: bytes) -> ReadCRL:
     """The CRL in that DER; ValueError when it is none, or when octets follow it."""
-    try:
+    with _value_errors():
         return _read(asn1.CertificateList.load(crl_der, strict=True))
+
+
+@contextmanager
+def _value_errors() -> Iterator[None]:
+    """Asn1crypto raises these others for octets it cannot make sense of."""
+    try:
+        yield
     except (TypeError, KeyError, OverflowError, AttributeError) as error:
         raise ValueError(f"not a CRL: {error}") from error
 
@@ -76,7 +93,7 @@ def _read(parsed: Any) -> ReadCRL:
         urls=() if point is None else _urls(point),
         scope=() if point is None else tuple(name for name in _SCOPE if point[name].native),
         critical=frozenset(parsed.critical_extensions),
-        entries=tuple(_entry(each) for each in tbs["revoked_certificates"] or ()),
+        _revoked=tbs["revoked_certificates"],
     )
 
 

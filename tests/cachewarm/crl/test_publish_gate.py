@@ -78,6 +78,15 @@ def test_other_signer_and_other_issuer_are_refused(p256: House) -> None:
     assert rule_of(p256, parsed.dump(force=True)) is Rule.SIGNATURE
 
 
+def test_entry_that_does_not_parse_is_refused_even_under_a_good_signature(p256: House) -> None:
+    """A serial number of 21 octets, signed by the CA itself, stays inside."""
+    parsed = asn1.CertificateList.load(crl_of(p256))
+    parsed["tbs_cert_list"]["revoked_certificates"][0]["user_certificate"] = 1 << 160
+    tbs = parsed["tbs_cert_list"].dump(force=True)
+    parsed["signature"] = p256.sub.key.sign(tbs)
+    assert rule_of(p256, parsed.dump(force=True)) is Rule.ENTRIES
+
+
 def test_broken_published_crl_is_named(p256: House) -> None:
     """The operator is told what to do; the row is safe to delete."""
     refusal = judged(p256, crl_of(p256), b"rubbish")
