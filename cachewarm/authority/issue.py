@@ -7,7 +7,7 @@ from cryptography import x509
 
 from cachewarm.authority.ca import Authority, authority_key_identifier
 from cachewarm.authority.certificate import Issued, moment, new_serial
-from cachewarm.authority.profiles import TLS_SERVER, Pointers, Profile, parse_names
+from cachewarm.authority.profiles import DIGITAL_SIGNATURE, TLS_SERVER, Pointers, Profile, parse_names
 from cachewarm.errors import Refused
 from cachewarm.signing.builders import sign_certificate
 from responder.domain.certificate import UNREADABLE
@@ -15,17 +15,6 @@ from responder.domain.signature import PublicKey, scheme_of
 
 #: ub-common-name, RFC 5280 A.1.
 MAX_COMMON_NAME = 64
-DIGITAL_SIGNATURE = x509.KeyUsage(
-    digital_signature=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=False,
-    crl_sign=False,
-    encipher_only=False,
-    decipher_only=False,
-)
 
 
 @dataclass(frozen=True, slots=True)

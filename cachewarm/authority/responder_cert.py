@@ -17,8 +17,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cachewarm.authority.ca import Authority, authority_key_identifier, check_validity
 from cachewarm.authority.certificate import BACKDATE_S, Issued, moment, new_serial
-from cachewarm.authority.issue import DIGITAL_SIGNATURE, MAX_COMMON_NAME
-from cachewarm.authority.profiles import RESPONDER_VALIDITY_S
+from cachewarm.authority.issue import MAX_COMMON_NAME
+from cachewarm.authority.profiles import DIGITAL_SIGNATURE, RESPONDER_VALIDITY_S
 from cachewarm.errors import Refused
 from cachewarm.signing.base import SigningKey
 from cachewarm.signing.builders import sign_certificate
