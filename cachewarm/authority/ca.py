@@ -17,23 +17,11 @@ from cachewarm.authority.certificate import (
     new_serial,
     read_certificate,
 )
-from cachewarm.authority.profiles import ROOT_VALIDITY_S, SUB_CA_VALIDITY_S, Pointers
+from cachewarm.authority.profiles import CA_KEY_USAGE, ROOT_VALIDITY_S, SUB_CA_VALIDITY_S, Pointers
 from cachewarm.errors import Refused
 from cachewarm.signing.base import SigningKey
 from cachewarm.signing.builders import sign_certificate
 from cachewarm.signing.softkey import SoftKey
-
-_CA_KEY_USAGE = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +116,7 @@ def check_ca(certificate: x509.Certificate) -> None:
     name = certificate.subject.rfc4514_string()
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (x509.ExtensionNotFound, ValueError) as error:
+    except x509.ExtensionNotFound as error:
         raise Refused(f"{name or 'the certificate'} is not a CA: {error}") from error
     if not constraints.ca:
         raise Refused(f"{name or 'the certificate'} is not a CA: its basicConstraints say cA FALSE")
@@ -152,7 +140,7 @@ def _ca_builder(key: SigningKey, subject: x509.Name, path_length: int | None) ->
         raise Refused("a CA certificate needs a subject")
     builder = x509.CertificateBuilder().subject_name(subject).public_key(key.public_key).serial_number(new_serial())
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-    builder = builder.add_extension(_CA_KEY_USAGE, critical=True)
+    builder = builder.add_extension(CA_KEY_USAGE, critical=True)
     return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key), critical=False)
 
 

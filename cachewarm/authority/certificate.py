@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cachewarm.errors import Refused
+from responder.domain.certificate import UNREADABLE
 from responder.domain.serial import serial_octets
 
 #: A client whose clock is slow still takes a new certificate.
@@ -62,13 +63,18 @@ class Issued:
 
 
 def read_certificate(octets: bytes, *, name: str = "the certificate") -> x509.Certificate:
-    """The (first) certificate of a PEM text, or the one of a DER file; Refused when there is none."""
+    """The (first) certificate of a PEM text, or the one of a DER file; Refused when there is none.
+
+    Names, key and extensions are parsed here, so that no later look at them fails.
+    """
     try:
-        if b"-----BEGIN" in octets:
-            return x509.load_pem_x509_certificate(octets)
-        return x509.load_der_x509_certificate(octets)
-    except ValueError as error:
+        is_pem = b"-----BEGIN" in octets
+        certificate = x509.load_pem_x509_certificate(octets) if is_pem else x509.load_der_x509_certificate(octets)
+        _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key()
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.signature_hash_algorithm
+    except UNREADABLE as error:
         raise Refused(f"{name} cannot be read: {error}") from error
+    return certificate
 
 
 def parse_subject(text: str) -> x509.Name:

@@ -7,24 +7,14 @@ from cryptography import x509
 
 from cachewarm.authority.ca import Authority, authority_key_identifier
 from cachewarm.authority.certificate import Issued, moment, new_serial
-from cachewarm.authority.profiles import TLS_SERVER, Pointers, Profile, parse_names
+from cachewarm.authority.profiles import DIGITAL_SIGNATURE, TLS_SERVER, Pointers, Profile, parse_names
 from cachewarm.errors import Refused
 from cachewarm.signing.builders import sign_certificate
+from responder.domain.certificate import UNREADABLE
 from responder.domain.signature import PublicKey, scheme_of
 
 #: ub-common-name, RFC 5280 A.1.
 MAX_COMMON_NAME = 64
-DIGITAL_SIGNATURE = x509.KeyUsage(
-    digital_signature=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=False,
-    crl_sign=False,
-    encipher_only=False,
-    decipher_only=False,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +46,17 @@ def issue(
 
 def issue_request(
     authority: Authority,
-    request: x509.CertificateSigningRequest,
+    octets: bytes,
     terms: Terms,
     *,
     now: int,
     names: Sequence[str] = (),
 ) -> Issued:
-    """A certificate for a request whose signature holds.
+    """A certificate for a request, PEM or DER, whose signature holds.
 
     Of the request only the key, the subject and (unless names are given) the subjectAltName are taken.
     """
-    if not request.is_signature_valid:
-        raise Refused("the request's signature does not hold: whoever sent it may not have the key")
+    request = read_request(octets)
     alternatives = parse_names(names) or _requested_names(request)
     subject = request.subject if request.subject.rdns else None
     return _issue(
@@ -76,13 +65,17 @@ def issue_request(
 
 
 def read_request(octets: bytes) -> x509.CertificateSigningRequest:
-    """A certification request, PEM or DER; Refused when it is none."""
+    """A certification request, PEM or DER; Refused when it is none, or when its signature does not hold."""
     try:
-        if b"-----BEGIN" in octets:
-            return x509.load_pem_x509_csr(octets)
-        return x509.load_der_x509_csr(octets)
-    except ValueError as error:
+        is_pem = b"-----BEGIN" in octets
+        request = x509.load_pem_x509_csr(octets) if is_pem else x509.load_der_x509_csr(octets)
+        _ = request.subject, request.extensions, request.public_key()
+        holds = request.is_signature_valid
+    except UNREADABLE as error:
         raise Refused(f"not a certification request: {error}") from error
+    if not holds:
+        raise Refused("the request's signature does not hold: whoever sent it may not have the key")
+    return request
 
 
 def check_key(public_key: object) -> PublicKey:

@@ -16,7 +16,27 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from cachewarm.errors import Refused
 
 DAY_S = 86400
+_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII | re.IGNORECASE)
+
+
+def key_usage(*usages: str) -> x509.KeyUsage:
+    """The keyUsage with exactly these bits, by cryptography's names."""
+    return x509.KeyUsage(**{usage: usage in usages for usage in _USAGES})
+
+
+CA_KEY_USAGE = key_usage("key_cert_sign", "crl_sign")
+DIGITAL_SIGNATURE = key_usage("digital_signature")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,18 @@ from enum import StrEnum
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cachewarm.authority.ca import Authority, authority_key_identifier, check_validity
 from cachewarm.authority.certificate import BACKDATE_S, Issued, moment, new_serial
-from cachewarm.authority.issue import DIGITAL_SIGNATURE, MAX_COMMON_NAME
-from cachewarm.authority.profiles import RESPONDER_VALIDITY_S
+from cachewarm.authority.issue import MAX_COMMON_NAME
+from cachewarm.authority.profiles import DIGITAL_SIGNATURE, RESPONDER_VALIDITY_S
 from cachewarm.errors import Refused
 from cachewarm.signing.base import SigningKey
 from cachewarm.signing.builders import sign_certificate
 from cachewarm.signing.softkey import KeyKind, SoftKey
+from responder.domain.certificate import UNREADABLE
 from responder.domain.issuer import check_issuer_id
 from responder.domain.responder import ResponderCertificate
 
@@ -110,7 +111,7 @@ def issued_by(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
     """Whether that CA's key signed it, under that CA's name."""
     try:
         certificate.verify_directly_issued_by(ca)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):  # other key, other name, foreign algorithm
+    except (InvalidSignature, *UNREADABLE):  # other key; other name, foreign algorithm
         return False
     return True
 

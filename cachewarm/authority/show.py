@@ -7,18 +7,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from cachewarm.errors import Refused
 from responder.domain.certificate import key_hash, read_facts
 from responder.domain.serial import serial_hex, serial_octets
 from responder.domain.signature import key_name
 
 
 def describe(certificate: x509.Certificate) -> dict[str, Any]:
-    """Its fields by name, in the order people look for them; Refused when its extensions cannot be read."""
-    try:
-        extensions = {type(each.value): each.value for each in certificate.extensions}
-    except ValueError as error:
-        raise Refused(f"the certificate's extensions cannot be read: {error}") from error
+    """Fields by name, in the order people look for them, of a certificate that `read_certificate` has read."""
+    extensions = {type(each.value): each.value for each in certificate.extensions}
     return _names(certificate) | _roles(extensions) | _pointers(extensions) | _digests(certificate, extensions)
 
 

@@ -13,8 +13,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from cachewarm.authority.ca import Authority
 from cachewarm.authority.certificate import BACKDATE_S, Issued, epoch, moment, new_serial, parse_subject
-from cachewarm.authority.issue import DIGITAL_SIGNATURE, Terms, issue
-from cachewarm.authority.profiles import DAY_S, Pointers, parse_names
+from cachewarm.authority.issue import Terms, issue
+from cachewarm.authority.profiles import DAY_S, DIGITAL_SIGNATURE, Pointers, parse_names
 from cachewarm.errors import Refused
 from cachewarm.signing.builders import sign_certificate
 from cachewarm.signing.keyfile import read_secret, write_atomically

@@ -13,6 +13,17 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from responder.domain.signature import PublicKey, scheme_of
 
+#: What cryptography raises for octets it cannot make sense of; some of it only when a field is first looked at.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
@@ -47,7 +58,7 @@ def read_public_key(cert_der: bytes) -> PublicKey:
     """The certificate's key; ValueError when it is of a kind nobody here signs with."""
     try:
         key = x509.load_der_x509_certificate(cert_der).public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise ValueError(f"the certificate's public key cannot be read: {error}") from error
     scheme_of(key)
     return key  # type: ignore[return-value]

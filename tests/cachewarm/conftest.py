@@ -10,8 +10,8 @@ from cachewarm.authority.certificate import Issued, parse_subject
 from cachewarm.authority.profiles import Pointers
 from cachewarm.signing.softkey import KeyKind, SoftKey
 
-#: 2026-06-01 00:00:00 UTC.
-NOW = 1_780_272_000
+#: 2025-06-01 00:00:00 UTC.
+NOW = 1_748_736_000
 KINDS = (KeyKind.P256, KeyKind.P384, KeyKind.RSA2048, KeyKind.ED25519)
 POINTERS = Pointers(
     "http://ocsp.example.com/.well-known/pki/ocsp/issuing",

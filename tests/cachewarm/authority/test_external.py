@@ -3,22 +3,22 @@
 from dataclasses import dataclass
 
 import pytest
+from asn1crypto import x509 as asn1
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from cachewarm.authority.ca import Authority, init_root
 from cachewarm.authority.certificate import moment, new_serial, parse_subject
 from cachewarm.authority.external import validate
-from cachewarm.authority.issue import DIGITAL_SIGNATURE
+from cachewarm.authority.profiles import CA_KEY_USAGE, DIGITAL_SIGNATURE
 from cachewarm.authority.responder_cert import make
 from cachewarm.errors import Refused
 from cachewarm.signing.builders import sign_certificate
 from cachewarm.signing.softkey import KeyKind, SoftKey
 from tests.cachewarm.conftest import NOW, House, house_of
-
-SIGN_CERTS = x509.KeyUsage(
-    False, False, False, False, False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False
-)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def test_the_ca_itself_is_taken_only_with_digital_signature(p256: House) -> None
         (Brought(usages=None), "lacks OCSPSigning"),
         (Brought(usages=(ExtendedKeyUsageOID.SERVER_AUTH,)), "lacks OCSPSigning"),
         (Brought(usages=(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,)), "lacks OCSPSigning"),
-        (Brought(key_usage=SIGN_CERTS), "lacks digitalSignature"),
+        (Brought(key_usage=CA_KEY_USAGE), "lacks digitalSignature"),
     ],
 )
 def test_what_clients_would_reject_is_refused(p256: House, brought: Brought, sentence: str) -> None:
@@ -92,6 +92,18 @@ def test_what_clients_dislike_is_remarked(p256: House, brought: Brought, remark:
     assert remark in found.remarks[0]
 
 
+def test_sha1_signature_is_refused() -> None:
+    """Clients no longer accept it, though the chain is right in every other way."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    ca = Authority(init_root(SoftKey(private), parse_subject("Old CA"), now=NOW).certificate, SoftKey(private))
+    issued, key = make(ca, "old", now=NOW)
+    parsed = asn1.Certificate.load(issued.cert_der)
+    parsed["tbs_certificate"]["signature"] = parsed["signature_algorithm"] = {"algorithm": "sha1_ecdsa"}
+    parsed["signature_value"] = private.sign(parsed["tbs_certificate"].dump(force=True), ec.ECDSA(hashes.SHA1()))
+    with pytest.raises(Refused, match="with SHA-1 or MD5"):
+        validate(parsed.dump(force=True), key, ca.certificate, now=NOW)
+
+
 def test_other_key_other_ca_other_time_are_refused(p256: House) -> None:
     """Key mismatch, a CA that did not issue it (parent, stranger), not yet, no longer, rubbish."""
     key = SoftKey.generate(KeyKind.P256)
@@ -101,8 +113,8 @@ def test_other_key_other_ca_other_time_are_refused(p256: House) -> None:
         ((pem, SoftKey.generate(KeyKind.P256), ca), NOW, "key does not belong"),
         ((pem, key, p256.root.certificate), NOW, "not issued directly by CN=Test Root"),
         ((pem, key, house_of(KeyKind.RSA2048).sub.certificate), NOW, "not issued directly"),
-        ((pem, key, ca), NOW - 61, "begins only at 2026-05-31T23:59:00"),
-        ((pem, key, ca), NOW + 86401, "ended at 2026-06-02T00:00:00"),
+        ((pem, key, ca), NOW - 61, "begins only at 2025-05-31T23:59:00"),
+        ((pem, key, ca), NOW + 86401, "ended at 2025-06-02T00:00:00"),
         ((b"rubbish", key, ca), NOW, "cannot be read"),
     ):
         with pytest.raises(Refused, match=sentence):

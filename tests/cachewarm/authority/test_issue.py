@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cachewarm.authority.certificate import Issued, parse_subject
-from cachewarm.authority.issue import Terms, issue, issue_request, read_request
+from cachewarm.authority.issue import Terms, issue, issue_request
 from cachewarm.authority.profiles import PROFILES, TLS_CLIENT, TLS_SERVER, Pointers
 from cachewarm.errors import Refused
 from cachewarm.signing.builders import sign_request
@@ -168,7 +168,7 @@ def test_request_is_issued_with_its_key_and_names(p256: House, tmp_path: Path, k
         "req", "-new", "-key", tmp_path / "k", "-subj", "/O=Example/CN=csr.example", "-out", tmp_path / "csr.pem",
         "-addext", "subjectAltName=DNS:csr.example,IP:192.0.2.9", "-addext", "basicConstraints=CA:TRUE",
     )  # fmt: skip
-    request = read_request((tmp_path / "csr.pem").read_bytes())
+    request = (tmp_path / "csr.pem").read_bytes()
     issued = issue_request(p256.sub, request, TERMS, now=NOW)
     assert issued.certificate.public_key() == SoftKey.load(tmp_path / "k").public_key
     assert issued.subject == "CN=csr.example,O=Example"
@@ -185,9 +185,9 @@ def test_request_with_a_broken_signature_is_refused(p256: House) -> None:
     good = sign_request(builder, SoftKey.generate(KeyKind.ED25519)).public_bytes(Encoding.DER)
     broken = good[:-1] + bytes([good[-1] ^ 1])
     with pytest.raises(Refused, match="signature does not hold"):
-        issue_request(p256.sub, read_request(broken), TERMS, now=NOW, names=("a.example",))
+        issue_request(p256.sub, broken, TERMS, now=NOW, names=("a.example",))
     with pytest.raises(Refused, match="not a certification request"):
-        read_request(b"rubbish")
+        issue_request(p256.sub, b"rubbish", TERMS, now=NOW)
 
 
 def test_foreign_key_is_refused(p256: House) -> None:

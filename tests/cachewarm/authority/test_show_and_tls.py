@@ -46,7 +46,7 @@ def test_description_of_a_leaf(p256: House) -> None:
     assert shown["ocsp_url"] == [POINTERS.ocsp_url]
     assert shown["crl_url"] == [POINTERS.crl_url]
     assert shown["key"] == "ECDSA P-256"
-    assert shown["not_after"] == "2026-08-30T00:00:00+00:00"
+    assert shown["not_after"] == "2025-08-30T00:00:00+00:00"
 
 
 def test_description_of_a_ca_has_the_hashes_of_its_cert_ids(p256: House) -> None:

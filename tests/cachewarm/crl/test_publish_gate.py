@@ -1,0 +1,122 @@
+"""The gate: what may be published, and the first rule that anything else breaks."""
+
+import pytest
+from asn1crypto import crl as asn1
+
+from cachewarm.authority.responder_cert import make
+from cachewarm.crl.plan import RevokedEntry
+from cachewarm.crl.publish_gate import Refusal, Rule, gate
+from cachewarm.crl.read import peek_crl
+from cachewarm.signing.softkey import KeyKind
+from tests.cachewarm.conftest import NOW, House, house_of
+from tests.cachewarm.crl.test_build import ENTRIES, URL, crl_of
+
+COUNT = len(ENTRIES)
+
+
+def judged(
+    house: House,
+    new: bytes,
+    old: bytes | None = None,
+    *,
+    now: int = NOW,
+    crl_url: str | None = URL,
+    revoked_count: int = COUNT,
+) -> Refusal | None:
+    """The gate, for the issuing CA."""
+    return gate(new, old, house.chain[1].cert_der, now=now, crl_url=crl_url, revoked_count=revoked_count)
+
+
+def rule_of(*args: object, **kwargs: object) -> Rule:
+    """The rule that was broken."""
+    refusal = judged(*args, **kwargs)  # type: ignore[arg-type]
+    assert refusal is not None
+    assert refusal.text
+    return refusal.rule
+
+
+def test_good_crls_pass(house: House) -> None:
+    """The first, the next, the empty one, the one without URL; for every kind of key."""
+    first, second = crl_of(house), crl_of(house, number=8)
+    assert judged(house, first) is None
+    assert judged(house, second, first) is None
+    assert judged(house, crl_of(house, []), revoked_count=0) is None
+    assert judged(house, crl_of(house, crl_url=None), crl_url=None) is None
+
+
+@pytest.mark.parametrize("number", [6, 7])
+def test_number_must_grow(p256: House, number: int) -> None:
+    """The same number and a lower one are refused, also right after a restore."""
+    assert rule_of(p256, crl_of(p256, number=number), crl_of(p256, number=7)) is Rule.NUMBER
+
+
+def test_window_must_hold_now_and_move_on(p256: House) -> None:
+    """Not in the future, not past, not before the published one."""
+    assert rule_of(p256, crl_of(p256, this_update=NOW + 1)) is Rule.WINDOW
+    assert rule_of(p256, crl_of(p256), now=NOW + 86400) is Rule.WINDOW
+    assert rule_of(p256, crl_of(p256, number=8), crl_of(p256, this_update=NOW + 1), now=NOW + 9) is Rule.WINDOW
+
+
+def test_distribution_point_must_be_the_url(p256: House) -> None:
+    """Another URL, none, or one that nobody asked for."""
+    assert rule_of(p256, crl_of(p256, crl_url="http://other.example/crl")) is Rule.DISTRIBUTION_POINT
+    assert rule_of(p256, crl_of(p256, crl_url=None)) is Rule.DISTRIBUTION_POINT
+    assert rule_of(p256, crl_of(p256), crl_url=None) is Rule.DISTRIBUTION_POINT
+
+
+def test_entries_must_be_all(p256: House) -> None:
+    """A CRL that lost an entry, or every one of them, does not get out."""
+    assert rule_of(p256, crl_of(p256, ENTRIES[1:])) is Rule.ENTRIES
+    assert rule_of(p256, crl_of(p256, [], number=8), crl_of(p256)) is Rule.ENTRIES
+
+
+def test_other_signer_and_other_issuer_are_refused(p256: House) -> None:
+    """A CRL of another CA, and one under our CA's name with another key."""
+    assert rule_of(p256, crl_of(house_of(KeyKind.P384))) is Rule.ISSUER
+    parsed = asn1.CertificateList.load(crl_of(p256))
+    parsed["signature"] = p256.root.key.sign(parsed["tbs_cert_list"].dump())
+    assert rule_of(p256, parsed.dump(force=True)) is Rule.SIGNATURE
+
+
+def test_entry_that_does_not_parse_is_refused_even_under_a_good_signature(p256: House) -> None:
+    """A serial number of 21 octets, signed by the CA itself, stays inside."""
+    parsed = asn1.CertificateList.load(crl_of(p256))
+    parsed["tbs_cert_list"]["revoked_certificates"][0]["user_certificate"] = 1 << 160
+    tbs = parsed["tbs_cert_list"].dump(force=True)
+    parsed["signature"] = p256.sub.key.sign(tbs)
+    assert rule_of(p256, parsed.dump(force=True)) is Rule.ENTRIES
+
+
+def test_broken_published_crl_is_named(p256: House) -> None:
+    """The operator is told what to do; the row is safe to delete."""
+    refusal = judged(p256, crl_of(p256), b"rubbish")
+    assert refusal is not None
+    assert refusal.rule is Rule.PREVIOUS
+    assert "delete its row" in refusal.text
+
+
+def test_every_prefix_and_trailing_octet_is_refused(p256: House) -> None:
+    """A CRL is taken whole or not at all."""
+    der = crl_of(p256)
+    for octets in [der[:end] for end in range(len(der))] + [der + b"\0"]:
+        assert rule_of(p256, octets) is Rule.FORM
+
+
+@pytest.mark.parametrize("kind", [KeyKind.P256, KeyKind.RSA2048, KeyKind.ED25519], ids=str)
+def test_every_flipped_bit_is_refused(kind: KeyKind) -> None:
+    """Wherever a bit turns, the gate says no, and says it as a value."""
+    house = house_of(kind)
+    entries = [RevokedEntry(b"\x01", NOW - 5, 1, NOW - 9)]
+    der = crl_of(house, entries)
+    for bit in range(8 * len(der)):
+        flipped = bytearray(der)
+        flipped[bit // 8] ^= 1 << bit % 8
+        assert judged(house, bytes(flipped), revoked_count=1) is not None, bit
+
+
+@pytest.mark.parametrize("octets", [b"", b"\x30\x00", b"\x30\x80\x00\x00", b"\xff" * 40, b"-----BEGIN X509 CRL-----"])
+def test_what_is_no_crl_is_a_value_error(p256: House, octets: bytes) -> None:
+    """The reader raises one kind of error; a certificate is no CRL either."""
+    for each in (octets, make(p256.sub, "issuing", now=NOW)[0].cert_der):
+        with pytest.raises(ValueError, match=r"\S"):
+            peek_crl(each)
