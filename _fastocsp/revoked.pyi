@@ -2,8 +2,7 @@ from collections.abc import Iterable, Mapping
 
 from typing_extensions import Buffer
 
-Item = tuple[int, int, bytes, int, int]
-Groups = dict[tuple[int, int], bytes]
+from _fastocsp.values import Groups, Item
 
 def parse_items(payload: bytes) -> list[Item]:
     """(op, issuer_no, serial, revocation_time, reason) of each feed item; WireError when one is cut short."""

@@ -74,3 +74,10 @@ class Record(NamedTuple):
     seq: int = 0
     flags: int = 0
     signature: bytes = b""
+
+
+#: A change of the revoked set: op (1 revoked, 2 released, 3 purged), issuer_no, serial, revocation_time, reason.
+Item = tuple[int, int, bytes, int, int]
+
+#: The revoked set laid out: {(issuer_no, serial_len): ascending rows of serial | revocation time u32 | reason u8}.
+Groups = dict[tuple[int, int], bytes]

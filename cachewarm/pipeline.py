@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from _fastocsp.revoked import Item
+from _fastocsp.values import Item
 from cachewarm.errors import Transient
 from cachewarm.keyring import Keyring, Signing
 from cachewarm.ledger import feed as ledger_feed

@@ -16,7 +16,8 @@ import asyncpg
 import structlog
 from redis.exceptions import RedisError
 
-from _fastocsp.revoked import Item, parse_items
+from _fastocsp.revoked import parse_items
+from _fastocsp.values import Item
 from cachewarm.config import Settings
 from cachewarm.crl.schedule import CRLSchedule
 from cachewarm.errors import CachewarmError, Fatal

@@ -13,7 +13,8 @@ from uuid import uuid4
 import asyncpg
 import structlog
 
-from _fastocsp.revoked import Groups, Item, parse_items
+from _fastocsp.revoked import parse_items
+from _fastocsp.values import Groups, Item
 from responder.clock import Clock
 from responder.feed.journal import Journal, groups_of
 from responder.feed.machine import Apply, FeedMachine, Position, Renew, State, TakeSnapshot

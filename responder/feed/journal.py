@@ -16,7 +16,8 @@ import zlib
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from _fastocsp.revoked import Groups, merge_groups, parse_items
+from _fastocsp.revoked import merge_groups, parse_items
+from _fastocsp.values import Groups
 from responder.feed.machine import Position, Row
 
 _FRAME = struct.Struct(">II")

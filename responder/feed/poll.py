@@ -6,7 +6,8 @@ from uuid import UUID
 
 import asyncpg
 
-from _fastocsp.revoked import Groups, merge_groups, parse_items
+from _fastocsp.revoked import merge_groups, parse_items
+from _fastocsp.values import Groups
 from responder.feed.machine import Answer, Position, Question, Row
 
 #: A poll that takes longer is no use: its connection is thrown away.

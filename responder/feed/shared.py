@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 
 from _fastocsp.counters import Counters
-from _fastocsp.revoked import Groups, Item, RevokedImage, image_size
+from _fastocsp.revoked import RevokedImage, image_size
+from _fastocsp.values import Groups, Item
 from responder.feed.machine import Position, Renew, State
 
 PAGE_SIZE = 4096

@@ -1,0 +1,200 @@
+"""The admin API: issuers, certificates, revoking and releasing. Errors are {"error": sentence}.
+
+A certificate's id is `{issuer_id}:{serial_hex}`. Revoking answers with the word of coherence: CONFIRMED, BOUNDED or
+UNKNOWN.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from cachewarm import revoking
+from cachewarm.admin.auth import admins_only, problem
+from cachewarm.config import Settings
+from cachewarm.errors import Fatal, Refused, Transient
+from cachewarm.ledger import inventory, issuers
+from cachewarm.ledger.connect import open_pool
+from responder.domain.serial import parse_serial
+from responder.domain.status import CRLReason
+
+LONGEST_WAIT_S = 300.0
+
+
+async def health(_: Request) -> Response:
+    """200 while the process can answer."""
+    return JSONResponse({"status": "ok"})
+
+
+@admins_only
+async def list_issuers(request: Request) -> Response:
+    """GET /api/v1/issuers."""
+    async with request.app.state.pool.acquire() as connection:
+        rows = [_issuer(row) for row in await issuers.list_issuers(connection)]
+    return JSONResponse({"issuers": rows, "row_count": len(rows), "generated_at": _now()})
+
+
+@admins_only
+async def get_certificate(request: Request) -> Response:
+    """GET /api/v1/certificates/{id}."""
+    target = _target(request)
+    async with request.app.state.pool.acquire() as connection:
+        found = await inventory.get_certificate(connection, target.issuer_id, target.serial)
+    if found is None:
+        return problem(404, f"{target.issuer_id} has no certificate {target.serial.hex()}")
+    return JSONResponse(_certificate(found))
+
+
+@admins_only
+async def revoke(request: Request) -> Response:
+    """POST /api/v1/certificates/{id}/revoke?wait=SECONDS with {"reason": name, "invalidity_date": time}, both optional."""
+    target, asked = _target(request), await _body(request)
+    reason = CRLReason.parse(str(asked.get("reason") or "unspecified"))
+    if reason is CRLReason.removeFromCRL:
+        raise ValueError("removeFromCRL takes a certificate off hold: POST .../unhold")
+    since = _moment(asked.get("invalidity_date"))
+    wait = _wait(request)
+    async with request.app.state.pool.acquire() as connection:
+        done = await revoking.revoke(
+            connection,
+            target,
+            reason=reason,
+            invalidity_date=since,
+            actor=request.state.actor.name,
+            wait=wait is not None,
+            patience_s=wait,
+        )
+    return _done(done)
+
+
+@admins_only
+async def unhold(request: Request) -> Response:
+    """POST /api/v1/certificates/{id}/unhold?wait=SECONDS."""
+    target, wait = _target(request), _wait(request)
+    async with request.app.state.pool.acquire() as connection:
+        done = await revoking.unhold(
+            connection, target, actor=request.state.actor.name, wait=wait is not None, patience_s=wait
+        )
+    return _done(done)
+
+
+def build_app(settings: Settings) -> Starlette:
+    """The application; its pool lives as long as it does."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.state.pool = await open_pool(settings.require_database(), name="fastocsp admin")
+        try:
+            yield
+        finally:
+            await app.state.pool.close()
+
+    app = Starlette(
+        routes=[
+            Route("/health", health),
+            Route("/api/v1/issuers", list_issuers),
+            Route("/api/v1/certificates/{id}", get_certificate),
+            Route("/api/v1/certificates/{id}/revoke", revoke, methods=["POST"]),
+            Route("/api/v1/certificates/{id}/unhold", unhold, methods=["POST"]),
+        ],
+        lifespan=lifespan,
+        exception_handlers={ValueError: _unfit, Refused: _refused, Transient: _away, Fatal: _away},
+    )
+    app.state.settings = settings
+    return app
+
+
+async def _unfit(_: Request, error: Exception) -> Response:
+    return problem(400, str(error))
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    return problem(409, str(error))
+
+
+async def _away(_: Request, error: Exception) -> Response:
+    return problem(503, str(error))
+
+
+def _target(request: Request) -> revoking.Target:
+    issuer_id, colon, serial = request.path_params["id"].rpartition(":")
+    if not colon:
+        raise ValueError("a certificate's id is ISSUER_ID:SERIAL_HEX")
+    return revoking.Target(issuer_id, parse_serial(serial))
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    octets = await request.body()
+    asked = await request.json() if octets.strip() else {}
+    if not isinstance(asked, dict):
+        raise ValueError("the body is a JSON object")
+    return asked
+
+
+def _wait(request: Request) -> float | None:
+    """?wait= in seconds; `true` waits to the bound; absent or 0 does not wait."""
+    text = request.query_params.get("wait", "0").lower()
+    if text in ("true", "yes", ""):
+        return LONGEST_WAIT_S
+    seconds = 0.0 if text in ("false", "no") else float(text)
+    if not 0 <= seconds <= LONGEST_WAIT_S:
+        raise ValueError(f"wait is 0 to {LONGEST_WAIT_S:.0f} seconds")
+    return seconds or None
+
+
+def _moment(text: object) -> datetime | None:
+    if text is None:
+        return None
+    moment = datetime.fromisoformat(str(text))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _done(done: revoking.Done) -> Response:
+    result, waited = done.result, done.waited
+    return JSONResponse(
+        {
+            "result": waited.outcome.value,
+            "issuer_id": done.target.issuer_id,
+            "serial_number": done.target.serial.hex(),
+            "changed": result.changed if result else None,
+            "revoked_at": result.revoked_at.isoformat() if result and result.revoked_at else None,
+            "reason": result.reason.name if result and result.reason is not None else None,
+            "until": waited.until.isoformat() if waited.until else None,
+            "edges": list(waited.edges),
+        }
+    )
+
+
+def _issuer(row: issuers.Issuer) -> dict[str, Any]:
+    return {
+        "issuer_id": row.issuer_id,
+        "subject": row.subject,
+        "responder_mode": row.responder_mode,
+        "ocsp_url": row.ocsp_url,
+        "crl_url": row.crl_url,
+        "unissued_policy": row.unissued_policy,
+        "publishes_crl": row.publishes_crl,
+    }
+
+
+def _certificate(row: inventory.Certificate) -> dict[str, Any]:
+    return {
+        "id": f"{row.issuer_id}:{row.serial_number.hex()}",
+        "issuer_id": row.issuer_id,
+        "serial_number": row.serial_number.hex(),
+        "subject": row.subject,
+        "not_before": row.not_before.isoformat(),
+        "not_after": row.not_after.isoformat(),
+        "status": row.status,
+        "revoked_at": row.revoked_at.isoformat() if row.revoked_at else None,
+        "reason": CRLReason(row.reason).name if row.reason is not None else None,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

@@ -1,0 +1,44 @@
+"""`fastocsp admin`: the listener itself. No TLS below 1.3, no server banner, no request without a certificate of ours."""
+
+import signal
+import ssl
+
+import structlog
+import uvicorn
+
+from cachewarm.admin.app import build_app
+from cachewarm.config import Settings
+from responder.config import ConfigError
+from responder.process import die_with_parent
+from responder.telemetry import set_up_logs
+
+log = structlog.get_logger("admin")
+
+
+def run_admin(settings: Settings, *, child: bool = False) -> None:
+    """Until told to stop."""
+    if child:
+        die_with_parent(signal.SIGTERM)
+    set_up_logs(settings.log_format, "admin")
+    if settings.admin_tls_cert is None or settings.admin_tls_key is None:
+        raise ConfigError("FASTOCSP_ADMIN_TLS_CERT and FASTOCSP_ADMIN_TLS_KEY must be set: the listener speaks TLS alone")
+    config = uvicorn.Config(
+        build_app(settings),
+        host=settings.admin_host,
+        port=settings.admin_port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        ssl_certfile=str(settings.admin_tls_cert),
+        ssl_keyfile=str(settings.admin_tls_key),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    config.load()
+    assert config.ssl is not None
+    config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
+    log.info("serving", host=settings.admin_host, port=settings.admin_port)
+    uvicorn.Server(config).run()
