@@ -3,6 +3,7 @@
 It is a plain loop in the main thread: the kernel ends a child when the thread that made it ends, so no other thread may.
 """
 
+import os
 import signal
 import sys
 import time
@@ -36,7 +37,8 @@ class Program:
     """One of our own processes: `python -m cachewarm.child NAME`, its settings in its environment."""
 
     def __init__(self, name: str, environ: Mapping[str, str], log_path: Path) -> None:
-        self._name, self._environ, self._log = name, environ, log_path
+        inherited = {key: os.environ[key] for key in ("PYTHONPATH", "HOME") if key in os.environ}
+        self._name, self._environ, self._log = name, {**inherited, **environ}, log_path
         self._child: Child | None = None
 
     @property

@@ -45,15 +45,15 @@ def cache_fields(record: bytes, now: int) -> Fields:
     return [
         (b"Cache-Control", b"max-age=%d, public, no-transform, must-revalidate" % max_age),
         (b"ETag", entity_tag(record)),
-        (b"Last-Modified", imf_fixdate(times.this_update)),
-        (b"Expires", imf_fixdate(times.next_update)),
-        (b"Date", imf_fixdate(now)),
+        (b"Last-Modified", imf_fixdate(times.this_update).encode()),
+        (b"Expires", imf_fixdate(times.next_update).encode()),
+        (b"Date", imf_fixdate(now).encode()),
     ]
 
 
 def _no_store(answer: Answer, now: int) -> Fields:
     retry = [(b"Retry-After", b"%d" % answer.retry_after)] if answer.retry_after is not None else []
-    return [(b"Cache-Control", b"no-store"), *retry, (b"Date", imf_fixdate(now))]
+    return [(b"Cache-Control", b"no-store"), *retry, (b"Date", imf_fixdate(now).encode())]
 
 
 def write(status: int, head: Fields, body: bytes, *, keep_alive: bool) -> bytes:

@@ -47,7 +47,7 @@ cdef class Lane:
 
     def tick(self, uint32_t now):
         """Move the clock of windows and Date fields to this epoch second."""
-        cdef bytes date = imf_fixdate(now)
+        cdef bytes date = imf_fixdate(now).encode()
         self.now = now
         memcpy(self.date, <const uint8_t*>date, 29)
         if self.table is not None:

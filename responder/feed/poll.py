@@ -15,7 +15,7 @@ POLL_TIMEOUT_S = 1.0
 ROWS_A_POLL = 500
 _SNAPSHOT_BATCH = 20_000
 
-Connection = asyncpg.Connection[Any]
+Connection = asyncpg.Connection
 
 
 class Who(NamedTuple):
