@@ -25,5 +25,6 @@ cdef struct HttpRequest:
     Span forwarded_for
     size_t consumed               # octets of this request, the next one begins there
     bint keep_alive
+    bint old                      # HTTP/1.0
 
 cdef int recognise(const uint8_t* p, size_t n, size_t max_body, HttpRequest* out) noexcept nogil

@@ -1,7 +1,7 @@
 """HTTP recogniser, sans I/O: octets in, one plain OCSP request out, or "need more", or "pass on".
 
-It takes what clients of a responder really send, and is sure of all it takes: one request line with HTTP/1.1, one
-Host, at most one Content-Length of digits, no Transfer-Encoding, no Expect, no upgrade, no query, no folded or
+It takes what clients of a responder really send, and is sure of all it takes: one request line, HTTP/1.1 with one Host
+or HTTP/1.0 with at most one (answered and closed), at most one Content-Length of digits, no Transfer-Encoding, no Expect, no upgrade, no query, no folded or
 control octets. Whatever else comes, well-formed or not, is passed on with its octets to the full parser, which has
 the last word on what is an error (RFC 9112). So framing has one meaning here and no request can be smuggled past it.
 """
@@ -106,8 +106,10 @@ cdef int recognise(const uint8_t* p, size_t n, size_t max_body, HttpRequest* out
             break
         if not field(line, out, &head):
             return WIRE_PASS_ON
-    if head.odd or head.hosts != 1:
+    if head.odd or head.hosts > 1 or (head.hosts == 0 and not out.old):
         return WIRE_PASS_ON
+    if out.old:
+        out.keep_alive = False
     return take_body(after(all, used), used, max_body, &head, out)
 
 
@@ -140,8 +142,9 @@ cdef int next_line(Span left, Span* line) noexcept nogil:
 cdef bint request_line(Span line, HttpRequest* out) noexcept nogil:
     """request-line = method SP request-target SP HTTP-version, RFC 9112 3."""
     cdef size_t i
-    if line.n < 14 or memcmp(line.p + line.n - 9, b" HTTP/1.1", 9) != 0:
+    if line.n < 14 or memcmp(line.p + line.n - 9, b" HTTP/1.", 8) != 0 or line.p[line.n - 1] | 1 != 0x31:
         return False
+    out.old = line.p[line.n - 1] == 0x30
     line.n -= 9
     if starts(line, b"GET ", 4):
         out.method = METHOD_GET

@@ -5,14 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from responder.edge.edge import Edge
 from responder.telemetry import INDEX
 from responder.web import health, ocsp
-from responder.web.crl import CRL_TYPE, crl_fields, is_unchanged
+from responder.web.crl import CRL_TYPE, crl_fields, http_date, is_unchanged
 
 PKI = "/.well-known/pki"
 _FOUND_NOTHING = {"Cache-Control": "no-store"}
@@ -54,10 +57,30 @@ def build_app(edge: Edge) -> Starlette:
         finally:
             await edge.stop()
 
-    app = Starlette(routes=_routes(), lifespan=lifespan)
+    app = Starlette(routes=_routes(), lifespan=lifespan, middleware=[Middleware(Dated)])
     app.router.redirect_slashes = False
     app.state.edge = edge
     return app
+
+
+class Dated:
+    """Adds Date (RFC 9110 6.6.1) where an endpoint did not, and keeps errors out of caches."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on."""
+
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Date", http_date(int(time.time())))
+                if message["status"] >= 400:
+                    headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, dated)
 
 
 def _routes() -> list[Route]:

@@ -1,0 +1,97 @@
+# fastocsp: `make quickstart` runs the product, `make test` passes its tests. Everything else is for those who change it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA_DIR ?= .fastocsp
+PORT ?= 8080
+ADMIN_PORT ?= 8443
+WORKERS ?= 1
+ARGS ?=
+PYTEST_ARGS ?= -n 2 --dist worksteal
+FUZZ_SECONDS ?= 60
+SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responder/*/*.pxd) setup.py pyproject.toml
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test check lint types layers build trace asan fuzz faults bench docs clean tools
+
+help:  ## This list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+quickstart: $(VENV)/.run  ## Run everything with a demo CA (DATA_DIR PORT ADMIN_PORT WORKERS ARGS)
+	@exec $(BIN)/fastocsp quickstart --data-dir "$(DATA_DIR)" --port $(PORT) --admin-port $(ADMIN_PORT) --workers $(WORKERS) $(ARGS)
+
+test: $(VENV)/.test tools  ## Run the tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint types layers test docs  ## Everything that a reviewer would run
+
+lint: $(VENV)/.quality
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint _fastocsp responder
+
+types: $(VENV)/.quality
+	$(BIN)/mypy
+	$(BIN)/python tests/stubs.py
+
+layers: $(VENV)/.quality
+	$(BIN)/lint-imports
+
+build: $(VENV)/.run  ## Compile the modules in place
+
+trace: $(VENV)/.test  ## Tests with line coverage of the Cython modules
+	FASTOCSP_BUILD=trace tests/trace.sh $(BIN)/python
+
+asan: $(VENV)/.test  ## The codec's tests under AddressSanitizer and UBSan
+	tests/asan.sh $(BIN)/python
+
+fuzz: $(VENV)/.fuzz  ## Every fuzz target for FUZZ_SECONDS each
+	tests/fuzz.sh $(BIN)/python $(FUZZ_SECONDS)
+
+bench: $(VENV)/.bench  ## The figures of bench/README.md, nginx beside us
+	$(BIN)/python -m bench.compare
+
+docs: $(VENV)/.docs  ## The documentation, warnings are errors
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+clean:  ## Remove what can be made again; data folders stay
+	rm -rf build dist .build-* docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find _fastocsp responder cachewarm tests bench \( -name '*.so' -o -name '*.c' -o -name '__pycache__' \) -prune -exec rm -rf {} +
+
+# What a machine lacks is installed when we may, and named when we may not.
+tools:
+	@tests/tools.sh
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fastocsp needs Python 3.11 or newer, $(PYTHON) is " + sys.version)'
+	@.ci/prerequisites $(PYTHON)
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.python $(SOURCES)
+	@echo "building fastocsp (the first time takes about half a minute)"
+	@$(PIP) install -e '.[embedded]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@$(PIP) install --group test
+	@touch $@
+
+$(VENV)/.quality: $(VENV)/.test
+	@$(PIP) install --group quality --group bench 'setuptools>=77' 'Cython>=3.1,<4'
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.test
+	@$(PIP) install --group fuzz
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	@$(PIP) install --group bench
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	@$(PIP) install --group docs
+	@touch $@
