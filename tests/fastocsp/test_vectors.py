@@ -10,6 +10,7 @@ from _fastocsp.response import Template, encode_signed
 from tests.fastocsp.corpus import INDEX, VECTORS, octets_of, outcome
 from tests.reference import ocsp as reference
 from tests.reference import record as reference_record
+from tests.reference.parts import response_parts
 
 
 def test_the_index_and_the_folder_name_the_same_vectors() -> None:
@@ -41,7 +42,7 @@ def test_record_vectors_read_as_the_index_says(name: str) -> None:
 def test_response_vectors_are_written_again_octet_for_octet(name: str) -> None:
     """From the parts of a response by OpenSSL or cryptography our writers make the same octets."""
     octets = octets_of("response", name)
-    parts = reference.response_parts(octets)
+    parts = response_parts(octets)
     (cert_id,), record = [parse_cert_id(one) for one in parts.cert_ids], parts.record
     template = Template(
         hash_algorithm=cert_id.hash_algorithm,
