@@ -92,13 +92,12 @@ async def revoke(
         async with connection.transaction():
             await _act_as(connection, actor)
             changed = await _write(connection, issuer_id, wanted, actor, allow_unknown=allow_unknown)
-            stands = await _standing(connection, issuer_id, serial_number)
-            if stands is None:
+            stands = await _standing(connection, issuer_id, serial_number, changed=bool(changed))
+            if stands.reason is None:
                 raise Refused(await _unknown(connection, issuer_id, serial_number))
-            generation, seq = await _position(connection)
     if changed:
         await nudge(connection)
-    return RevokeResult(bool(changed), stands["revoked_at"], CRLReason(stands["reason"]), generation, seq)
+    return stands
 
 
 async def unhold(connection: Connection, issuer_id: str, serial_number: bytes, *, actor: str) -> RevokeResult:
@@ -112,16 +111,13 @@ async def unhold(connection: Connection, issuer_id: str, serial_number: bytes, *
                 issuer_id,
                 serial_number,
             )
-            stands = await _standing(connection, issuer_id, serial_number)
-            if stands is not None:
-                name = CRLReason(stands["reason"]).name
-                raise Refused(
-                    f"{serial_hex(serial_number)} is revoked for {name}: only a certificateHold is ever released"
-                )
-            generation, seq = await _position(connection)
+            stands = await _standing(connection, issuer_id, serial_number, changed=bool(gone))
+            if stands.reason is not None:
+                words = f"{serial_hex(serial_number)} is revoked for {stands.reason.name}"
+                raise Refused(f"{words}: only a certificateHold is ever released")
     if gone:
         await nudge(connection)
-    return RevokeResult(bool(gone), None, None, generation, seq)
+    return stands
 
 
 async def bulk_revoke(
@@ -211,12 +207,17 @@ def _require_sound(one: Revocation) -> None:
             raise Refused(f"{moment} has no time zone: {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} would be a moment")
 
 
-async def _standing(connection: Connection, issuer_id: str, serial_number: bytes) -> asyncpg.Record | None:
-    return await connection.fetchrow(
-        "select revoked_at, reason from certificate_revocations where issuer_id = $1 and serial_number = $2",
+async def _standing(connection: Connection, issuer_id: str, serial_number: bytes, *, changed: bool) -> RevokeResult:
+    """One round trip, as the feed's lock is held meanwhile."""
+    row = await one_row(
+        connection,
+        """select r.revoked_at, r.reason, h.generation, h.seq from feed_head h
+             left join certificate_revocations r on r.issuer_id = $1 and r.serial_number = $2""",
         issuer_id,
         serial_number,
     )
+    reason = None if row["reason"] is None else CRLReason(row["reason"])
+    return RevokeResult(changed, row["revoked_at"], reason, row["generation"], row["seq"])
 
 
 async def _unknown(connection: Connection, issuer_id: str, serial_number: bytes) -> str:
