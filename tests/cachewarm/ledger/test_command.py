@@ -6,9 +6,10 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from typer.testing import CliRunner
+
 from cachewarm.commands.db import app
 from cachewarm.embedded.postgres import EmbeddedPostgres
-from typer.testing import CliRunner
 
 
 @pytest.fixture
