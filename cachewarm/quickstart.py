@@ -14,13 +14,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from pydantic import SecretStr
 
 from cachewarm.authority import tls
+from cachewarm.authority.certificate import read_certificate
 from cachewarm.config import Settings
 from cachewarm.console import say
 from cachewarm.demo import Demo, prepare
@@ -130,7 +137,9 @@ class Quickstart:
             if name in ("edge", "admin"):
                 settings = settings.model_copy(update={"config_encryption_key": None})
             self.supervisor.start(name, Program(name, as_environment(settings), self._log(name)))
-        self._await("/ready", f"http://{_reachable(self.settings.host)}:{self.settings.port}/ready")
+        base = f"http://{_reachable(self.settings.host)}:{self.settings.port}"
+        self._await("/ready", lambda: is_ready(base))
+        self._await("a live signature", lambda: signs_live(base, self._demo))
 
     def _start_postgres(self) -> DatabaseURLs:
         if self.settings.database_url is not None:
@@ -159,24 +168,18 @@ class Quickstart:
         async with connected(self.settings.require_database(), name="fastocsp quickstart") as connection:
             return await prepare(connection, self.settings, self.plan.certificates, self.plan.revoked)
 
-    def _await(self, what: str, url: str) -> None:
+    def _await(self, what: str, question: Callable[[], str | None]) -> None:
+        """Until `question` returns None; what it returns is why not yet."""
         deadline = time.monotonic() + READY_S
         said = time.monotonic()
-        last = ""
-        while time.monotonic() < deadline:
+        while (why := question()) is not None:
             self.supervisor.tick()
-            try:
-                with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own http URL
-                    return
-            except urllib.error.HTTPError as error:
-                last = error.read().decode(errors="replace")
-            except OSError as error:
-                last = str(error)
+            if time.monotonic() > deadline:
+                raise Fatal(f"not ready after {READY_S:.0f} s: {why}; see the logs in {self._log('edge').parent}")
             if time.monotonic() - said > 2:
                 said = time.monotonic()
-                say(f"waiting for {what}: {last[:300]}")
-            time.sleep(0.1)
-        raise Fatal(f"not ready after {READY_S:.0f} s: {last}; see {self._log('edge')} and the logs beside it")
+                say(f"waiting for {what}: {why[:300]}")
+            time.sleep(0.05)
 
     def _log(self, name: str) -> Path:
         (self.folder / "logs").mkdir(exist_ok=True)
@@ -233,9 +236,7 @@ def _for_commands(settings: Settings) -> dict[str, str]:
     }
 
 
-def _secret_of(url: str) -> Any:
-    from pydantic import SecretStr
-
+def _secret_of(url: str) -> SecretStr:
     return SecretStr(url)
 
 
@@ -243,6 +244,35 @@ def _reachable(host: str) -> str:
     """An address to connect to where the listener takes any."""
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"[{address}]" if ":" in address else address
+
+
+def is_ready(base: str) -> str | None:
+    """None when the edge says so, else its reasons."""
+    try:
+        with urllib.request.urlopen(f"{base}/ready", timeout=2):  # noqa: S310 - our own http URL
+            return None
+    except urllib.error.HTTPError as error:
+        return error.read().decode(errors="replace")
+    except OSError as error:
+        return str(error)
+
+
+def signs_live(base: str, demo: Demo | None) -> str | None:
+    """None when a question with a nonce is answered, so the signer is there too."""
+    if demo is None:
+        return "no demo CA"
+    certificate, issuer = (read_certificate(path.read_bytes()) for path in (demo.good_cert, demo.issuer_cert))
+    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA256())
+    question = builder.add_extension(x509.OCSPNonce(secrets.token_bytes(16)), critical=False).build()
+    request = urllib.request.Request(  # noqa: S310 - our own http URL
+        f"{base}/ocsp", question.public_bytes(Encoding.DER), {"Content-Type": "application/ocsp-request"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+            status = ocsp.load_der_ocsp_response(response.read()).response_status
+    except OSError as error:
+        return str(error)
+    return None if status is ocsp.OCSPResponseStatus.SUCCESSFUL else f"the edge answers {status.name}"
 
 
 async def _migrate(url: str) -> None:
