@@ -37,7 +37,7 @@ def test_every_issuer_is_found_by_its_two_hashes(index: IssuerIndex) -> None:
 
 
 def test_half_a_match_is_none(index: IssuerIndex) -> None:
-    """Name of one and key of another, another algorithm's number, a cut or longer hash, one wrong bit: 0 (O-16, O-29)."""
+    """Name of one and key of another, another algorithm's number, a cut or longer hash, a wrong bit: 0 (O-16, O-29)."""
     name, key = hashes_of(7, codes.SHA256)
     other_name, other_key = hashes_of(100, codes.SHA256)
     wrong = [(name, other_key), (other_name, key), (key, name), (name[:20], key[:20]), (name + b"\0", key + b"\0")]
