@@ -1,5 +1,8 @@
+"""The HTTP/1.1 recogniser, sans I/O: see wire.pyx for what counts as a plain OCSP request."""
+
 from typing import Any, Literal
 
 def recognise_octets(octets: bytes, max_body: int = 16384) -> dict[str, Any] | Literal[False] | None:
     """A plain OCSP request's method, issuer_id, rest, body, conditions, consumed octets and keep_alive; None when
-    more octets are needed, False when another parser must decide."""
+    more octets are needed, False when another parser must decide.
+    """
