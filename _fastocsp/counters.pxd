@@ -3,6 +3,7 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
+
 @cython.final
 cdef class Counters:
     cdef object _buffer

@@ -14,6 +14,7 @@ cdef struct IssuerHashes:
     uint8_t name_hash[64]
     uint8_t key_hash[64]
 
+
 @cython.final
 cdef class IssuerIndex:
     cdef IssuerHashes* rows

@@ -11,7 +11,7 @@ from libc.string cimport memcmp
 from _fastocsp.der cimport Octets
 from _fastocsp.gentime cimport put_fixdate
 from _fastocsp.record cimport RecordHead, read_record
-from _fastocsp.sink cimport Sink, claim, open_sink, put_octet, put_octets, put_static, sink_used
+from _fastocsp.sink cimport Sink, open_sink, put_octet, put_octets, put_static, sink_used
 from _fastocsp.wire cimport Span
 
 from _fastocsp.errors import MalformedRecord
@@ -150,7 +150,8 @@ cdef long long fixdate_seconds(Span value) noexcept nogil:
     hour = two(p + 17)
     minute = two(p + 20)
     second = two(p + 23)
-    if month == 12 or not 1 <= day <= days_of(year, month) or year < 1970 or not 0 <= hour < 24 or not 0 <= minute < 60 \
+    if month == 12 or not 1 <= day <= days_of(year, month) or year < 1970 \
+            or not 0 <= hour < 24 or not 0 <= minute < 60 \
             or not 0 <= second <= 60:
         return -1
     # days from 1 March 0000, so that the leap day ends a year

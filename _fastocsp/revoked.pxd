@@ -41,6 +41,7 @@ cdef struct Delta:
 cdef int find_revoked(const uint8_t* image, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,
                       RevokedEntry* out) noexcept nogil
 
+
 @cython.final
 cdef class RevokedImage:
     cdef object _buffer

@@ -25,6 +25,7 @@ cdef void set_key(TableKey* key, uint16_t issuer_no, uint8_t hash_algorithm, con
 cdef inline const uint8_t* entry_record(const Entry* entry) noexcept nogil:
     return <const uint8_t*>entry + sizeof(Entry) + entry.serial_len
 
+
 @cython.final
 cdef class Table:
     cdef Entry** slots

@@ -17,7 +17,7 @@ from _fastocsp.response cimport Template
 from _fastocsp.sink cimport Sink, put_static, sink_room, sink_used
 from _fastocsp.table cimport Entry, TableKey, entry_record, set_key
 from _fastocsp.wire cimport METHOD_GET, HttpRequest
-from responder.edge.gate cimport GATE_CLOSED, GATE_CONTRADICTED, GATE_PASS
+from responder.edge.gate cimport GATE_CONTRADICTED, GATE_PASS
 
 from _fastocsp.gentime import imf_fixdate
 from responder.telemetry import INDEX

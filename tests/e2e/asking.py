@@ -16,10 +16,13 @@ def certificate(path: Path | str) -> x509.Certificate:
 
 
 def question(
-    cert: x509.Certificate, issuer: x509.Certificate, algorithm: hashes.HashAlgorithm | None = None, nonce: bytes | None = None
+    cert: x509.Certificate,
+    issuer: x509.Certificate,
+    algorithm: hashes.HashAlgorithm | None = None,
+    nonce: bytes | None = None,
 ) -> bytes:
     """DER of an OCSPRequest."""
-    builder = ocsp.OCSPRequestBuilder().add_certificate(cert, issuer, algorithm or hashes.SHA1())  # noqa: S303
+    builder = ocsp.OCSPRequestBuilder().add_certificate(cert, issuer, algorithm or hashes.SHA1())
     if nonce is not None:
         builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
     return builder.build().public_bytes(Encoding.DER)
@@ -32,6 +35,30 @@ def post_octets(body: bytes, path: str = "/ocsp", *, close: bool = False, extra:
         f"Content-Length: {len(body)}\r\n{'Connection: close' + chr(13) + chr(10) if close else ''}\r\n"
     )
     return head.encode() + body
+
+
+def get_octets(path: str, extra: str = "") -> bytes:
+    """An HTTP/1.1 GET, octet for octet."""
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n".encode("latin-1")
+
+
+def chunked_octets(body: bytes, path: str = "/ocsp", extra: str = "") -> bytes:
+    """A POST in two chunks: a plain request that the hot and the slow lane leave to the cold one."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/ocsp-request\r\n{extra}"
+    parts = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:10], body[10:]) if part)
+    return head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + parts + b"0\r\n\r\n"
+
+
+def said_until_closed(port: int, octets: bytes, *, shut: bool = False, timeout_s: float = 15.0) -> bytes:
+    """Everything that the server says to these octets, until it closes; `shut` closes our sending half first."""
+    said = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as talk:
+        talk.sendall(octets)
+        if shut:
+            talk.shutdown(socket.SHUT_WR)
+        while part := talk.recv(65536):
+            said += part
+    return said
 
 
 class Talk:
