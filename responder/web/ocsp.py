@@ -5,7 +5,7 @@ The answers are the hot lane's, octet for octet; only the way to them differs.
 
 import time
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from _fastocsp.reply import is_not_modified
@@ -15,6 +15,8 @@ from responder.edge.slow import settle
 from responder.errors import Limited
 
 REQUEST_TYPE = "application/ocsp-request"
+#: An answer that does not wait for the body ends the connection (RFC 9110 10.1.1, 15.5.14).
+_UNREAD = {"Cache-Control": "no-store", "Connection": "close"}
 
 
 class RawResponse(Response):
@@ -30,14 +32,13 @@ async def post(request: Request) -> Response:
     edge: Edge = request.app.state.edge
     content_type = request.headers.get("content-type")
     if content_type is not None and content_type.partition(";")[0].strip().lower() != REQUEST_TYPE:
-        return PlainTextResponse(f"Content-Type must be {REQUEST_TYPE}\n", 415, headers={"Cache-Control": "no-store"})
-    body = await read_body(request, edge.settings.max_body_size)
+        return PlainTextResponse(f"Content-Type must be {REQUEST_TYPE}\n", 415, headers=_UNREAD)
+    try:
+        body = await read_body(request, edge.settings.max_body_size)
+    except ClientDisconnect:
+        return Response(status_code=400)
     if body is None:
-        return PlainTextResponse(
-            f"a request has at most {edge.settings.max_body_size} octets\n",
-            413,
-            headers={"Cache-Control": "no-store", "Connection": "close"},
-        )
+        return PlainTextResponse(f"a request has at most {edge.settings.max_body_size} octets\n", 413, headers=_UNREAD)
     issuer_id = request.path_params.get("issuer_id", "").encode()
     return await _answer(request, edge, edge.answerer.by_der(body, issuer_id))
 
@@ -81,7 +82,9 @@ async def _answer(request: Request, edge: Edge, answering: object) -> Response:
 
 def _fresh_at_client(request: Request, record: bytes) -> bool:
     listed = ", ".join(request.headers.getlist("if-none-match"))
-    return is_not_modified(listed.encode("latin-1"), request.headers.get("if-modified-since", "").encode("latin-1"), record)
+    return is_not_modified(
+        listed.encode("latin-1"), request.headers.get("if-modified-since", "").encode("latin-1"), record
+    )
 
 
 def _within_limit(request: Request, edge: Edge) -> bool:
