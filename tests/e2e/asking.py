@@ -64,8 +64,8 @@ def said_until_closed(port: int, octets: bytes, *, shut: bool = False, timeout_s
 class Talk:
     """One connection; it reads answers by their Content-Length."""
 
-    def __init__(self, port: int, timeout_s: float = 10.0) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+    def __init__(self, port: int, timeout_s: float = 10.0, source: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s, source_address=(source, 0))
         self._buffer = b""
 
     def __enter__(self) -> "Talk":
