@@ -97,7 +97,7 @@ class ColdProtocol(HttpToolsProtocol):
         if self._head_octets > MAX_HEAD and not self._in_body and not self.between_requests:
             self._refuse(FIELDS_TOO_LARGE)
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]
         """A client that has said all is answered (H-24); one that breaks off inside a body is not."""
         self.at_end = True
         self._drop_broken()

@@ -167,6 +167,7 @@ def test_the_fields_of_a_cacheable_answer(demo: Demo, talk: Talk) -> None:
     for octets in (get_octets(demo.path), post_octets(demo.good), chunked_octets(demo.good)):
         _, fields, body = talk.ask(octets)
         answer = next(iter(ocsp.load_der_ocsp_response(body).responses))
+        assert answer.next_update_utc is not None
         this_update, next_update = answer.this_update_utc.timestamp(), answer.next_update_utc.timestamp()
         max_age, *others = fields["cache-control"].split(", ")
         assert others == ["public", "no-transform", "must-revalidate"]

@@ -23,7 +23,7 @@ def limited() -> Iterator[Instance]:
     """Two workers, 20 requests a minute, one trusted proxy."""
     folder = scratch()
     settings = {"FASTOCSP_OCSP_RATE_LIMIT_PER_IP_MIN": str(LIMIT), "FASTOCSP_TRUSTED_PROXIES": PROXY}
-    running = Instance(folder / "data", **settings).start()
+    running = Instance(folder / "data", 2, 60, 8, **settings).start()
     yield running
     running.stop()
     shutil.rmtree(folder)
@@ -34,7 +34,9 @@ def hasty() -> Iterator[Instance]:
     """Short times and few connections."""
     folder = scratch()
     settings = {"HEADER_TIMEOUT": "1s", "KEEP_ALIVE_TIMEOUT": "3s", "MAX_CONNECTIONS": str(MAX_CONNECTIONS)}
-    running = Instance(folder / "data", **{f"FASTOCSP_{name}": value for name, value in settings.items()}).start()
+    running = Instance(
+        folder / "data", 2, 60, 8, **{f"FASTOCSP_{name}": value for name, value in settings.items()}
+    ).start()
     yield running
     running.stop()
     shutil.rmtree(folder)

@@ -52,6 +52,8 @@ PASSED_ON = {
     "no path": get(target=b"/ocsp"),
     "an empty path": get(target=b"/ocsp/"),
     "no issuer": get(target=b"/.well-known/pki/ocsp//" + PATH),
+    "an encoded issuer": get(target=b"/.well-known/pki/ocsp/de%6Do/" + PATH),
+    "a post by an encoded issuer": post(target=b"/.well-known/pki/ocsp/%64emo"),
     "a query": get(target=b"/ocsp/" + PATH + b"?a=b"),
     "a fragment": get(target=b"/ocsp/" + PATH + b"#a"),
     "an octet over 126 in the path": get(target=b"/ocsp/\x80"),

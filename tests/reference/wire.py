@@ -8,7 +8,7 @@ import re
 from typing import Any, Literal, NamedTuple
 
 MAX_HEAD = 8192
-TARGET = rb"(?:/ocsp|/\.well-known/pki/ocsp/(?P<issuer_id>[!-\"$-.0->@-~]+))(?P<path>[!-\"$->@-~]*)"
+TARGET = rb"(?:/ocsp|/\.well-known/pki/ocsp/(?P<issuer_id>[!-\"$&-.0->@-~]+))(?P<path>[!-\"$->@-~]*)"
 LINE = rb"(?P<method>GET|POST) " + TARGET + rb" HTTP/1\.(?P<minor>[01])\r\n"
 FIELD = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n"
 HEAD = re.compile(LINE + rb"(?P<fields>(?:" + FIELD + rb")*)\r\n")
@@ -33,8 +33,7 @@ class Framing(NamedTuple):
 
 def recognise(octets: bytes, max_body: int = 16384) -> dict[str, Any] | Literal[False] | None:
     """As _fastocsp.wire.recognise_octets."""
-    end = octets.find(b"\r\n\r\n")
-    if end < 0:
+    if b"\r\n\r\n" not in octets:
         return None
     head = HEAD.match(octets)
     if head is None or head.end() - 2 > MAX_HEAD:
@@ -43,12 +42,13 @@ def recognise(octets: bytes, max_body: int = 16384) -> dict[str, Any] | Literal[
     framing = framing_of(fields, old=head["minor"] == b"0")
     if framing is None or not path_fits(head["method"], head["path"]):
         return False
-    taken = {
+    end = head.end()
+    taken: dict[str, Any] = {
         "method": head["method"].decode(),
         "issuer_id": head["issuer_id"] or b"",
         "rest": head["path"] if head["method"] == b"POST" else head["path"][1:],
         "body": b"",
-        "consumed": head.end(),
+        "consumed": end,
         "keep_alive": framing.keep_alive,
     }
     taken |= {key: dict(fields).get(name, b"") for name, key in KEPT.items()}
@@ -56,9 +56,9 @@ def recognise(octets: bytes, max_body: int = 16384) -> dict[str, Any] | Literal[
         return taken if framing.length is None else False
     if not framing.length or framing.length > max_body or not framing.typed:
         return False
-    taken["body"] = octets[head.end() : head.end() + framing.length]
-    taken["consumed"] += framing.length
-    return taken if len(taken["body"]) == framing.length else None
+    taken["body"] = octets[end : end + framing.length]
+    taken["consumed"] = end + framing.length
+    return taken if taken["consumed"] <= len(octets) else None
 
 
 def split(line: bytes) -> tuple[bytes, bytes]:
