@@ -172,7 +172,8 @@ cdef bint target(Span path, HttpRequest* out) noexcept nogil:
         slash = <const uint8_t*>memchr(path.p, 0x2F, path.n)
         out.issuer_id.p = path.p
         out.issuer_id.n = path.n if slash == NULL else slash - path.p
-        if out.issuer_id.n == 0:
+        # an encoded issuer is decoded by the full parser
+        if out.issuer_id.n == 0 or memchr(path.p, 0x25, out.issuer_id.n) != NULL:
             return False
         path = after(path, out.issuer_id.n)
     else:

@@ -308,3 +308,16 @@ def test_what_is_not_there_is_404(talk: Talk, path: str) -> None:
     assert status == 404
     assert fields["cache-control"] == "no-store"
     assert_dated(fields)
+
+
+@pytest.mark.parametrize("lane", ["", "Expect: nothing\r\n"], ids=["plain", "cold"])
+def test_an_issuer_in_the_path_may_be_percent_encoded(demo: Demo, talk: Talk, lane: str) -> None:
+    """RFC 3986 6.2.2.2: `de%6Do` is `demo`, in every lane."""
+    path = demo.path.removeprefix("/ocsp")
+    for base in (
+        "/.well-known/pki/ocsp/de%6Do",
+        "/.well-known/pki/ocsp/%64%65%6d%6f",
+        "/%2ewell-known/pki/%6fcsp/demo",
+    ):
+        assert_good(demo, talk.ask(get_octets(base + path, lane)))
+        assert_good(demo, talk.ask(post_octets(demo.good, base, extra=lane)))
