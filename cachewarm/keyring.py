@@ -20,6 +20,8 @@ from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer
 
 log = structlog.get_logger("keyring")
+#: The edges read the catalog every second.
+SETTLING_S = 4
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ async def load_keyring(
         newest = max((c for c in certs if c.issuer_id == row.issuer_id), key=lambda c: c.created_at, default=None)
         if newest is None:
             continue
+        if _is_settling(newest, before.signing.get(number), now):
+            signing[number] = before.signing[number]
+            continue
         pair = _pair(found[number], newest.cert_der, folder, passphrase, now, before.signing.get(number))
         if isinstance(pair, ResponderPair):
             signing[number] = _signing(found[number], pair, before.signing.get(number))
@@ -86,6 +91,13 @@ def domain_issuer(row: issuers.Issuer) -> Issuer:
 def domain_responder(cert_der: bytes) -> bytes:
     """The 8 octets by which records name that certificate."""
     return hashlib.sha256(cert_der).digest()[:8]
+
+
+def _is_settling(newest: responders.ResponderCert, before: Signing | None, now: int) -> bool:
+    """A new certificate signs only when every edge can know it, as long as the one before still can."""
+    if before is None or newest.cert_der == before.pair.certificate.cert_der:
+        return False
+    return now - newest.created_at.timestamp() < SETTLING_S and now + SETTLING_S < before.pair.certificate.not_after
 
 
 def _pair(

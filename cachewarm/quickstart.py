@@ -78,7 +78,6 @@ class Quickstart:
             signal.signal(number, self._told_to_stop)
         begun = time.monotonic()
         try:
-            check_port(self.settings)
             self._start()
             if not self.supervisor.stopping:
                 self._write()
@@ -102,6 +101,8 @@ class Quickstart:
         """Settings that the quickstart chooses where nobody else did."""
         keys = settings.api_keys_named or {self._secret("api.key"): ("quickstart", True)}
         chosen = {
+            "port": check_port(settings.host, settings.port),
+            "admin_port": check_port(settings.admin_host, settings.admin_port),
             "run_dir": settings.run_dir or run_folder(self.folder),
             "ocsp_responder_key_dir": settings.ocsp_responder_key_dir or self.folder / "keys",
             "api_keys_named": keys,
