@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
@@ -44,14 +45,21 @@ _SETTINGS = {
 class EmbeddedPostgres:
     """The server of one data folder. A supervisor calls start() again when exit_status is no longer None."""
 
-    def __init__(self, data_dir: Path, run_dir: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        run_dir: Path | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        binaries: PostgresBinaries | None = None,
+    ) -> None:
         self.data_dir = data_dir.absolute()
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._run_dir, self._settings = run_dir, dict(settings or {})
         self._lock = folders.FolderLock(self.data_dir / "postgres.lock", "Postgres")
         self._child: Child | None = None
         self._account = postgres_account()
-        self._found = find_postgres()
+        self._found = binaries or find_postgres()
         self.passwords = read_passwords(self.data_dir / "postgres.passwords", LOGINS)
 
     @property
@@ -77,12 +85,12 @@ class EmbeddedPostgres:
             f"Postgres runs as {self._account.name}, which cannot reach {self.data_dir}: its state is in {self.state}"
         )
 
-    @property
+    @cached_property
     def state(self) -> Path:
         """Folder of the cluster and, for another account, of its sockets."""
         return folders.state_folder(self.data_dir, self._account)
 
-    @property
+    @cached_property
     def socket_folder(self) -> Path:
         """Folder of the socket: our run folder, or for another account one inside its own state."""
         wanted = self.state / "run" if self._account else self._run_dir or folders.run_folder(self.data_dir)

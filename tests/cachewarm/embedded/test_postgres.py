@@ -12,15 +12,17 @@ import asyncpg
 import pytest
 
 from cachewarm.embedded.accounts import postgres_account
+from cachewarm.embedded.binaries import postgres_in
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.process import as_account
-from cachewarm.embedded.provision import DatabaseURLs, provision
+from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
 from cachewarm.errors import Fatal, Refused
 from tests.cachewarm.embedded.conftest import command_line, is_alive, kill_hard, python, said, wait_until
 
 START = """
 import sys
 from pathlib import Path
+from cachewarm.embedded.binaries import postgres_in
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.valkey import EmbeddedValkey
 servers = [EmbeddedPostgres(Path({folder!r})), EmbeddedValkey(Path({folder!r}))]
@@ -180,4 +182,26 @@ def test_a_thread_cannot_make_a_server(open_folder: Path) -> None:
     thread.start()
     thread.join()
     assert ["main thread" in error for error in errors] == [True]
+    server.stop()
+
+
+def test_a_cluster_of_another_postgres_is_refused(server: EmbeddedPostgres) -> None:
+    """Its files cannot be read by this one: say so before the server says it less clearly."""
+    server.stop()
+    (server.state / "cluster" / "PG_VERSION").write_text("9\n")
+    with pytest.raises(Refused, match="is of Postgres 9"):
+        server.start()
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(Path("/usr/lib/postgresql").glob("*/bin")), ids=lambda folder: folder.parent.name
+)
+def test_the_distributions_postgres_will_do(open_folder: Path, folder: Path) -> None:
+    """Without the wheel: any Postgres from 15 on is provisioned, whatever its initdb calls its locale."""
+    binaries = postgres_in(folder)
+    if binaries is None:
+        pytest.skip("too old, or the client's half alone")
+    server = EmbeddedPostgres(open_folder, binaries=binaries)
+    server.start()
+    assert asyncio.run(provision(server)) == database_urls(server)
     server.stop()
