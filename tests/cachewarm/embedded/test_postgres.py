@@ -69,6 +69,22 @@ async def test_a_killed_postmaster_comes_back_with_its_data(server: EmbeddedPost
     assert await remembered(server.url("owner", "postgres")) == 42
 
 
+async def test_a_busy_orphan_does_not_block_the_start(server: EmbeddedPostgres) -> None:
+    """A backend that computes does not see its postmaster die: the next start ends it instead of giving up."""
+    connection = await asyncpg.connect(server.url("owner", "postgres"))
+    busy = asyncio.create_task(connection.execute("do $$ begin loop perform null; end loop; end $$"))
+    await asyncio.sleep(0.3)
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until(lambda: server.exit_status is not None)
+    server.start()
+    assert b"is still in use" in server.log.read_bytes()
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        await asyncio.wait_for(busy, 10)
+    connection.terminate()
+    await remember(server.url("owner", "postgres"))
+
+
 def test_a_reused_process_number_does_not_get_in_the_way(server: EmbeddedPostgres) -> None:
     """The pid file names a live process of the same account that is no Postgres of ours: start() sees through it."""
     asyncio.run(remember(server.url("owner", "postgres")))
