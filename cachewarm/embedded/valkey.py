@@ -7,6 +7,7 @@ server starts empty, and a snapshot that cannot be written stops no writer.
 import hashlib
 import signal
 import socket
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
@@ -52,12 +53,12 @@ class EmbeddedValkey:
         """What the server says."""
         return self.data_dir / "valkey.log"
 
-    @property
+    @cached_property
     def state(self) -> Path:
         """Folder of the snapshot and of the users' file."""
         return folders.private_folder(self.data_dir / "valkey")
 
-    @property
+    @cached_property
     def socket(self) -> Path:
         """The socket's path."""
         wanted = folders.private_folder(self._run_dir) if self._run_dir else folders.run_folder(self.data_dir)
