@@ -62,7 +62,7 @@ def drive(case: Case) -> tuple[float, float]:
 
 
 def post_script(folder: Path, body: bytes) -> str:
-    """wrk's way to send a POST."""
+    """Wrk's way to send a POST."""
     octets = "".join(f"\\{octet}" for octet in body)
     path = folder / "post.lua"
     path.write_text(
@@ -112,7 +112,9 @@ def summary(rounds: list[tuple[float, float]]) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print the table, write results.json."""
-    missing = [name for name in ("wrk", "nginx", "taskset") if not (shutil.which(name) or Path(f"/usr/sbin/{name}").exists())]
+    missing = [
+        name for name in ("wrk", "nginx", "taskset") if not (shutil.which(name) or Path(f"/usr/sbin/{name}").exists())
+    ]
     if missing:
         sys.exit(f"bench: needs {' '.join(missing)}: apt-get install wrk nginx-light util-linux")
     folder = Path(tempfile.mkdtemp(prefix="fastocsp-bench-"))

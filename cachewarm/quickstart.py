@@ -127,13 +127,14 @@ class Quickstart:
         )
         say("preparing the demo CA")
         self._demo = asyncio.run(self._prepare())
-        reader = {"database_url": _secret_of(databases.reader)}
-        for name, differing in {
+        reader: dict[str, Any] = {"database_url": _secret_of(databases.reader)}
+        programs: dict[str, dict[str, Any]] = {
             "signer": reader,
             "warmer": {},
             "edge": reader | {"redis_url": _secret_of(redis_reader), "api_keys_named": {}},
             "admin": {"redis_url": _secret_of(redis_reader)},
-        }.items():
+        }
+        for name, differing in programs.items():
             settings = self.settings.model_copy(update=differing)
             if name in ("edge", "admin"):
                 settings = settings.model_copy(update={"config_encryption_key": None})
@@ -287,13 +288,16 @@ def print_welcome(running: Quickstart, seconds: float) -> None:
     """What to try now."""
     from rich.console import Console
 
-    demo, settings = running._demo, running.settings  # noqa: SLF001 - one file
+    demo, settings = running._demo, running.settings
     assert demo is not None
     url = f"{settings.base_url}/.well-known/pki/ocsp/{demo.issuer_id}"
     program = Path(sys.argv[0]).name if Path(sys.argv[0]).name == "fastocsp" else "fastocsp"
     folder = "" if running.folder == Path.cwd() / ".fastocsp" else f" --data-dir {running.folder}"
     ask = f"openssl ocsp -issuer {demo.issuer_cert} -CAfile {demo.issuer_cert} -url {url} -cert"
-    spare = next((p for p in sorted(demo.certs_dir.glob("*.pem")) if p not in (demo.good_cert, demo.revoked_cert)), demo.good_cert)
+    spare = next(
+        (p for p in sorted(demo.certs_dir.glob("*.pem")) if p not in (demo.good_cert, demo.revoked_cert)),
+        demo.good_cert,
+    )
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"\n[bold green]fastocsp is ready[/] after {seconds:.1f} s: {settings.base_url}\n")
     for title, command in {

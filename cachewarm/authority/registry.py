@@ -18,8 +18,8 @@ from cachewarm.ledger import inventory, issuers
 from cachewarm.ledger.connect import Connection
 from cachewarm.signing.softkey import KeyKind, SoftKey
 from responder.domain.issuer import check_issuer_id
-from responder.domain.status import UnissuedPolicy
 from responder.domain.signature import PublicKey
+from responder.domain.status import UnissuedPolicy
 
 PKI = "/.well-known/pki"
 

@@ -33,7 +33,9 @@ class Built:
     started_at: datetime
 
 
-async def regenerate(connection: Connection, issuer: issuers.Issuer, passphrase: bytes | None, validity_s: float) -> int | None:
+async def regenerate(
+    connection: Connection, issuer: issuers.Issuer, passphrase: bytes | None, validity_s: float
+) -> int | None:
     """The number of the new CRL, None when another builder is at it. Errors are logged in the ledger and raised."""
     async with crls.crl_turn(connection, issuer.issuer_id) as ours:
         if not ours:
@@ -45,7 +47,9 @@ async def regenerate(connection: Connection, issuer: issuers.Issuer, passphrase:
         except CachewarmError as error:
             await crls.log_crl_build(
                 connection,
-                crls.CRLBuild(issuer.issuer_id, started, False, f"{type(error).__name__}: {error}", _since_ms(started), None, None),
+                crls.CRLBuild(
+                    issuer.issuer_id, started, False, f"{type(error).__name__}: {error}", _since_ms(started), None, None
+                ),
             )
             raise
         crl = built.crl

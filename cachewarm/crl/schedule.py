@@ -14,7 +14,7 @@ import structlog
 from cachewarm.config import Settings
 from cachewarm.crl.read import peek_crl
 from cachewarm.crl.regenerate import regenerate
-from cachewarm.errors import Fatal, CachewarmError
+from cachewarm.errors import CachewarmError, Fatal
 from cachewarm.ledger import crls, issuers
 from cachewarm.ledger.connect import Connection
 

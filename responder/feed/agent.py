@@ -168,5 +168,3 @@ def _missing(before: bytes, after: bytes, serial_len: int) -> list[bytes]:
 
 def _count(groups: Groups) -> int:
     return sum(len(rows) // (serial_len + 5) for (_, serial_len), rows in groups.items())
-
-

@@ -55,7 +55,12 @@ class ColdProtocol(HttpToolsProtocol):
     """HttpToolsProtocol with deadlines and stricter framing."""
 
     def __init__(
-        self, config: Config, server_state: ServerState, app_state: dict[str, Any], patience_s: float, counters: Counters
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        patience_s: float,
+        counters: Counters,
     ) -> None:
         super().__init__(config, server_state, app_state)
         self._patience_s, self._counters = patience_s, counters
@@ -150,5 +155,3 @@ class ColdProtocol(HttpToolsProtocol):
             self.transport.write(_REFUSED % (status, reason, len(text), text))
         self.between_requests = False
         self.transport.close()
-
-

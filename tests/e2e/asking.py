@@ -16,10 +16,13 @@ def certificate(path: Path | str) -> x509.Certificate:
 
 
 def question(
-    cert: x509.Certificate, issuer: x509.Certificate, algorithm: hashes.HashAlgorithm | None = None, nonce: bytes | None = None
+    cert: x509.Certificate,
+    issuer: x509.Certificate,
+    algorithm: hashes.HashAlgorithm | None = None,
+    nonce: bytes | None = None,
 ) -> bytes:
     """DER of an OCSPRequest."""
-    builder = ocsp.OCSPRequestBuilder().add_certificate(cert, issuer, algorithm or hashes.SHA1())  # noqa: S303
+    builder = ocsp.OCSPRequestBuilder().add_certificate(cert, issuer, algorithm or hashes.SHA1())
     if nonce is not None:
         builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
     return builder.build().public_bytes(Encoding.DER)

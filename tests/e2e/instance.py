@@ -26,7 +26,9 @@ def free_port() -> int:
 class Instance:
     """`fastocsp quickstart` in a folder."""
 
-    def __init__(self, folder: Path, workers: int = 2, certificates: int = 60, revoked: int = 8, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, workers: int = 2, certificates: int = 60, revoked: int = 8, **settings: str
+    ) -> None:
         self.folder = folder
         self.port, self.admin_port = free_port(), free_port()
         self._arguments = ["--workers", str(workers), "--certificates", str(certificates), "--revoked", str(revoked)]

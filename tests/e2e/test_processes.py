@@ -30,7 +30,7 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Instance:
 
 @pytest.mark.parametrize("name", ["edge", "edge_master", "signer", "warmer", "admin", "postgres", "redis"])
 def test_a_killed_child_is_back_and_answers_go_on(mortal: Instance, name: str) -> None:
-    """kill -9: another process has its place within seconds, quickstart.json names it, questions are answered."""
+    """Kill -9: another process has its place within seconds, quickstart.json names it, questions are answered."""
     before = pid_of(mortal, name)
     os.kill(before, signal.SIGKILL)
     deadline = time.monotonic() + BACK_S
