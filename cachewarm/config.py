@@ -44,7 +44,7 @@ class Settings(EdgeSettings):
     ocsp_responder_rotation_grace: Duration = Field(
         7 * 86400.0,
         ge=60,
-        description="seconds before its end at which a responder certificate is replaced; below OCSP_RESPONDER_VALIDITY",
+        description="seconds before its end at which a responder certificate is replaced; at most half its life",
     )
     crl_generation_interval: Duration = Field(
         3600.0, ge=1, description="seconds between two CRLs of an issuer; below CRL_VALIDITY"

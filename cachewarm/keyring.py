@@ -13,7 +13,7 @@ import structlog
 from cryptography import x509
 
 from _fastocsp.response import Template
-from cachewarm.authority.responder_cert import ResponderPair, Unusable, key_path, load_pair
+from cachewarm.authority.responder_cert import Fault, ResponderPair, Unusable, key_path, load_pair
 from cachewarm.ledger import issuers, responders
 from cachewarm.ledger.connect import Connection
 from responder.domain.catalog import templates
@@ -103,15 +103,14 @@ def _is_settling(newest: responders.ResponderCert, before: Signing | None, now: 
 def _pair(
     issuer: Issuer, cert_der: bytes, folder: Path, passphrase: bytes | None, now: int, before: Signing | None
 ) -> ResponderPair | Unusable:
-    if before is not None and before.pair.certificate.cert_der == cert_der and now <= before.pair.certificate.not_after:
-        if key_path(folder, issuer.issuer_id).exists():
-            return before.pair
+    path = key_path(folder, issuer.issuer_id)
+    kept = before.pair if before is not None and now <= before.pair.certificate.not_after else None
+    if kept is not None and kept.certificate.cert_der == cert_der and path.exists():
+        return kept
     ca = x509.load_der_x509_certificate(issuer.cert_der)
-    pair = load_pair(key_path(folder, issuer.issuer_id), cert_der, ca, now=now, passphrase=passphrase)
-    if isinstance(pair, Unusable) and before is not None and now <= before.pair.certificate.not_after:
-        if pair.fault.name == "KEY_MISMATCH":
-            return before.pair
-    return pair
+    pair = load_pair(path, cert_der, ca, now=now, passphrase=passphrase)
+    replaced = isinstance(pair, Unusable) and pair.fault is Fault.KEY_MISMATCH
+    return kept if replaced and kept is not None else pair
 
 
 def _signing(issuer: Issuer, pair: ResponderPair, before: Signing | None) -> Signing:

@@ -1,7 +1,7 @@
 """`fastocsp quickstart`: the whole product on one machine, with a demo CA, from one command.
 
-Order: servers, schema, logins, demo CA, then signer, warmer, edge, admin; when every one of them answers, quickstart.json
-is written and the commands to try are printed. It is removed at the end, so its presence means "ready". kill -9 leaves
+Order: servers, schema, logins, demo CA, then signer, warmer, edge, admin; when all of them answer, quickstart.json is
+written and the commands to try are printed. It is removed at the end, so its presence means "ready". kill -9 leaves
 no process (each dies with its parent) and a stale quickstart.json, which the next start removes first.
 """
 
@@ -292,6 +292,7 @@ def print_welcome(running: Quickstart, seconds: float) -> None:
     assert demo is not None
     url = f"{settings.base_url}/.well-known/pki/ocsp/{demo.issuer_id}"
     program = Path(sys.argv[0]).name if Path(sys.argv[0]).name == "fastocsp" else "fastocsp"
+    crl = f"{settings.base_url}/.well-known/pki/crl/{demo.issuer_id}"
     folder = "" if running.folder == Path.cwd() / ".fastocsp" else f" --data-dir {running.folder}"
     ask = f"openssl ocsp -issuer {demo.issuer_cert} -CAfile {demo.issuer_cert} -url {url} -cert"
     spare = next(
@@ -303,7 +304,7 @@ def print_welcome(running: Quickstart, seconds: float) -> None:
     for title, command in {
         "a good answer": f"{ask} {demo.good_cert}",
         "a revoked answer": f"{ask} {demo.revoked_cert}",
-        "the CRL": f"curl -s {settings.base_url}/.well-known/pki/crl/{demo.issuer_id} | openssl crl -inform DER -noout -text",
+        "the CRL": f"curl -s {crl} | openssl crl -inform DER -noout -text",
         "is it ready, and what did it count": f"curl -s {settings.base_url}/ready; curl -s {settings.base_url}/metrics",
         "revoke one more": f"{program} revoke --cert {spare} --reason keyCompromise --wait{folder}",
     }.items():

@@ -55,7 +55,7 @@ class Walk:
         self._pipeline, self._publisher, self._keyring = pipeline, publisher, keyring
         self._now, self._batch = now, batch
 
-    async def run(self, connection: Connection, progress: Callable[[Count], None] = lambda count: None) -> Count:
+    async def run(self, connection: Connection, progress: Callable[[Count], None]) -> Count:
         """Every issuer once; its coverage is written when its walk is over."""
         whole = Count()
         for issuer_no, issuer in sorted(self._keyring().issuers.items()):

@@ -39,7 +39,7 @@ class Done:
 async def find_target(
     connection: Connection, *, serial: str | None, cert: Path | None, issuer_id: str | None
 ) -> Target:
-    """The certificate that a hex serial number or a file names; its issuer is found when only one comes into question."""
+    """What a hex serial number or a file names; the issuer is found when only one comes into question."""
     if cert is not None:
         certificate = read_certificate(cert.read_bytes(), name=str(cert))
         issuer = issuer_id or await _issuer_of(connection, certificate)

@@ -84,7 +84,7 @@ class EdgeSettings(BaseModel):
         30.0,
         ge=2,
         le=3600,
-        description="seconds an edge may say good without word from Postgres; also the longest a confirmed revoke waits",
+        description="seconds an edge may say good without word from Postgres; a confirmed revoke waits no longer",
     )
     on_closed: str = Field(
         "tryLater",

@@ -1,4 +1,4 @@
-"""`fastocsp admin`: the listener itself. No TLS below 1.3, no server banner, no request without a certificate of ours."""
+"""`fastocsp admin`: the listener itself. no TLS below 1.3, no server banner."""
 
 import signal
 import ssl

@@ -159,7 +159,6 @@ def _report(done: Any, status: str, *, wait: bool, as_json: bool) -> None:
             say("the connection was lost while committing: repeat the command, that is safe")
             raise typer.Exit(EXIT_UNKNOWN)
         case "BOUNDED" if wait:
-            say(
-                f"committed; these edges have not confirmed yet, they will by {waited.until:%H:%M:%S} UTC: {', '.join(waited.edges)}"
-            )
+            edges = ", ".join(waited.edges)
+            say(f"committed; not confirmed yet, but by {waited.until:%H:%M:%S} UTC at the latest: {edges}")
             raise typer.Exit(EXIT_BOUNDED)

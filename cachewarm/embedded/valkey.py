@@ -20,7 +20,8 @@ from cachewarm.errors import Fatal
 USERS = ("writer", "reader")
 #: What each user may do. The reader's pattern is every key: there is nothing on this server but records and streams.
 _RULES = {
-    "writer": "~* &* -@all +@read +@write +@connection +@transaction +@scripting +@pubsub -@dangerous +info +keys +flushdb +flushall",
+    "writer": "~* &* -@all +@read +@write +@connection +@transaction +@scripting +@pubsub -@dangerous"
+    " +info +keys +flushdb +flushall",
     "reader": "%R~* resetchannels -@all +get +mget +xread +xinfo +ping +hello +auth +client|setname +client|setinfo",
 }
 _START_S = 30.0

@@ -187,7 +187,8 @@ class Edge:
                 except (RedisError, OSError, TimeoutError):
                     await asyncio.sleep(1)
                     continue
-                for last, entry in _entries(heard):
+                for number, entry in _entries(heard):
+                    last = number
                     self._forget(entry)
         finally:
             await client.aclose()

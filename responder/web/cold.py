@@ -118,7 +118,7 @@ class ColdProtocol(HttpToolsProtocol):
         self.between_requests = True
         self._deadline = None
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's interface
         """Refuse and close; the parser cannot go on."""
         too_long = self._head_octets > MAX_HEAD
         if too_long:

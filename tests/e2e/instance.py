@@ -70,7 +70,7 @@ class Instance:
         self.process.send_signal(number)
         self.process.wait(60)
         self.process = None
-        gone, alive = psutil.wait_procs(tree, timeout=30)
+        _, alive = psutil.wait_procs(tree, timeout=30)
         assert not alive, f"left behind: {alive}"
 
     def tree(self) -> list[psutil.Process]:
