@@ -37,6 +37,7 @@ class Instance:
             "FASTOCSP_DATA_DIR": str(folder),
             "FASTOCSP_OCSP_RATE_LIMIT_PER_IP_MIN": "0",
             "FASTOCSP_CRL_DEBOUNCE": "100ms",
+            "FASTOCSP_WARM_INTERVAL": "3s",
             **settings,
         }
         self.process: subprocess.Popen[bytes] | None = None
