@@ -15,9 +15,10 @@ from cryptography import x509
 from _fastocsp.response import Template
 from cachewarm.authority.responder_cert import Fault, ResponderPair, Unusable, key_path, load_pair
 from cachewarm.ledger import issuers, responders
-from cachewarm.ledger.connect import Connection
+from cachewarm.ledger.connect import Connection, translated
 from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer
+from responder.feed.catalog import read_issuers
 
 log = structlog.get_logger("keyring")
 #: The edges read the catalog every second.
@@ -48,28 +49,27 @@ async def load_keyring(
 ) -> Keyring:
     """The ring as ledger and key folder have it now."""
     before = before or Keyring()
-    rows = {row.issuer_no: row for row in await issuers.list_issuers(connection)}
+    with translated():
+        found = {issuer.issuer_no: issuer for issuer in await read_issuers(connection)}
     certs = await responders.responder_certs(connection)
-    found: dict[int, Issuer] = {}
     signing: dict[int, Signing] = {}
     unusable: dict[int, Unusable] = {}
-    for number, row in rows.items():
-        found[number] = domain_issuer(row)
-        newest = max((c for c in certs if c.issuer_id == row.issuer_id), key=lambda c: c.created_at, default=None)
+    for number, issuer in found.items():
+        newest = max((c for c in certs if c.issuer_id == issuer.issuer_id), key=lambda c: c.created_at, default=None)
         if newest is None:
             continue
         if _is_settling(newest, before.signing.get(number), now):
             signing[number] = before.signing[number]
             continue
-        pair = _pair(found[number], newest.cert_der, folder, passphrase, now, before.signing.get(number))
+        pair = _pair(issuer, newest.cert_der, folder, passphrase, now, before.signing.get(number))
         if isinstance(pair, ResponderPair):
-            signing[number] = _signing(found[number], pair, before.signing.get(number))
+            signing[number] = _signing(issuer, pair, before.signing.get(number))
         else:
             unusable[number] = pair
-            _say_once(row.issuer_id, pair, before.unusable.get(number))
+            _say_once(issuer.issuer_id, pair, before.unusable.get(number))
     known = {
-        number: frozenset(domain_responder(c.cert_der) for c in certs if c.issuer_id == row.issuer_id)
-        for number, row in rows.items()
+        number: frozenset(domain_responder(c.cert_der) for c in certs if c.issuer_id == issuer.issuer_id)
+        for number, issuer in found.items()
     }
     return Keyring(found, signing, known, unusable)
 
