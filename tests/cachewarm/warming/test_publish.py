@@ -1,6 +1,7 @@
 """In Redis only newer knowledge replaces older."""
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -59,5 +60,5 @@ async def test_an_announcement_names_the_record(plant: Plant) -> None:
     """The stream carries the keys that edges should forget."""
     key, _ = record_at(plant, 1, 1, plant.now())
     await plant.publisher.announce([key])
-    heard = await plant.publisher._client.xrange(ANNOUNCE_STREAM)
+    heard: Any = await plant.publisher._client.xrange(ANNOUNCE_STREAM)
     assert [parse_record_name(fields[b"k"]) for _, fields in heard][-1] == key

@@ -4,6 +4,7 @@ from _fastocsp.codes import GOOD, REVOKED
 from _fastocsp.record import unpack_record
 from cachewarm.ledger import coverage
 from cachewarm.ledger.revocations import revoke
+from responder.cache.layout import record_name
 from responder.domain.status import PRESIGNED, CRLReason, HashAlgorithm
 from responder.sources.base import Key
 from tests.cachewarm.warming.conftest import Plant
@@ -29,8 +30,6 @@ async def test_lost_and_broken_records_are_signed_again(plant: Plant) -> None:
     await plant.walk()
     lost, broken, *_ = keys_of(plant)
     client = plant.publisher._client
-    from responder.cache.layout import record_name
-
     await client.delete(record_name(lost))
     await client.set(record_name(broken), b"\x01rubbish")
     assert (await plant.walk()).signed == 2
@@ -68,8 +67,6 @@ async def test_records_go_at_their_next_update(plant: Plant) -> None:
     """Redis forgets a record when it ends; none lives longer than its certificate and its responder."""
     await plant.walk()
     key = keys_of(plant)[0]
-    from responder.cache.layout import record_name
-
     client = plant.publisher._client
     [octets] = await plant.publisher.kept([key])
     assert octets is not None
