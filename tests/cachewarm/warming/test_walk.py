@@ -29,7 +29,7 @@ async def test_lost_and_broken_records_are_signed_again(plant: Plant) -> None:
     """One key gone, one record damaged: exactly those two are signed."""
     await plant.walk()
     lost, broken, *_ = keys_of(plant)
-    client = plant.publisher._client
+    client: Any = plant.publisher._client
     await client.delete(record_name(lost))
     await client.set(record_name(broken), b"\x01rubbish")
     assert (await plant.walk()).signed == 2
@@ -67,7 +67,7 @@ async def test_records_go_at_their_next_update(plant: Plant) -> None:
     """Redis forgets a record when it ends; none lives longer than its certificate and its responder."""
     await plant.walk()
     key = keys_of(plant)[0]
-    client = plant.publisher._client
+    client: Any = plant.publisher._client
     [octets] = await plant.publisher.kept([key])
     assert octets is not None
     record = unpack_record(octets)
