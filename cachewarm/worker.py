@@ -1,7 +1,7 @@
 """The warmer: hears what the ledger committed and keeps Redis, CRLs and responder certificates as they should be.
 
-Five loops that share nothing but the feed and the keyring: the feed agent, the pipeline behind it, the walk of the
-inventory, the responders, the CRLs. Each may fail and try again without the others; all of their work is idempotent,
+Loops that share nothing but the feed and the keyring: the feed agent, the pipeline behind it, the walk of the
+inventory, the responders, the CRLs, the check of the audit chain. Each may fail and try again without the others; all of their work is idempotent,
 so a killed warmer and two warmers are the same case.
 """
 
@@ -24,6 +24,7 @@ from cachewarm.errors import CachewarmError, Fatal
 from cachewarm.keyring import Keyring
 from cachewarm.keywatch import KeyWatch
 from cachewarm.ledger import feed as ledger_feed
+from cachewarm.ledger.audit import verify_audit
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.pipeline import Pipeline
 from cachewarm.publish import Publisher
@@ -80,6 +81,7 @@ class Warmer:
             self._again(self._carry, "pipeline"),
             self._again(self._walks, "walk"),
             self._again(self.crls.run, "CRLs"),
+            self._again(self._audit, "audit"),
         ]
         async with asyncio.TaskGroup() as group:
             for loop in loops:
@@ -177,6 +179,14 @@ class Warmer:
             if rotated or await self._ring_changed(connection):
                 self._walk_now.set()
             await asyncio.sleep(RESPONDERS_INTERVAL_S)
+
+    async def _audit(self, connection: Connection) -> None:
+        """Walk the audit chain now and then; a broken link is for a person."""
+        while True:
+            verdict = await verify_audit(connection)
+            if verdict.broken_at is not None:
+                log.error("the audit chain is broken", at=verdict.broken_at, events=verdict.seq)
+            await asyncio.sleep(self.settings.audit_chain_verify_interval)
 
     async def _ring_changed(self, connection: Connection) -> bool:
         before = set(self.keys.ring.signing)

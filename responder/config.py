@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import NoDecode
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX = "FASTOCSP_"
 INSTANCE_FILE = "quickstart.json"
@@ -60,13 +61,15 @@ Size = Annotated[int, BeforeValidator(parse_size)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_networks)]
 
 
-class EdgeSettings(BaseModel):
+class EdgeSettings(BaseSettings):
     """What `fastocsp serve` needs; the write side adds its own in `cachewarm.config`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     data_dir: Path = Field(
-        Path(".fastocsp"), description="state of this instance: sockets, journal, keys of the quickstart"
+        Path(".fastocsp"),
+        validate_default=True,
+        description="state of this instance: sockets, journal, keys of the quickstart",
     )
     run_dir: Path | None = Field(
         None, description="sockets and shared memory; default DATA_DIR/run, or a short folder under /tmp"
@@ -122,6 +125,23 @@ class EdgeSettings(BaseModel):
     )
     log_format: str = Field("auto", pattern="^(auto|json|text)$", description="text on a terminal, json otherwise")
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's interface
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line, then the environment, then what the quickstart of the data folder wrote."""
+        return init_settings, env_settings, InstanceFile(settings_cls)
+
+    @field_validator("data_dir")
+    @classmethod
+    def _from_anywhere(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
     @model_validator(mode="after")
     def _relations(self) -> Self:
         if self.poll_interval * 4 > self.horizon:
@@ -142,24 +162,29 @@ class EdgeSettings(BaseModel):
 S = TypeVar("S", bound=EdgeSettings)
 
 
-def load_settings(cls: type[S], environ: Mapping[str, str] | None = None, **given: Any) -> S:
-    """Settings from the command line, then the environment, then the instance file of the data folder.
-
-    Raises ConfigError with every problem at once.
-    """
-    env = os.environ if environ is None else environ
-    problems = [f"{name}: no such setting" for name in unknown_names(cls, env)]
-    values = {field: env[PREFIX + field.upper()] for field in cls.model_fields if PREFIX + field.upper() in env}
-    values |= {field: value for field, value in given.items() if value is not None}
-    folder = Path(values.get("data_dir", cls.model_fields["data_dir"].default)).expanduser().absolute()
-    values = read_instance(folder, cls) | values | {"data_dir": folder}
+def load_settings(cls: type[S], **given: Any) -> S:
+    """Settings, `given` before everything else. Raises ConfigError with every problem at once."""
+    problems = [f"{name}: no such setting" for name in unknown_names(cls, os.environ)]
     try:
-        settings = cls.model_validate(values)
+        settings = cls(**{field: value for field, value in given.items() if value is not None})
     except ValidationError as error:
         problems += [_problem(entry) for entry in error.errors(include_input=False)]
     if problems:
         raise ConfigError("\n".join(problems))
     return settings
+
+
+class InstanceFile(PydanticBaseSettingsSource):
+    """quickstart.json of the data folder, which is known by then."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """One value; the class asks for all at once."""
+        return self().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Every setting that the file has; none when there is no file."""
+        folder = self.current_state.get("data_dir", self.settings_cls.model_fields["data_dir"].default)
+        return read_instance(Path(folder).expanduser().absolute(), self.settings_cls)
 
 
 def unknown_names(cls: type[EdgeSettings], environ: Mapping[str, str]) -> list[str]:
@@ -172,7 +197,7 @@ def unknown_names(cls: type[EdgeSettings], environ: Mapping[str, str]) -> list[s
 BUILD_NAMES = {"FASTOCSP_BUILD"}
 
 
-def read_instance(folder: Path, cls: type[EdgeSettings]) -> dict[str, Any]:
+def read_instance(folder: Path, cls: type[BaseSettings]) -> dict[str, Any]:
     """What the quickstart of that folder wrote for the commands beside it; empty when there is none."""
     try:
         written = json.loads((folder / INSTANCE_FILE).read_text())["settings"]

@@ -15,6 +15,7 @@ from responder.edge.answers import Answer, Fields, cache_fields, fields
 from responder.edge.edge import Edge
 from responder.edge.slow import settle
 from responder.errors import Limited
+from responder.web.body import read_body
 
 REQUEST_TYPE = "application/ocsp-request"
 
@@ -51,19 +52,6 @@ async def get(request: Request) -> Response:
     raw: bytes = request.scope["raw_path"]
     rest = raw.split(b"/", 5 if issuer_id else 2)[-1]
     return await _answer(request, edge, edge.answerer.by_path(rest, issuer_id))
-
-
-async def read_body(request: Request, limit: int) -> bytes | None:
-    """The body, or None when it is, or says it will be, over the limit."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        return None
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:
-            return None
-    return body
 
 
 async def _limited() -> Answer:

@@ -109,9 +109,15 @@ def test_a_lost_responder_key_is_replaced(mortal: Instance) -> None:
 
 
 def test_sigterm_and_interrupt_leave_nothing_and_a_restart_keeps_everything(own_folder: Path) -> None:
-    """Stopped by either signal, no process and no quickstart.json is left; the same data are there afterwards."""
-    instance = Instance(own_folder / "data", certificates=10, revoked=2).start()
+    """Stopped by either signal, no process and no quickstart.json is left; the same data are there afterwards. With a
+    passphrase every private key on disk is encrypted, and the restart can read it.
+    """
+    secret = {"FASTOCSP_CONFIG_ENCRYPTION_KEY": "correct horse battery staple, and more"}
+    instance = Instance(own_folder / "data", certificates=10, revoked=2, **secret).start()
     first = instance.facts
+    for path in (instance.folder / "keys").iterdir():
+        assert b"ENCRYPTED" in path.read_bytes(), path
+        assert path.stat().st_mode & 0o777 == 0o600
     instance.command("revoke", "--cert", first["good_cert"], "--reason", "keyCompromise", "--wait")
     instance.stop(signal.SIGTERM)
     assert not (instance.folder / "quickstart.json").exists()

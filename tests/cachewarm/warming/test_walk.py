@@ -1,5 +1,7 @@
 """The walk makes Redis as it should be, whatever it found there."""
 
+from typing import Any
+
 from _fastocsp.codes import GOOD, REVOKED
 from _fastocsp.record import unpack_record
 from cachewarm.ledger import coverage
