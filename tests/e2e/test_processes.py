@@ -112,8 +112,9 @@ def test_sigterm_and_interrupt_leave_nothing_and_a_restart_keeps_everything(own_
     """Stopped by either signal, no process and no quickstart.json is left; the same data are there afterwards. With a
     passphrase every private key on disk is encrypted, and the restart can read it.
     """
-    secret = {"FASTOCSP_CONFIG_ENCRYPTION_KEY": "correct horse battery staple, and more"}
-    instance = Instance(own_folder / "data", certificates=10, revoked=2, **secret).start()
+    passphrase = "correct horse battery staple, and more"
+    data = own_folder / "data"
+    instance = Instance(data, certificates=10, revoked=2, FASTOCSP_CONFIG_ENCRYPTION_KEY=passphrase).start()
     first = instance.facts
     for path in (instance.folder / "keys").iterdir():
         assert b"ENCRYPTED" in path.read_bytes(), path
