@@ -69,7 +69,7 @@ async def take_over(
     entries: Sequence[IndexEntry],
     *,
     actor: str,
-    progress: Callable[[int], None] = lambda n: None,
+    progress: Callable[[int], None],
 ) -> TakenOver:
     """Write it all; `progress` hears of rows, one for a certificate and one for a revocation."""
     counts = {status: sum(entry.status is status for entry in entries) for status in IndexStatus}

@@ -157,7 +157,7 @@ async def bulk_revoke(
 async def revoke_within(
     connection: Connection, issuer_id: str, revocations: Sequence[Revocation], *, actor: str
 ) -> list[bytes]:
-    """Revoke in the caller's transaction, known to the inventory or not; the serial numbers whose row is new or changed.
+    """Revoke in the caller's transaction, known to the inventory or not; those whose row is new or changed.
 
     From here to the caller's COMMIT nobody else can revoke. The caller nudges after it.
     """
