@@ -120,17 +120,22 @@ def load_settings(cls: type[S], environ: Mapping[str, str] | None = None, **give
     """
     env = os.environ if environ is None else environ
     problems = [f"{name}: no such setting" for name in unknown_names(cls, env)]
-    values = {field: env[PREFIX + field.upper()] for field in cls.model_fields if PREFIX + field.upper() in env}
-    values |= {field: value for field, value in given.items() if value is not None}
-    folder = Path(values.get("data_dir", cls.model_fields["data_dir"].default)).expanduser().absolute()
-    values = read_instance(folder, cls) | values | {"data_dir": folder}
     try:
-        settings = cls.model_validate(values)
+        settings = cls.model_validate(gather(cls, env, **given))
     except ValidationError as error:
         problems += [_problem(entry) for entry in error.errors(include_input=False)]
     if problems:
         raise ConfigError("\n".join(problems))
     return settings
+
+
+def gather(cls: type[EdgeSettings], environ: Mapping[str, str] | None = None, **given: Any) -> dict[str, Any]:
+    """The same values before anything is checked, as they were written."""
+    env = os.environ if environ is None else environ
+    values = {field: env[PREFIX + field.upper()] for field in cls.model_fields if PREFIX + field.upper() in env}
+    values |= {field: value for field, value in given.items() if value is not None}
+    folder = Path(values.get("data_dir", cls.model_fields["data_dir"].default)).expanduser().absolute()
+    return read_instance(folder, cls) | values | {"data_dir": folder}
 
 
 def unknown_names(cls: type[EdgeSettings], environ: Mapping[str, str]) -> list[str]:
