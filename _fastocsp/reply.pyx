@@ -11,7 +11,7 @@ from libc.string cimport memcmp
 from _fastocsp.der cimport Octets
 from _fastocsp.gentime cimport put_fixdate
 from _fastocsp.record cimport RecordHead, read_record
-from _fastocsp.sink cimport Sink, claim, open_sink, put_octet, put_octets, put_static, sink_used
+from _fastocsp.sink cimport Sink, open_sink, put_octet, put_octets, put_static, sink_used
 from _fastocsp.wire cimport Span
 
 from _fastocsp.errors import MalformedRecord

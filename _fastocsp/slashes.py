@@ -2,17 +2,19 @@
 
 The DER header at the front says how many symbols the whole text must have. When slashes are missing, each run of
 slashes may have lost some; when there are too many, each run may have gained some. Every way to put that right is a
-candidate, and the caller takes one only if it is the only one that is an OCSPRequest. Bounded: at most MAX_MOVED
-slashes and MAX_CANDIDATES candidates, otherwise none at all, for a repair must never guess.
+candidate, and the caller takes one only if it is the only one that is an OCSPRequest. Bounded in every direction; past
+a bound there is no candidate at all, for a repair must never guess.
 """
 
 import base64
 import re
 from collections.abc import Iterator
-from math import comb
+from itertools import islice
 
 MAX_TEXT = 4096
-MAX_MOVED = 8
+MAX_RUNS = 64
+MAX_LOST = 3  # slashes; more are a truncated text, not a collapsed run
+MAX_GAINED = 64  # slashes
 MAX_CANDIDATES = 64
 HEADER_SYMBOLS = 8  # six octets: identifier and up to five of length
 
@@ -51,21 +53,28 @@ def symbols_of_element(symbols: bytes) -> int | None:
     return (octets * 8 + 5) // 6
 
 
-def distributions(runs: list[int], moved: int) -> Iterator[list[int]]:
-    """Every way to lengthen (moved > 0) or shorten the runs by so many slashes in all; no run vanishes."""
-    in_bounds = runs and 0 < abs(moved) <= MAX_MOVED
-    if in_bounds and comb(len(runs) + abs(moved) - 1, abs(moved)) <= MAX_CANDIDATES:
-        yield from _distributions(runs, moved)
+def distributions(runs: list[int], moved: int) -> list[list[int]]:
+    """Every way to lengthen (moved > 0) or shorten the runs by so many slashes in all; none when there are too many.
+
+    A run never vanishes. Every step of the search leads to a candidate, so its cost is bounded like their number.
+    """
+    if len(runs) > MAX_RUNS or not -MAX_GAINED <= moved <= MAX_LOST or moved == 0:
+        return []
+    rooms = [moved if moved > 0 else length - 1 for length in runs]
+    sign = 1 if moved > 0 else -1
+    found = list(islice(spread(rooms, abs(moved)), MAX_CANDIDATES + 1))
+    if len(found) > MAX_CANDIDATES:
+        return []
+    return [[length + sign * share for length, share in zip(runs, shares, strict=True)] for shares in found]
 
 
-def _distributions(runs: list[int], moved: int) -> Iterator[list[int]]:
-    first, rest = runs[0], runs[1:]
-    if not rest:
-        if first + moved >= 1:
-            yield [first + moved]
+def spread(rooms: list[int], total: int) -> Iterator[list[int]]:
+    """Every way to write `total` as a sum of one share for each room, no share larger than its room."""
+    if not rooms:
+        if total == 0:
+            yield []
         return
-    step = 1 if moved > 0 else -1
-    for here in range(0, moved + step, step):
-        if first + here >= 1:
-            for others in _distributions(rest, moved - here):
-                yield [first + here, *others]
+    first, rest = rooms[0], rooms[1:]
+    for share in range(max(0, total - sum(rest)), min(first, total) + 1):
+        for shares in spread(rest, total - share):
+            yield [share, *shares]

@@ -1,9 +1,10 @@
 """HTTP recogniser, sans I/O: octets in, one plain OCSP request out, or "need more", or "pass on".
 
 It takes what clients of a responder really send, and is sure of all it takes: one request line, HTTP/1.1 with one Host
-or HTTP/1.0 with at most one (answered and closed), at most one Content-Length of digits, no Transfer-Encoding, no Expect, no upgrade, no query, no folded or
-control octets. Whatever else comes, well-formed or not, is passed on with its octets to the full parser, which has
-the last word on what is an error (RFC 9112). So framing has one meaning here and no request can be smuggled past it.
+or HTTP/1.0 with at most one (answered and closed), at most one Content-Length of digits, no Transfer-Encoding, no
+Expect, no upgrade, no query, no folded or control octets. Whatever else comes, well-formed or not, is passed on with
+its octets to the full parser, which has the last word on what is an error (RFC 9112). So framing has one meaning here
+and no request can be smuggled past it.
 """
 
 from libc.stdint cimport uint8_t

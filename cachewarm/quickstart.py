@@ -1,7 +1,7 @@
 """`fastocsp quickstart`: the whole product on one machine, with a demo CA, from one command.
 
-Order: servers, schema, logins, demo CA, then signer, warmer, edge, admin; when every one of them answers, quickstart.json
-is written and the commands to try are printed. It is removed at the end, so its presence means "ready". kill -9 leaves
+Order: servers, schema, logins, demo CA, then signer, warmer, edge, admin; when all of them answer, quickstart.json is
+written and the commands to try are printed. It is removed at the end, so its presence means "ready". kill -9 leaves
 no process (each dies with its parent) and a stale quickstart.json, which the next start removes first.
 """
 
@@ -14,13 +14,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from pydantic import SecretStr
 
 from cachewarm.authority import tls
+from cachewarm.authority.certificate import read_certificate
 from cachewarm.config import Settings
 from cachewarm.console import say
 from cachewarm.demo import Demo, prepare
@@ -71,7 +78,6 @@ class Quickstart:
             signal.signal(number, self._told_to_stop)
         begun = time.monotonic()
         try:
-            check_port(self.settings)
             self._start()
             if not self.supervisor.stopping:
                 self._write()
@@ -95,6 +101,8 @@ class Quickstart:
         """Settings that the quickstart chooses where nobody else did."""
         keys = settings.api_keys_named or {self._secret("api.key"): ("quickstart", True)}
         chosen = {
+            "port": check_port(settings.host, settings.port),
+            "admin_port": check_port(settings.admin_host, settings.admin_port),
             "run_dir": settings.run_dir or run_folder(self.folder),
             "ocsp_responder_key_dir": settings.ocsp_responder_key_dir or self.folder / "keys",
             "api_keys_named": keys,
@@ -119,18 +127,21 @@ class Quickstart:
         )
         say("preparing the demo CA")
         self._demo = asyncio.run(self._prepare())
-        reader = {"database_url": _secret_of(databases.reader)}
-        for name, differing in {
+        reader: dict[str, Any] = {"database_url": _secret_of(databases.reader)}
+        programs: dict[str, dict[str, Any]] = {
             "signer": reader,
             "warmer": {},
             "edge": reader | {"redis_url": _secret_of(redis_reader), "api_keys_named": {}},
             "admin": {"redis_url": _secret_of(redis_reader)},
-        }.items():
+        }
+        for name, differing in programs.items():
             settings = self.settings.model_copy(update=differing)
             if name in ("edge", "admin"):
                 settings = settings.model_copy(update={"config_encryption_key": None})
             self.supervisor.start(name, Program(name, as_environment(settings), self._log(name)))
-        self._await("/ready", f"http://{_reachable(self.settings.host)}:{self.settings.port}/ready")
+        base = f"http://{_reachable(self.settings.host)}:{self.settings.port}"
+        self._await("/ready", lambda: is_ready(base))
+        self._await("a live signature", lambda: signs_live(base, self._demo))
 
     def _start_postgres(self) -> DatabaseURLs:
         if self.settings.database_url is not None:
@@ -159,24 +170,18 @@ class Quickstart:
         async with connected(self.settings.require_database(), name="fastocsp quickstart") as connection:
             return await prepare(connection, self.settings, self.plan.certificates, self.plan.revoked)
 
-    def _await(self, what: str, url: str) -> None:
+    def _await(self, what: str, question: Callable[[], str | None]) -> None:
+        """Until `question` returns None; what it returns is why not yet."""
         deadline = time.monotonic() + READY_S
         said = time.monotonic()
-        last = ""
-        while time.monotonic() < deadline:
+        while (why := question()) is not None:
             self.supervisor.tick()
-            try:
-                with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own http URL
-                    return
-            except urllib.error.HTTPError as error:
-                last = error.read().decode(errors="replace")
-            except OSError as error:
-                last = str(error)
+            if time.monotonic() > deadline:
+                raise Fatal(f"not ready after {READY_S:.0f} s: {why}; see the logs in {self._log('edge').parent}")
             if time.monotonic() - said > 2:
                 said = time.monotonic()
-                say(f"waiting for {what}: {last[:300]}")
-            time.sleep(0.1)
-        raise Fatal(f"not ready after {READY_S:.0f} s: {last}; see {self._log('edge')} and the logs beside it")
+                say(f"waiting for {what}: {why[:300]}")
+            time.sleep(0.05)
 
     def _log(self, name: str) -> Path:
         (self.folder / "logs").mkdir(exist_ok=True)
@@ -233,9 +238,7 @@ def _for_commands(settings: Settings) -> dict[str, str]:
     }
 
 
-def _secret_of(url: str) -> Any:
-    from pydantic import SecretStr
-
+def _secret_of(url: str) -> SecretStr:
     return SecretStr(url)
 
 
@@ -243,6 +246,35 @@ def _reachable(host: str) -> str:
     """An address to connect to where the listener takes any."""
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"[{address}]" if ":" in address else address
+
+
+def is_ready(base: str) -> str | None:
+    """None when the edge says so, else its reasons."""
+    try:
+        with urllib.request.urlopen(f"{base}/ready", timeout=2):  # noqa: S310 - our own http URL
+            return None
+    except urllib.error.HTTPError as error:
+        return error.read().decode(errors="replace")
+    except OSError as error:
+        return str(error)
+
+
+def signs_live(base: str, demo: Demo | None) -> str | None:
+    """None when a question with a nonce is answered, so the signer is there too."""
+    if demo is None:
+        return "no demo CA"
+    certificate, issuer = (read_certificate(path.read_bytes()) for path in (demo.good_cert, demo.issuer_cert))
+    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA256())
+    question = builder.add_extension(x509.OCSPNonce(secrets.token_bytes(16)), critical=False).build()
+    request = urllib.request.Request(  # noqa: S310 - our own http URL
+        f"{base}/ocsp", question.public_bytes(Encoding.DER), {"Content-Type": "application/ocsp-request"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+            status = ocsp.load_der_ocsp_response(response.read()).response_status
+    except OSError as error:
+        return str(error)
+    return None if status is ocsp.OCSPResponseStatus.SUCCESSFUL else f"the edge answers {status.name}"
 
 
 async def _migrate(url: str) -> None:
@@ -256,19 +288,23 @@ def print_welcome(running: Quickstart, seconds: float) -> None:
     """What to try now."""
     from rich.console import Console
 
-    demo, settings = running._demo, running.settings  # noqa: SLF001 - one file
+    demo, settings = running._demo, running.settings
     assert demo is not None
     url = f"{settings.base_url}/.well-known/pki/ocsp/{demo.issuer_id}"
     program = Path(sys.argv[0]).name if Path(sys.argv[0]).name == "fastocsp" else "fastocsp"
+    crl = f"{settings.base_url}/.well-known/pki/crl/{demo.issuer_id}"
     folder = "" if running.folder == Path.cwd() / ".fastocsp" else f" --data-dir {running.folder}"
     ask = f"openssl ocsp -issuer {demo.issuer_cert} -CAfile {demo.issuer_cert} -url {url} -cert"
-    spare = next((p for p in sorted(demo.certs_dir.glob("*.pem")) if p not in (demo.good_cert, demo.revoked_cert)), demo.good_cert)
+    spare = next(
+        (p for p in sorted(demo.certs_dir.glob("*.pem")) if p not in (demo.good_cert, demo.revoked_cert)),
+        demo.good_cert,
+    )
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"\n[bold green]fastocsp is ready[/] after {seconds:.1f} s: {settings.base_url}\n")
     for title, command in {
         "a good answer": f"{ask} {demo.good_cert}",
         "a revoked answer": f"{ask} {demo.revoked_cert}",
-        "the CRL": f"curl -s {settings.base_url}/.well-known/pki/crl/{demo.issuer_id} | openssl crl -inform DER -noout -text",
+        "the CRL": f"curl -s {crl} | openssl crl -inform DER -noout -text",
         "is it ready, and what did it count": f"curl -s {settings.base_url}/ready; curl -s {settings.base_url}/metrics",
         "revoke one more": f"{program} revoke --cert {spare} --reason keyCompromise --wait{folder}",
     }.items():

@@ -1,6 +1,6 @@
-"""Keeps the quickstart's processes running: each is started, watched, started again when it ends, and stopped in order.
+"""Keeps the quickstart's processes running: started, watched, started again when they end, stopped in order.
 
-It is a plain loop in the main thread: the kernel ends a child when the thread that made it ends, so no other thread may.
+It is a plain loop in the main thread: the kernel ends a child when the thread that made it ends.
 """
 
 import os

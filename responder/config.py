@@ -65,32 +65,61 @@ class EdgeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data_dir: Path = Field(Path(".fastocsp"), description="state of this instance: sockets, journal, keys of the quickstart")
-    run_dir: Path | None = Field(None, description="sockets and shared memory; default DATA_DIR/run, or a short folder under /tmp")
-    database_url: SecretStr | None = Field(None, description="postgresql://; the edge needs a role that is a member of fastocsp_reader")
+    data_dir: Path = Field(
+        Path(".fastocsp"), description="state of this instance: sockets, journal, keys of the quickstart"
+    )
+    run_dir: Path | None = Field(
+        None, description="sockets and shared memory; default DATA_DIR/run, or a short folder under /tmp"
+    )
+    database_url: SecretStr | None = Field(
+        None, description="postgresql://; the edge needs a role that is a member of fastocsp_reader"
+    )
     redis_url: SecretStr | None = Field(None, description="redis:// or unix://; read-only for the edge")
     signer_socket: Path | None = Field(None, description="Unix socket of the signer; default RUN_DIR/signer.sock")
     host: str = Field("127.0.0.1", description="address of the public listener")
     port: int = Field(8080, ge=0, le=65535, description="port of the public listener")
     workers: int = Field(1, ge=1, le=256, description="edge processes, each with its own SO_REUSEPORT socket")
     edge_name: str = Field("", description="name in the lease table; default the host name")
-    horizon: Duration = Field(30.0, ge=2, le=3600, description="seconds an edge may say good without word from Postgres; also the longest a confirmed revoke waits")
-    on_closed: str = Field("tryLater", pattern="^(tryLater|unauthorized)$", description="answer for a certificate not known as revoked once the horizon has passed")
-    poll_interval: Duration = Field(0.2, ge=0.02, le=1, description="seconds between two polls of the feed; far below HORIZON")
-    ocsp_rate_limit_per_ip_min: int = Field(1000, ge=0, description="requests a minute for one IPv4 address or IPv6 /64; 0 switches it off")
-    rate_limit_slots: int = Field(65536, ge=64, le=1 << 24, description="addresses remembered by the rate limit, 16 octets each")
+    horizon: Duration = Field(
+        30.0,
+        ge=2,
+        le=3600,
+        description="seconds an edge may say good without word from Postgres; a confirmed revoke waits no longer",
+    )
+    on_closed: str = Field(
+        "tryLater",
+        pattern="^(tryLater|unauthorized)$",
+        description="answer for a certificate not known as revoked once the horizon has passed",
+    )
+    poll_interval: Duration = Field(
+        0.2, ge=0.02, le=1, description="seconds between two polls of the feed; far below HORIZON"
+    )
+    ocsp_rate_limit_per_ip_min: int = Field(
+        1000, ge=0, description="requests a minute for one IPv4 address or IPv6 /64; 0 switches it off"
+    )
+    rate_limit_slots: int = Field(
+        65536, ge=64, le=1 << 24, description="addresses remembered by the rate limit, 16 octets each"
+    )
     trusted_proxies: Networks = Field((), description="peers whose X-Forwarded-For is believed")
     metrics_allow: Networks = Field(parse_networks("127.0.0.0/8,::1"), description="peers that may read /metrics")  # type: ignore[arg-type]
-    ready_coverage: float = Field(0.5, ge=0, le=1, description="share of the inventory that must be signed ahead for /ready; 0 asks for none")
+    ready_coverage: float = Field(
+        0.5, ge=0, le=1, description="share of the inventory that must be signed ahead for /ready; 0 asks for none"
+    )
     max_body_size: Size = Field(16384, ge=256, le=1 << 20, description="octets of an OCSP request body")
     table_bytes: Size = Field(256 << 20, ge=1 << 20, description="octets of the answer table of one worker")
-    nonce_policy: str = Field("strict", pattern="^(strict|rfc9654)$", description="strict: 1-32 octets, else unauthorized; rfc9654: 1-128, else malformedRequest")
+    nonce_policy: str = Field(
+        "strict",
+        pattern="^(strict|rfc9654)$",
+        description="strict: 1-32 octets, else unauthorized; rfc9654: 1-128, else malformedRequest",
+    )
     header_timeout: Duration = Field(10.0, gt=0, le=60, description="seconds for a request's head and body to arrive")
     keep_alive_timeout: Duration = Field(65.0, gt=0, le=3600, description="seconds an idle connection is kept")
     max_connections: int = Field(10000, ge=1, description="open connections of one worker; more are closed at once")
     redis_timeout: Duration = Field(0.2, gt=0, le=5, description="seconds for one Redis round trip on the request path")
     signer_timeout: Duration = Field(2.0, gt=0, le=30, description="seconds for one live signature")
-    signer_lane: int = Field(256, ge=1, le=65536, description="live signatures one worker has under way; more are answered tryLater")
+    signer_lane: int = Field(
+        256, ge=1, le=65536, description="live signatures one worker has under way; more are answered tryLater"
+    )
     log_format: str = Field("auto", pattern="^(auto|json|text)$", description="text on a terminal, json otherwise")
 
     @model_validator(mode="after")

@@ -52,7 +52,7 @@ async def get_certificate(request: Request) -> Response:
 
 @admins_only
 async def revoke(request: Request) -> Response:
-    """POST /api/v1/certificates/{id}/revoke?wait=SECONDS with {"reason": name, "invalidity_date": time}, both optional."""
+    """POST /api/v1/certificates/{id}/revoke?wait=SECONDS with {"reason": name, "invalidity_date": time} or less."""
     target, asked = _target(request), await _body(request)
     reason = CRLReason.parse(str(asked.get("reason") or "unspecified"))
     if reason is CRLReason.removeFromCRL:

@@ -18,9 +18,13 @@ from responder.domain.status import CRLReason
 
 Serial = Annotated[str | None, typer.Option("--serial", metavar="HEX", help="Serial number, hexadecimal.")]
 Cert = Annotated[Path | None, typer.Option("--cert", help="The certificate, PEM or DER.", exists=True, dir_okay=False)]
-IssuerId = Annotated[str | None, typer.Option("--issuer", help="Issuer; found by itself when only one comes into question.")]
+IssuerId = Annotated[
+    str | None, typer.Option("--issuer", help="Issuer; found by itself when only one comes into question.")
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when no edge can answer good any more.")]
-Patience = Annotated[float | None, typer.Option(min=0, help="Seconds to wait at most; default: the horizon.", show_default=False)]
+Patience = Annotated[
+    float | None, typer.Option(min=0, help="Seconds to wait at most; default: the horizon.", show_default=False)
+]
 
 EXIT_BOUNDED, EXIT_UNKNOWN = 3, 4
 
@@ -30,7 +34,9 @@ def revoke(
     cert: Cert = None,
     issuer: IssuerId = None,
     reason: Annotated[str, typer.Option(help="One of the RFC 5280 reasons by its name.")] = "unspecified",
-    invalidity_date: Annotated[str | None, typer.Option(help="Since when the key is suspect: 2026-05-04 or 2026-05-04T10:00:00Z.")] = None,
+    invalidity_date: Annotated[
+        str | None, typer.Option(help="Since when the key is suspect: 2026-05-04 or 2026-05-04T10:00:00Z.")
+    ] = None,
     wait: Wait = False,
     patience: Patience = None,
     data_dir: DataDir = None,
@@ -145,5 +151,6 @@ def _report(done: Any, status: str, *, wait: bool, as_json: bool) -> None:
             say("the connection was lost while committing: repeat the command, that is safe")
             raise typer.Exit(EXIT_UNKNOWN)
         case "BOUNDED" if wait:
-            say(f"committed; these edges have not confirmed yet, they will by {waited.until:%H:%M:%S} UTC: {', '.join(waited.edges)}")
+            edges = ", ".join(waited.edges)
+            say(f"committed; not confirmed yet, but by {waited.until:%H:%M:%S} UTC at the latest: {edges}")
             raise typer.Exit(EXIT_BOUNDED)

@@ -24,11 +24,14 @@ _NUDGE_S = 2.0
 
 # One statement, so that two who revoke at once cannot both be first. What is there changes only for the better: a hold
 # becomes a real reason, an earlier time wins. The clock is read under the feed's lock (now() would be the start of the
-# transaction, and of two at once the later one may have the earlier start).
+# transaction, and of two at once the later one may have the earlier start). It commits by itself, so that the lock is
+# held for no round trip; the actor is set within it, for the trigger that sees a change.
 _REVOKE = """
 insert into certificate_revocations as r (issuer_id, serial_number, revoked_at, reason, invalidity_date, revoked_by)
-select $1, u.serial_number, coalesce(u.revoked_at, (select clock_timestamp())), u.reason, u.invalidity_date, $6
-  from unnest($2::bytea[], $3::smallint[], $4::timestamptz[], $5::timestamptz[])
+select $1, u.serial_number, coalesce(u.revoked_at, (select clock_timestamp())), u.reason, u.invalidity_date,
+       acting.actor
+  from (select set_config('fastocsp.actor', $6, true)) acting(actor),
+       unnest($2::bytea[], $3::smallint[], $4::timestamptz[], $5::timestamptz[])
        u(serial_number, reason, revoked_at, invalidity_date)
  where $7 or exists (select from certificates c where c.issuer_id = $1 and c.serial_number = u.serial_number)
           or exists (select from certificate_revocations x where x.issuer_id = $1 and x.serial_number = u.serial_number)
@@ -89,39 +92,32 @@ async def revoke(
     """Revoke one certificate. Refused: the inventory does not know it (see `allow_unknown`), a value is not allowed."""
     wanted = [Revocation(serial_number, reason, revoked_at, invalidity_date)]
     with changing():
-        async with connection.transaction():
-            await _act_as(connection, actor)
-            changed = await _write(connection, issuer_id, wanted, actor, allow_unknown=allow_unknown)
-            stands = await _standing(connection, issuer_id, serial_number)
-            if stands is None:
-                raise Refused(await _unknown(connection, issuer_id, serial_number))
-            generation, seq = await _position(connection)
+        changed = await _write(connection, issuer_id, wanted, actor, allow_unknown=allow_unknown)
+        stands = await _standing(connection, issuer_id, serial_number, changed=bool(changed))
+        if stands.reason is None and not changed:
+            raise Refused(await _unknown(connection, issuer_id, serial_number))
     if changed:
         await nudge(connection)
-    return RevokeResult(bool(changed), stands["revoked_at"], CRLReason(stands["reason"]), generation, seq)
+    return stands
 
 
 async def unhold(connection: Connection, issuer_id: str, serial_number: bytes, *, actor: str) -> RevokeResult:
     """Release a certificateHold; a certificate that is not revoked is left as it is. Refused for every other reason."""
     with changing():
-        async with connection.transaction():
-            await _act_as(connection, actor)
-            gone = await connection.fetchval(
-                """delete from certificate_revocations
-                    where issuer_id = $1 and serial_number = $2 and reason = 6 returning true""",
-                issuer_id,
-                serial_number,
-            )
-            stands = await _standing(connection, issuer_id, serial_number)
-            if stands is not None:
-                name = CRLReason(stands["reason"]).name
-                raise Refused(
-                    f"{serial_hex(serial_number)} is revoked for {name}: only a certificateHold is ever released"
-                )
-            generation, seq = await _position(connection)
+        gone = await connection.fetchval(
+            """delete from certificate_revocations r using (select set_config('fastocsp.actor', $3, true)) acting
+                where r.issuer_id = $1 and r.serial_number = $2 and r.reason = 6 returning true""",
+            issuer_id,
+            serial_number,
+            actor,
+        )
+        stands = await _standing(connection, issuer_id, serial_number, changed=bool(gone))
+        if stands.reason is not None and not gone:
+            words = f"{serial_hex(serial_number)} is revoked for {stands.reason.name}"
+            raise Refused(f"{words}: only a certificateHold is ever released")
     if gone:
         await nudge(connection)
-    return RevokeResult(bool(gone), None, None, generation, seq)
+    return stands
 
 
 async def bulk_revoke(
@@ -139,11 +135,9 @@ async def bulk_revoke(
     for chunk in chunks(revocations):
         wanted = list({one.serial_number: one for one in chunk}.values())
         with changing():
-            async with connection.transaction():
-                await _act_as(connection, actor)
-                done = await _write(connection, issuer_id, wanted, actor, allow_unknown=allow_unknown)
-                if not allow_unknown:
-                    unknown += await _missing(connection, issuer_id, [one.serial_number for one in wanted])
+            done = await _write(connection, issuer_id, wanted, actor, allow_unknown=allow_unknown)
+            if not allow_unknown:
+                unknown += await _missing(connection, issuer_id, [one.serial_number for one in wanted])
         if done:
             await nudge(connection)
         asked, changed = asked + len(chunk), changed + len(done)
@@ -169,19 +163,20 @@ async def revoke_within(
 async def purge_expired(connection: Connection, issuer_id: str, expired_before: datetime, *, actor: str) -> int:
     """Take up to one chunk of revocations away whose certificates ended before that moment; how many."""
     with changing():
-        async with connection.transaction():
-            await _act_as(connection, actor)
-            gone: int = await connection.fetchval(
-                """with old as (
-                     select r.serial_number
-                       from certificate_revocations r join certificates c using (issuer_id, serial_number)
-                      where r.issuer_id = $1 and c.not_after < least($2, now()) limit 5000),
-                   gone as (delete from certificate_revocations r using old
-                             where r.issuer_id = $1 and r.serial_number = old.serial_number returning 1)
-                   select count(*) from gone""",
-                issuer_id,
-                expired_before,
-            )
+        gone: int = await connection.fetchval(
+            """with old as (
+                 select r.serial_number
+                   from certificate_revocations r join certificates c using (issuer_id, serial_number)
+                  where r.issuer_id = $1 and c.not_after < least($2, now()) limit 5000),
+               gone as (
+                 delete from certificate_revocations r
+                  using old, (select set_config('fastocsp.actor', $3, true)) acting
+                  where r.issuer_id = $1 and r.serial_number = old.serial_number returning 1)
+               select count(*) from gone""",
+            issuer_id,
+            expired_before,
+            actor,
+        )
     return gone
 
 
@@ -191,10 +186,6 @@ async def nudge(connection: Connection) -> None:
         return
     with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError):
         await connection.execute(f"notify {CHANNEL}", timeout=_NUDGE_S)
-
-
-async def _act_as(connection: Connection, actor: str) -> None:
-    await connection.execute("select set_config('fastocsp.actor', $1, true)", actor)
 
 
 async def _write(
@@ -223,12 +214,17 @@ def _require_sound(one: Revocation) -> None:
             raise Refused(f"{moment} has no time zone: {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} would be a moment")
 
 
-async def _standing(connection: Connection, issuer_id: str, serial_number: bytes) -> asyncpg.Record | None:
-    return await connection.fetchrow(
-        "select revoked_at, reason from certificate_revocations where issuer_id = $1 and serial_number = $2",
+async def _standing(connection: Connection, issuer_id: str, serial_number: bytes, *, changed: bool) -> RevokeResult:
+    """One round trip, as the feed's lock is held meanwhile."""
+    row = await one_row(
+        connection,
+        """select r.revoked_at, r.reason, h.generation, h.seq from feed_head h
+             left join certificate_revocations r on r.issuer_id = $1 and r.serial_number = $2""",
         issuer_id,
         serial_number,
     )
+    reason = None if row["reason"] is None else CRLReason(row["reason"])
+    return RevokeResult(changed, row["revoked_at"], reason, row["generation"], row["seq"])
 
 
 async def _unknown(connection: Connection, issuer_id: str, serial_number: bytes) -> str:

@@ -65,7 +65,7 @@ class Issued:
     async def _ask(self, wanted: list[Serial]) -> dict[Serial, int]:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
-        found = {}
+        found: dict[Serial, int] = {}
         for issuer_no in {number for number, _ in wanted}:
             serials = [serial for number, serial in wanted if number == issuer_no]
             rows = await inventory.statuses(self._connection, issuer_no, serials)

@@ -15,6 +15,7 @@ from _fastocsp.errors import MalformedRequest
 from _fastocsp.getpath import decode_get
 from _fastocsp.record import Record, unpack_record
 from _fastocsp.request import parse_request
+from _fastocsp.response import Template
 from _fastocsp.table import Table
 from _fastocsp.values import CertID, OCSPRequest
 from responder.domain.catalog import Catalog
@@ -126,7 +127,7 @@ class Answerer:
 
     async def _single(self, key: Key) -> Answer:
         kept = self._table.get(*key)
-        if kept is not None and self._in_window(unpack_record(kept)):
+        if kept is not None and self._in_window(unpack_record(kept)) and self._template(key, kept) is not None:
             if self._passes(key, kept):
                 return self._encode(key, kept, "hit")
             self._table.discard(*key)
@@ -134,14 +135,11 @@ class Answerer:
         else:
             found = await self._source.fetch(key)
         for _ in range(CATCH_UP_TRIES):
-            if found is not None and self._passes(key, found.record):
+            if found is not None and self._template(key, found.record) is not None and self._passes(key, found.record):
                 return self._keep(key, found)
-            await asyncio.sleep(CATCH_UP_PAUSE_S if found is None or self._was_fresh(found) else 0)
+            await asyncio.sleep(CATCH_UP_PAUSE_S)
             found = await self._fresh.fetch(key)
         raise TryLater
-
-    def _was_fresh(self, found: Found) -> bool:
-        return self._now() - unpack_record(found.record).produced_at <= 1
 
     def _keep(self, key: Key, found: Found) -> Answer:
         if found.storable:
@@ -149,13 +147,17 @@ class Answerer:
         return self._encode(key, found.record, "miss")
 
     def _encode(self, key: Key, octets: bytes, label: str) -> Answer:
-        record = unpack_record(octets)
-        template = self._catalog().index.find_template(key.issuer_no, key.hash_algorithm, record.responder)
+        template = self._template(key, octets)
         if template is None:
             raise TryLater
-        cacheable = record.status in (GOOD, REVOKED)
+        cacheable = unpack_record(octets).status in (GOOD, REVOKED)
         body = template.encode(key.serial, octets)
         return Answer(body, label if cacheable else "unknown", octets if cacheable else None)
+
+    def _template(self, key: Key, octets: bytes) -> Template | None:
+        """None while the catalog does not know the responder yet."""
+        record = unpack_record(octets)
+        return self._catalog().index.find_template(key.issuer_no, key.hash_algorithm, record.responder)
 
     async def _signed_now(self, keys: list[Key], nonce: bytes | None) -> Answer:
         """One answer for a nonce or several CertIDs, in a lane of its own; never cached."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import time
+from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
@@ -50,7 +51,9 @@ class Edge:
         self.lane = Lane()
         self.lane.table = Table(settings.table_bytes)
         self.lane.gate = Gate(settings.run)
-        self.lane.bucket = Bucket(open_map(settings.run / LIMITER_NAME, write=True), settings.ocsp_rate_limit_per_ip_min)
+        self.lane.bucket = Bucket(
+            open_map(settings.run / LIMITER_NAME, write=True), settings.ocsp_rate_limit_per_ip_min
+        )
         self.lane.counters = self.counters
         self.lane.max_body = settings.max_body_size
         self.shop = Shop(
@@ -176,15 +179,17 @@ class Edge:
     async def _listen(self, redis_url: str) -> None:
         """Forget what the writer says it has replaced. Only speed depends on it: the gate does not."""
         client = connect(redis_url, _ANNOUNCE_BLOCK_MS / 1000 + 4)
-        last: bytes | str = "$"
+        last: Any = "$"
         try:
             while True:
                 try:
-                    for _, entries in await client.xread({ANNOUNCE_STREAM: last}, block=_ANNOUNCE_BLOCK_MS, count=500) or ():
-                        for last, entry in entries:  # noqa: B020, PLW2901 - the stream's own position
-                            self._forget(entry)
+                    heard: Any = await client.xread({ANNOUNCE_STREAM: last}, block=_ANNOUNCE_BLOCK_MS, count=500)
                 except (RedisError, OSError, TimeoutError):
                     await asyncio.sleep(1)
+                    continue
+                for number, entry in _entries(heard):
+                    last = number
+                    self._forget(entry)
         finally:
             await client.aclose()
 
@@ -202,6 +207,17 @@ def limiter_octets(settings: EdgeSettings) -> int:
     return Bucket.size(settings.rate_limit_slots)
 
 
+def _entries(heard: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """(id, fields) of what XREAD returned, which is a list in RESP2 and a dict in RESP3."""
+    streams = heard.values() if isinstance(heard, dict) else [entries for _, entries in heard or ()]
+    return [entry for entries in streams for entry in _flat(entries)]
+
+
+def _flat(entries: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """RESP3 wraps the entries of a stream in one more list."""
+    return entries[0] if entries and isinstance(entries[0], list) else entries
+
+
 def within(peer: str, networks: Networks) -> bool:
     """The address lies in one of the networks; mapped IPv4 counts as IPv4."""
     try:
@@ -210,4 +226,3 @@ def within(peer: str, networks: Networks) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return any((mapped or address) in network for network in networks)
-

@@ -6,9 +6,7 @@ set and the clock after it: a lease that this call sees stands for a set that th
 passed during the look-up is missed.
 """
 
-import mmap
-
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from _fastocsp.codes cimport MAX_SERIAL, NO_REASON, REVOKED
 from _fastocsp.record cimport RecordHead, read_record

@@ -17,7 +17,7 @@ from _fastocsp.response cimport Template
 from _fastocsp.sink cimport Sink, put_static, sink_room, sink_used
 from _fastocsp.table cimport Entry, TableKey, entry_record, set_key
 from _fastocsp.wire cimport METHOD_GET, HttpRequest
-from responder.edge.gate cimport GATE_CLOSED, GATE_CONTRADICTED, GATE_PASS
+from responder.edge.gate cimport GATE_CONTRADICTED, GATE_PASS
 
 from _fastocsp.gentime import imf_fixdate
 from responder.telemetry import INDEX
@@ -31,8 +31,9 @@ cdef size_t AT_NOT_MODIFIED = INDEX["answers:not_modified"]
 cdef size_t AT_LIMITED = INDEX["answers:limited"]
 cdef size_t AT_CONTRADICTED = INDEX["contradicted"]
 
-LIMITED_HEAD = (b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: 5\r\n"
-                b"Cache-Control: no-store\r\nRetry-After: 60\r\nDate: ")
+cdef bytes LIMITED_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: 5\r\n"
+    b"Cache-Control: no-store\r\nRetry-After: 60\r\nDate: ")
 cdef const char* LIMITED = LIMITED_HEAD
 cdef size_t LIMITED_LEN = len(LIMITED_HEAD)
 

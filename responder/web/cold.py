@@ -55,7 +55,12 @@ class ColdProtocol(HttpToolsProtocol):
     """HttpToolsProtocol with deadlines and stricter framing."""
 
     def __init__(
-        self, config: Config, server_state: ServerState, app_state: dict[str, Any], patience_s: float, counters: Counters
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        patience_s: float,
+        counters: Counters,
     ) -> None:
         super().__init__(config, server_state, app_state)
         self._patience_s, self._counters = patience_s, counters
@@ -113,7 +118,7 @@ class ColdProtocol(HttpToolsProtocol):
         self.between_requests = True
         self._deadline = None
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's interface
         """Refuse and close; the parser cannot go on."""
         too_long = self._head_octets > MAX_HEAD
         if too_long:
@@ -150,5 +155,3 @@ class ColdProtocol(HttpToolsProtocol):
             self.transport.write(_REFUSED % (status, reason, len(text), text))
         self.between_requests = False
         self.transport.close()
-
-

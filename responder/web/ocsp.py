@@ -4,6 +4,8 @@ The answers are the hot lane's, octet for octet; only the way to them differs.
 """
 
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -68,11 +70,11 @@ async def _limited() -> Answer:
     raise Limited
 
 
-async def _answer(request: Request, edge: Edge, answering: object) -> Response:
+async def _answer(request: Request, edge: Edge, answering: Coroutine[Any, Any, Answer]) -> Response:
     if not _within_limit(request, edge):
-        answering.close()  # type: ignore[attr-defined]
+        answering.close()
         answering = _limited()
-    answer = await settle(answering, edge.counters)  # type: ignore[arg-type]
+    answer = await settle(answering, edge.counters)
     now = int(time.time())
     if answer.record and request.method in ("GET", "HEAD") and _fresh_at_client(request, answer.record):
         return RawResponse(304, cache_fields(answer.record, now), b"")
@@ -81,7 +83,9 @@ async def _answer(request: Request, edge: Edge, answering: object) -> Response:
 
 def _fresh_at_client(request: Request, record: bytes) -> bool:
     listed = ", ".join(request.headers.getlist("if-none-match"))
-    return is_not_modified(listed.encode("latin-1"), request.headers.get("if-modified-since", "").encode("latin-1"), record)
+    return is_not_modified(
+        listed.encode("latin-1"), request.headers.get("if-modified-since", "").encode("latin-1"), record
+    )
 
 
 def _within_limit(request: Request, edge: Edge) -> bool:

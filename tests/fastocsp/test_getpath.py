@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from _fastocsp.certid import encode_cert_id
 from _fastocsp.errors import MalformedRequest
 from _fastocsp.getpath import decode_get
-from _fastocsp.slashes import MAX_CANDIDATES, MAX_MOVED, candidates
+from _fastocsp.slashes import MAX_CANDIDATES, MAX_GAINED, MAX_LOST, candidates
 from tests.fastocsp.corpus import flips, outcome, prefixes, vectors
 from tests.reference import getpath as reference
 from tests.reference import ocsp as reference_ocsp
@@ -120,28 +120,37 @@ def test_flipped_paths_decode_as_the_reference_decodes_them(path: bytes) -> None
         assert same_or_repaired(flipped), flipped
 
 
-@pytest.mark.parametrize("run", [2, 3])
-def test_one_collapsed_run_is_repaired(run: int) -> None:
-    """`//` that a proxy made `/` can be put back when it is the only slash, H-3."""
-    octets = request_with(b"nnn" + b"\xff" * 6 + b"n" * 11)
-    path = base64.b64encode(octets).rstrip(b"=")
-    whole = b"/" * path.count(b"/")
-    assert whole in path
-    assert decode_get(path.replace(whole, b"/")) == octets
-    assert decode_get(path.replace(whole, b"/" * run)) == octets
-
-
-def test_doubled_slashes_are_repaired() -> None:
-    """Every `/` that a proxy made `//` is put back."""
-    octets = request_with(b"n" * 20, serial=0x3FFF)
+@pytest.mark.parametrize(("ones", "run"), [(b"\xff\xff", 2), (b"\xff\xff\xfc", 3), (b"\xff\xff\xff", 4)])
+def test_one_collapsed_run_is_repaired(ones: bytes, run: int) -> None:
+    """Slashes that a proxy made `/` are put back when they are the only ones, H-3; one run too many is cut as well."""
+    octets = request_with(b"n" + ones + b"n" * (19 - len(ones)))
     path = base64.b64encode(octets)
-    assert path.count(b"/") >= 1
+    whole = b"/" * run
+    assert path.count(whole) == 1
+    assert path.count(b"/") == run
+    for found in (b"/", b"//", whole + b"/"):
+        assert decode_get(path.replace(whole, found)) == octets
+
+
+def test_a_truncated_path_is_not_repaired() -> None:
+    """Many missing symbols are no collapsed slashes, even when one run could be made long enough."""
+    octets = request_with(b"n" + b"\xff" * 6 + b"n" * 13)
+    path = base64.b64encode(octets)
+    assert outcome(decode_get, path.replace(b"/" * 8, b"/")) is MalformedRequest
+
+
+@pytest.mark.parametrize("slashes", [1, 4, 12])
+def test_doubled_slashes_are_repaired(slashes: int) -> None:
+    """Every `/` that a proxy made `//` is put back, however many there are."""
+    octets = request_with(b"n" + (b"\x0f\xf0\x00" * slashes + b"n" * 20)[:18] + b"n", b"\x0f\xf0\x00" * 6 + b"kk")
+    path = base64.b64encode(octets)
+    assert path.count(b"/") >= slashes
     assert decode_get(path.replace(b"/", b"//")) == octets
 
 
 def test_two_possible_repairs_are_none() -> None:
     """When the slashes can be put back in two ways, both of them requests, nothing is guessed."""
-    octets = request_with(b"n\xff\xff\xffnnnn\xff\xff\xff" + b"n" * 9)
+    octets = request_with(b"n\xff\xffnnnn\xff\xff" + b"n" * 11)
     path = base64.b64encode(octets)
     collapsed = path
     while b"//" in collapsed:
@@ -168,7 +177,15 @@ def test_candidates_are_few(text: bytes) -> None:
     """A hostile path cannot make the repair long."""
     found = list(candidates(text))
     assert len(found) <= MAX_CANDIDATES
-    assert all(abs(len(one) - len(text)) <= MAX_MOVED + len(text) - len(text.strip(b"/=")) for one in found)
+    symbols = len(text.strip(b"/").rstrip(b"="))
+    assert all(-MAX_GAINED <= len(one) - symbols <= MAX_LOST for one in found)
+
+
+def test_the_longest_runs_are_not_searched() -> None:
+    """Thousands of slashes are refused without a search."""
+    head = base64.b64encode(request_with(b"n" * 20))[:8]
+    for text in (head + b"A/" * 2000, head + b"A//" * 1300, head + b"/" * 4000):
+        assert outcome(decode_get, text) is MalformedRequest
 
 
 def test_the_path_of_a_cert_id_is_no_request() -> None:

@@ -1,6 +1,5 @@
 """Responses judged by others: cryptography, openssl, GnuTLS, pkilint."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from _fastocsp.record import FLAG_EXTENDED_REVOKE
 from _fastocsp.response import encode_signed
 from _fastocsp.values import Record
 from tests.fastocsp.authority import NOW, Authority
+from tests.fastocsp.tools import ask
 
 SERIOUS = (ValidationFindingSeverity.FATAL, ValidationFindingSeverity.ERROR)
 SERIAL = bytes.fromhex("8a0102030405060708090a0b0c0d0e0f10111213")
@@ -68,8 +68,8 @@ def test_openssl_verifies_what_we_write(authority: Authority, record: Record, tm
     """`openssl ocsp -respin` accepts chain and signature and prints our serial."""
     (tmp_path / "ca.pem").write_bytes(authority.root.public_bytes(serialization.Encoding.PEM))
     (tmp_path / "response.der").write_bytes(authority.answer(record, SERIAL))
-    command = ["openssl", "ocsp", "-respin", "response.der", "-CAfile", "ca.pem", "-attime", str(NOW), "-resp_text"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    options = ["-respin", "response.der", "-CAfile", "ca.pem", "-attime", str(NOW), "-resp_text"]
+    ran = ask(tmp_path, "openssl", "ocsp", *options)
     assert "Response verify OK" in ran.stderr
     assert f"Serial Number: {SERIAL.hex().upper()}" in ran.stdout
 
@@ -77,8 +77,7 @@ def test_openssl_verifies_what_we_write(authority: Authority, record: Record, tm
 def test_gnutls_reads_what_we_write(authority: Authority, record: Record, tmp_path: Path) -> None:
     """`ocsptool -j` prints the status."""
     (tmp_path / "response.der").write_bytes(authority.answer(record, SERIAL))
-    command = ["ocsptool", "-j", "--infile", "response.der"]
-    text = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    text = ask(tmp_path, "ocsptool", "-j", "--infile", "response.der").stdout
     assert f"Certificate Status: {('good', 'revoked', 'unknown')[record.status]}" in text
 
 

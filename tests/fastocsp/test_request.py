@@ -1,6 +1,5 @@
 """OCSPRequest: strictness, and what is reported instead of refused."""
 
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from _fastocsp.request import parse_request
 from _fastocsp.values import OCSPRequest
 from tests.fastocsp.corpus import flips, octets_of, outcome, prefixes, vectors
 from tests.fastocsp.strategies import cert_id_members
+from tests.fastocsp.tools import ask
 from tests.reference import ocsp as reference
 
 REQUESTS = vectors("request", "request")
@@ -129,8 +129,7 @@ def test_requestor_name_and_signature_are_kept() -> None:
 def test_openssl_reads_the_same_serial(tmp_path: Path) -> None:
     """A third opinion: `openssl ocsp -reqin` prints the serial and the hash that we read."""
     (tmp_path / "request.der").write_bytes(octets_of("request", "high-bit-serial.der"))
-    command = ["openssl", "ocsp", "-reqin", "request.der", "-req_text"]
-    text = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    text = ask(tmp_path, "openssl", "ocsp", "-reqin", "request.der", "-req_text").stdout
     (cert_id,) = parsed("high-bit-serial").cert_ids
     assert f"Serial Number: {cert_id.serial_number.hex().upper()}" in text
     assert f"Issuer Name Hash: {cert_id.issuer_name_hash.hex().upper()}" in text

@@ -7,13 +7,19 @@ import sys
 
 from _fastocsp.errors import WireError
 from _fastocsp.record import pack_record, unpack_record
-from tests.fuzz.runner import instrumented, run, seeds
+from tests.fuzz.runner import framed, instrumented, run, seeds
 
 with instrumented():
     from tests.reference import record as reference
 
 
 def target(octets: bytes) -> None:
+    """The octets as they are, and in a right frame."""
+    compare(octets)
+    compare(framed(octets))
+
+
+def compare(octets: bytes) -> None:
     """A record, or malformed for both."""
     try:
         expected = reference.unpack_record(octets)

@@ -27,7 +27,7 @@ DER = serialization.Encoding.DER
 INDEX: dict[str, list[str]] = {}
 
 
-def put(group: str, name: str, octets: bytes, expect: str, by: str, what: str) -> None:  # noqa: PLR0917 - a row
+def put(group: str, name: str, octets: bytes, expect: str, by: str, what: str) -> None:
     """Write one vector and its line."""
     (HERE / group).mkdir(exist_ok=True)
     (HERE / group / name).write_bytes(octets)
@@ -87,6 +87,31 @@ def by_cryptography(root: x509.Certificate, leaf: x509.Certificate) -> None:
     put("request", "pyca-nonce-critical.der", built, "request", "cryptography", "critical nonce of 32 octets")
 
 
+def responses_by_cryptography(key: ec.EllipticCurvePrivateKey, root: x509.Certificate, leaf: x509.Certificate) -> None:
+    """Responses written by pyca/cryptography, without nonce."""
+    moment = datetime.datetime(2026, 2, 1, 12, 30, 59)  # noqa: DTZ001 - cryptography takes naive UTC
+    statuses = [pyca.OCSPCertStatus.GOOD, pyca.OCSPCertStatus.UNKNOWN, pyca.OCSPCertStatus.REVOKED]
+    for status, encoding in zip(
+        statuses, [pyca.OCSPResponderEncoding.HASH, *[pyca.OCSPResponderEncoding.NAME] * 2], strict=True
+    ):
+        revoked = status is pyca.OCSPCertStatus.REVOKED
+        builder = pyca.OCSPResponseBuilder().add_response(
+            cert=leaf,
+            issuer=root,
+            algorithm=hashes.SHA256(),
+            cert_status=status,
+            this_update=moment,
+            next_update=moment + datetime.timedelta(days=4),
+            revocation_time=moment - datetime.timedelta(days=1) if revoked else None,
+            revocation_reason=x509.ReasonFlags.superseded if revoked else None,
+        )
+        builder = builder.responder_id(encoding, root)
+        builder = builder.certificates([root]) if revoked else builder
+        octets = builder.sign(key, hashes.SHA256()).public_bytes(DER)
+        what = f"{status.name.lower()}, SHA-256, responderID by {encoding.name.lower()}"
+        put("response", f"pyca-{status.name.lower()}.der", octets, "response", "cryptography", what)
+
+
 def by_asn1crypto() -> None:
     """Requests written by asn1crypto."""
     one = reference.cert_id(1, NAME_HASH, KEY_HASH, int.from_bytes(SERIAL))
@@ -135,6 +160,7 @@ def main() -> None:
         (folder / "ca.key").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
         by_tools(folder)
     by_cryptography(root, leaf)
+    responses_by_cryptography(key, root, leaf)
     by_asn1crypto()
     for name, (octets, what) in good_by_hand().items():
         put("request", f"{name}.der", octets, "request", "by hand", what)

@@ -3,6 +3,10 @@
 --
 -- There is no reference to certificates: a mirrored CRL names certificates that nobody here ever saw. Nothing is ever
 -- un-revoked but a hold (RFC 5280 5.3.1); a row may leave once its certificate has expired.
+--
+-- The plan of a trigger's query is made once per session, for as many rows as the first statement had. So that a plan
+-- made for one row does not meet 5,000 (measured: 3 s instead of 0.1 s), nor one made for 5,000 read whole tables for
+-- one: old and new rows are compared by EXCEPT, never joined, and tables are only ever reached through their index.
 
 create table certificate_revocations (
   issuer_id text not null references issuers,
@@ -43,7 +47,7 @@ begin
 end $$;
 
 create function revocations_inserted() returns trigger language plpgsql security definer
-  set search_path = pg_catalog, public, pg_temp as $$
+  set search_path = pg_catalog, public, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare items bytea[];
 begin
   perform revocations_refuse_times_ahead((select max(revoked_at) from newt));
@@ -63,29 +67,28 @@ begin
 end $$;
 
 create function revocations_updated() returns trigger language plpgsql security definer
-  set search_path = pg_catalog, public, pg_temp as $$
+  set search_path = pg_catalog, public, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
-  if exists (select from oldt o where not exists (
-      select from newt n where (n.issuer_id, n.serial_number) = (o.issuer_id, o.serial_number))) then
+  if exists (select issuer_id, serial_number from oldt except select issuer_id, serial_number from newt) then
     raise exception 'issuer_id and serial_number of a revocation never change' using errcode = '23001';
   end if;
-  if exists (select from newt n join oldt o using (issuer_id, serial_number) where n.reason = 6 and o.reason <> 6) then
+  if exists (select issuer_id, serial_number from newt where reason = 6
+             except select issuer_id, serial_number from oldt where reason = 6) then
     raise exception 'a revocation never becomes a certificateHold: that would be the way to undo it' using errcode = '23001';
   end if;
-  perform revocations_refuse_times_ahead((select max(n.revoked_at) from newt n join oldt o using (issuer_id, serial_number)
-                                          where n.revoked_at <> o.revoked_at));
-  perform feed_append(array_agg(feed_item(1, i.issuer_no, n.serial_number, n.revoked_at, n.reason, n.invalidity_date)
+  perform revocations_refuse_times_ahead(max(n.revoked_at)),
+          feed_append(array_agg(feed_item(1, i.issuer_no, n.serial_number, n.revoked_at, n.reason, n.invalidity_date)
                                 order by n.issuer_id, n.serial_number)),
           audit_append_rows(array_agg(
             (acting(), 'amend', n.issuer_id, n.serial_number, revocation_detail(n.revoked_at, n.reason, n.invalidity_date))::audit_entry
             order by n.issuer_id, n.serial_number))
-    from newt n join oldt o using (issuer_id, serial_number) join issuers i using (issuer_id)
-    where (n.revoked_at, n.reason, n.invalidity_date) is distinct from (o.revoked_at, o.reason, o.invalidity_date);
+    from (select issuer_id, serial_number, revoked_at, reason, invalidity_date from newt
+          except select issuer_id, serial_number, revoked_at, reason, invalidity_date from oldt) n join issuers i using (issuer_id);
   return null;
 end $$;
 
 create function revocations_deleted() returns trigger language plpgsql security definer
-  set search_path = pg_catalog, public, pg_temp as $$
+  set search_path = pg_catalog, public, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare refused text;
 begin
   select format('%s of %s (reason %s)', encode(serial_number, 'hex'), issuer_id, reason) into refused
@@ -128,13 +131,13 @@ alter table certificate_revocations enable always trigger revocations_truncated;
 -- A certificate that arrives after its revocation (a mirrored CRL came first). Two transactions that cannot see each
 -- other yet leave 'good' behind: certificates_settle, called again after the commit, mends that.
 create function certificates_settle(p_issuer_id text, p_serial_numbers bytea[]) returns void language sql security definer
-  set search_path = pg_catalog, public, pg_temp as $$
+  set search_path = pg_catalog, public, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
   update certificates c set status = 'revoked' from certificate_revocations r
     where c.issuer_id = p_issuer_id and c.serial_number = any(p_serial_numbers) and c.status <> 'revoked'
       and (r.issuer_id, r.serial_number) = (c.issuer_id, c.serial_number) $$;
 
 create function certificates_inserted() returns trigger language plpgsql security definer
-  set search_path = pg_catalog, public, pg_temp as $$
+  set search_path = pg_catalog, public, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
   update certificates c set status = case when r.serial_number is null then 'good' else 'revoked' end
     from newt n left join certificate_revocations r using (issuer_id, serial_number)
@@ -144,19 +147,20 @@ begin
 end $$;
 
 create function certificates_updated() returns trigger language plpgsql security definer
-  set search_path = pg_catalog, public, pg_temp as $$
+  set search_path = pg_catalog, public, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
-  if exists (select from oldt o where not exists (
-      select from newt n where (n.issuer_id, n.serial_number) = (o.issuer_id, o.serial_number))) then
+  if exists (select issuer_id, serial_number from oldt except select issuer_id, serial_number from newt) then
     raise exception 'issuer_id and serial_number of a certificate never change' using errcode = '23001';
   end if;
-  if exists (select from newt n join oldt o using (issuer_id, serial_number)
+  if exists (select from (select issuer_id, serial_number, status from newt
+                          except select issuer_id, serial_number, status from oldt) changed
              left join certificate_revocations r using (issuer_id, serial_number)
-             where n.status <> o.status and n.status <> case when r.serial_number is null then 'good' else 'revoked' end) then
+             where changed.status <> case when r.serial_number is null then 'good' else 'revoked' end) then
     raise exception 'certificates.status follows certificate_revocations: write there' using errcode = '23001';
   end if;
-  if exists (select from newt n join oldt o using (issuer_id, serial_number)
-             join certificate_revocations r using (issuer_id, serial_number) where n.not_after <> o.not_after) then
+  if exists (select from (select issuer_id, serial_number, not_after from newt
+                          except select issuer_id, serial_number, not_after from oldt) changed
+             join certificate_revocations r using (issuer_id, serial_number)) then
     raise exception 'not_after of a revoked certificate never changes' using errcode = '23001';
   end if;
   return null;

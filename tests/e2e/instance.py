@@ -1,0 +1,113 @@
+"""A running quickstart for the end-to-end tests: a real process tree on free ports, stopped at the end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 90
+
+
+def free_port() -> int:
+    """A port that nobody has at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Instance:
+    """`fastocsp quickstart` in a folder."""
+
+    def __init__(
+        self, folder: Path, workers: int = 2, certificates: int = 60, revoked: int = 8, **settings: str
+    ) -> None:
+        self.folder = folder
+        self.port, self.admin_port = free_port(), free_port()
+        self._arguments = ["--workers", str(workers), "--certificates", str(certificates), "--revoked", str(revoked)]
+        self.environ = {key: value for key, value in os.environ.items() if not key.startswith("FASTOCSP_")} | {
+            "PYTHONPATH": str(ROOT),
+            "FASTOCSP_DATA_DIR": str(folder),
+            "FASTOCSP_OCSP_RATE_LIMIT_PER_IP_MIN": "0",
+            "FASTOCSP_CRL_DEBOUNCE": "100ms",
+            "FASTOCSP_WARM_INTERVAL": "3s",
+            **settings,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.output = folder.with_suffix(".out")
+
+    def start(self) -> "Instance":
+        """Until quickstart.json is there."""
+        (self.folder / "quickstart.json").unlink(missing_ok=True)
+        ports = ["--port", str(self.port), "--admin-port", str(self.admin_port)]
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cachewarm.cli", "quickstart", *ports, *self._arguments],
+                env=self.environ,
+                cwd=self.folder.parent,
+                stdout=output,
+                stderr=output,
+            )
+        deadline = time.monotonic() + START_S
+        while not (self.folder / "quickstart.json").exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise AssertionError(f"the quickstart did not start:\n{self.output.read_text()[-4000:]}")
+            time.sleep(0.05)
+        return self
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it and wait for the end of all of its processes."""
+        if self.process is None:
+            return
+        tree = self.tree()
+        self.process.send_signal(number)
+        self.process.wait(60)
+        self.process = None
+        _, alive = psutil.wait_procs(tree, timeout=30)
+        assert not alive, f"left behind: {alive}"
+
+    def tree(self) -> list[psutil.Process]:
+        """Every process of it, the supervisor not included."""
+        assert self.process is not None
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """quickstart.json as it is now."""
+        read: dict[str, Any] = json.loads((self.folder / "quickstart.json").read_text())
+        return read
+
+    @property
+    def base(self) -> str:
+        """Base of the public URLs."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ocsp_url(self) -> str:
+        """URL of the demo issuer's responder."""
+        return f"{self.base}/.well-known/pki/ocsp/{self.facts['issuer_id']}"
+
+    def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """A `fastocsp` command against this instance, from another folder."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cachewarm.cli", *words],
+            env=self.environ,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
