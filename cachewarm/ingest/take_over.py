@@ -1,9 +1,9 @@
 """What an index.txt says, taken over into the ledger: the inventory and the revocations.
 
-Everything is judged before anything is written. Up to ATOMIC rows go in one transaction: certificates first, as they
-lock nobody out, then revocations, for which other revokers wait. A larger file goes in pieces of that size, revocations
-before certificates: after a crash a certificate may be missing (answered as never issued), but none is good that the
-file calls revoked. Repeating it finishes the work and changes nothing that is done.
+Everything is judged before anything is written. Up to ATOMIC lines go in one transaction: certificates first, as they
+lock nobody out, then revocations, for which other revokers wait. A larger file goes in a transaction per chunk,
+revocations before certificates: after a crash a certificate may be missing (answered as never issued), but none is
+good that the file calls revoked. Repeating it finishes the work and changes nothing that is done.
 
 index.txt does not know notBefore: the CA's own notBefore is written, or the certificate's end where that is earlier.
 Nothing is un-revoked here: a certificate that the file calls valid and the ledger revoked is reported.
@@ -12,6 +12,7 @@ Nothing is un-revoked here: a certificate that the file calls valid and the ledg
 import datetime
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from cryptography import x509
 
@@ -22,7 +23,7 @@ from cachewarm.ledger.chunks import chunks
 from cachewarm.ledger.connect import Connection, changing
 from responder.domain.status import CRLReason
 
-#: Rows of one transaction at most: some seconds, below the time other revokers wait for the lock.
+#: Lines of one transaction at most: some seconds, below the time that other revokers wait for the lock.
 ATOMIC = 100_000
 #: The ledger's own limit for a revocation time that lies ahead, seconds.
 AHEAD_S = 60
@@ -77,42 +78,27 @@ async def take_over(
     earliest = x509.load_der_x509_certificate(issuer.cert_der).not_valid_before_utc
     certificates = [_certificate(entry, earliest) for entry in entries]
     revoked = [_revocation(entry) for entry in entries if entry.status is IndexStatus.REVOKED]
-    writer = _Writer(connection, issuer.issuer_id, actor, progress, done)
+    add = partial(inventory.add_certificates, connection, issuer.issuer_id, certificates, progress=progress)
+    revoke = partial(
+        revocations.bulk_revoke,
+        connection,
+        issuer.issuer_id,
+        revoked,
+        actor=actor,
+        allow_unknown=True,
+        progress=progress,
+    )
     if len(entries) <= ATOMIC:
         with changing():
             async with connection.transaction():
-                await writer.certificates(certificates)
-                await writer.revocations(revoked)
+                done.new_certificates = await add()
+                done.changed_revocations = (await revoke()).changed
     else:
-        for piece in chunks(revoked, ATOMIC):
-            with changing():
-                async with connection.transaction():
-                    await writer.revocations(piece)
-        await writer.certificates(certificates)
+        done.changed_revocations = (await revoke()).changed
+        done.new_certificates = await add()
     await revocations.nudge(connection)
     done.still_revoked = await _still_revoked(connection, issuer.issuer_id, entries)
     return done
-
-
-@dataclass
-class _Writer:
-    connection: Connection
-    issuer_id: str
-    actor: str
-    progress: Callable[[int], None]
-    done: TakenOver
-
-    async def certificates(self, rows: Sequence[inventory.NewCertificate]) -> None:
-        self.done.new_certificates += await inventory.add_certificates(
-            self.connection, self.issuer_id, rows, progress=self.progress
-        )
-
-    async def revocations(self, rows: Sequence[revocations.Revocation]) -> None:
-        """Within the caller's transaction."""
-        for chunk in chunks(rows):
-            changed = await revocations.revoke_within(self.connection, self.issuer_id, chunk, actor=self.actor)
-            self.done.changed_revocations += len(changed)
-            self.progress(len(chunk))
 
 
 def _certificate(entry: IndexEntry, earliest: datetime.datetime) -> inventory.NewCertificate:

@@ -148,18 +148,6 @@ async def bulk_revoke(
     return BulkResult(asked, changed, generation, seq, tuple(unknown))
 
 
-async def revoke_within(
-    connection: Connection, issuer_id: str, revocations: Sequence[Revocation], *, actor: str
-) -> list[bytes]:
-    """Revoke in the caller's transaction, known to the inventory or not; those whose row is new or changed.
-
-    From here to the caller's COMMIT nobody else can revoke. The caller nudges after it.
-    """
-    with changing():
-        await _act_as(connection, actor)
-        return await _write(connection, issuer_id, revocations, actor, allow_unknown=True)
-
-
 async def purge_expired(connection: Connection, issuer_id: str, expired_before: datetime, *, actor: str) -> int:
     """Take up to one chunk of revocations away whose certificates ended before that moment; how many."""
     with changing():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -94,10 +95,10 @@ def root_ca(fastocsp: Fastocsp) -> Fastocsp:
 
 @pytest.fixture
 def openssl(tmp_path: Path) -> Callable[..., str]:
-    """Runs openssl in the working folder."""
+    """Runs openssl in the working folder: a command line, and words to be taken as they are."""
 
-    def run(*arguments: object) -> str:
-        done = subprocess.run(["openssl", *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True, check=True)
-        return done.stdout
+    def run(command: str, *more: object) -> str:
+        words = ["openssl", *shlex.split(command), *map(str, more)]
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
     return run

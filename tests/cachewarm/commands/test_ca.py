@@ -27,7 +27,9 @@ def test_a_root_of_every_kind_of_key(fastocsp: Fastocsp, kind: KeyKind) -> None:
 
 def test_a_sub_ca_is_in_its_parents_inventory(root_ca: Fastocsp, openssl: Callable[..., str]) -> None:
     """So that the parent's answers know it; openssl accepts the chain."""
-    assert root_ca("ca", "init", "--id", "sub", "--subject", "CN=Sub", "--parent", "root", "--validity", "2y").status == 0
+    assert (
+        root_ca("ca", "init", "--id", "sub", "--subject", "CN=Sub", "--parent", "root", "--validity", "2y").status == 0
+    )
     for name in ("root", "sub"):
         (root_ca.folder / f"{name}.pem").write_text(root_ca("ca", "show", name, "--pem").out)
     assert "OK" in openssl("verify", "-CAfile", "root.pem", "sub.pem")
@@ -48,7 +50,10 @@ def test_an_issued_certificate_says_where_its_status_is(root_ca: Fastocsp) -> No
 
 def test_keys_are_encrypted_under_the_passphrase(fastocsp: Fastocsp) -> None:
     """Both the CA's and the certificate's; without it nothing is issued."""
-    assert fastocsp("ca", "init", "--id", "ca1", "--subject", "CN=One", FASTOCSP_CONFIG_ENCRYPTION_KEY=PASSPHRASE).status == 0
+    assert (
+        fastocsp("ca", "init", "--id", "ca1", "--subject", "CN=One", FASTOCSP_CONFIG_ENCRYPTION_KEY=PASSPHRASE).status
+        == 0
+    )
     issue = ("ca", "issue", "ca1", "--name", "a.example", "--out", "made")
     assert fastocsp(*issue).status == 1
     assert not (fastocsp.folder / "made").exists()
@@ -66,7 +71,9 @@ def test_a_request_brings_its_own_key(root_ca: Fastocsp, openssl: Callable[..., 
         *("-addext", "subjectAltName=DNS:c.example"),
     )
     url = "http://status.example/ocsp"
-    made = root_ca("ca", "issue", "root", "--csr", "c.csr", "--ocsp-url", url, "--no-crl-url", "--cert-out", "c.crt", "--json")
+    made = root_ca(
+        "ca", "issue", "root", "--csr", "c.csr", "--ocsp-url", url, "--no-crl-url", "--cert-out", "c.crt", "--json"
+    )
     assert made.status == 0, made.err
     assert (made.json["ocsp_url"], made.json["crl_url"], made.json["key_file"]) == ([url], [], None)
     assert {name for name in root_ca.files() if not name.startswith("data/")} == {"c.key", "c.csr", "c.crt"}
@@ -86,7 +93,10 @@ def test_a_request_brings_its_own_key(root_ca: Fastocsp, openssl: Callable[..., 
         ("--name", ("ca", "issue", "root")),
         ("--profile", ("ca", "issue", "root", "--name", "a.example", "--profile", "email")),
         ("--crl-url", ("ca", "issue", "root", "--name", "a.example", "--crl-url", "")),
-        ("--ocsp-url", ("ca", "issue", "root", "--name", "a.example", "--ocsp-url", "http://x.example", "--no-ocsp-url")),
+        (
+            "--ocsp-url",
+            ("ca", "issue", "root", "--name", "a.example", "--ocsp-url", "http://x.example", "--no-ocsp-url"),
+        ),
         ("--csr", ("ca", "issue", "root", "--csr", "missing.csr")),
     ],
     ids=str,

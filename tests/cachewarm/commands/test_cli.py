@@ -5,7 +5,7 @@ import pytest
 from cachewarm.cli import COMMANDS
 from tests.cachewarm.commands.conftest import Fastocsp
 
-SUBCOMMANDS = [
+SUBCOMMANDS: list[tuple[str, ...]] = [
     ("ca", "init"),
     ("ca", "issue"),
     ("ca", "show"),
@@ -18,7 +18,7 @@ SUBCOMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("words", [(name,) for name in COMMANDS] + SUBCOMMANDS, ids=" ".join)
+@pytest.mark.parametrize("words", [*((name,) for name in COMMANDS), *SUBCOMMANDS], ids=" ".join)
 def test_every_command_explains_itself(offline: Fastocsp, words: tuple[str, ...]) -> None:
     """--help works without any setting and says something on standard output."""
     said = offline(*words, "--help")

@@ -42,7 +42,9 @@ async def test_every_kind_of_line(root_ca: Fastocsp, writer: Connection) -> None
     said = take(root_ca, *lines).json
     counted = {name: said[name] for name in ("good", "revoked", "expired", "new_certificates", "changed_revocations")}
     assert counted == {"good": 1, "revoked": 3, "expired": 1, "new_certificates": 5, "changed_revocations": 3}
-    rows = await writer.fetch("select encode(serial_number, 'hex') s, reason, invalidity_date from certificate_revocations order by 1")
+    rows = await writer.fetch(
+        "select encode(serial_number, 'hex') s, reason, invalidity_date from certificate_revocations order by 1"
+    )
     assert [tuple(row) for row in rows] == [
         ("03", 1, datetime(2025, 5, 1, tzinfo=UTC)),
         ("05", 0, None),

@@ -18,7 +18,7 @@ STORED = "data/keys/ocsp-responder-plain-ca.key"
 @pytest.fixture
 def plain(fastocsp: Fastocsp, openssl: Callable[..., str]) -> Fastocsp:
     """ca.pem with ca.key, and a responder r.pem with r.key."""
-    openssl(*"req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 100 -subj".split(), "/CN=Plain CA")
+    openssl("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 100 -subj", "/CN=Plain CA")
     responder(fastocsp.folder, openssl, "r", EXTENSIONS)
     return fastocsp
 
@@ -26,8 +26,8 @@ def plain(fastocsp: Fastocsp, openssl: Callable[..., str]) -> Fastocsp:
 def responder(folder: Path, openssl: Callable[..., str], name: str, extensions: str) -> None:
     """A responder certificate NAME.pem with NAME.key."""
     (folder / "ext").write_text(extensions)
-    openssl(*f"req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj".split(), "/CN=Responder")
-    openssl(*f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -out {name}.pem -days 30 -extfile ext".split())
+    openssl(f"req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj", "/CN=Responder")
+    openssl(f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -out {name}.pem -days 30 -extfile ext")
 
 
 async def test_an_issuer_with_its_responder(plain: Fastocsp, writer: Connection) -> None:
@@ -117,7 +117,7 @@ async def test_an_id_belongs_to_one_certificate(plain: Fastocsp, openssl: Callab
     assert plain(*ADD, "--id", "one").status == 0
     assert plain(*ADD, "--id", "two").status == 1
     assert plain(*ADD, "--crl").status == 1
-    openssl(*"req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 100 -subj".split(), "/CN=Plain CA")
+    openssl("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 100 -subj", "/CN=Plain CA")
     responder(plain.folder, openssl, "r", EXTENSIONS)
     assert plain(*ADD, "--id", "one").status == 1
     assert plain(*ADD, "--id", "two").status == 0

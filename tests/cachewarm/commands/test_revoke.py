@@ -57,7 +57,9 @@ def test_usage_errors_name_the_option(root_ca: Fastocsp, issued: str, option: st
     assert option in said.err
 
 
-@pytest.mark.parametrize("words", [("--serial", "0102"), ("--serial", "xyz"), ("--serial", "01", "--issuer", "no")], ids=str)
+@pytest.mark.parametrize(
+    "words", [("--serial", "0102"), ("--serial", "xyz"), ("--serial", "01", "--issuer", "no")], ids=str
+)
 async def test_what_nobody_issued_is_refused(root_ca: Fastocsp, writer: Connection, words: tuple[str, ...]) -> None:
     """Exit status 1, no row."""
     assert root_ca("revoke", *words).status == 1
@@ -93,11 +95,13 @@ def test_repeating_keeps_the_earliest_time_and_the_first_reason(root_ca: Fastocs
 
 
 def test_a_hold_becomes_a_revocation_and_stays_one(root_ca: Fastocsp, issued: str) -> None:
-    """hold -> keyCompromise; then neither a hold again nor a release."""
+    """From hold to keyCompromise; then neither a hold again nor a release."""
     assert root_ca("revoke", "--serial", issued, "--reason", "certificateHold").status == 0
     upgraded = root_ca("revoke", "--serial", issued, "--reason", "keyCompromise", "--json").json
     assert (upgraded["changed"], upgraded["reason"]) == (True, "keyCompromise")
-    assert root_ca("revoke", "--serial", issued, "--reason", "certificateHold", "--json").json["reason"] == "keyCompromise"
+    assert (
+        root_ca("revoke", "--serial", issued, "--reason", "certificateHold", "--json").json["reason"] == "keyCompromise"
+    )
     refused = root_ca("unhold", "--serial", issued)
     assert (refused.status, "keyCompromise" in refused.err) == (1, True)
 
@@ -152,6 +156,6 @@ def test_plain_lines_to_a_pipe(root_ca: Fastocsp, issued: str) -> None:
 
 def test_a_certificate_of_another_ca_is_nobodys(root_ca: Fastocsp, openssl: Callable[..., str], tmp_path: Path) -> None:
     """Even one whose issuer has the same name."""
-    openssl(*"req -x509 -newkey rsa:2048 -nodes -keyout x.key -out x.pem -subj".split(), "/O=Example/CN=Root")
+    openssl("req -x509 -newkey rsa:2048 -nodes -keyout x.key -out x.pem -subj", "/O=Example/CN=Root")
     said = root_ca("revoke", "--cert", "x.pem")
     assert (said.status, "none of our issuers" in said.err) == (1, True)

@@ -15,7 +15,11 @@ PASSWORD = "very-secret-word-0123456789abcdef"
 def test_each_part_says_what_is_wrong_with_it(offline: Fastocsp) -> None:
     """With everything down: one JSON object, exit status 1."""
     said = offline(
-        "status", "--json", FASTOCSP_PORT="1", FASTOCSP_DATABASE_URL="postgresql://x@127.0.0.1:1/x", FASTOCSP_REDIS_URL="redis://127.0.0.1:1"
+        "status",
+        "--json",
+        FASTOCSP_PORT="1",
+        FASTOCSP_DATABASE_URL="postgresql://x@127.0.0.1:1/x",
+        FASTOCSP_REDIS_URL="redis://127.0.0.1:1",
     )
     assert said.status == 1
     assert said.json["ok"] is False
