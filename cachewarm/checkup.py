@@ -25,12 +25,17 @@ _BELOW = (
     ("crl_generation_interval", "crl_validity"),
     ("ocsp_responder_rotation_grace", "ocsp_responder_validity"),
 )
+_SCHEMES = {
+    "database_url": ("postgresql://", "postgres://"),
+    "redis_url": ("redis://", "rediss://", "unix://"),
+    "public_url": ("http://",),
+}
 _FOLDERS = ("ocsp_responder_key_dir", "run_dir", "data_dir")
 
 
-def path_problems(values: Mapping[str, Any]) -> list[str]:
-    """Of files and folders, from values as they were written."""
-    return [*_files(values), *_pairs(values), *_folders(values)]
+def written_problems(values: Mapping[str, Any]) -> list[str]:
+    """Of URLs, files and folders, from values as they were written; a URL, which may hold a password, is not shown."""
+    return [*_urls(values), *_files(values), *_pairs(values), *_folders(values)]
 
 
 def relation_problems(settings: Settings) -> list[str]:
@@ -45,6 +50,13 @@ def relation_problems(settings: Settings) -> list[str]:
 def in_force(settings: Settings) -> dict[str, Any]:
     """Every setting by its environment name, secrets as ***."""
     return {_name(field): _shown(field, getattr(settings, field)) for field in type(settings).model_fields}
+
+
+def _urls(values: Mapping[str, Any]) -> Iterator[str]:
+    for field, schemes in _SCHEMES.items():
+        url = values.get(field)
+        if url and not str(url).startswith(schemes):
+            yield f"{_name(field)}: must begin with {' or '.join(schemes)}"
 
 
 def _files(values: Mapping[str, Any]) -> Iterator[str]:

@@ -138,21 +138,23 @@ async def _redis(settings: Settings) -> Part:
     if settings.redis_url is None:
         part.facts = {"reachable": None, "redis": "not set: every answer is signed live"}
         return part
+    try:
+        await _ping(settings.redis_url.get_secret_value())
+        part.facts = {"reachable": True}
+    except (RedisError, OSError, ValueError) as error:
+        part.facts = {"reachable": False}
+        part.problems.append(f"Redis cannot be reached: {error}")
+    return part
+
+
+async def _ping(url: str) -> None:
     client = redis.asyncio.Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_timeout=PATIENCE_S,
-        socket_connect_timeout=PATIENCE_S,
-        retry=Retry(NoBackoff(), 0),
+        url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=Retry(NoBackoff(), 0)
     )
     try:
         await client.ping()
-        part.facts = {"reachable": True}
-    except (RedisError, OSError) as error:
-        part.facts = {"reachable": False}
-        part.problems.append(f"Redis cannot be reached: {error}")
     finally:
         await client.aclose()
-    return part
 
 
 def edge_part(settings: Settings) -> Part:

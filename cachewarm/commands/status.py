@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cachewarm.checkup import in_force, path_problems, relation_problems
+from cachewarm.checkup import in_force, relation_problems, written_problems
 from cachewarm.commands.options import AsJson, DataDir, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import fail, reported, say, show, show_rows
@@ -41,7 +41,7 @@ def check_config(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         problems += relation_problems(settings)
     except ConfigError as error:
         problems += str(error).splitlines()
-    problems += path_problems(gather(Settings, data_dir=data_dir))
+    problems += written_problems(gather(Settings, data_dir=data_dir))
     shown = in_force(settings) if settings else {}
     if as_json:
         show({"ok": not problems, "problems": problems, "settings": shown}, as_json=True)

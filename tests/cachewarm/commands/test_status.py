@@ -63,12 +63,15 @@ def test_every_problem_of_the_settings_at_once(offline: Fastocsp, tmp_path: Path
         FASTOCSP_HORIZONT="1s",
         FASTOCSP_CA_KEY_PATH="/does/not/exist",
         FASTOCSP_CONFIG_ENCRYPTION_KEY="short",
+        FASTOCSP_REDIS_URL=f"http://:{PASSWORD}@h",
+        FASTOCSP_OCSP_RESPONDER_KEY_DIR="/dev/null/keys",
     )
     assert said.status == 2
     text = "\n".join(said.json["problems"])
-    for name in ("PORT", "HORIZONT", "CA_KEY_PATH", "CA_CERT_PATH", "CONFIG_ENCRYPTION_KEY"):
-        assert f"FASTOCSP_{name}" in text
-        assert f"FASTOCSP_{name}" in said.err
+    for name in ("PORT", "HORIZONT", "CA_KEY_PATH", "CA_CERT_PATH", "CONFIG_ENCRYPTION_KEY", "REDIS_URL", "KEY_DIR"):
+        assert name in text
+        assert name in said.err
+    assert PASSWORD not in said.out + said.err
 
 
 def test_times_that_do_not_fit_each_other(offline: Fastocsp) -> None:
