@@ -54,23 +54,22 @@ async def load_keyring(
     certs = await responders.responder_certs(connection)
     signing: dict[int, Signing] = {}
     unusable: dict[int, Unusable] = {}
+    known: dict[int, frozenset[bytes]] = {}
     for number, issuer in found.items():
-        newest = max((c for c in certs if c.issuer_id == issuer.issuer_id), key=lambda c: c.created_at, default=None)
-        if newest is None:
+        ours = sorted((cert for cert in certs if cert.issuer_id == issuer.issuer_id), key=lambda cert: cert.created_at)
+        known[number] = frozenset(domain_responder(cert.cert_der) for cert in ours)
+        kept = before.signing.get(number)
+        if not ours:
             continue
-        if _is_settling(newest, before.signing.get(number), now):
+        if _is_settling(ours, kept, now):
             signing[number] = before.signing[number]
             continue
-        pair = _pair(issuer, newest.cert_der, folder, passphrase, now, before.signing.get(number))
+        pair = _pair(issuer, ours[-1].cert_der, folder, passphrase, now, kept)
         if isinstance(pair, ResponderPair):
-            signing[number] = _signing(issuer, pair, before.signing.get(number))
+            signing[number] = _signing(issuer, pair, kept)
         else:
             unusable[number] = pair
             _say_once(issuer.issuer_id, pair, before.unusable.get(number))
-    known = {
-        number: frozenset(domain_responder(c.cert_der) for c in certs if c.issuer_id == issuer.issuer_id)
-        for number, issuer in found.items()
-    }
     return Keyring(found, signing, known, unusable)
 
 
@@ -93,9 +92,10 @@ def domain_responder(cert_der: bytes) -> bytes:
     return hashlib.sha256(cert_der).digest()[:8]
 
 
-def _is_settling(newest: responders.ResponderCert, before: Signing | None, now: int) -> bool:
-    """A new certificate signs only when every edge can know it, as long as the one before still can."""
-    if before is None or newest.cert_der == before.pair.certificate.cert_der:
+def _is_settling(ours: list[responders.ResponderCert], before: Signing | None, now: int) -> bool:
+    """A new certificate signs only when every edge can know it, as long as the one before is known and can."""
+    newest = ours[-1]
+    if before is None or before.pair.certificate.cert_der not in [cert.cert_der for cert in ours[:-1]]:
         return False
     return now - newest.created_at.timestamp() < SETTLING_S and now + SETTLING_S < before.pair.certificate.not_after
 

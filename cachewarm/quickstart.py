@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -291,7 +292,7 @@ def print_welcome(running: Quickstart, seconds: float) -> None:
     demo, settings = running._demo, running.settings
     assert demo is not None
     url = f"{settings.base_url}/.well-known/pki/ocsp/{demo.issuer_id}"
-    program = Path(sys.argv[0]).name if Path(sys.argv[0]).name == "fastocsp" else "fastocsp"
+    program = _program()
     crl = f"{settings.base_url}/.well-known/pki/crl/{demo.issuer_id}"
     folder = "" if running.folder == Path.cwd() / ".fastocsp" else f" --data-dir {running.folder}"
     ask = f"openssl ocsp -issuer {demo.issuer_cert} -CAfile {demo.issuer_cert} -url {url} -cert"
@@ -310,6 +311,14 @@ def print_welcome(running: Quickstart, seconds: float) -> None:
     }.items():
         console.print(f"  [bold]{title}[/]\n    [cyan]{command}[/]\n")
     console.print("Ctrl-C stops everything; the data stay in " + str(running.folder), style="dim")
+
+
+def _program() -> str:
+    """How this very program is called from a shell."""
+    called = Path(sys.argv[0]).absolute()
+    if called.name != "fastocsp":
+        return f"{sys.executable} -m cachewarm.cli"
+    return "fastocsp" if shutil.which("fastocsp") == str(called) else str(called)
 
 
 def run_quickstart(settings: Settings, plan: Plan) -> None:

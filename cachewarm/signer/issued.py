@@ -43,6 +43,11 @@ class Issued:
                 self._asking = asyncio.get_running_loop().create_task(self._ask_all())
         return await asyncio.shield(future)
 
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            await self._connection.close(timeout=2)
+
     async def _ask_all(self) -> None:
         """One question after the other until nothing is wanted; each takes all that has gathered."""
         await asyncio.sleep(0)

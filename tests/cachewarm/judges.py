@@ -10,7 +10,7 @@ from pathlib import Path
 from pkilint import finding_filter, loader, pkix, validation
 from pkilint.cabf import cabf_crl, serverauth
 from pkilint.cabf.serverauth.serverauth_constants import CertificateType
-from pkilint.pkix import certificate, crl, extension, name
+from pkilint.pkix import certificate, crl, extension, name, ocsp
 
 SEVERITY = validation.ValidationFindingSeverity.WARNING
 
@@ -61,6 +61,18 @@ def lint_crl(crl_der: bytes, *, br: bool = False) -> list[str]:
         ],
     )
     document = loader.RFC5280CertificateListDocumentLoader().load_der_document(crl_der, "crl")
+    return _findings(container.validate(document.root))
+
+
+def lint_ocsp_response(der: bytes) -> list[str]:
+    """Findings of pkilint's RFC 6960 profile at WARNING or above."""
+    decoders = [
+        ocsp.create_response_decoder(),
+        pkix.create_attribute_decoder(name.ATTRIBUTE_TYPE_MAPPINGS),
+        pkix.create_extension_decoder(extension.EXTENSION_MAPPINGS),
+    ]
+    container = ocsp.create_pkix_ocsp_response_validator_container(decoders, [])
+    document = loader.RFC6960OCSPResponseDocumentLoader().load_der_document(der, "response")
     return _findings(container.validate(document.root))
 
 
