@@ -18,8 +18,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 PREFIX = "FASTOCSP_"
 INSTANCE_FILE = "quickstart.json"
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)?")
 _SIZE = re.compile(r"(\d+)\s*(k|m|g)?(?:i?b)?", re.IGNORECASE)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -30,12 +30,12 @@ class ConfigError(ValueError):
 
 
 def parse_duration(value: object) -> object:
-    """Seconds from `30s`, `24h`, `7d`, `250ms` or a bare number of seconds."""
+    """Seconds from `250ms`, `30s`, `15m`, `24h`, `7d`, `2w`, `10y` (365 days each) or a bare number of seconds."""
     if not isinstance(value, str):
         return value
     match = _DURATION.fullmatch(value.strip().lower())
     if match is None:
-        raise ValueError(f"not a duration: {value!r} (write 250ms, 30s, 15m, 24h or 7d)")
+        raise ValueError(f"not a duration: {value!r} (write 250ms, 30s, 15m, 24h, 7d or 10y)")
     return float(match[1]) * _UNITS[match[2] or "s"]
 
 
@@ -185,6 +185,16 @@ class InstanceFile(PydanticBaseSettingsSource):
         """Every setting that the file has; none when there is no file."""
         folder = self.current_state.get("data_dir", self.settings_cls.model_fields["data_dir"].default)
         return read_instance(Path(folder).expanduser().absolute(), self.settings_cls)
+
+
+def gather(cls: type[EdgeSettings], **given: Any) -> dict[str, Any]:
+    """The same values before anything is checked, as they were written."""
+    values = {
+        field: os.environ[PREFIX + field.upper()] for field in cls.model_fields if PREFIX + field.upper() in os.environ
+    }
+    values |= {field: value for field, value in given.items() if value is not None}
+    folder = Path(values.get("data_dir", cls.model_fields["data_dir"].default)).expanduser().absolute()
+    return read_instance(folder, cls) | values | {"data_dir": folder}
 
 
 def unknown_names(cls: type[EdgeSettings], environ: Mapping[str, str]) -> list[str]:

@@ -5,14 +5,13 @@ Exit status: 0 done (and confirmed, when --wait was asked), 1 failed, 2 usage, 3
 """
 
 import asyncio
-import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cachewarm.commands.options import AsJson, DataDir, settings_of
+from cachewarm.commands.options import AsJson, DataDir, actor_name, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show
 from responder.domain.status import CRLReason
@@ -86,7 +85,7 @@ async def _revoke(
     async with connected(settings.require_database(), name="fastocsp revoke") as connection:
         target = await revoking.find_target(connection, serial=serial, cert=cert, issuer_id=issuer)
         return await revoking.revoke(
-            connection, target, reason=reason, invalidity_date=since, actor=_actor(), wait=wait, patience_s=patience
+            connection, target, reason=reason, invalidity_date=since, actor=actor_name(), wait=wait, patience_s=patience
         )
 
 
@@ -98,7 +97,7 @@ async def _unhold(
 
     async with connected(settings.require_database(), name="fastocsp unhold") as connection:
         target = await revoking.find_target(connection, serial=serial, cert=cert, issuer_id=issuer)
-        return await revoking.unhold(connection, target, actor=_actor(), wait=wait, patience_s=patience)
+        return await revoking.unhold(connection, target, actor=actor_name(), wait=wait, patience_s=patience)
 
 
 def _one_of(serial: str | None, cert: Path | None) -> None:
@@ -126,13 +125,6 @@ def _moment(text: str | None) -> datetime | None:
     except ValueError as error:
         raise typer.BadParameter("write 2026-05-04 or 2026-05-04T10:00:00Z", param_hint="--invalidity-date") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _actor() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "cli"
 
 
 def _report(done: Any, status: str, *, wait: bool, as_json: bool) -> None:
