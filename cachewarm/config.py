@@ -111,10 +111,15 @@ class Settings(EdgeSettings):
     @property
     def base_url(self) -> str:
         """Base of the public URLs, without a slash at its end."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+        return (self.public_url or f"http://{reachable(self.host)}:{self.port}").rstrip("/")
 
     @property
     def passphrase(self) -> bytes | None:
         """Passphrase of the private keys, or None."""
         return self.config_encryption_key.get_secret_value().encode() if self.config_encryption_key else None
+
+
+def reachable(host: str) -> str:
+    """The host part of a URL that reaches a listener; one that takes any address is reached on loopback."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"[{address}]" if ":" in address else address

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "FASTOCSP_"
 INSTANCE_FILE = "quickstart.json"
@@ -125,18 +124,6 @@ class EdgeSettings(BaseSettings):
     )
     log_format: str = Field("auto", pattern="^(auto|json|text)$", description="text on a terminal, json otherwise")
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's interface
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The command line, then the environment, then what the quickstart of the data folder wrote."""
-        return init_settings, env_settings, InstanceFile(settings_cls)
-
     @field_validator("data_dir")
     @classmethod
     def _from_anywhere(cls, value: Path) -> Path:
@@ -162,11 +149,15 @@ class EdgeSettings(BaseSettings):
 S = TypeVar("S", bound=EdgeSettings)
 
 
-def load_settings(cls: type[S], **given: Any) -> S:
-    """Settings, `given` before everything else. Raises ConfigError with every problem at once."""
+def load_settings(cls: type[S], *, instance: bool = True, **given: Any) -> S:
+    """Settings: `given`, then the environment, then what the running quickstart of the data folder wrote.
+
+    `instance` False leaves the last one out: for the quickstart itself and for the processes that it starts. Raises
+    ConfigError with every problem at once.
+    """
     problems = [f"{name}: no such setting" for name in unknown_names(cls, os.environ)]
     try:
-        settings = cls(**{field: value for field, value in given.items() if value is not None})
+        settings = cls(**gather(cls, instance=instance, **given))
     except ValidationError as error:
         problems += [_problem(entry) for entry in error.errors(include_input=False)]
     if problems:
@@ -174,27 +165,13 @@ def load_settings(cls: type[S], **given: Any) -> S:
     return settings
 
 
-class InstanceFile(PydanticBaseSettingsSource):
-    """quickstart.json of the data folder, which is known by then."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        """One value; the class asks for all at once."""
-        return self().get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Every setting that the file has; none when there is no file."""
-        folder = self.current_state.get("data_dir", self.settings_cls.model_fields["data_dir"].default)
-        return read_instance(Path(folder).expanduser().absolute(), self.settings_cls)
-
-
-def gather(cls: type[EdgeSettings], **given: Any) -> dict[str, Any]:
+def gather(cls: type[EdgeSettings], *, instance: bool = True, **given: Any) -> dict[str, Any]:
     """The same values before anything is checked, as they were written."""
-    values = {
-        field: os.environ[PREFIX + field.upper()] for field in cls.model_fields if PREFIX + field.upper() in os.environ
-    }
+    names = {PREFIX + field.upper(): field for field in cls.model_fields}
+    values = {field: os.environ[name] for name, field in names.items() if name in os.environ}
     values |= {field: value for field, value in given.items() if value is not None}
     folder = Path(values.get("data_dir", cls.model_fields["data_dir"].default)).expanduser().absolute()
-    return read_instance(folder, cls) | values | {"data_dir": folder}
+    return (read_instance(folder, cls) if instance else {}) | values
 
 
 def unknown_names(cls: type[EdgeSettings], environ: Mapping[str, str]) -> list[str]:
@@ -207,7 +184,7 @@ def unknown_names(cls: type[EdgeSettings], environ: Mapping[str, str]) -> list[s
 BUILD_NAMES = {"FASTOCSP_BUILD"}
 
 
-def read_instance(folder: Path, cls: type[BaseSettings]) -> dict[str, Any]:
+def read_instance(folder: Path, cls: type[EdgeSettings]) -> dict[str, Any]:
     """What the quickstart of that folder wrote for the commands beside it; empty when there is none."""
     try:
         written = json.loads((folder / INSTANCE_FILE).read_text())["settings"]

@@ -26,8 +26,8 @@ def quickstart(
     with reported():
         if revoked >= certificates:
             raise typer.BadParameter("--revoked must be below --certificates: one has to stay good")
-        settings = settings_of(data_dir, host=host, port=port, admin_port=admin_port, workers=workers)
-        from cachewarm.quickstart import Plan, run_quickstart
+        settings = settings_of(data_dir, instance=False, host=host, port=port, admin_port=admin_port, workers=workers)
+        from cachewarm.quickstart.run import Plan, run_quickstart
 
         run_quickstart(settings, Plan(certificates, revoked))
 

@@ -9,36 +9,29 @@ import asyncio
 import json
 import os
 import secrets
-import shutil
 import signal
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import ocsp
 from pydantic import SecretStr
 
 from cachewarm.authority import tls
-from cachewarm.authority.certificate import read_certificate
-from cachewarm.config import Settings
+from cachewarm.config import Settings, reachable
 from cachewarm.console import say
-from cachewarm.demo import Demo, prepare
 from cachewarm.embedded.folders import FolderLock, run_folder
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
 from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.errors import Fatal
 from cachewarm.ledger.connect import connected
-from cachewarm.supervisor import Program, Supervisor
+from cachewarm.quickstart.demo import Demo, prepare
+from cachewarm.quickstart.probes import is_ready, signs_live
+from cachewarm.quickstart.supervisor import Program, Supervisor
+from cachewarm.quickstart.welcome import print_welcome
 from responder.config import INSTANCE_FILE
 from responder.environment import as_environment
 from responder.feed.catalog import write_file
@@ -79,10 +72,10 @@ class Quickstart:
             signal.signal(number, self._told_to_stop)
         begun = time.monotonic()
         try:
-            self._start()
+            demo = self._start()
             if not self.supervisor.stopping:
                 self._write()
-                print_welcome(self, time.monotonic() - begun)
+                print_welcome(self.settings, demo, time.monotonic() - begun)
             while not self.supervisor.stopping:
                 self.supervisor.tick()
                 self._follow_edge()
@@ -120,14 +113,14 @@ class Quickstart:
             path.write_text(secrets.token_urlsafe(24))
         return path.read_text().strip()
 
-    def _start(self) -> None:
+    def _start(self) -> Demo:
         databases = self._start_postgres()
         redis_writer, redis_reader = self._start_redis()
         self.settings = self.settings.model_copy(
             update={"database_url": _secret_of(databases.writer), "redis_url": _secret_of(redis_writer)}
         )
         say("preparing the demo CA")
-        self._demo = asyncio.run(self._prepare())
+        demo = self._demo = asyncio.run(self._prepare())
         reader: dict[str, Any] = {"database_url": _secret_of(databases.reader)}
         programs: dict[str, dict[str, Any]] = {
             "signer": reader,
@@ -140,9 +133,10 @@ class Quickstart:
             if name in ("edge", "admin"):
                 settings = settings.model_copy(update={"config_encryption_key": None})
             self.supervisor.start(name, Program(name, as_environment(settings), self._log(name)))
-        base = f"http://{_reachable(self.settings.host)}:{self.settings.port}"
+        base = f"http://{reachable(self.settings.host)}:{self.settings.port}"
         self._await("/ready", lambda: is_ready(base))
-        self._await("a live signature", lambda: signs_live(base, self._demo))
+        self._await("a live signature", lambda: signs_live(base, demo))
+        return demo
 
     def _start_postgres(self) -> DatabaseURLs:
         if self.settings.database_url is not None:
@@ -212,7 +206,7 @@ class Quickstart:
         settings, demo = self.settings, self._demo
         written = {
             "base_url": settings.base_url,
-            "admin_url": f"https://{_reachable(settings.admin_host)}:{settings.admin_port}",
+            "admin_url": f"https://{reachable(settings.admin_host)}:{settings.admin_port}",
             "admin_ca": str(settings.admin_tls_cert),
             "issuer_id": demo.issuer_id,
             "issuer_cert": str(demo.issuer_cert),
@@ -243,82 +237,11 @@ def _secret_of(url: str) -> SecretStr:
     return SecretStr(url)
 
 
-def _reachable(host: str) -> str:
-    """An address to connect to where the listener takes any."""
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"[{address}]" if ":" in address else address
-
-
-def is_ready(base: str) -> str | None:
-    """None when the edge says so, else its reasons."""
-    try:
-        with urllib.request.urlopen(f"{base}/ready", timeout=2):  # noqa: S310 - our own http URL
-            return None
-    except urllib.error.HTTPError as error:
-        return error.read().decode(errors="replace")
-    except OSError as error:
-        return str(error)
-
-
-def signs_live(base: str, demo: Demo | None) -> str | None:
-    """None when a question with a nonce is answered, so the signer is there too."""
-    if demo is None:
-        return "no demo CA"
-    certificate, issuer = (read_certificate(path.read_bytes()) for path in (demo.good_cert, demo.issuer_cert))
-    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA256())
-    question = builder.add_extension(x509.OCSPNonce(secrets.token_bytes(16)), critical=False).build()
-    request = urllib.request.Request(  # noqa: S310 - our own http URL
-        f"{base}/ocsp", question.public_bytes(Encoding.DER), {"Content-Type": "application/ocsp-request"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
-            status = ocsp.load_der_ocsp_response(response.read()).response_status
-    except OSError as error:
-        return str(error)
-    return None if status is ocsp.OCSPResponseStatus.SUCCESSFUL else f"the edge answers {status.name}"
-
-
 async def _migrate(url: str) -> None:
     from cachewarm.ledger.migrate import migrate
 
     async with connected(url, name="fastocsp quickstart", check=False) as connection:
         await migrate(connection)
-
-
-def print_welcome(running: Quickstart, seconds: float) -> None:
-    """What to try now."""
-    from rich.console import Console
-
-    demo, settings = running._demo, running.settings
-    assert demo is not None
-    url = f"{settings.base_url}/.well-known/pki/ocsp/{demo.issuer_id}"
-    program = _program()
-    crl = f"{settings.base_url}/.well-known/pki/crl/{demo.issuer_id}"
-    folder = "" if running.folder == Path.cwd() / ".fastocsp" else f" --data-dir {running.folder}"
-    ask = f"openssl ocsp -issuer {demo.issuer_cert} -CAfile {demo.issuer_cert} -url {url} -cert"
-    spare = next(
-        (p for p in sorted(demo.certs_dir.glob("*.pem")) if p not in (demo.good_cert, demo.revoked_cert)),
-        demo.good_cert,
-    )
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"\n[bold green]fastocsp is ready[/] after {seconds:.1f} s: {settings.base_url}\n")
-    for title, command in {
-        "a good answer": f"{ask} {demo.good_cert}",
-        "a revoked answer": f"{ask} {demo.revoked_cert}",
-        "the CRL": f"curl -s {crl} | openssl crl -inform DER -noout -text",
-        "is it ready, and what did it count": f"curl -s {settings.base_url}/ready; curl -s {settings.base_url}/metrics",
-        "revoke one more": f"{program} revoke --cert {spare} --reason keyCompromise --wait{folder}",
-    }.items():
-        console.print(f"  [bold]{title}[/]\n    [cyan]{command}[/]\n")
-    console.print("Ctrl-C stops everything; the data stay in " + str(running.folder), style="dim")
-
-
-def _program() -> str:
-    """How this very program is called from a shell."""
-    called = Path(sys.argv[0]).absolute()
-    if called.name != "fastocsp":
-        return f"{sys.executable} -m cachewarm.cli"
-    return "fastocsp" if shutil.which("fastocsp") == str(called) else str(called)
 
 
 def run_quickstart(settings: Settings, plan: Plan) -> None:
