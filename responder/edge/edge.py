@@ -32,9 +32,11 @@ from responder.web.crl import CRLShelf
 
 log = structlog.get_logger("edge")
 TICK_S = 0.1
+#: Between two looks for renewed records; a record past half of its life is looked for in each.
+REFRESH_INTERVAL_S = 2.0
 LIMITER_NAME = "limiter.map"
 _ANNOUNCE_BLOCK_MS = 1000
-_MAX_REFRESH = 200
+_MAX_REFRESH = 5000
 
 
 class Edge:
@@ -47,6 +49,7 @@ class Edge:
         self.counters = open_row(settings.run, slot)
         self.catalog = Catalog()
         self._catalog_version = -1
+        self._refresh_at = 0.0
         self.crls = CRLShelf(self.state_folder)
         self.lane = Lane()
         self.lane.table = Table(settings.table_bytes)
@@ -152,7 +155,9 @@ class Edge:
                 for connection in tuple(self.connections):
                     connection.check_deadline()  # type: ignore[attr-defined]
                 self._put_gauges()
-                self._refresh_due()
+                if time.monotonic() >= self._refresh_at:
+                    self._refresh_at = time.monotonic() + REFRESH_INTERVAL_S
+                    self._refresh_due()
             except Exception:
                 # a tick that ends would leave the worker with a stopped clock
                 log.exception("tick failed")
