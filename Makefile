@@ -11,7 +11,8 @@ ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 FUZZ_SECONDS ?= 60
 SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responder/*/*.pxd) setup.py pyproject.toml
-PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+# What pip says is shown when it fails, and kept in .venv/pip.log.
+PIP = pip() { $(BIN)/python -m pip --disable-pip-version-check "$$@" > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }; }; pip
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test check lint types layers build trace asan fuzz faults bench docs clean tools

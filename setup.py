@@ -61,7 +61,7 @@ def extensions() -> list[Extension]:
         for root in PYX_ROOTS
         for path in sorted(Path(root).rglob("*.pyx"))
     ]
-    from Cython.Build import cythonize  # noqa: PLC0415 - only a build needs it
+    from Cython.Build import cythonize
 
     return cythonize(modules, compiler_directives=DIRECTIVES | extra, nthreads=os.cpu_count() or 1, quiet=True)
 

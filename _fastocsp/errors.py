@@ -21,9 +21,9 @@ class WireError(ValueError):
         return f"{self.reason} (at octet {self.offset})"
 
 
-class MalformedRequest(WireError):  # noqa: N818 - the name of the OCSPResponseStatus, RFC 6960 4.2.1
+class MalformedRequest(WireError):
     """Not a DER OCSPRequest v1, or a GET path that holds none."""
 
 
-class MalformedRecord(WireError):  # noqa: N818 - the twin of MalformedRequest
+class MalformedRecord(WireError):
     """Not a compact record of a known version, or one that contradicts itself."""

@@ -3,7 +3,6 @@
 import importlib
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -28,11 +27,11 @@ COMMANDS = {
 class LazyGroup(TyperGroup):
     """Loads a subcommand when it is named."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """In the order of COMMANDS."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: Any, name: str) -> Any:  # noqa: ARG002
         """The command, its module imported now."""
         if name not in COMMANDS:
             return None
@@ -47,7 +46,7 @@ class LazyGroup(TyperGroup):
         command.name, command.help, command.short_help = name, command.help or text, text
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """One line each, without loading any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])

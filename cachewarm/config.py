@@ -29,27 +29,58 @@ ApiKeys = Annotated[dict[str, tuple[str, bool]], NoDecode, BeforeValidator(parse
 class Settings(EdgeSettings):
     """What the signer, the warmer, the admin listener and the commands need."""
 
-    ocsp_response_validity: Duration = Field(86400.0, ge=60, le=864000, description="seconds from thisUpdate to nextUpdate; renewed before half of it has passed")
-    ocsp_responder_key_dir: Path | None = Field(None, description="folder of the delegated responder keys; must be set outside the quickstart")
-    ocsp_responder_validity: Duration = Field(30 * 86400.0, ge=3600, description="seconds a delegated responder certificate is valid")
-    ocsp_responder_rotation_grace: Duration = Field(7 * 86400.0, ge=60, description="seconds before its end at which a responder certificate is replaced; below OCSP_RESPONDER_VALIDITY")
-    crl_generation_interval: Duration = Field(3600.0, ge=1, description="seconds between two CRLs of an issuer; below CRL_VALIDITY")
-    crl_validity: Duration = Field(86400.0, ge=60, le=864000, description="seconds from a CRL's thisUpdate to its nextUpdate")
-    crl_debounce: Duration = Field(5.0, ge=0, le=600, description="seconds a CRL waits after a revocation for more of them")
+    ocsp_response_validity: Duration = Field(
+        86400.0,
+        ge=60,
+        le=864000,
+        description="seconds from thisUpdate to nextUpdate; renewed before half of it has passed",
+    )
+    ocsp_responder_key_dir: Path | None = Field(
+        None, description="folder of the delegated responder keys; must be set outside the quickstart"
+    )
+    ocsp_responder_validity: Duration = Field(
+        30 * 86400.0, ge=3600, description="seconds a delegated responder certificate is valid"
+    )
+    ocsp_responder_rotation_grace: Duration = Field(
+        7 * 86400.0,
+        ge=60,
+        description="seconds before its end at which a responder certificate is replaced; at most half its life",
+    )
+    crl_generation_interval: Duration = Field(
+        3600.0, ge=1, description="seconds between two CRLs of an issuer; below CRL_VALIDITY"
+    )
+    crl_validity: Duration = Field(
+        86400.0, ge=60, le=864000, description="seconds from a CRL's thisUpdate to its nextUpdate"
+    )
+    crl_debounce: Duration = Field(
+        5.0, ge=0, le=600, description="seconds a CRL waits after a revocation for more of them"
+    )
     ca_cert_path: Path | None = Field(None, description="certificate of the CA that CA_KEY_PATH belongs to")
     ca_key_path: Path | None = Field(None, description="private key of a CA that was made elsewhere")
-    config_encryption_key: SecretStr | None = Field(None, description="passphrase of the private keys on disk, at least 32 octets")
-    api_keys_named: ApiKeys = Field(default_factory=dict, repr=False, description="name:key[:admin],... of the admin listener")
-    cert_export_rate_limit_per_actor_hr: int = Field(50, ge=0, description="certificates one API key may export an hour")
-    audit_chain_verify_interval: Duration = Field(21600.0, ge=60, description="seconds between two checks of the audit chain")
+    config_encryption_key: SecretStr | None = Field(
+        None, description="passphrase of the private keys on disk, at least 32 octets"
+    )
+    api_keys_named: ApiKeys = Field(
+        default_factory=dict, repr=False, description="name:key[:admin],... of the admin listener"
+    )
+    cert_export_rate_limit_per_actor_hr: int = Field(
+        50, ge=0, description="certificates one API key may export an hour"
+    )
+    audit_chain_verify_interval: Duration = Field(
+        21600.0, ge=60, description="seconds between two checks of the audit chain"
+    )
     admin_host: str = Field("127.0.0.1", description="address of the admin listener")
     admin_port: int = Field(8443, ge=0, le=65535, description="port of the admin listener")
     admin_tls_cert: Path | None = Field(None, description="certificate chain of the admin listener, PEM")
     admin_tls_key: Path | None = Field(None, description="private key of the admin listener, PEM")
-    public_url: str | None = Field(None, description="base of the URLs written into certificates; default http://HOST:PORT")
+    public_url: str | None = Field(
+        None, description="base of the URLs written into certificates; default http://HOST:PORT"
+    )
     warm_interval: Duration = Field(30.0, ge=1, le=3600, description="seconds between two walks of the inventory")
     warm_batch: int = Field(2000, ge=1, le=100000, description="certificates signed and published in one batch")
-    signer_queue: int = Field(1024, ge=1, description="live signatures waiting in the signer; more are answered tryLater")
+    signer_queue: int = Field(
+        1024, ge=1, description="live signatures waiting in the signer; more are answered tryLater"
+    )
 
     @field_validator("config_encryption_key")
     @classmethod
@@ -80,10 +111,15 @@ class Settings(EdgeSettings):
     @property
     def base_url(self) -> str:
         """Base of the public URLs, without a slash at its end."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+        return (self.public_url or f"http://{reachable(self.host)}:{self.port}").rstrip("/")
 
     @property
     def passphrase(self) -> bytes | None:
         """Passphrase of the private keys, or None."""
         return self.config_encryption_key.get_secret_value().encode() if self.config_encryption_key else None
+
+
+def reachable(host: str) -> str:
+    """The host part of a URL that reaches a listener; one that takes any address is reached on loopback."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"[{address}]" if ":" in address else address

@@ -43,7 +43,7 @@ def say(text: str) -> None:
     if sys.stderr.isatty():
         from rich.console import Console
 
-        Console(stderr=True, highlight=False).print(text)
+        Console(stderr=True, highlight=False, markup=False).print(text)
     else:
         print(text, file=sys.stderr)  # noqa: T201
 

@@ -13,13 +13,16 @@ import structlog
 from cryptography import x509
 
 from _fastocsp.response import Template
-from cachewarm.authority.responder_cert import ResponderPair, Unusable, key_path, load_pair
+from cachewarm.authority.responder_cert import Fault, ResponderPair, Unusable, key_path, load_pair
 from cachewarm.ledger import issuers, responders
-from cachewarm.ledger.connect import Connection
+from cachewarm.ledger.connect import Connection, translated
 from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer
+from responder.feed.catalog import read_issuers
 
 log = structlog.get_logger("keyring")
+#: The edges read the catalog every second.
+SETTLING_S = 4
 
 
 @dataclass(frozen=True)
@@ -46,26 +49,27 @@ async def load_keyring(
 ) -> Keyring:
     """The ring as ledger and key folder have it now."""
     before = before or Keyring()
-    rows = {row.issuer_no: row for row in await issuers.list_issuers(connection)}
+    with translated():
+        found = {issuer.issuer_no: issuer for issuer in await read_issuers(connection)}
     certs = await responders.responder_certs(connection)
-    found: dict[int, Issuer] = {}
     signing: dict[int, Signing] = {}
     unusable: dict[int, Unusable] = {}
-    for number, row in rows.items():
-        found[number] = domain_issuer(row)
-        newest = max((c for c in certs if c.issuer_id == row.issuer_id), key=lambda c: c.created_at, default=None)
-        if newest is None:
+    known: dict[int, frozenset[bytes]] = {}
+    for number, issuer in found.items():
+        ours = sorted((cert for cert in certs if cert.issuer_id == issuer.issuer_id), key=lambda cert: cert.created_at)
+        known[number] = frozenset(domain_responder(cert.cert_der) for cert in ours)
+        kept = before.signing.get(number)
+        if not ours:
             continue
-        pair = _pair(found[number], newest.cert_der, folder, passphrase, now, before.signing.get(number))
+        if _is_settling(ours, kept, now):
+            signing[number] = before.signing[number]
+            continue
+        pair = _pair(issuer, ours[-1].cert_der, folder, passphrase, now, kept)
         if isinstance(pair, ResponderPair):
-            signing[number] = _signing(found[number], pair, before.signing.get(number))
+            signing[number] = _signing(issuer, pair, kept)
         else:
             unusable[number] = pair
-            _say_once(row.issuer_id, pair, before.unusable.get(number))
-    known = {
-        number: frozenset(domain_responder(c.cert_der) for c in certs if c.issuer_id == row.issuer_id)
-        for number, row in rows.items()
-    }
+            _say_once(issuer.issuer_id, pair, before.unusable.get(number))
     return Keyring(found, signing, known, unusable)
 
 
@@ -88,18 +92,25 @@ def domain_responder(cert_der: bytes) -> bytes:
     return hashlib.sha256(cert_der).digest()[:8]
 
 
+def _is_settling(ours: list[responders.ResponderCert], before: Signing | None, now: int) -> bool:
+    """A new certificate signs only when every edge can know it, as long as the one before is known and can."""
+    newest = ours[-1]
+    if before is None or before.pair.certificate.cert_der not in [cert.cert_der for cert in ours[:-1]]:
+        return False
+    return now - newest.created_at.timestamp() < SETTLING_S and now + SETTLING_S < before.pair.certificate.not_after
+
+
 def _pair(
     issuer: Issuer, cert_der: bytes, folder: Path, passphrase: bytes | None, now: int, before: Signing | None
 ) -> ResponderPair | Unusable:
-    if before is not None and before.pair.certificate.cert_der == cert_der and now <= before.pair.certificate.not_after:
-        if key_path(folder, issuer.issuer_id).exists():
-            return before.pair
+    path = key_path(folder, issuer.issuer_id)
+    kept = before.pair if before is not None and now <= before.pair.certificate.not_after else None
+    if kept is not None and kept.certificate.cert_der == cert_der and path.exists():
+        return kept
     ca = x509.load_der_x509_certificate(issuer.cert_der)
-    pair = load_pair(key_path(folder, issuer.issuer_id), cert_der, ca, now=now, passphrase=passphrase)
-    if isinstance(pair, Unusable) and before is not None and now <= before.pair.certificate.not_after:
-        if pair.fault.name == "KEY_MISMATCH":
-            return before.pair
-    return pair
+    pair = load_pair(path, cert_der, ca, now=now, passphrase=passphrase)
+    replaced = isinstance(pair, Unusable) and pair.fault is Fault.KEY_MISMATCH
+    return kept if replaced and kept is not None else pair
 
 
 def _signing(issuer: Issuer, pair: ResponderPair, before: Signing | None) -> Signing:

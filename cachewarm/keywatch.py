@@ -18,7 +18,9 @@ KEYS_INTERVAL_S = 1.0
 class KeyWatch:
     """The keyring of this moment, read again every second."""
 
-    def __init__(self, open_connection: Callable[[], Awaitable[Connection]], folder: Path, passphrase: bytes | None) -> None:
+    def __init__(
+        self, open_connection: Callable[[], Awaitable[Connection]], folder: Path, passphrase: bytes | None
+    ) -> None:
         self._open, self._folder, self._passphrase = open_connection, folder, passphrase
         self.ring = Keyring()
 

@@ -84,7 +84,7 @@ class Pipeline:
         return good(min(now, as_of), end, self._feed.position)
 
     async def _ends(self, connection: Connection, serials: Sequence[Serial]) -> dict[Serial, int]:
-        ends = {}
+        ends: dict[Serial, int] = {}
         for issuer_no in {number for number, _ in serials}:
             wanted = [serial for number, serial in serials if number == issuer_no]
             rows = await inventory.statuses(connection, issuer_no, wanted)

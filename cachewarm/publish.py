@@ -5,6 +5,7 @@ Every record goes at its own nextUpdate. Losing all of it costs speed alone.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -77,10 +78,10 @@ class Publisher:
     async def kept(self, keys: Sequence[Key]) -> list[bytes | None]:
         """What is there now."""
         try:
-            values: list[bytes | None] = await self._client.mget([record_name(key) for key in keys]) if keys else []
+            values: Any = await self._client.mget([record_name(key) for key in keys]) if keys else []
         except (RedisError, OSError, TimeoutError) as error:
             raise Transient(f"Redis does not answer: {error}") from error
-        return values
+        return list(values)
 
     async def is_warm(self) -> bool:
         """A whole walk was published since Redis was last emptied."""

@@ -45,20 +45,23 @@ class Walk:
     """Walks one issuer's inventory at a time."""
 
     def __init__(
-        self, pipeline: Pipeline, publisher: Publisher, keyring: Callable[[], Keyring], now: Callable[[], int], batch: int
+        self,
+        pipeline: Pipeline,
+        publisher: Publisher,
+        keyring: Callable[[], Keyring],
+        now: Callable[[], int],
+        batch: int,
     ) -> None:
         self._pipeline, self._publisher, self._keyring = pipeline, publisher, keyring
         self._now, self._batch = now, batch
 
-    async def run(self, connection: Connection, progress: Callable[[Count], None] = lambda count: None) -> Count:
+    async def run(self, connection: Connection, progress: Callable[[Count], None]) -> Count:
         """Every issuer once; its coverage is written when its walk is over."""
         whole = Count()
         for issuer_no, issuer in sorted(self._keyring().issuers.items()):
             count = await self._issuer(connection, issuer_no, issuer.issuer_id, progress)
             await coverage.write_coverage(connection, issuer.issuer_id, count.inventory, count.covered)
-            whole = Count(
-                whole.inventory + count.inventory, whole.covered + count.covered, whole.signed + count.signed
-            )
+            whole = Count(whole.inventory + count.inventory, whole.covered + count.covered, whole.signed + count.signed)
         return whole
 
     async def _issuer(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from cryptography import x509
+
 from cachewarm.authority.certificate import read_certificate
 from cachewarm.authority.responder_cert import issued_by
 from cachewarm.errors import Refused
@@ -13,7 +15,6 @@ from cachewarm.keyring import domain_issuer
 from cachewarm.ledger import inventory, issuers, revocations
 from cachewarm.ledger.connect import Connection, OutcomeUnknown
 from cachewarm.waiting import Outcome, Waited, bound_only, wait_for_edges
-from cryptography import x509
 from responder.domain.serial import parse_serial, serial_octets
 from responder.domain.status import CRLReason
 
@@ -38,7 +39,7 @@ class Done:
 async def find_target(
     connection: Connection, *, serial: str | None, cert: Path | None, issuer_id: str | None
 ) -> Target:
-    """The certificate that a hex serial number or a file names; its issuer is found when only one comes into question."""
+    """What a hex serial number or a file names; the issuer is found when only one comes into question."""
     if cert is not None:
         certificate = read_certificate(cert.read_bytes(), name=str(cert))
         issuer = issuer_id or await _issuer_of(connection, certificate)

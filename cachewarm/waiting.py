@@ -22,7 +22,8 @@ _PAUSE_S = (0.002, 0.05)
 
 class Outcome(enum.StrEnum):
     """CONFIRMED: no edge answers `good` to a request begun after now. BOUNDED: not after `until`. UNKNOWN: it may not
-    even be in the ledger; repeat it."""
+    even be in the ledger; repeat it.
+    """
 
     CONFIRMED = "CONFIRMED"
     BOUNDED = "BOUNDED"
@@ -86,9 +87,7 @@ async def bound_only(connection: Connection, generation: int, seq: int, *, commi
     async def believed() -> bool:
         return True
 
-    return await wait_for_edges(
-        connection, generation, seq, committed=committed, patience_s=0.0, still_so=believed
-    )
+    return await wait_for_edges(connection, generation, seq, committed=committed, patience_s=0.0, still_so=believed)
 
 
 def _bounded(bound: float, now: float, committed: float, edges: tuple[str, ...]) -> Waited:

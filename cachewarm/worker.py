@@ -1,8 +1,8 @@
 """The warmer: hears what the ledger committed and keeps Redis, CRLs and responder certificates as they should be.
 
-Five loops that share nothing but the feed and the keyring: the feed agent, the pipeline behind it, the walk of the
-inventory, the responders, the CRLs. Each may fail and try again without the others; all of their work is idempotent,
-so a killed warmer and two warmers are the same case.
+Loops that share nothing but the feed and the keyring: the feed agent, the pipeline behind it, the walk of the
+inventory, the responders, the CRLs, the check of the audit chain. Each may fail and try again without the others; all
+of their work is idempotent, so a killed warmer and two warmers are the same case.
 """
 
 import asyncio
@@ -21,10 +21,11 @@ from _fastocsp.values import Item
 from cachewarm.config import Settings
 from cachewarm.crl.schedule import CRLSchedule
 from cachewarm.errors import CachewarmError, Fatal
-from cachewarm.ledger import feed as ledger_feed
-from cachewarm.ledger.connect import Connection, connect
 from cachewarm.keyring import Keyring
 from cachewarm.keywatch import KeyWatch
+from cachewarm.ledger import feed as ledger_feed
+from cachewarm.ledger.audit import verify_audit
+from cachewarm.ledger.connect import Connection, connect
 from cachewarm.pipeline import Pipeline
 from cachewarm.publish import Publisher
 from cachewarm.publish import connect as connect_redis
@@ -50,7 +51,9 @@ class Warmer:
         self.settings = settings
         self.name = f"{socket.gethostname()}-{settings.data_dir}"
         self.feed = LocalFeed(read_clock)
-        self.agent = FeedAgent(self._open_feed, Who(None, uuid4(), settings.horizon), self.feed, read_clock, settings.poll_interval)
+        self.agent = FeedAgent(
+            self._open_feed, Who(None, uuid4(), settings.horizon), self.feed, read_clock, settings.poll_interval
+        )
         self.agent.on_change = self._heard
         self.keys = KeyWatch(self._connect, settings.keys, settings.passphrase)
         redis_url = settings.redis_url.get_secret_value() if settings.redis_url else "redis://127.0.0.1:6379"
@@ -78,6 +81,7 @@ class Warmer:
             self._again(self._carry, "pipeline"),
             self._again(self._walks, "walk"),
             self._again(self.crls.run, "CRLs"),
+            self._again(self._audit, "audit"),
         ]
         async with asyncio.TaskGroup() as group:
             for loop in loops:
@@ -94,7 +98,14 @@ class Warmer:
                 await work(connection)
             except Fatal:
                 raise
-            except (CachewarmError, RedisError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (
+                CachewarmError,
+                RedisError,
+                OSError,
+                TimeoutError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+            ) as error:
                 log.warning(f"{name} stopped, trying again", error=str(error) or type(error).__name__, pause_s=pause)
             finally:
                 if connection is not None:
@@ -140,8 +151,13 @@ class Warmer:
             count = await self.walk.run(connection, _Meter())
             await self.publisher.mark_warm()
             if count.signed:
-                log.info("walked", inventory=count.inventory, covered=count.covered, signed=count.signed,
-                         seconds=round(time.monotonic() - begun, 2))
+                log.info(
+                    "walked",
+                    inventory=count.inventory,
+                    covered=count.covered,
+                    signed=count.signed,
+                    seconds=round(time.monotonic() - begun, 2),
+                )
             await self._rest()
 
     async def _rest(self) -> None:
@@ -163,6 +179,14 @@ class Warmer:
             if rotated or await self._ring_changed(connection):
                 self._walk_now.set()
             await asyncio.sleep(RESPONDERS_INTERVAL_S)
+
+    async def _audit(self, connection: Connection) -> None:
+        """Walk the audit chain now and then; a broken link is for a person."""
+        while True:
+            verdict = await verify_audit(connection)
+            if verdict.broken_at is not None:
+                log.error("the audit chain is broken", at=verdict.broken_at, events=verdict.seq)
+            await asyncio.sleep(self.settings.audit_chain_verify_interval)
 
     async def _ring_changed(self, connection: Connection) -> bool:
         before = set(self.keys.ring.signing)
@@ -190,8 +214,12 @@ class _Meter:
         now = time.monotonic()
         if now - self._said >= 2:
             self._said = now
-            log.info("walking", inventory=count.inventory, signed=count.signed,
-                     signed_a_second=round(count.signed / max(now - self._begun, 1e-9)))
+            log.info(
+                "walking",
+                inventory=count.inventory,
+                signed=count.signed,
+                signed_a_second=round(count.signed / max(now - self._begun, 1e-9)),
+            )
 
 
 async def _until_told(settings: Settings) -> None:

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import NoDecode
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "FASTOCSP_"
 INSTANCE_FILE = "quickstart.json"
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)?")
 _SIZE = re.compile(r"(\d+)\s*(k|m|g)?(?:i?b)?", re.IGNORECASE)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -29,12 +29,12 @@ class ConfigError(ValueError):
 
 
 def parse_duration(value: object) -> object:
-    """Seconds from `30s`, `24h`, `7d`, `250ms` or a bare number of seconds."""
+    """Seconds from `250ms`, `30s`, `15m`, `24h`, `7d`, `2w`, `10y` (365 days each) or a bare number of seconds."""
     if not isinstance(value, str):
         return value
     match = _DURATION.fullmatch(value.strip().lower())
     if match is None:
-        raise ValueError(f"not a duration: {value!r} (write 250ms, 30s, 15m, 24h or 7d)")
+        raise ValueError(f"not a duration: {value!r} (write 250ms, 30s, 15m, 24h, 7d or 10y)")
     return float(match[1]) * _UNITS[match[2] or "s"]
 
 
@@ -60,38 +60,74 @@ Size = Annotated[int, BeforeValidator(parse_size)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_networks)]
 
 
-class EdgeSettings(BaseModel):
+class EdgeSettings(BaseSettings):
     """What `fastocsp serve` needs; the write side adds its own in `cachewarm.config`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
-    data_dir: Path = Field(Path(".fastocsp"), description="state of this instance: sockets, journal, keys of the quickstart")
-    run_dir: Path | None = Field(None, description="sockets and shared memory; default DATA_DIR/run, or a short folder under /tmp")
-    database_url: SecretStr | None = Field(None, description="postgresql://; the edge needs a role that is a member of fastocsp_reader")
+    data_dir: Path = Field(
+        Path(".fastocsp"),
+        validate_default=True,
+        description="state of this instance: sockets, journal, keys of the quickstart",
+    )
+    run_dir: Path | None = Field(
+        None, description="sockets and shared memory; default DATA_DIR/run, or a short folder under /tmp"
+    )
+    database_url: SecretStr | None = Field(
+        None, description="postgresql://; the edge needs a role that is a member of fastocsp_reader"
+    )
     redis_url: SecretStr | None = Field(None, description="redis:// or unix://; read-only for the edge")
     signer_socket: Path | None = Field(None, description="Unix socket of the signer; default RUN_DIR/signer.sock")
     host: str = Field("127.0.0.1", description="address of the public listener")
     port: int = Field(8080, ge=0, le=65535, description="port of the public listener")
     workers: int = Field(1, ge=1, le=256, description="edge processes, each with its own SO_REUSEPORT socket")
     edge_name: str = Field("", description="name in the lease table; default the host name")
-    horizon: Duration = Field(30.0, ge=2, le=3600, description="seconds an edge may say good without word from Postgres; also the longest a confirmed revoke waits")
-    on_closed: str = Field("tryLater", pattern="^(tryLater|unauthorized)$", description="answer for a certificate not known as revoked once the horizon has passed")
-    poll_interval: Duration = Field(0.2, ge=0.02, le=1, description="seconds between two polls of the feed; far below HORIZON")
-    ocsp_rate_limit_per_ip_min: int = Field(1000, ge=0, description="requests a minute for one IPv4 address or IPv6 /64; 0 switches it off")
-    rate_limit_slots: int = Field(65536, ge=64, le=1 << 24, description="addresses remembered by the rate limit, 16 octets each")
+    horizon: Duration = Field(
+        30.0,
+        ge=2,
+        le=3600,
+        description="seconds an edge may say good without word from Postgres; a confirmed revoke waits no longer",
+    )
+    on_closed: str = Field(
+        "tryLater",
+        pattern="^(tryLater|unauthorized)$",
+        description="answer for a certificate not known as revoked once the horizon has passed",
+    )
+    poll_interval: Duration = Field(
+        0.2, ge=0.02, le=1, description="seconds between two polls of the feed; far below HORIZON"
+    )
+    ocsp_rate_limit_per_ip_min: int = Field(
+        1000, ge=0, description="requests a minute for one IPv4 address or IPv6 /64; 0 switches it off"
+    )
+    rate_limit_slots: int = Field(
+        65536, ge=64, le=1 << 24, description="addresses remembered by the rate limit, 16 octets each"
+    )
     trusted_proxies: Networks = Field((), description="peers whose X-Forwarded-For is believed")
     metrics_allow: Networks = Field(parse_networks("127.0.0.0/8,::1"), description="peers that may read /metrics")  # type: ignore[arg-type]
-    ready_coverage: float = Field(0.5, ge=0, le=1, description="share of the inventory that must be signed ahead for /ready; 0 asks for none")
+    ready_coverage: float = Field(
+        0.5, ge=0, le=1, description="share of the inventory that must be signed ahead for /ready; 0 asks for none"
+    )
     max_body_size: Size = Field(16384, ge=256, le=1 << 20, description="octets of an OCSP request body")
     table_bytes: Size = Field(256 << 20, ge=1 << 20, description="octets of the answer table of one worker")
-    nonce_policy: str = Field("strict", pattern="^(strict|rfc9654)$", description="strict: 1-32 octets, else unauthorized; rfc9654: 1-128, else malformedRequest")
+    nonce_policy: str = Field(
+        "strict",
+        pattern="^(strict|rfc9654)$",
+        description="strict: 1-32 octets, else unauthorized; rfc9654: 1-128, else malformedRequest",
+    )
     header_timeout: Duration = Field(10.0, gt=0, le=60, description="seconds for a request's head and body to arrive")
     keep_alive_timeout: Duration = Field(65.0, gt=0, le=3600, description="seconds an idle connection is kept")
     max_connections: int = Field(10000, ge=1, description="open connections of one worker; more are closed at once")
     redis_timeout: Duration = Field(0.2, gt=0, le=5, description="seconds for one Redis round trip on the request path")
     signer_timeout: Duration = Field(2.0, gt=0, le=30, description="seconds for one live signature")
-    signer_lane: int = Field(256, ge=1, le=65536, description="live signatures one worker has under way; more are answered tryLater")
+    signer_lane: int = Field(
+        256, ge=1, le=65536, description="live signatures one worker has under way; more are answered tryLater"
+    )
     log_format: str = Field("auto", pattern="^(auto|json|text)$", description="text on a terminal, json otherwise")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _from_anywhere(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
 
     @model_validator(mode="after")
     def _relations(self) -> Self:
@@ -113,24 +149,29 @@ class EdgeSettings(BaseModel):
 S = TypeVar("S", bound=EdgeSettings)
 
 
-def load_settings(cls: type[S], environ: Mapping[str, str] | None = None, **given: Any) -> S:
-    """Settings from the command line, then the environment, then the instance file of the data folder.
+def load_settings(cls: type[S], *, instance: bool = True, **given: Any) -> S:
+    """Settings: `given`, then the environment, then what the running quickstart of the data folder wrote.
 
-    Raises ConfigError with every problem at once.
+    `instance` False leaves the last one out: for the quickstart itself and for the processes that it starts. Raises
+    ConfigError with every problem at once.
     """
-    env = os.environ if environ is None else environ
-    problems = [f"{name}: no such setting" for name in unknown_names(cls, env)]
-    values = {field: env[PREFIX + field.upper()] for field in cls.model_fields if PREFIX + field.upper() in env}
-    values |= {field: value for field, value in given.items() if value is not None}
-    folder = Path(values.get("data_dir", cls.model_fields["data_dir"].default)).expanduser().absolute()
-    values = read_instance(folder, cls) | values | {"data_dir": folder}
+    problems = [f"{name}: no such setting" for name in unknown_names(cls, os.environ)]
     try:
-        settings = cls.model_validate(values)
+        settings = cls(**gather(cls, instance=instance, **given))
     except ValidationError as error:
         problems += [_problem(entry) for entry in error.errors(include_input=False)]
     if problems:
         raise ConfigError("\n".join(problems))
     return settings
+
+
+def gather(cls: type[EdgeSettings], *, instance: bool = True, **given: Any) -> dict[str, Any]:
+    """The same values before anything is checked, as they were written."""
+    names = {PREFIX + field.upper(): field for field in cls.model_fields}
+    values = {field: os.environ[name] for name, field in names.items() if name in os.environ}
+    values |= {field: value for field, value in given.items() if value is not None}
+    folder = Path(values.get("data_dir", cls.model_fields["data_dir"].default)).expanduser().absolute()
+    return (read_instance(folder, cls) if instance else {}) | values
 
 
 def unknown_names(cls: type[EdgeSettings], environ: Mapping[str, str]) -> list[str]:

@@ -135,17 +135,21 @@ def run_master(settings: EdgeSettings) -> None:
     import uvloop
 
     set_up_logs(settings.log_format, "edge-master")
-    check_port(settings)
+    settings = settings.model_copy(update={"port": check_port(settings.host, settings.port)})
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_run(settings))
 
 
-def check_port(settings: EdgeSettings) -> None:
-    """Fail before any worker starts when another program has the port; SO_REUSEPORT would hide it."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def check_port(host: str, port: int) -> int:
+    """The port, or a free one for 0; OSError when another program has it, which SO_REUSEPORT would hide."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((settings.host, settings.port))
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
+        return int(probe.getsockname()[1])
 
 
 async def _run(settings: EdgeSettings) -> None:

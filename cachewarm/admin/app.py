@@ -4,6 +4,7 @@ A certificate's id is `{issuer_id}:{serial_hex}`. Revoking answers with the word
 UNKNOWN.
 """
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -22,8 +23,10 @@ from cachewarm.ledger import inventory, issuers
 from cachewarm.ledger.connect import open_pool
 from responder.domain.serial import parse_serial
 from responder.domain.status import CRLReason
+from responder.web.body import read_body
 
 LONGEST_WAIT_S = 300.0
+MAX_BODY = 1 << 20
 
 
 async def health(_: Request) -> Response:
@@ -52,7 +55,7 @@ async def get_certificate(request: Request) -> Response:
 
 @admins_only
 async def revoke(request: Request) -> Response:
-    """POST /api/v1/certificates/{id}/revoke?wait=SECONDS with {"reason": name, "invalidity_date": time}, both optional."""
+    """POST /api/v1/certificates/{id}/revoke?wait=SECONDS with {"reason": name, "invalidity_date": time} or less."""
     target, asked = _target(request), await _body(request)
     reason = CRLReason.parse(str(asked.get("reason") or "unspecified"))
     if reason is CRLReason.removeFromCRL:
@@ -129,8 +132,10 @@ def _target(request: Request) -> revoking.Target:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    octets = await request.body()
-    asked = await request.json() if octets.strip() else {}
+    octets = await read_body(request, MAX_BODY)
+    if octets is None:
+        raise ValueError(f"a body has at most {MAX_BODY} octets")
+    asked = json.loads(octets) if octets.strip() else {}
     if not isinstance(asked, dict):
         raise ValueError("the body is a JSON object")
     return asked

@@ -1,4 +1,4 @@
-"""`fastocsp admin`: the listener itself. No TLS below 1.3, no server banner, no request without a certificate of ours."""
+"""`fastocsp admin`: the listener itself. no TLS below 1.3, no server banner."""
 
 import signal
 import ssl
@@ -21,7 +21,9 @@ def run_admin(settings: Settings, *, child: bool = False) -> None:
         die_with_parent(signal.SIGTERM)
     set_up_logs(settings.log_format, "admin")
     if settings.admin_tls_cert is None or settings.admin_tls_key is None:
-        raise ConfigError("FASTOCSP_ADMIN_TLS_CERT and FASTOCSP_ADMIN_TLS_KEY must be set: the listener speaks TLS alone")
+        raise ConfigError(
+            "FASTOCSP_ADMIN_TLS_CERT and FASTOCSP_ADMIN_TLS_KEY must be set: the listener speaks TLS alone"
+        )
     config = uvicorn.Config(
         build_app(settings),
         host=settings.admin_host,

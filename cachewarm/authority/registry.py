@@ -12,14 +12,15 @@ from cryptography import x509
 from cachewarm.authority.ca import Authority, init_root, init_sub
 from cachewarm.authority.certificate import Issued, moment
 from cachewarm.authority.issue import Terms, issue
-from cachewarm.authority.profiles import Pointers
+from cachewarm.authority.profiles import ROOT_VALIDITY_S, Pointers
 from cachewarm.errors import Refused
 from cachewarm.ledger import inventory, issuers
 from cachewarm.ledger.connect import Connection
+from cachewarm.signing.keyfile import write_new
 from cachewarm.signing.softkey import KeyKind, SoftKey
 from responder.domain.issuer import check_issuer_id
-from responder.domain.status import UnissuedPolicy
 from responder.domain.signature import PublicKey
+from responder.domain.status import UnissuedPolicy
 
 PKI = "/.well-known/pki"
 
@@ -64,26 +65,30 @@ async def found_ca(
     key = SoftKey.generate(kind)
     urls = public_urls(base_url, issuer_id)
     if parent is None or parent_authority is None:
-        terms = {} if validity_s is None else {"validity_s": validity_s}
-        made = init_root(key, subject, now=now, **terms)
+        made = init_root(key, subject, now=now, validity_s=ROOT_VALIDITY_S if validity_s is None else validity_s)
     else:
         pointers = Pointers(parent.ocsp_url, parent.ca_issuers_url, parent.crl_url)
         made = init_sub(key, subject, parent_authority, now=now, pointers=pointers, validity_s=validity_s)
-        await enter(connection, parent.issuer_id, made)
-    keys.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key.store(path, passphrase)
-    return await issuers.add_issuer(
-        connection,
-        issuer_id,
-        subject=made.subject,
-        cert_der=made.cert_der,
-        key_path=str(path),
-        ocsp_url=urls.ocsp_url,
-        crl_url=urls.crl_url,
-        ca_issuers_url=urls.ca_issuers_url,
-        unissued_policy=policy,
-        actor=actor,
-    )
+    write_new(path, key.to_pem(passphrase))
+    try:
+        async with connection.transaction():
+            if parent is not None:
+                await enter(connection, parent.issuer_id, made)
+            return await issuers.add_issuer(
+                connection,
+                issuer_id,
+                subject=made.subject,
+                cert_der=made.cert_der,
+                key_path=str(path),
+                ocsp_url=urls.ocsp_url,
+                crl_url=urls.crl_url,
+                ca_issuers_url=urls.ca_issuers_url,
+                unissued_policy=policy,
+                actor=actor,
+            )
+    except Refused:
+        path.unlink()  # nobody has seen it; after a lost connection it stays, the row may be there
+        raise
 
 
 async def issue_leaf(

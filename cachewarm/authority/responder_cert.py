@@ -117,7 +117,8 @@ def issued_by(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
 
 
 def _issuer_fault(cert_der: bytes, ca: x509.Certificate) -> Unusable | None:
-    if issued_by(x509.load_der_x509_certificate(cert_der), ca):
+    certificate = x509.load_der_x509_certificate(cert_der)
+    if certificate == ca or issued_by(certificate, ca):  # the CA itself may sign, RFC 6960 4.2.2.2 (1)
         return None
     return Unusable(Fault.OTHER_ISSUER, f"the responder certificate is not issued by {ca.subject.rfc4514_string()}")
 

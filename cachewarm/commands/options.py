@@ -1,20 +1,59 @@
 """Options that many commands share, and how they find the running instance."""
 
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
 from cachewarm.config import Settings
-from responder.config import load_settings
+from cachewarm.errors import Refused
+from responder.config import load_settings, parse_duration
 
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Folder of the instance; FASTOCSP_DATA_DIR, else .fastocsp in this folder.", show_default=False),
+    typer.Option(
+        "--data-dir",
+        help="Folder of the instance; FASTOCSP_DATA_DIR, else .fastocsp in this folder.",
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Validity = Annotated[
+    str | None, typer.Option("--validity", metavar="TIME", help="How long: 90d, 10y.", show_default=False)
+]
 
 
-def settings_of(data_dir: Path | None, **given: object) -> Settings:
+def settings_of(data_dir: Path | None, **given: Any) -> Settings:
     """Settings of that instance, over them the environment, over it the command line."""
     return load_settings(Settings, data_dir=data_dir, **given)
+
+
+def actor_name() -> str:
+    """Who the audit chain says it was."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "cli"
+
+
+@contextmanager
+def given_by(option: str) -> Iterator[None]:
+    """What is wrong with a value is said with the option's name; exit status 2."""
+    try:
+        yield
+    except (Refused, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def seconds_of(validity: str | None) -> int | None:
+    """The whole seconds of --validity, at least one."""
+    if validity is None:
+        return None
+    with given_by("--validity"):
+        seconds = int(cast("float", parse_duration(validity)))
+        if seconds < 1:
+            raise ValueError("a certificate of no length is of no use")
+    return seconds

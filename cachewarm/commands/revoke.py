@@ -5,23 +5,26 @@ Exit status: 0 done (and confirmed, when --wait was asked), 1 failed, 2 usage, 3
 """
 
 import asyncio
-import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cachewarm.commands.options import AsJson, DataDir, settings_of
+from cachewarm.commands.options import AsJson, DataDir, actor_name, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show
 from responder.domain.status import CRLReason
 
 Serial = Annotated[str | None, typer.Option("--serial", metavar="HEX", help="Serial number, hexadecimal.")]
 Cert = Annotated[Path | None, typer.Option("--cert", help="The certificate, PEM or DER.", exists=True, dir_okay=False)]
-IssuerId = Annotated[str | None, typer.Option("--issuer", help="Issuer; found by itself when only one comes into question.")]
+IssuerId = Annotated[
+    str | None, typer.Option("--issuer", help="Issuer; found by itself when only one comes into question.")
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when no edge can answer good any more.")]
-Patience = Annotated[float | None, typer.Option(min=0, help="Seconds to wait at most; default: the horizon.", show_default=False)]
+Patience = Annotated[
+    float | None, typer.Option(min=0, help="Seconds to wait at most; default: the horizon.", show_default=False)
+]
 
 EXIT_BOUNDED, EXIT_UNKNOWN = 3, 4
 
@@ -31,7 +34,9 @@ def revoke(
     cert: Cert = None,
     issuer: IssuerId = None,
     reason: Annotated[str, typer.Option(help="One of the RFC 5280 reasons by its name.")] = "unspecified",
-    invalidity_date: Annotated[str | None, typer.Option(help="Since when the key is suspect: 2026-05-04 or 2026-05-04T10:00:00Z.")] = None,
+    invalidity_date: Annotated[
+        str | None, typer.Option(help="Since when the key is suspect: 2026-05-04 or 2026-05-04T10:00:00Z.")
+    ] = None,
     wait: Wait = False,
     patience: Patience = None,
     data_dir: DataDir = None,
@@ -80,7 +85,7 @@ async def _revoke(
     async with connected(settings.require_database(), name="fastocsp revoke") as connection:
         target = await revoking.find_target(connection, serial=serial, cert=cert, issuer_id=issuer)
         return await revoking.revoke(
-            connection, target, reason=reason, invalidity_date=since, actor=_actor(), wait=wait, patience_s=patience
+            connection, target, reason=reason, invalidity_date=since, actor=actor_name(), wait=wait, patience_s=patience
         )
 
 
@@ -92,7 +97,7 @@ async def _unhold(
 
     async with connected(settings.require_database(), name="fastocsp unhold") as connection:
         target = await revoking.find_target(connection, serial=serial, cert=cert, issuer_id=issuer)
-        return await revoking.unhold(connection, target, actor=_actor(), wait=wait, patience_s=patience)
+        return await revoking.unhold(connection, target, actor=actor_name(), wait=wait, patience_s=patience)
 
 
 def _one_of(serial: str | None, cert: Path | None) -> None:
@@ -122,13 +127,6 @@ def _moment(text: str | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _actor() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "cli"
-
-
 def _report(done: Any, status: str, *, wait: bool, as_json: bool) -> None:
     result, waited = done.result, done.waited
     show(
@@ -153,5 +151,6 @@ def _report(done: Any, status: str, *, wait: bool, as_json: bool) -> None:
             say("the connection was lost while committing: repeat the command, that is safe")
             raise typer.Exit(EXIT_UNKNOWN)
         case "BOUNDED" if wait:
-            say(f"committed; these edges have not confirmed yet, they will by {waited.until:%H:%M:%S} UTC: {', '.join(waited.edges)}")
+            edges = ", ".join(waited.edges)
+            say(f"committed; not confirmed yet, but by {waited.until:%H:%M:%S} UTC at the latest: {edges}")
             raise typer.Exit(EXIT_BOUNDED)

@@ -26,8 +26,8 @@ def quickstart(
     with reported():
         if revoked >= certificates:
             raise typer.BadParameter("--revoked must be below --certificates: one has to stay good")
-        settings = settings_of(data_dir, host=host, port=port, admin_port=admin_port, workers=workers)
-        from cachewarm.quickstart import Plan, run_quickstart
+        settings = settings_of(data_dir, instance=False, host=host, port=port, admin_port=admin_port, workers=workers)
+        from cachewarm.quickstart.run import Plan, run_quickstart
 
         run_quickstart(settings, Plan(certificates, revoked))
 
@@ -40,7 +40,9 @@ def serve(data_dir: DataDir = None, host: Host = None, port: Port = None, worker
 
         settings = settings_of(data_dir, host=host, port=port, workers=workers)
         settings.require_database()
-        run_master(EdgeSettings.model_validate({field: getattr(settings, field) for field in EdgeSettings.model_fields}))
+        run_master(
+            EdgeSettings.model_validate({field: getattr(settings, field) for field in EdgeSettings.model_fields})
+        )
 
 
 def signer(data_dir: DataDir = None) -> None:

@@ -4,10 +4,12 @@ A number is spent before it is used, so a build that is killed leaves a gap and 
 CRL stays until the new one has passed the gate.
 """
 
+import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import asyncpg
 import structlog
 
 from cachewarm.crl.build import build
@@ -33,7 +35,9 @@ class Built:
     started_at: datetime
 
 
-async def regenerate(connection: Connection, issuer: issuers.Issuer, passphrase: bytes | None, validity_s: float) -> int | None:
+async def regenerate(
+    connection: Connection, issuer: issuers.Issuer, passphrase: bytes | None, validity_s: float
+) -> int | None:
     """The number of the new CRL, None when another builder is at it. Errors are logged in the ledger and raised."""
     async with crls.crl_turn(connection, issuer.issuer_id) as ours:
         if not ours:
@@ -45,7 +49,9 @@ async def regenerate(connection: Connection, issuer: issuers.Issuer, passphrase:
         except CachewarmError as error:
             await crls.log_crl_build(
                 connection,
-                crls.CRLBuild(issuer.issuer_id, started, False, f"{type(error).__name__}: {error}", _since_ms(started), None, None),
+                crls.CRLBuild(
+                    issuer.issuer_id, started, False, f"{type(error).__name__}: {error}", _since_ms(started), None, None
+                ),
             )
             raise
         crl = built.crl
@@ -65,15 +71,30 @@ async def _build(
     issuer, authority = domain_issuer(row), load_authority(row, passphrase)
     last = await crls.read_crl(connection, row.issuer_id)
     last_der = last.crl_der if last is not None and _parses(last.crl_der) else None
+    found, counted = await _revocations(connection, row.issuer_id)
+    listed = list(entries(found, _this_update(last_der)))
+    # after the rows: none of them lies ahead of thisUpdate
     now = int(time.time())
-    listed = list(entries(await _revocations(connection, row.issuer_id), _this_update(last_der)))
     number = await crls.next_crl_number(connection, row.issuer_id)
     this_update, end = window(issuer, now, int(validity_s))
-    der = build(
-        issuer, authority.key, listed, number=number, this_update=this_update, next_update=end, crl_url=issuer.crl_url
+    der = await asyncio.to_thread(
+        build,
+        issuer,
+        authority.key,
+        listed,
+        number=number,
+        this_update=this_update,
+        next_update=end,
+        crl_url=issuer.crl_url,
     )
-    refusal = gate(
-        der, last_der, issuer.cert_der, now=int(time.time()), crl_url=issuer.crl_url, revoked_count=len(listed)
+    refusal = await asyncio.to_thread(
+        gate,
+        der,
+        last_der,
+        issuer.cert_der,
+        now=int(time.time()),
+        crl_url=issuer.crl_url,
+        revoked_count=counted - (len(found) - len(listed)),
     )
     if refusal is not None:
         raise Refused(f"the new CRL is not published ({refusal.rule}): {refusal.text}")
@@ -90,26 +111,36 @@ async def _build(
     return Built(crl, started)
 
 
-async def _revocations(connection: Connection, issuer_id: str) -> list[Revocation]:
-    rows = await connection.fetch(
+async def _revocations(connection: Connection, issuer_id: str) -> tuple[list[Revocation], int]:
+    """The revoked set of one moment, and its size counted apart from it."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        rows = await _rows(connection, issuer_id)
+        counted = await connection.fetchval(
+            "select count(*) from certificate_revocations where issuer_id = $1", issuer_id
+        )
+    return [_revocation(row) for row in rows], counted
+
+
+async def _rows(connection: Connection, issuer_id: str) -> list[asyncpg.Record]:
+    found: list[asyncpg.Record] = await connection.fetch(
         "select r.serial_number, r.revoked_at, r.reason, r.invalidity_date, r.created_at, c.not_after"
         " from certificate_revocations r left join certificates c using (issuer_id, serial_number)"
         " where r.issuer_id = $1 order by r.serial_number",
         issuer_id,
     )
-    return [
-        Revocation(
-            RevokedEntry(
-                row["serial_number"],
-                int(row["revoked_at"].timestamp()),
-                row["reason"],
-                int(row["invalidity_date"].timestamp()) if row["invalidity_date"] else None,
-            ),
-            int(row["not_after"].timestamp()) if row["not_after"] else NEVER,
-            int(row["created_at"].timestamp()),
-        )
-        for row in rows
-    ]
+    return found
+
+
+def _revocation(row: asyncpg.Record) -> Revocation:
+    since = row["invalidity_date"]
+    entry = RevokedEntry(
+        row["serial_number"],
+        int(row["revoked_at"].timestamp()),
+        row["reason"],
+        int(since.timestamp()) if since else None,
+    )
+    not_after = int(row["not_after"].timestamp()) if row["not_after"] else NEVER
+    return Revocation(entry, not_after, int(row["created_at"].timestamp()))
 
 
 def _parses(der: bytes) -> bool:

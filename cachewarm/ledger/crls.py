@@ -35,6 +35,37 @@ class CRLBuild:
     revoked_count: int | None
 
 
+@dataclass(frozen=True)
+class CRLState:
+    """How it stands with an issuer's CRL: the one served, None when there is none; the last build if it failed."""
+
+    issuer_id: str
+    crl_number: int | None
+    this_update: datetime | None
+    next_update: datetime | None
+    revoked_count: int | None
+    failed_at: datetime | None
+    error: str | None
+
+
+async def crl_states(connection: Connection) -> list[CRLState]:
+    """Of every issuer, by id."""
+    with translated():
+        rows = await connection.fetch(
+            """select i.issuer_id, c.crl_number::text, c.this_update, c.next_update, c.revoked_count,
+                      e.started_at as failed_at, e.error
+                 from issuers i left join crl_cache c using (issuer_id)
+                 left join lateral (
+                   select succeeded, started_at, error from crl_generation_events b
+                    where b.issuer_id = i.issuer_id order by started_at desc, id desc limit 1) e on not e.succeeded
+                order by i.issuer_id"""
+        )
+    return [
+        CRLState(**dict(row) | {"crl_number": None if row["crl_number"] is None else int(row["crl_number"])})
+        for row in rows
+    ]
+
+
 async def next_crl_number(connection: Connection, issuer_id: str) -> int:
     """The next CRLNumber; nobody gets it a second time."""
     with translated():

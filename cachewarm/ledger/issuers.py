@@ -91,6 +91,50 @@ async def require_issuer(connection: Connection, issuer_id: str) -> Issuer:
     return issuer
 
 
+async def issuer_of_certificate(connection: Connection, cert_der: bytes) -> Issuer | None:
+    """The issuer that has this CA certificate."""
+    with translated():
+        row = await connection.fetchrow(
+            f"select {_COLUMNS} from issuers where sha256(cert_der) = sha256($1)",  # noqa: S608
+            cert_der,
+        )
+    return _issuer(row) if row else None
+
+
+async def change_issuer(
+    connection: Connection,
+    issuer_id: str,
+    *,
+    key_path: str | None = None,
+    responder_mode: str | None = None,
+    ocsp_url: str | None = None,
+    crl_url: str | None = None,
+    unissued_policy: UnissuedPolicy | None = None,
+    publishes_crl: bool | None = None,
+    actor: str,
+) -> Issuer:
+    """Change what is not None, with an audit row; the issuer as it stands then. Refused: there is none of that id."""
+    with translated():
+        async with connection.transaction():
+            row = await connection.fetchrow(
+                f"""update issuers set key_path = coalesce($2, key_path), responder_mode = coalesce($3, responder_mode),
+                      ocsp_url = coalesce($4, ocsp_url), crl_url = coalesce($5, crl_url),
+                      unissued_policy = coalesce($6, unissued_policy), publishes_crl = coalesce($7, publishes_crl)
+                    where issuer_id = $1 returning {_COLUMNS}""",  # noqa: S608 - our own constant
+                issuer_id,
+                key_path,
+                responder_mode,
+                ocsp_url,
+                crl_url,
+                unissued_policy,
+                publishes_crl,
+            )
+            if row is None:
+                raise Refused(f"there is no issuer {issuer_id!r}")
+            await connection.execute("select audit_append($1, 'issuer', $2)", actor, issuer_id)
+    return _issuer(row)
+
+
 async def list_issuers(connection: Connection) -> list[Issuer]:
     """All of them, by id."""
     with translated():

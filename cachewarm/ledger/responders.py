@@ -53,6 +53,14 @@ async def add_responder_cert(
     return ResponderCert(**dict(row))
 
 
+async def forget_responder_cert(connection: Connection, issuer_id: str, serial_number: bytes) -> None:
+    """Drop one row, so that the same certificate can be added again as the newest."""
+    with translated():
+        await connection.execute(
+            "delete from ocsp_responder_certs where issuer_id = $1 and serial_number = $2", issuer_id, serial_number
+        )
+
+
 async def responder_certs(connection: Connection, issuer_id: str | None = None) -> list[ResponderCert]:
     """Those of one issuer or of all, the one that lasts longest first."""
     with translated():

@@ -73,7 +73,9 @@ class Desk:
             return self._unissued(signing), False
         return self._of_lease(GOOD, signing, not_after), True
 
-    def _revoked(self, listed: tuple[int, int], signing: Signing, validity_s: float, not_after: int | None) -> Statement:
+    def _revoked(
+        self, listed: tuple[int, int], signing: Signing, validity_s: float, not_after: int | None
+    ) -> Statement:
         now = self._now()
         end = self._end(signing, min(validity_s, self._validity), not_after)
         try:

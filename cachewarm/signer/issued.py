@@ -43,6 +43,11 @@ class Issued:
                 self._asking = asyncio.get_running_loop().create_task(self._ask_all())
         return await asyncio.shield(future)
 
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            await self._connection.close(timeout=2)
+
     async def _ask_all(self) -> None:
         """One question after the other until nothing is wanted; each takes all that has gathered."""
         await asyncio.sleep(0)
@@ -65,7 +70,7 @@ class Issued:
     async def _ask(self, wanted: list[Serial]) -> dict[Serial, int]:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
-        found = {}
+        found: dict[Serial, int] = {}
         for issuer_no in {number for number, _ in wanted}:
             serials = [serial for number, serial in wanted if number == issuer_no]
             rows = await inventory.statuses(self._connection, issuer_no, serials)

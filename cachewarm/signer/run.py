@@ -37,9 +37,13 @@ async def serve(settings: Settings) -> None:
         return await open_feed(settings.require_database().get_secret_value())
 
     feed = LocalFeed(read_clock)
-    agent = FeedAgent(open_feed_connection, Who(None, uuid4(), settings.horizon), feed, read_clock, settings.poll_interval)
+    agent = FeedAgent(
+        open_feed_connection, Who(None, uuid4(), settings.horizon), feed, read_clock, settings.poll_interval
+    )
     keys = KeyWatch(open_connection, settings.keys, settings.passphrase)
-    desk = Desk(feed, Issued(open_connection), lambda: keys.ring, lambda: int(time.time()), settings.ocsp_response_validity)
+    desk = Desk(
+        feed, Issued(open_connection), lambda: keys.ring, lambda: int(time.time()), settings.ocsp_response_validity
+    )
     server = await SignerServer(desk, settings.signer_queue).listen(settings.signer)
     log.info("signing", socket=str(settings.signer))
     work = [asyncio.create_task(agent.run()), asyncio.create_task(keys.run())]

@@ -6,6 +6,8 @@ reads); after the rename the new one stands; the fsync of the folder makes the r
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cachewarm.errors import Refused
@@ -30,6 +32,28 @@ def write_atomically(path: Path, octets: bytes, mode: int = SECRET_MODE) -> None
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+@contextmanager
+def new_file(path: Path, octets: bytes, mode: int = SECRET_MODE) -> Iterator[None]:
+    """A file that was not there before: written beside its place at once, put there when the body went well.
+
+    FileExistsError, and nothing changed, when somebody else was faster; a crash in the body leaves `.NAME.PID.first`.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.first")
+    write_atomically(beside, octets, mode)
+    try:
+        yield
+        os.link(beside, path, follow_symlinks=False)
+    finally:
+        beside.unlink()
+    _sync_folder(path.parent)
+
+
+def write_new(path: Path, octets: bytes, mode: int = SECRET_MODE) -> None:
+    """A file that was not there before, whole or not at all; FileExistsError when it was."""
+    with new_file(path, octets, mode):
+        pass
 
 
 def read_secret(path: Path) -> bytes:

@@ -6,6 +6,7 @@ breaker stays open for a second. Nothing read here is believed; `sources.cached`
 
 import asyncio
 import time
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -62,7 +63,7 @@ class BatchReader:
     async def _ask(self, wanted: dict[bytes, asyncio.Future[bytes | None]]) -> None:
         try:
             async with asyncio.timeout(self._timeout):
-                values = await self._client.mget(list(wanted))
+                values: Any = await self._client.mget(list(wanted))
         except (RedisError, OSError, TimeoutError) as error:
             self._open_until = time.monotonic() + BREAKER_S
             for future in wanted.values():

@@ -126,7 +126,9 @@ def load_catalog(text: str) -> Catalog:
     for entry in written["issuers"]:
         issuer = _load_issuer(entry)
         issuers.append(issuer)
-        responders[issuer.issuer_no] = tuple(ResponderCertificate.from_der(b64decode(der)) for der in entry["responders"])
+        responders[issuer.issuer_no] = tuple(
+            ResponderCertificate.from_der(b64decode(der)) for der in entry["responders"]
+        )
     crls = {issuer_id: CRLEntry(*values) for issuer_id, values in written["crls"].items()}
     coverage = {issuer_id: Coverage(*values) for issuer_id, values in written["coverage"].items()}
     return Catalog(tuple(issuers), responders, crls, coverage)

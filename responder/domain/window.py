@@ -8,7 +8,8 @@ EARLIEST, LATEST = 0.38, 0.48
 
 def next_update(now: int, validity_s: float, *ends: int | None) -> int | None:
     """The end of an answer made now: never past any of `ends` (the certificate's, the responder's); None when one has
-    passed already."""
+    passed already.
+    """
     end = min([now + int(validity_s), *(each for each in ends if each is not None)])
     return end if end > now else None
 

@@ -127,7 +127,7 @@ class Answerer:
 
     async def _single(self, key: Key) -> Answer:
         kept = self._table.get(*key)
-        if kept is not None and self._in_window(unpack_record(kept)):
+        if kept is not None and self._in_window(unpack_record(kept)) and self._template(key, kept) is not None:
             if self._passes(key, kept):
                 return self._encode(key, kept, "hit")
             self._table.discard(*key)

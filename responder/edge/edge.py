@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import time
+from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
@@ -31,9 +32,11 @@ from responder.web.crl import CRLShelf
 
 log = structlog.get_logger("edge")
 TICK_S = 0.1
+#: Between two looks for renewed records; a record past half of its life is looked for in each.
+REFRESH_INTERVAL_S = 2.0
 LIMITER_NAME = "limiter.map"
 _ANNOUNCE_BLOCK_MS = 1000
-_MAX_REFRESH = 200
+_MAX_REFRESH = 5000
 
 
 class Edge:
@@ -46,11 +49,14 @@ class Edge:
         self.counters = open_row(settings.run, slot)
         self.catalog = Catalog()
         self._catalog_version = -1
+        self._refresh_at = 0.0
         self.crls = CRLShelf(self.state_folder)
         self.lane = Lane()
         self.lane.table = Table(settings.table_bytes)
         self.lane.gate = Gate(settings.run)
-        self.lane.bucket = Bucket(open_map(settings.run / LIMITER_NAME, write=True), settings.ocsp_rate_limit_per_ip_min)
+        self.lane.bucket = Bucket(
+            open_map(settings.run / LIMITER_NAME, write=True), settings.ocsp_rate_limit_per_ip_min
+        )
         self.lane.counters = self.counters
         self.lane.max_body = settings.max_body_size
         self.shop = Shop(
@@ -149,7 +155,9 @@ class Edge:
                 for connection in tuple(self.connections):
                     connection.check_deadline()  # type: ignore[attr-defined]
                 self._put_gauges()
-                self._refresh_due()
+                if time.monotonic() >= self._refresh_at:
+                    self._refresh_at = time.monotonic() + REFRESH_INTERVAL_S
+                    self._refresh_due()
             except Exception:
                 # a tick that ends would leave the worker with a stopped clock
                 log.exception("tick failed")
@@ -176,15 +184,17 @@ class Edge:
     async def _listen(self, redis_url: str) -> None:
         """Forget what the writer says it has replaced. Only speed depends on it: the gate does not."""
         client = connect(redis_url, _ANNOUNCE_BLOCK_MS / 1000 + 4)
-        last: bytes | str = "$"
+        last: Any = "$"
         try:
             while True:
                 try:
-                    for _, entries in await client.xread({ANNOUNCE_STREAM: last}, block=_ANNOUNCE_BLOCK_MS, count=500) or ():
-                        for last, entry in entries:  # noqa: B020, PLW2901 - the stream's own position
-                            self._forget(entry)
+                    heard: Any = await client.xread({ANNOUNCE_STREAM: last}, block=_ANNOUNCE_BLOCK_MS, count=500)
                 except (RedisError, OSError, TimeoutError):
                     await asyncio.sleep(1)
+                    continue
+                for number, entry in _entries(heard):
+                    last = number
+                    self._forget(entry)
         finally:
             await client.aclose()
 
@@ -202,6 +212,17 @@ def limiter_octets(settings: EdgeSettings) -> int:
     return Bucket.size(settings.rate_limit_slots)
 
 
+def _entries(heard: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """(id, fields) of what XREAD returned, which is a list in RESP2 and a dict in RESP3."""
+    streams = heard.values() if isinstance(heard, dict) else [entries for _, entries in heard or ()]
+    return [entry for entries in streams for entry in _flat(entries)]
+
+
+def _flat(entries: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """RESP3 wraps the entries of a stream in one more list."""
+    return entries[0] if entries and isinstance(entries[0], list) else entries
+
+
 def within(peer: str, networks: Networks) -> bool:
     """The address lies in one of the networks; mapped IPv4 counts as IPv4."""
     try:
@@ -210,4 +231,3 @@ def within(peer: str, networks: Networks) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return any((mapped or address) in network for network in networks)
-

@@ -31,8 +31,9 @@ cdef size_t AT_NOT_MODIFIED = INDEX["answers:not_modified"]
 cdef size_t AT_LIMITED = INDEX["answers:limited"]
 cdef size_t AT_CONTRADICTED = INDEX["contradicted"]
 
-LIMITED_HEAD = (b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: 5\r\n"
-                b"Cache-Control: no-store\r\nRetry-After: 60\r\nDate: ")
+cdef bytes LIMITED_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: 5\r\n"
+    b"Cache-Control: no-store\r\nRetry-After: 60\r\nDate: ")
 cdef const char* LIMITED = LIMITED_HEAD
 cdef size_t LIMITED_LEN = len(LIMITED_HEAD)
 

@@ -82,7 +82,7 @@ def main() -> None:
     from responder.config import load_settings
 
     with contextlib.suppress(KeyboardInterrupt):
-        run_worker(load_settings(EdgeSettings), int(sys.argv[1]))
+        run_worker(load_settings(EdgeSettings, instance=False), int(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class FeedAgent:
         self._nudged = asyncio.Event()
         self.machine = FeedMachine(who.horizon_s)
         self.orphans = 0
-        self.on_change: Callable[[list[Item]], None] = lambda items: None
+        self.on_change: Callable[[list[Item]], None] | None = None
 
     @classmethod
     def edge_name(cls, name: str, horizon_s: float) -> Who:
@@ -115,7 +115,7 @@ class FeedAgent:
         items = [item for row in rows for item in parse_items(row.payload)]
         self._shown.apply(items)
         self.machine.applied(position)
-        if items:
+        if items and self.on_change is not None:
             self.on_change(items)
 
     async def _take_snapshot(self, connection: Connection, *, keep_vanished: bool) -> None:
@@ -168,5 +168,3 @@ def _missing(before: bytes, after: bytes, serial_len: int) -> list[bytes]:
 
 def _count(groups: Groups) -> int:
     return sum(len(rows) // (serial_len + 5) for (_, serial_len), rows in groups.items())
-
-

@@ -17,7 +17,20 @@ CATALOG_NAME = "catalog.json"
 
 async def read_ledger(connection: Connection, folder: Path) -> Catalog:
     """The catalog as the ledger has it; CRLs that changed are fetched into `folder`."""
-    issuers = tuple(
+    issuers = await read_issuers(connection)
+    numbers = {issuer.issuer_id: issuer.issuer_no for issuer in issuers}
+    responders: dict[int, tuple[ResponderCertificate, ...]] = {}
+    for row in await connection.fetch(
+        "select issuer_id, cert_der from ocsp_responder_certs where not_after > now() order by created_at desc"
+    ):
+        number = numbers[row["issuer_id"]]
+        responders[number] = (*responders.get(number, ()), ResponderCertificate.from_der(row["cert_der"]))
+    return Catalog(issuers, responders, await _read_crls(connection, folder), await _read_coverage(connection))
+
+
+async def read_issuers(connection: Connection) -> tuple[Issuer, ...]:
+    """The public part of every issuer, by number."""
+    return tuple(
         Issuer.from_certificate(
             row["cert_der"],
             issuer_id=row["issuer_id"],
@@ -33,14 +46,6 @@ async def read_ledger(connection: Connection, folder: Path) -> Catalog:
             " from issuers order by issuer_no"
         )
     )
-    numbers = {issuer.issuer_id: issuer.issuer_no for issuer in issuers}
-    responders: dict[int, tuple[ResponderCertificate, ...]] = {}
-    for row in await connection.fetch(
-        "select issuer_id, cert_der from ocsp_responder_certs where not_after > now() order by created_at desc"
-    ):
-        number = numbers[row["issuer_id"]]
-        responders[number] = (*responders.get(number, ()), ResponderCertificate.from_der(row["cert_der"]))
-    return Catalog(issuers, responders, await _read_crls(connection, folder), await _read_coverage(connection))
 
 
 async def _read_crls(connection: Connection, folder: Path) -> dict[str, CRLEntry]:

@@ -52,7 +52,9 @@ class SignerSource:
         """A whole answer for these keys, with the nonce when there is one."""
         nonce_octets = b"" if nonce is None else nonce
         cert_ids = b"".join(pack_key(key)[:3] + bytes((len(key.serial),)) + key.serial for key in keys)
-        _, body = await self._ask(ASK_ANSWER, bytes((len(nonce_octets),)) + nonce_octets + bytes((len(keys),)) + cert_ids)
+        _, body = await self._ask(
+            ASK_ANSWER, bytes((len(nonce_octets),)) + nonce_octets + bytes((len(keys),)) + cert_ids
+        )
         return unpack_answer(body)
 
     async def close(self) -> None:
@@ -108,7 +110,7 @@ class SignerSource:
 
 
 def pack_key(key: Key) -> bytes:
-    """issuer number u16 | hash algorithm u8 | serial."""
+    """Issuer number u16 | hash algorithm u8 | serial."""
     return key.issuer_no.to_bytes(2, "big") + bytes((key.hash_algorithm,)) + key.serial
 
 
@@ -120,7 +122,7 @@ def unpack_key(octets: bytes) -> Key:
 
 
 def pack_answer(answer: SignedAnswer) -> bytes:
-    """count u8 | for each record length u16 and octets | DER."""
+    """Count u8 | for each record length u16 and octets | DER."""
     records = b"".join(len(record).to_bytes(2, "big") + record for record in answer.records)
     return bytes((len(answer.records),)) + records + answer.der
 

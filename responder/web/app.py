@@ -43,7 +43,9 @@ async def issuer(request: Request) -> Response:
     found = edge.catalog.by_id.get(request.path_params["issuer_id"])
     if found is None:
         return PlainTextResponse("no such issuer\n", 404, headers=_FOUND_NOTHING)
-    return Response(found.cert_der, media_type="application/pkix-cert", headers={"Cache-Control": "public, max-age=3600"})
+    return Response(
+        found.cert_der, media_type="application/pkix-cert", headers={"Cache-Control": "public, max-age=3600"}
+    )
 
 
 def build_app(edge: Edge) -> Starlette:

@@ -1,8 +1,8 @@
 """CRLs over HTTP: from memory, with the conditions of RFC 9110 13 and no promise past nextUpdate."""
 
 import hashlib
-from email.utils import format_datetime, parsedate_to_datetime
 from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import NamedTuple
 

@@ -114,18 +114,28 @@ class EdgeCollector:
             states.add_metric([each.name], float(each is state))
         yield states
         age = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - page.get(SLOT_UNTIL_BOOT)) / 1e9 + edge.settings.horizon
-        yield GaugeMetricFamily("fastocsp_feed_age_seconds", "since the question that gave the lease", value=max(0.0, age))
+        yield GaugeMetricFamily(
+            "fastocsp_feed_age_seconds", "since the question that gave the lease", value=max(0.0, age)
+        )
         yield GaugeMetricFamily("fastocsp_feed_seq", "last event applied", value=page.get(SLOT_SEQ))
         yield GaugeMetricFamily(
             "fastocsp_feed_seq_lag", "events not yet applied", value=max(0, page.get(SLOT_HEAD) - page.get(SLOT_SEQ))
         )
         yield GaugeMetricFamily(
-            "fastocsp_feed_orphans", "revocations that vanished from the ledger and are kept", value=page.get(SLOT_ORPHANS)
+            "fastocsp_feed_orphans",
+            "revocations that vanished from the ledger and are kept",
+            value=page.get(SLOT_ORPHANS),
         )
         inventory, covered = coverage(edge)
-        yield GaugeMetricFamily("fastocsp_inventory_certificates", "certificates that have not expired", value=inventory)
-        yield GaugeMetricFamily("fastocsp_covered_certificates", "of them, with a signed answer that has time left", value=covered)
-        ends = GaugeMetricFamily("fastocsp_crl_next_update_seconds", "nextUpdate of the CRL served", labels=["issuer_id"])
+        yield GaugeMetricFamily(
+            "fastocsp_inventory_certificates", "certificates that have not expired", value=inventory
+        )
+        yield GaugeMetricFamily(
+            "fastocsp_covered_certificates", "of them, with a signed answer that has time left", value=covered
+        )
+        ends = GaugeMetricFamily(
+            "fastocsp_crl_next_update_seconds", "nextUpdate of the CRL served", labels=["issuer_id"]
+        )
         for issuer_id, entry in edge.catalog.crls.items():
             ends.add_metric([issuer_id], entry.next_update)
         yield ends

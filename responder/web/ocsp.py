@@ -4,6 +4,8 @@ The answers are the hot lane's, octet for octet; only the way to them differs.
 """
 
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -13,6 +15,7 @@ from responder.edge.answers import Answer, Fields, cache_fields, fields
 from responder.edge.edge import Edge
 from responder.edge.slow import settle
 from responder.errors import Limited
+from responder.web.body import read_body
 
 REQUEST_TYPE = "application/ocsp-request"
 #: An answer that does not wait for the body ends the connection (RFC 9110 10.1.1, 15.5.14).
@@ -52,28 +55,15 @@ async def get(request: Request) -> Response:
     return await _answer(request, edge, edge.answerer.by_path(rest, issuer_id))
 
 
-async def read_body(request: Request, limit: int) -> bytes | None:
-    """The body, or None when it is, or says it will be, over the limit."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        return None
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:
-            return None
-    return body
-
-
 async def _limited() -> Answer:
     raise Limited
 
 
-async def _answer(request: Request, edge: Edge, answering: object) -> Response:
+async def _answer(request: Request, edge: Edge, answering: Coroutine[Any, Any, Answer]) -> Response:
     if not _within_limit(request, edge):
-        answering.close()  # type: ignore[attr-defined]
+        answering.close()
         answering = _limited()
-    answer = await settle(answering, edge.counters)  # type: ignore[arg-type]
+    answer = await settle(answering, edge.counters)
     now = int(time.time())
     if answer.record and request.method in ("GET", "HEAD") and _fresh_at_client(request, answer.record):
         return RawResponse(304, cache_fields(answer.record, now), b"")

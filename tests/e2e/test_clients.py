@@ -46,11 +46,23 @@ def test_gnutls_agrees(instance: Instance, tmp_path: Path) -> None:
 
 
 def test_the_crl_verifies_and_lists_the_revoked(instance: Instance, tmp_path: Path) -> None:
-    """curl fetches it, `openssl crl` verifies it against the CA, and the revoked serial number is on it."""
+    """Curl fetches it, `openssl crl` verifies it against the CA, and the revoked serial number is on it."""
     facts = instance.facts
     path = tmp_path / "demo.crl"
     subprocess.run(["curl", "-sf", "-o", path, f"{instance.base}/.well-known/pki/crl/demo"], check=True, timeout=30)
-    crl = ["openssl", "crl", "-inform", "DER", "-in", path, "-CAfile", facts["issuer_cert"], "-verify", "-text", "-noout"]
+    crl = [
+        "openssl",
+        "crl",
+        "-inform",
+        "DER",
+        "-in",
+        path,
+        "-CAfile",
+        facts["issuer_cert"],
+        "-verify",
+        "-text",
+        "-noout",
+    ]
     done = subprocess.run(crl, capture_output=True, text=True, check=True, timeout=30)
     assert "verify OK" in done.stdout + done.stderr
     assert Path(facts["revoked_cert"]).stem.upper() in done.stdout

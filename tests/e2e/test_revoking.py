@@ -25,7 +25,9 @@ def spare(instance: Instance) -> Path:
     raise AssertionError("no good certificate is left")
 
 
-def status_of(instance: Instance, path: Path, *, nonce: bytes | None = None, talk: Talk | None = None) -> ocsp.OCSPCertStatus:
+def status_of(
+    instance: Instance, path: Path, *, nonce: bytes | None = None, talk: Talk | None = None
+) -> ocsp.OCSPCertStatus:
     """The certificate's status as one answer has it."""
     octets = post_octets(question(certificate(path), certificate(instance.facts["issuer_cert"]), nonce=nonce))
     if talk is None:
@@ -46,7 +48,9 @@ def test_the_next_answer_of_every_worker_is_revoked(instance: Instance) -> None:
     path = spare(instance)
     talks = [Talk(instance.port) for _ in range(32)]
     assert all(status_of(instance, path, talk=talk) is ocsp.OCSPCertStatus.GOOD for talk in talks)
-    said = json.loads(instance.command("revoke", "--cert", str(path), "--reason", "superseded", "--wait", "--json").stdout)
+    said = json.loads(
+        instance.command("revoke", "--cert", str(path), "--reason", "superseded", "--wait", "--json").stdout
+    )
     assert said["result"] == "CONFIRMED"
     for number, talk in enumerate(talks):
         nonce = secrets.token_bytes(16) if number % 2 else None
@@ -55,7 +59,7 @@ def test_the_next_answer_of_every_worker_is_revoked(instance: Instance) -> None:
 
 
 def test_a_hold_is_released(instance: Instance) -> None:
-    """certificateHold is answered revoked; after `unhold --wait` the certificate is good again."""
+    """CertificateHold is answered revoked; after `unhold --wait` the certificate is good again."""
     path = spare(instance)
     instance.command("revoke", "--cert", str(path), "--reason", "certificateHold", "--wait")
     assert "Reason: certificateHold" in openssl_ocsp(instance.facts, instance.ocsp_url, path)
@@ -105,7 +109,9 @@ def fetch_crl(instance: Instance) -> bytes:
     return body
 
 
-@pytest.mark.parametrize("words", [("--serial", "zz"), ("--serial", "0123456789"), (), ("--reason", "removeFromCRL", "--serial", "01")])
+@pytest.mark.parametrize(
+    "words", [("--serial", "zz"), ("--serial", "0123456789"), (), ("--reason", "removeFromCRL", "--serial", "01")]
+)
 def test_wrong_questions_are_refused_clearly(instance: Instance, words: tuple[str, ...]) -> None:
     """No serial, no such certificate, a reason that is none: one line on standard error, nothing on standard output."""
     done = instance.command("revoke", *words, check=False)

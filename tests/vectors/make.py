@@ -27,7 +27,7 @@ DER = serialization.Encoding.DER
 INDEX: dict[str, list[str]] = {}
 
 
-def put(group: str, name: str, octets: bytes, expect: str, by: str, what: str) -> None:  # noqa: PLR0917 - a row
+def put(group: str, name: str, octets: bytes, expect: str, by: str, what: str) -> None:
     """Write one vector and its line."""
     (HERE / group).mkdir(exist_ok=True)
     (HERE / group / name).write_bytes(octets)

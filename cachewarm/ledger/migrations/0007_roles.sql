@@ -22,7 +22,9 @@ end $$;
 
 grant usage on schema public to fastocsp_writer, fastocsp_reader;
 
-grant select on issuers, crl_cache, presign_coverage, feed_position, feed_snapshot to fastocsp_reader;
+grant select (issuer_id, issuer_no, cert_der, unissued_policy, ocsp_url, crl_url, ca_issuers_url, publishes_crl) on issuers
+  to fastocsp_reader;
+grant select on crl_cache, presign_coverage, feed_position, feed_snapshot to fastocsp_reader;
 grant select (issuer_id, serial_number, not_after, status) on certificates to fastocsp_reader;
 grant select (issuer_id, cert_subject, serial_number, not_before, not_after, created_at, cert_der) on ocsp_responder_certs
   to fastocsp_reader;

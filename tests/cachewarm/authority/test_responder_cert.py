@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from cachewarm.authority.ca import Authority, init_root
 from cachewarm.authority.certificate import parse_subject
@@ -154,3 +155,12 @@ def test_ca_without_country_still_gives_a_subject(tmp_path: Path) -> None:
     authority = Authority(init_root(key, parse_subject("Bare"), now=NOW).certificate, key)
     issued, _ = make(authority, "x" * 63, now=NOW)
     assert issued.subject == "CN=" + ("OCSP responder " + "x" * 63)[:64]
+
+
+def test_a_ca_may_sign_its_answers_itself(p256: House, tmp_path: Path) -> None:
+    """RFC 6960 4.2.2.2 (1): its own certificate is a responder's, for a subordinate CA as well as for a root."""
+    for authority in (p256.root, p256.sub):
+        path, cert_der = tmp_path / "ca.key", authority.certificate.public_bytes(Encoding.DER)
+        assert isinstance(authority.key, SoftKey)
+        authority.key.store(path)
+        assert isinstance(load_pair(path, cert_der, authority.certificate, now=NOW), ResponderPair)

@@ -12,15 +12,17 @@ import asyncpg
 import pytest
 
 from cachewarm.embedded.accounts import postgres_account
+from cachewarm.embedded.binaries import postgres_in
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.process import as_account
-from cachewarm.embedded.provision import DatabaseURLs, provision
+from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
 from cachewarm.errors import Fatal, Refused
 from tests.cachewarm.embedded.conftest import command_line, is_alive, kill_hard, python, said, wait_until
 
 START = """
 import sys
 from pathlib import Path
+from cachewarm.embedded.binaries import postgres_in
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.valkey import EmbeddedValkey
 servers = [EmbeddedPostgres(Path({folder!r})), EmbeddedValkey(Path({folder!r}))]
@@ -65,6 +67,22 @@ async def test_a_killed_postmaster_comes_back_with_its_data(server: EmbeddedPost
     assert (server.state / "cluster" / "postmaster.pid").exists()
     server.start()
     assert await remembered(server.url("owner", "postgres")) == 42
+
+
+async def test_a_busy_orphan_does_not_block_the_start(server: EmbeddedPostgres) -> None:
+    """A backend that computes does not see its postmaster die: the next start ends it instead of giving up."""
+    connection = await asyncpg.connect(server.url("owner", "postgres"))
+    busy = asyncio.create_task(connection.execute("do $$ begin loop perform null; end loop; end $$"))
+    await asyncio.sleep(0.3)
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until(lambda: server.exit_status is not None)
+    server.start()
+    assert b"is still in use" in server.log.read_bytes()
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        await asyncio.wait_for(busy, 10)
+    connection.terminate()
+    await remember(server.url("owner", "postgres"))
 
 
 def test_a_reused_process_number_does_not_get_in_the_way(server: EmbeddedPostgres) -> None:
@@ -180,4 +198,26 @@ def test_a_thread_cannot_make_a_server(open_folder: Path) -> None:
     thread.start()
     thread.join()
     assert ["main thread" in error for error in errors] == [True]
+    server.stop()
+
+
+def test_a_cluster_of_another_postgres_is_refused(server: EmbeddedPostgres) -> None:
+    """Its files cannot be read by this one: say so before the server says it less clearly."""
+    server.stop()
+    (server.state / "cluster" / "PG_VERSION").write_text("9\n")
+    with pytest.raises(Refused, match="is of Postgres 9"):
+        server.start()
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(Path("/usr/lib/postgresql").glob("*/bin")), ids=lambda folder: folder.parent.name
+)
+def test_the_distributions_postgres_will_do(open_folder: Path, folder: Path) -> None:
+    """Without the wheel: any Postgres from 15 on is provisioned, whatever its initdb calls its locale."""
+    binaries = postgres_in(folder)
+    if binaries is None:
+        pytest.skip("too old, or the client's half alone")
+    server = EmbeddedPostgres(open_folder, binaries=binaries)
+    server.start()
+    assert asyncio.run(provision(server)) == database_urls(server)
     server.stop()

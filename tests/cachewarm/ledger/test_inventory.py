@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Fatal, Refused, Transient
-from cachewarm.ledger.connect import Connection, connect, connected
+from cachewarm.ledger.connect import Connection, connect, connected, open_pool
 from cachewarm.ledger.coverage import read_coverage, write_coverage
 from cachewarm.ledger.crls import (
     CachedCRL,
@@ -174,3 +175,13 @@ async def test_an_unreachable_database_is_transient_a_wrong_password_is_not(data
     with pytest.raises(Refused, match="permission"):
         async with connected(database.reader) as connection:
             await connection.execute("select * from audit_events")
+
+
+async def test_a_pool_hands_out_connections_with_our_limits(postgres: EmbeddedPostgres, database: DatabaseURLs) -> None:
+    """Every one has the time-outs, not the first alone; a schema that is not there is found before the pool is."""
+    pool = await open_pool(database.writer, size=3)
+    async with pool.acquire() as one, pool.acquire() as two:
+        assert [await each.fetchval("show lock_timeout") for each in (one, two)] == ["10s", "10s"]
+    await pool.close()
+    with pytest.raises(Fatal, match="db migrate"):
+        await open_pool(postgres.url("owner", "postgres"))

@@ -1,6 +1,6 @@
-"""Keeps the quickstart's processes running: each is started, watched, started again when it ends, and stopped in order.
+"""Keeps the quickstart's processes running: started, watched, started again when they end, stopped in order.
 
-It is a plain loop in the main thread: the kernel ends a child when the thread that made it ends, so no other thread may.
+It is a plain loop in the main thread: the kernel ends a child when the thread that made it ends.
 """
 
 import os
@@ -34,7 +34,7 @@ class Kept(Protocol):
 
 
 class Program:
-    """One of our own processes: `python -m cachewarm.child NAME`, its settings in its environment."""
+    """One of our own processes: `python -m cachewarm.quickstart.child NAME`, its settings in its environment."""
 
     def __init__(self, name: str, environ: Mapping[str, str], log_path: Path) -> None:
         inherited = {key: os.environ[key] for key in ("PYTHONPATH", "HOME") if key in os.environ}
@@ -54,7 +54,7 @@ class Program:
     def start(self) -> None:
         """Start it; it says by itself when it is ready."""
         self._child = Child(
-            [sys.executable, "-m", "cachewarm.child", self._name],
+            [sys.executable, "-m", "cachewarm.quickstart.child", self._name],
             log=self._log,
             death_signal=signal.SIGTERM,
             cwd=Path.cwd(),

@@ -100,7 +100,8 @@ async def _revoke_missing(connection: Connection, issuer: issuers.Issuer, wanted
         max(0, wanted - have),
     )
     chosen = [
-        Revocation(row["serial_number"], reason=_REASONS[number % len(_REASONS)]) for number, row in enumerate(rows, have)
+        Revocation(row["serial_number"], reason=_REASONS[number % len(_REASONS)])
+        for number, row in enumerate(rows, have)
     ]
     if chosen:
         await bulk_revoke(connection, issuer.issuer_id, chosen, actor="quickstart")
@@ -125,4 +126,3 @@ async def _chosen(connection: Connection, issuer: issuers.Issuer, folder: Path, 
 def pem(der: bytes) -> bytes:
     """The certificate as PEM."""
     return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
-

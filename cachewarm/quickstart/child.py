@@ -1,4 +1,4 @@
-"""`python -m cachewarm.child NAME`: one process of the quickstart, its settings in its environment."""
+"""`python -m cachewarm.quickstart.child NAME`: one process of the quickstart, its settings in its environment."""
 
 import sys
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from responder.config import load_settings
 
 def main(name: str) -> None:
     """Run it until told to stop."""
-    settings = load_settings(Settings)
+    settings = load_settings(Settings, instance=False)
     _RUNNERS[name](settings)
 
 

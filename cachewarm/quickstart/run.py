@@ -1,7 +1,7 @@
 """`fastocsp quickstart`: the whole product on one machine, with a demo CA, from one command.
 
-Order: servers, schema, logins, demo CA, then signer, warmer, edge, admin; when every one of them answers, quickstart.json
-is written and the commands to try are printed. It is removed at the end, so its presence means "ready". kill -9 leaves
+Order: servers, schema, logins, demo CA, then signer, warmer, edge, admin; when all of them answer, quickstart.json is
+written and the commands to try are printed. It is removed at the end, so its presence means "ready". kill -9 leaves
 no process (each dies with its parent) and a stale quickstart.json, which the next start removes first.
 """
 
@@ -10,34 +10,28 @@ import json
 import os
 import secrets
 import signal
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import ocsp
 from pydantic import SecretStr
 
 from cachewarm.authority import tls
-from cachewarm.authority.certificate import read_certificate
-from cachewarm.config import Settings
+from cachewarm.config import Settings, reachable
 from cachewarm.console import say
-from cachewarm.demo import Demo, prepare
 from cachewarm.embedded.folders import FolderLock, run_folder
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
 from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.errors import Fatal
 from cachewarm.ledger.connect import connected
-from cachewarm.supervisor import Program, Supervisor
+from cachewarm.quickstart.demo import Demo, prepare
+from cachewarm.quickstart.probes import is_ready, signs_live
+from cachewarm.quickstart.supervisor import Program, Supervisor
+from cachewarm.quickstart.welcome import print_welcome
 from responder.config import INSTANCE_FILE
 from responder.environment import as_environment
 from responder.feed.catalog import write_file
@@ -78,11 +72,10 @@ class Quickstart:
             signal.signal(number, self._told_to_stop)
         begun = time.monotonic()
         try:
-            check_port(self.settings)
-            self._start()
+            demo = self._start()
             if not self.supervisor.stopping:
                 self._write()
-                print_welcome(self, time.monotonic() - begun)
+                print_welcome(self.settings, demo, time.monotonic() - begun)
             while not self.supervisor.stopping:
                 self.supervisor.tick()
                 self._follow_edge()
@@ -102,6 +95,8 @@ class Quickstart:
         """Settings that the quickstart chooses where nobody else did."""
         keys = settings.api_keys_named or {self._secret("api.key"): ("quickstart", True)}
         chosen = {
+            "port": check_port(settings.host, settings.port),
+            "admin_port": check_port(settings.admin_host, settings.admin_port),
             "run_dir": settings.run_dir or run_folder(self.folder),
             "ocsp_responder_key_dir": settings.ocsp_responder_key_dir or self.folder / "keys",
             "api_keys_named": keys,
@@ -118,28 +113,30 @@ class Quickstart:
             path.write_text(secrets.token_urlsafe(24))
         return path.read_text().strip()
 
-    def _start(self) -> None:
+    def _start(self) -> Demo:
         databases = self._start_postgres()
         redis_writer, redis_reader = self._start_redis()
         self.settings = self.settings.model_copy(
             update={"database_url": _secret_of(databases.writer), "redis_url": _secret_of(redis_writer)}
         )
         say("preparing the demo CA")
-        self._demo = asyncio.run(self._prepare())
-        reader = {"database_url": _secret_of(databases.reader)}
-        for name, differing in {
+        demo = self._demo = asyncio.run(self._prepare())
+        reader: dict[str, Any] = {"database_url": _secret_of(databases.reader)}
+        programs: dict[str, dict[str, Any]] = {
             "signer": reader,
             "warmer": {},
             "edge": reader | {"redis_url": _secret_of(redis_reader), "api_keys_named": {}},
             "admin": {"redis_url": _secret_of(redis_reader)},
-        }.items():
+        }
+        for name, differing in programs.items():
             settings = self.settings.model_copy(update=differing)
             if name in ("edge", "admin"):
                 settings = settings.model_copy(update={"config_encryption_key": None})
             self.supervisor.start(name, Program(name, as_environment(settings), self._log(name)))
-        base = f"http://{_reachable(self.settings.host)}:{self.settings.port}"
+        base = f"http://{reachable(self.settings.host)}:{self.settings.port}"
         self._await("/ready", lambda: is_ready(base))
-        self._await("a live signature", lambda: signs_live(base, self._demo))
+        self._await("a live signature", lambda: signs_live(base, demo))
+        return demo
 
     def _start_postgres(self) -> DatabaseURLs:
         if self.settings.database_url is not None:
@@ -209,7 +206,7 @@ class Quickstart:
         settings, demo = self.settings, self._demo
         written = {
             "base_url": settings.base_url,
-            "admin_url": f"https://{_reachable(settings.admin_host)}:{settings.admin_port}",
+            "admin_url": f"https://{reachable(settings.admin_host)}:{settings.admin_port}",
             "admin_ca": str(settings.admin_tls_cert),
             "issuer_id": demo.issuer_id,
             "issuer_cert": str(demo.issuer_cert),
@@ -240,70 +237,11 @@ def _secret_of(url: str) -> SecretStr:
     return SecretStr(url)
 
 
-def _reachable(host: str) -> str:
-    """An address to connect to where the listener takes any."""
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"[{address}]" if ":" in address else address
-
-
-def is_ready(base: str) -> str | None:
-    """None when the edge says so, else its reasons."""
-    try:
-        with urllib.request.urlopen(f"{base}/ready", timeout=2):  # noqa: S310 - our own http URL
-            return None
-    except urllib.error.HTTPError as error:
-        return error.read().decode(errors="replace")
-    except OSError as error:
-        return str(error)
-
-
-def signs_live(base: str, demo: Demo | None) -> str | None:
-    """None when a question with a nonce is answered, so the signer is there too."""
-    if demo is None:
-        return "no demo CA"
-    certificate, issuer = (read_certificate(path.read_bytes()) for path in (demo.good_cert, demo.issuer_cert))
-    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA256())
-    question = builder.add_extension(x509.OCSPNonce(secrets.token_bytes(16)), critical=False).build()
-    request = urllib.request.Request(  # noqa: S310 - our own http URL
-        f"{base}/ocsp", question.public_bytes(Encoding.DER), {"Content-Type": "application/ocsp-request"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
-            status = ocsp.load_der_ocsp_response(response.read()).response_status
-    except OSError as error:
-        return str(error)
-    return None if status is ocsp.OCSPResponseStatus.SUCCESSFUL else f"the edge answers {status.name}"
-
-
 async def _migrate(url: str) -> None:
     from cachewarm.ledger.migrate import migrate
 
     async with connected(url, name="fastocsp quickstart", check=False) as connection:
         await migrate(connection)
-
-
-def print_welcome(running: Quickstart, seconds: float) -> None:
-    """What to try now."""
-    from rich.console import Console
-
-    demo, settings = running._demo, running.settings  # noqa: SLF001 - one file
-    assert demo is not None
-    url = f"{settings.base_url}/.well-known/pki/ocsp/{demo.issuer_id}"
-    program = Path(sys.argv[0]).name if Path(sys.argv[0]).name == "fastocsp" else "fastocsp"
-    folder = "" if running.folder == Path.cwd() / ".fastocsp" else f" --data-dir {running.folder}"
-    ask = f"openssl ocsp -issuer {demo.issuer_cert} -CAfile {demo.issuer_cert} -url {url} -cert"
-    spare = next((p for p in sorted(demo.certs_dir.glob("*.pem")) if p not in (demo.good_cert, demo.revoked_cert)), demo.good_cert)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"\n[bold green]fastocsp is ready[/] after {seconds:.1f} s: {settings.base_url}\n")
-    for title, command in {
-        "a good answer": f"{ask} {demo.good_cert}",
-        "a revoked answer": f"{ask} {demo.revoked_cert}",
-        "the CRL": f"curl -s {settings.base_url}/.well-known/pki/crl/{demo.issuer_id} | openssl crl -inform DER -noout -text",
-        "is it ready, and what did it count": f"curl -s {settings.base_url}/ready; curl -s {settings.base_url}/metrics",
-        "revoke one more": f"{program} revoke --cert {spare} --reason keyCompromise --wait{folder}",
-    }.items():
-        console.print(f"  [bold]{title}[/]\n    [cyan]{command}[/]\n")
-    console.print("Ctrl-C stops everything; the data stay in " + str(running.folder), style="dim")
 
 
 def run_quickstart(settings: Settings, plan: Plan) -> None:

@@ -1,0 +1,114 @@
+"""How it stands with each issuer: who signs, how much is signed ahead, what its CRL is like. Read only."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from cachewarm.ledger import coverage, crls, issuers, responders
+from cachewarm.ledger.connect import Connection
+
+
+@dataclass(frozen=True)
+class Overview:
+    """One issuer, with the newest of its responder certificates."""
+
+    issuer: issuers.Issuer
+    responder: responders.ResponderCert | None
+    coverage: coverage.Coverage | None
+    crl: crls.CRLState
+
+    @property
+    def share(self) -> float | None:
+        """Part of the inventory that is signed ahead; None when nobody has counted or there is nothing to sign."""
+        return self.coverage.covered / self.coverage.inventory if self.coverage and self.coverage.inventory else None
+
+
+async def overviews(connection: Connection) -> list[Overview]:
+    """Every issuer, by id."""
+    counted = {each.issuer_id: each for each in await coverage.read_coverage(connection)}
+    lists = {each.issuer_id: each for each in await crls.crl_states(connection)}
+    certs: dict[str, responders.ResponderCert] = {}
+    for cert in sorted(await responders.responder_certs(connection), key=lambda cert: cert.created_at):
+        certs[cert.issuer_id] = cert
+    return [
+        Overview(each, certs.get(each.issuer_id), counted.get(each.issuer_id), lists[each.issuer_id])
+        for each in await issuers.list_issuers(connection)
+    ]
+
+
+def row_of(seen: Overview) -> dict[str, Any]:
+    """The columns of `issuer list` and `status`."""
+    issuer, counted = seen.issuer, seen.coverage
+    return {
+        "issuer_id": issuer.issuer_id,
+        "subject": issuer.subject,
+        "responder": issuer.responder_mode,
+        "responder_ends": _text(seen.responder.not_after if seen.responder else None),
+        "inventory": counted.inventory if counted else None,
+        "covered": counted.covered if counted else None,
+        "publishes_crl": issuer.publishes_crl,
+        "crl_number": seen.crl.crl_number,
+        "crl_next_update": _text(seen.crl.next_update),
+    }
+
+
+def fields_of(seen: Overview) -> dict[str, Any]:
+    """Everything that `issuer show` says."""
+    issuer, cert, counted, crl = seen.issuer, seen.responder, seen.coverage, seen.crl
+    return row_of(seen) | {
+        "ca_key": issuer.key_path,
+        "unissued_policy": issuer.unissued_policy.value,
+        "ocsp_url": issuer.ocsp_url,
+        "crl_url": issuer.crl_url,
+        "ca_issuers_url": issuer.ca_issuers_url,
+        "responder_subject": cert.cert_subject if cert else None,
+        "responder_serial": cert.serial_number.hex() if cert else None,
+        "responder_begins": _text(cert.not_before if cert else None),
+        "coverage_at": _text(counted.at if counted else None),
+        "crl_this_update": _text(crl.this_update),
+        "crl_revoked": crl.revoked_count,
+        "crl_failed_at": _text(crl.failed_at),
+        "crl_error": crl.error,
+    }
+
+
+def problems_of(seen: Overview, now: datetime, *, ready_coverage: float, grace: timedelta) -> list[str]:
+    """What an operator has to see to, a sentence each."""
+    return [*_of_responder(seen, now, grace), *_of_coverage(seen, ready_coverage), *_of_crl(seen, now)]
+
+
+def _of_responder(seen: Overview, now: datetime, grace: timedelta) -> list[str]:
+    name, cert = seen.issuer.issuer_id, seen.responder
+    is_ours = seen.issuer.responder_mode == "delegated"
+    remedy = "the warmer makes one: does it run?" if is_ours else f"`fastocsp issuer add` brings {name} another one"
+    if cert is None:
+        return [f"{name} has no responder certificate: {remedy}"]
+    if now > cert.not_after:
+        return [f"the responder certificate of {name} has ended at {_text(cert.not_after)}: {remedy}"]
+    if not is_ours and now > cert.not_after - grace:
+        return [f"the responder certificate of {name} ends at {_text(cert.not_after)}: {remedy}"]
+    return []
+
+
+def _of_coverage(seen: Overview, ready_coverage: float) -> list[str]:
+    if seen.share is None or seen.share >= ready_coverage:
+        return []
+    return [f"only {seen.share:.1%} of the inventory of {seen.issuer.issuer_id} is signed ahead"]
+
+
+def _of_crl(seen: Overview, now: datetime) -> list[str]:
+    name, crl = seen.issuer.issuer_id, seen.crl
+    if not seen.issuer.publishes_crl:
+        return []
+    found = []
+    if crl.next_update is None:
+        found.append(f"{name} has no CRL yet: the warmer makes it")
+    elif crl.next_update <= now:
+        found.append(f"the CRL of {name} ended at {_text(crl.next_update)}")
+    if crl.failed_at is not None:
+        found.append(f"the last CRL build of {name} failed at {_text(crl.failed_at)}: {crl.error}")
+    return found
+
+
+def _text(when: datetime | None) -> str | None:
+    return when.isoformat(timespec="seconds") if when else None

@@ -1,0 +1,1 @@
+"""`fastocsp quickstart`: every process on one machine, under one supervisor, with a demo CA."""

@@ -1,0 +1,42 @@
+"""What the quickstart prints when it is ready: the exact commands to try."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from cachewarm.config import Settings
+from cachewarm.quickstart.demo import Demo
+
+
+def print_welcome(settings: Settings, demo: Demo, seconds: float) -> None:
+    """What to try now."""
+    url = f"{settings.base_url}/.well-known/pki/ocsp/{demo.issuer_id}"
+    program = _program()
+    crl = f"{settings.base_url}/.well-known/pki/crl/{demo.issuer_id}"
+    folder = "" if settings.data_dir == Path.cwd() / ".fastocsp" else f" --data-dir {settings.data_dir}"
+    ask = f"openssl ocsp -issuer {demo.issuer_cert} -CAfile {demo.issuer_cert} -url {url} -cert"
+    spare = next(
+        (p for p in sorted(demo.certs_dir.glob("*.pem")) if p not in (demo.good_cert, demo.revoked_cert)),
+        demo.good_cert,
+    )
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"\n[bold green]fastocsp is ready[/] after {seconds:.1f} s: {settings.base_url}\n")
+    for title, command in {
+        "a good answer": f"{ask} {demo.good_cert}",
+        "a revoked answer": f"{ask} {demo.revoked_cert}",
+        "the CRL": f"curl -s {crl} | openssl crl -inform DER -noout -text",
+        "is it ready, and what did it count": f"curl -s {settings.base_url}/ready; curl -s {settings.base_url}/metrics",
+        "revoke one more": f"{program} revoke --cert {spare} --reason keyCompromise --wait{folder}",
+    }.items():
+        console.print(f"  [bold]{title}[/]\n    [cyan]{command}[/]\n")
+    console.print("Ctrl-C stops everything; the data stay in " + str(settings.data_dir), style="dim")
+
+
+def _program() -> str:
+    """How this very program is called from a shell."""
+    called = Path(sys.argv[0]).absolute()
+    if called.name != "fastocsp":
+        return f"{sys.executable} -m cachewarm.cli"
+    return "fastocsp" if shutil.which("fastocsp") == str(called) else str(called)

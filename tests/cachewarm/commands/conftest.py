@@ -1,0 +1,104 @@
+"""The real command line, as a process of its own, against a database of its own."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cachewarm.embedded.provision import DatabaseURLs
+from cachewarm.ledger.connect import Connection, connected
+
+LIMIT_S = 60
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON object on standard output; an error when there is more or less."""
+        return json.loads(self.out)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """`name: value` lines."""
+        return dict(line.split(": ", 1) for line in self.out.splitlines())
+
+
+@dataclass(frozen=True)
+class Fastocsp:
+    """The command with its environment; `folder` is its working folder, DATA_DIR is below it."""
+
+    folder: Path
+    environ: dict[str, str]
+
+    def __call__(self, *arguments: object, **environ: str) -> Run:
+        """Run it."""
+        ended = subprocess.run(
+            [sys.executable, "-m", "cachewarm.cli", *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environ | environ,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        assert "Traceback" not in ended.stderr, ended.stderr
+        return Run(ended.returncode, ended.stdout, ended.stderr)
+
+    def files(self) -> set[str]:
+        """Every file below the working folder."""
+        return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> Fastocsp:
+    """Without any setting but the data folder."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FASTOCSP_")}
+    root = Path(__file__).parents[3]
+    environ = kept | {"FASTOCSP_DATA_DIR": str(tmp_path / "data"), "PYTHONPATH": str(root), "COLUMNS": "200"}
+    return Fastocsp(tmp_path, environ)
+
+
+@pytest.fixture
+def fastocsp(offline: Fastocsp, database: DatabaseURLs) -> Fastocsp:
+    """With a migrated, empty ledger."""
+    return Fastocsp(offline.folder, offline.environ | {"FASTOCSP_DATABASE_URL": database.writer})
+
+
+@pytest.fixture
+async def writer(database: DatabaseURLs) -> AsyncIterator[Connection]:
+    """The writer's connection to the same ledger."""
+    async with connected(database.writer) as connection:
+        yield connection
+
+
+@pytest.fixture
+def root_ca(fastocsp: Fastocsp) -> Fastocsp:
+    """With a local root `root`."""
+    made = fastocsp("ca", "init", "--id", "root", "--subject", "CN=Root,O=Example")
+    assert made.status == 0, made.err
+    return fastocsp
+
+
+@pytest.fixture
+def openssl(tmp_path: Path) -> Callable[..., str]:
+    """Runs openssl in the working folder: a command line, and words to be taken as they are."""
+
+    def run(command: str, *more: object) -> str:
+        words = ["openssl", *shlex.split(command), *map(str, more)]
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    return run

@@ -1,0 +1,106 @@
+"""An index.txt into the ledger: in one transaction, or revocations first."""
+
+import time
+
+import pytest
+
+from cachewarm.authority.certificate import parse_subject
+from cachewarm.authority.registry import found_ca
+from cachewarm.embedded.provision import DatabaseURLs
+from cachewarm.errors import Refused
+from cachewarm.ingest import take_over as module
+from cachewarm.ingest.openssl_index import Index, iter_index
+from cachewarm.ingest.take_over import problems_of, take_over
+from cachewarm.ledger.connect import Connection, connected
+from cachewarm.ledger.issuers import Issuer
+from cachewarm.signing.softkey import KeyKind
+from responder.domain.status import CRLReason
+
+NOW = int(time.time())
+LINES = [
+    b"V\t20400101000000Z\t\t01\tunknown\t/CN=a\n",
+    b"R\t20400101000000Z\t250601000000Z,superseded\t02\tunknown\t/CN=b\n",
+    b"E\t250101000000Z\t\t03\tunknown\t/CN=c\n",
+]
+AHEAD = b"R\t20400101000000Z\t20390101000000Z\t04\tunknown\t/CN=d\n"
+
+
+def index_of(*lines: bytes) -> Index:
+    """The index of these lines, each of which can be read."""
+    return Index(tuple(iter_index(lines)), ())  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def issuer(database: DatabaseURLs, tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+    """A new local root."""
+    async with connected(database.writer) as connection:
+        return await found_ca(
+            connection,
+            issuer_id="root",
+            kind=KeyKind.P256,
+            subject=parse_subject("Root"),
+            parent=None,
+            parent_authority=None,
+            base_url="http://127.0.0.1",
+            keys=tmp_path_factory.mktemp("keys"),
+            passphrase=None,
+            now=NOW,
+            actor="tests",
+        )
+
+
+async def _counts(connection: Connection) -> tuple[int, int]:
+    return (
+        await connection.fetchval("select count(*) from certificates"),
+        await connection.fetchval("select count(*) from certificate_revocations"),
+    )
+
+
+@pytest.mark.parametrize("atomic", [2, 3])
+async def test_small_and_large_files_end_alike(
+    database: DatabaseURLs, issuer: Issuer, monkeypatch: pytest.MonkeyPatch, atomic: int
+) -> None:
+    """Whether in one transaction or in several; progress hears of every row."""
+    monkeypatch.setattr(module, "ATOMIC", atomic)
+    heard: list[int] = []
+    async with connected(database.writer) as connection:
+        done = await take_over(connection, issuer, index_of(*LINES).entries, actor="tests", progress=heard.append)
+        assert (done.new_certificates, done.changed_revocations, sum(heard)) == (3, 1, 4)
+        rows = await connection.fetch(
+            "select status, not_before <= not_after as sound from certificates order by serial_number"
+        )
+    assert [tuple(row) for row in rows] == [("good", True), ("revoked", True), ("good", True)]
+
+
+async def test_what_the_ledger_refuses_leaves_nothing(database: DatabaseURLs, issuer: Issuer) -> None:
+    """Certificates of the same transaction are gone too."""
+    async with connected(database.writer) as connection:
+        with pytest.raises(Refused):
+            await take_over(connection, issuer, index_of(*LINES, AHEAD).entries, actor="tests", progress=lambda _: None)
+        assert await _counts(connection) == (0, 0)
+
+
+async def test_a_large_file_never_leaves_a_revoked_certificate_good(
+    database: DatabaseURLs, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken off between the two halves, the revocations are there and the certificates are not."""
+    monkeypatch.setattr(module, "ATOMIC", 1)
+
+    def break_off(_: int) -> None:
+        raise KeyboardInterrupt
+
+    async with connected(database.writer) as connection:
+        with pytest.raises(KeyboardInterrupt):
+            await take_over(connection, issuer, index_of(*LINES).entries, actor="tests", progress=break_off)
+        assert await _counts(connection) == (0, 1)
+        again = await take_over(connection, issuer, index_of(*LINES).entries, actor="tests", progress=lambda _: None)
+        assert (again.new_certificates, again.changed_revocations) == (3, 0)
+        assert again.still_revoked == []
+
+
+def test_a_time_that_lies_ahead_is_a_problem_of_its_line() -> None:
+    """Found before the ledger is asked; what is in order is none."""
+    assert problems_of(index_of(*LINES), NOW) == []
+    (problem,) = problems_of(index_of(*LINES, AHEAD), NOW)
+    assert problem.line == 4
+    assert CRLReason.unspecified.name not in problem.reason

@@ -1,0 +1,78 @@
+"""The walk makes Redis as it should be, whatever it found there."""
+
+from typing import Any
+
+from _fastocsp.codes import GOOD, REVOKED
+from _fastocsp.record import unpack_record
+from cachewarm.ledger import coverage
+from cachewarm.ledger.revocations import revoke
+from responder.cache.layout import record_name
+from responder.domain.status import PRESIGNED, CRLReason, HashAlgorithm
+from responder.sources.base import Key
+from tests.cachewarm.warming.conftest import Plant
+
+
+def keys_of(plant: Plant) -> list[Key]:
+    """Names of all records that should be there."""
+    return [Key(plant.issuer.issuer_no, algorithm, leaf.serial) for leaf in plant.leaves for algorithm in PRESIGNED]
+
+
+async def test_an_empty_redis_is_filled_and_a_full_one_left_alone(plant: Plant) -> None:
+    """Both hashes of every certificate; the second walk signs nothing, the coverage is in the ledger."""
+    first, second = await plant.walk(), await plant.walk()
+    assert (first.inventory, first.covered, first.signed) == (5, 5, 10)
+    assert (second.inventory, second.covered, second.signed) == (5, 5, 0)
+    assert None not in await plant.publisher.kept(keys_of(plant))
+    [counted] = await coverage.read_coverage(plant.connection)
+    assert (counted.inventory, counted.covered) == (5, 5)
+
+
+async def test_lost_and_broken_records_are_signed_again(plant: Plant) -> None:
+    """One key gone, one record damaged: exactly those two are signed."""
+    await plant.walk()
+    lost, broken, *_ = keys_of(plant)
+    client: Any = plant.publisher._client
+    await client.delete(record_name(lost))
+    await client.set(record_name(broken), b"\x01rubbish")
+    assert (await plant.walk()).signed == 2
+    assert all(unpack_record(record).status == GOOD for record in await plant.publisher.kept(keys_of(plant)) if record)
+
+
+async def test_a_revocation_that_the_pipeline_missed_is_mended(plant: Plant) -> None:
+    """The record of a revoked certificate says so after the next walk, with time and reason."""
+    await plant.walk()
+    result = await revoke(plant.connection, "ca", plant.leaves[0].serial, reason=CRLReason.keyCompromise, actor="tests")
+    await plant.heard(result.seq)
+    assert (await plant.walk()).signed == 2
+    for octets in (await plant.publisher.kept(keys_of(plant)))[:2]:
+        assert octets is not None
+        record = unpack_record(octets)
+        assert (record.status, record.reason) == (REVOKED, CRLReason.keyCompromise)
+        assert result.revoked_at is not None
+        assert record.revocation_time == int(result.revoked_at.timestamp())
+        assert (record.generation, record.seq) == (result.generation, result.seq)
+
+
+async def test_records_of_a_responder_that_is_gone_are_signed_again(plant: Plant) -> None:
+    """Its row was deleted and a new one made: every record is renewed under the new one."""
+    await plant.walk()
+    before = plant.ring.signing[plant.issuer.issuer_no].pair.certificate.responder
+    await plant.connection.execute("delete from ocsp_responder_certs")
+    assert await plant.rotate() == ["ca"]
+    await plant.read_ring()
+    after = plant.ring.signing[plant.issuer.issuer_no].pair.certificate.responder
+    assert after != before
+    assert (await plant.walk()).signed == 10
+
+
+async def test_records_go_at_their_next_update(plant: Plant) -> None:
+    """Redis forgets a record when it ends; none lives longer than its certificate and its responder."""
+    await plant.walk()
+    key = keys_of(plant)[0]
+    client: Any = plant.publisher._client
+    [octets] = await plant.publisher.kept([key])
+    assert octets is not None
+    record = unpack_record(octets)
+    assert await client.expiretime(record_name(key)) == record.next_update
+    assert record.next_update <= min(plant.leaves[0].not_after, record.this_update + 86400)
+    assert key.hash_algorithm == HashAlgorithm.SHA1

@@ -1,0 +1,86 @@
+"""The private listener: TLS 1.3, keys, and the three words of a revocation."""
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from cryptography.x509 import ocsp
+
+from tests.e2e.instance import Instance
+from tests.e2e.test_revoking import spare, status_of
+
+
+def call(
+    instance: Instance, path: str, *, key: str | None = None, body: dict[str, Any] | None = None
+) -> tuple[int, Any]:
+    """(status, JSON) of one request; a body makes it a POST."""
+    facts = instance.facts
+    octets = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(facts["admin_url"] + path, octets)
+    if key is not None:
+        request.add_header("Authorization", f"Bearer {key}")
+    context = ssl.create_default_context(cafile=facts["admin_ca"])
+    try:
+        with urllib.request.urlopen(request, timeout=30, context=context) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def test_older_tls_is_refused(instance: Instance) -> None:
+    """TLS 1.2 gets no connection."""
+    context = ssl.create_default_context(cafile=instance.facts["admin_ca"])
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(urllib.error.URLError, match=r"(?i)ssl|tls"):
+        urllib.request.urlopen(instance.facts["admin_url"] + "/health", timeout=10, context=context)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/issuers", "/api/v1/certificates/demo:01"])
+def test_without_a_key_nothing_is_said(instance: Instance, path: str) -> None:
+    """401 without a key and with a wrong one; the health check is open."""
+    assert call(instance, path)[0] == 401
+    assert call(instance, path, key="x" * 32)[0] == 401
+    assert call(instance, "/health") == (200, {"status": "ok"})
+
+
+def test_issuers_are_listed(instance: Instance) -> None:
+    """JSON conventions: rows, row_count, generated_at."""
+    status, found = call(instance, "/api/v1/issuers", key=instance.facts["api_key"])
+    assert status == 200
+    assert [row["issuer_id"] for row in found["issuers"]] == ["demo"]
+    assert found["row_count"] == 1
+    assert found["generated_at"]
+
+
+def test_revoking_waits_for_the_edges(instance: Instance) -> None:
+    """?wait=10: CONFIRMED, and the next answer is revoked; the certificate's row says why; a hold is released."""
+    path, key = spare(instance), instance.facts["api_key"]
+    url = f"/api/v1/certificates/demo:{path.stem}"
+    status, said = call(instance, f"{url}/revoke?wait=10", key=key, body={"reason": "certificateHold"})
+    assert (status, said["result"], said["reason"]) == (200, "CONFIRMED", "certificateHold")
+    assert status_of(instance, path) is ocsp.OCSPCertStatus.REVOKED
+    assert call(instance, url, key=key)[1]["status"] == "revoked"
+    assert call(instance, f"{url}/unhold?wait=10", key=key, body={})[1]["result"] == "CONFIRMED"
+    assert status_of(instance, path) is ocsp.OCSPCertStatus.GOOD
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("demo:zz/revoke", {}, 400),
+        ("nocolon/revoke", {}, 400),
+        ("demo:0123456789/revoke", {}, 409),
+        ("demo:01/revoke", {"reason": "because"}, 400),
+        ("demo:01/revoke", {"reason": "removeFromCRL"}, 400),
+        ("demo:01/revoke?wait=never", {}, 400),
+        ("demo:01/revoke", {"invalidity_date": "tomorrow"}, 400),
+    ],
+)
+def test_bad_questions_are_told_what_is_wrong(instance: Instance, path: str, body: dict[str, str], status: int) -> None:
+    """A sentence, and nothing changed."""
+    got, said = call(instance, f"/api/v1/certificates/{path}", key=instance.facts["api_key"], body=body)
+    assert got == status
+    assert said["error"]

@@ -1,0 +1,164 @@
+"""Processes that are killed come back, what is stopped leaves nothing, and a restart keeps everything."""
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+import redis
+from cryptography.x509 import ocsp
+
+from tests.e2e.asking import openssl_ocsp
+from tests.e2e.conftest import scratch
+from tests.e2e.instance import Instance
+from tests.e2e.test_revoking import status_of
+
+BACK_S = 15
+
+
+@pytest.fixture(scope="module")
+def mortal() -> Iterator[Instance]:
+    """An instance whose processes may be killed."""
+    folder = scratch()
+    running = Instance(folder / "data").start()
+    yield running
+    running.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", ["edge", "edge_master", "signer", "warmer", "admin", "postgres", "redis"])
+def test_a_killed_child_is_back_and_answers_go_on(mortal: Instance, name: str) -> None:
+    """Kill -9: another process has its place within seconds, quickstart.json names it, questions are answered."""
+    before = pid_of(mortal, name)
+    os.kill(before, signal.SIGKILL)
+    deadline = time.monotonic() + BACK_S
+    while pid_of(mortal, name) in (before, 0):
+        assert time.monotonic() < deadline, f"{name} did not come back"
+        time.sleep(0.05)
+    assert psutil.pid_exists(pid_of(mortal, name))
+    while not answers_both(mortal):
+        assert time.monotonic() < deadline, f"no right answers after the end of {name}"
+        time.sleep(0.1)
+
+
+def pid_of(instance: Instance, name: str) -> int:
+    """The first process of that name."""
+    pid = instance.facts["pids"][name]
+    return int((pid[0] if isinstance(pid, list) and pid else pid) or 0)
+
+
+def answers_both(instance: Instance) -> bool:
+    """Good, with a nonce that only a signature made now has, and revoked."""
+    facts = instance.facts
+    try:
+        good = status_of(instance, Path(facts["good_cert"]), nonce=os.urandom(16))
+        revoked = status_of(instance, Path(facts["revoked_cert"]))
+    except (OSError, EOFError, AssertionError):
+        return False
+    return (good, revoked) == (ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED)
+
+
+def test_an_emptied_redis_costs_only_speed(mortal: Instance) -> None:
+    """FLUSHALL: answers go on, and the next tick of the warmer has signed everything again."""
+    with redis.Redis.from_url(mortal.facts["redis_url"]) as client:
+        client.flushall()
+        assert answers_both(mortal)
+        deadline = time.monotonic() + BACK_S
+        while client.dbsize() < 120:
+            assert time.monotonic() < deadline, "the warmer did not fill Redis again"
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("table", ["crl_cache", "ocsp_responder_certs", "presign_coverage"])
+def test_an_emptied_cache_table_is_written_again(mortal: Instance, table: str) -> None:
+    """Deleting every row of a cache table is safe at any time: answers go on, the next tick writes it again."""
+
+    async def empty() -> None:
+        connection = await asyncpg.connect(mortal.facts["database_url"])
+        try:
+            await connection.execute(f"delete from {table}")
+            deadline = time.monotonic() + 45
+            while not await connection.fetchval(f"select count(*) from {table}"):
+                assert time.monotonic() < deadline, f"{table} stays empty"
+                await asyncio.sleep(0.1)
+        finally:
+            await connection.close()
+
+    asyncio.run(empty())
+    deadline = time.monotonic() + BACK_S
+    while not answers_both(mortal):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_lost_responder_key_is_replaced(mortal: Instance) -> None:
+    """The key file is gone: a new pair is made at once, never the CA's key used instead."""
+    path = mortal.folder / "keys" / "ocsp-responder-demo.key"
+    path.unlink()
+    deadline = time.monotonic() + BACK_S
+    while not (path.exists() and answers_both(mortal)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_sigterm_and_interrupt_leave_nothing_and_a_restart_keeps_everything(own_folder: Path) -> None:
+    """Stopped by either signal, no process and no quickstart.json is left; the same data are there afterwards. With a
+    passphrase every private key on disk is encrypted, and the restart can read it.
+    """
+    passphrase = "correct horse battery staple, and more"
+    data = own_folder / "data"
+    instance = Instance(data, certificates=10, revoked=2, FASTOCSP_CONFIG_ENCRYPTION_KEY=passphrase).start()
+    first = instance.facts
+    for path in (instance.folder / "keys").iterdir():
+        assert b"ENCRYPTED" in path.read_bytes(), path
+        assert path.stat().st_mode & 0o777 == 0o600
+    instance.command("revoke", "--cert", first["good_cert"], "--reason", "keyCompromise", "--wait")
+    instance.stop(signal.SIGTERM)
+    assert not (instance.folder / "quickstart.json").exists()
+    instance.start()
+    second = instance.facts
+    assert second["issuer_id"] == first["issuer_id"]
+    assert Path(second["issuer_cert"]).read_bytes() == Path(first["issuer_cert"]).read_bytes()
+    assert ": revoked" in openssl_ocsp(second, instance.ocsp_url, first["good_cert"])
+    instance.stop(signal.SIGINT)
+    assert not (instance.folder / "quickstart.json").exists()
+
+
+def test_kill_9_of_the_supervisor_leaves_no_process(own_folder: Path) -> None:
+    """Every process dies with its parent; a new start on the same folder works at once."""
+    instance = Instance(own_folder / "data", certificates=10, revoked=2).start()
+    assert instance.process is not None
+    tree = instance.tree()
+    assert len(tree) >= 7
+    instance.process.kill()
+    instance.process.wait()
+    _, alive = psutil.wait_procs(tree, timeout=20)
+    assert not alive
+    instance.start()
+    assert answers_both(instance)
+    instance.stop()
+
+
+def test_a_second_one_on_the_same_folder_is_refused(mortal: Instance) -> None:
+    """The folder is locked: the second start says so and changes nothing."""
+    before = mortal.facts
+    done = mortal.command("quickstart", "--port", "0", check=False)
+    assert done.returncode == 1
+    assert "quickstart" in done.stderr
+    assert mortal.facts == before
+
+
+def test_a_taken_port_is_said_before_anything_starts(mortal: Instance, own_folder: Path) -> None:
+    """Another program on the port: one clear line, exit status 1, no process left."""
+    other = Instance(own_folder / "data")
+    other.environ["FASTOCSP_DATA_DIR"] = str(other.folder)
+    done = other.command("quickstart", "--port", str(mortal.port), "--admin-port", str(other.admin_port), check=False)
+    assert done.returncode == 1
+    assert str(mortal.port) in done.stderr
