@@ -15,8 +15,17 @@ from cachewarm.quickstart.demo import Demo
 
 def is_ready(base: str) -> str | None:
     """None when the edge says so, else its reasons."""
+    return _why_not(f"{base}/ready")
+
+
+def serves_crl(base: str, demo: Demo) -> str | None:
+    """None when the demo CA's first CRL has come as far as the edge: the commands to try ask for it."""
+    return _why_not(f"{base}/.well-known/pki/crl/{demo.issuer_id}")
+
+
+def _why_not(url: str) -> str | None:
     try:
-        with urllib.request.urlopen(f"{base}/ready", timeout=2):  # noqa: S310 - our own http URL
+        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own http URL
             return None
     except urllib.error.HTTPError as error:
         return error.read().decode(errors="replace")

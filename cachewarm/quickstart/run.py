@@ -29,7 +29,7 @@ from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.errors import Fatal
 from cachewarm.ledger.connect import connected
 from cachewarm.quickstart.demo import Demo, prepare
-from cachewarm.quickstart.probes import is_ready, signs_live
+from cachewarm.quickstart.probes import is_ready, serves_crl, signs_live
 from cachewarm.quickstart.supervisor import Program, Supervisor
 from cachewarm.quickstart.welcome import print_welcome
 from responder.config import INSTANCE_FILE
@@ -136,6 +136,7 @@ class Quickstart:
         base = f"http://{reachable(self.settings.host)}:{self.settings.port}"
         self._await("/ready", lambda: is_ready(base))
         self._await("a live signature", lambda: signs_live(base, demo))
+        self._await("the CRL", lambda: serves_crl(base, demo))
         return demo
 
     def _start_postgres(self) -> DatabaseURLs:
