@@ -31,7 +31,7 @@ check: lint types layers test docs  ## Everything that a reviewer would run
 lint: $(VENV)/.quality
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint _fastocsp responder
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint _fastocsp responder
 
 types: $(VENV)/.quality
 	$(BIN)/mypy

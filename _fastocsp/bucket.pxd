@@ -1,7 +1,10 @@
 """Per-address rate limit in memory that workers share."""
 
+cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 
+
+@cython.final
 cdef class Bucket:
     cdef object _buffer
     cdef uint64_t* slots          # pairs: address, theoretical arrival time in ns

@@ -1,11 +1,24 @@
+"""The rate limit: the generic cell rate algorithm, one arrival time an address (compat.md: over the limit)."""
+
+from typing import final
+
 from typing_extensions import Buffer
 
+@final
 class Bucket:
-    """Requests a minute for one IPv4 address or IPv6 /64, in shared zeroed memory; 0 a minute switches it off."""
+    """Requests a minute for one IPv4 address or IPv6 /64; workers share `buffer`, which is held, not copied.
 
-    def __init__(self, buffer: Buffer, per_minute: int) -> None: ...
+    Over the limit of n a minute, one more request is due every 60/n seconds. When all slots of a set are taken the
+    address whose use is longest over is forgotten.
+    """
+
+    def __new__(cls, buffer: Buffer, per_minute: int) -> Bucket:
+        """`buffer` is writable, zeroed at first, of `size(slots)` octets; else ValueError. 0 a minute: no limit."""
     @staticmethod
     def size(slots: int) -> int:
         """Octets of memory for at least `slots` addresses."""
     def allow(self, packed: bytes, now_ns: int) -> bool:
-        """True when a request of this packed address (4 or 16 octets) is within the limit; counts it."""
+        """True when a request of this packed address (4 or 16 octets) is within the limit; counts it.
+
+        `now_ns` is a monotonic clock's that all sharers of the buffer read alike.
+        """

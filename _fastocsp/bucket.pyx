@@ -15,8 +15,8 @@ cdef enum:
 cdef extern from *:
     """
     #include <stdint.h>
-    static inline uint64_t slot_load(const uint64_t* p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
-    static inline void slot_store(uint64_t* p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
+    static inline uint64_t slot_load(const uint64_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+    static inline void slot_store(uint64_t* p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
     static inline int slot_swap(uint64_t* p, uint64_t old, uint64_t v) {
         return __atomic_compare_exchange_n(p, &old, v, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     }
@@ -93,8 +93,9 @@ cdef class Bucket:
                 return pair + 2 * i
             if slot_load(pair + 2 * i + 1) < slot_load(oldest + 1):
                 oldest = pair + 2 * i
-        slot_store(oldest, address)
+        # the time first: who finds the address must not find the time of the one before it, which may lie ahead
         slot_store(oldest + 1, now)
+        slot_store(oldest, address)
         return oldest
 
     def allow(self, bytes packed not None, uint64_t now_ns):

@@ -1,5 +1,6 @@
 """Which issuer a CertID names, and the templates of its answers."""
 
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from _fastocsp.request cimport CertID
@@ -13,6 +14,8 @@ cdef struct IssuerHashes:
     uint8_t name_hash[64]
     uint8_t key_hash[64]
 
+
+@cython.final
 cdef class IssuerIndex:
     cdef IssuerHashes* rows
     cdef size_t count

@@ -1,3 +1,5 @@
+"""Heads of cacheable OCSP answers and the conditions of a GET; MalformedRecord for octets that are no record."""
+
 def is_not_modified(if_none_match: bytes, if_modified_since: bytes, record: bytes) -> bool:
     """RFC 9110 13.2.2 for a GET of this record's answer; b"" stands for an absent field."""
 
@@ -6,3 +8,6 @@ def entity_tag(record: bytes) -> bytes:
 
 def parse_fixdate(value: bytes) -> int | None:
     """Epoch seconds of an IMF-fixdate, or None for anything else."""
+
+def encode_head(record: bytes, now: int, body_len: int | None, keep_alive: bool = True) -> bytes:
+    """The hot lane's head at epoch second `now`, its empty line included; body_len None: the head of the 304."""

@@ -15,6 +15,7 @@ from _fastocsp.sink cimport Sink, open_sink, put_octet, put_octets, put_static, 
 from _fastocsp.wire cimport Span
 
 from _fastocsp.errors import MalformedRecord
+from _fastocsp.gentime import imf_fixdate
 
 cdef enum:
     TAG_OCTETS = 16               # octets of the signature in the entity tag, which shows them as hex
@@ -126,6 +127,13 @@ cdef inline int two(const uint8_t* p) noexcept nogil:
     return (p[0] - 0x30) * 10 + p[1] - 0x30
 
 
+cdef inline int days_of(int year, int month) noexcept nogil:
+    """Days of the month, 0 for January."""
+    if month == 1:
+        return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
+    return 30 if month == 3 or month == 5 or month == 8 or month == 10 else 31
+
+
 cdef long long fixdate_seconds(Span value) noexcept nogil:
     """Epoch seconds of an IMF-fixdate, or -1 for anything else, the obsolete forms included."""
     cdef const uint8_t* p = value.p
@@ -142,7 +150,8 @@ cdef long long fixdate_seconds(Span value) noexcept nogil:
     hour = two(p + 17)
     minute = two(p + 20)
     second = two(p + 23)
-    if month == 12 or not 1 <= day <= 31 or year < 1970 or not 0 <= hour < 24 or not 0 <= minute < 60 \
+    if month == 12 or not 1 <= day <= days_of(year, month) or year < 1970 \
+            or not 0 <= hour < 24 or not 0 <= minute < 60 \
             or not 0 <= second <= 60:
         return -1
     # days from 1 March 0000, so that the leap day ends a year
@@ -185,6 +194,22 @@ def entity_tag(bytes record not None):
     open_sink(&s, tag, sizeof(tag))
     put_tag(&s, &head)
     return (<const char*>tag)[:sink_used(&s)]
+
+
+def encode_head(bytes record not None, uint32_t now, body_len, bint keep_alive=True):
+    """The head that the hot lane writes before a body of so many octets, or of the 304 when body_len is None."""
+    cdef RecordHead head
+    cdef uint8_t octets[MAX_HEAD_OCTETS]
+    cdef bytes date = imf_fixdate(now).encode()
+    cdef Sink s
+    if read_record(record, len(record), &head) != 0:
+        raise MalformedRecord("not a record", 0)
+    open_sink(&s, octets, sizeof(octets))
+    if body_len is None:
+        put_not_modified_head(&s, &head, now, date, keep_alive)
+    else:
+        put_ok_head(&s, body_len, &head, now, date, keep_alive)
+    return (<const char*>octets)[:sink_used(&s)]
 
 
 def parse_fixdate(bytes value not None):

@@ -1,5 +1,6 @@
 """The set of revoked serial numbers, laid out so that one process writes and many read without a lock."""
 
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
@@ -40,6 +41,8 @@ cdef struct Delta:
 cdef int find_revoked(const uint8_t* image, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,
                       RevokedEntry* out) noexcept nogil
 
+
+@cython.final
 cdef class RevokedImage:
     cdef object _buffer
     cdef uint8_t* image

@@ -10,7 +10,7 @@ Row: serial (serial_len octets) | revocation time u32 big-endian | reason u8; as
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from _fastocsp.errors import WireError
 
@@ -202,6 +202,7 @@ cdef class RevokedImage:
         head.buckets_at = at
         head.entries_at = at + (head.bucket_mask + 1) * 4
         head.image_len = head.entries_at + delta_capacity * sizeof(Delta)
+        memset(self.image + at, 0, (head.bucket_mask + 1) * 4)
         head.magic = MAGIC
 
     def check(self):

@@ -1,5 +1,6 @@
 """The edge's table: (issuer, CertID hash algorithm, serial) to compact record."""
 
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 cdef struct TableKey:
@@ -24,6 +25,8 @@ cdef void set_key(TableKey* key, uint16_t issuer_no, uint8_t hash_algorithm, con
 cdef inline const uint8_t* entry_record(const Entry* entry) noexcept nogil:
     return <const uint8_t*>entry + sizeof(Entry) + entry.serial_len
 
+
+@cython.final
 cdef class Table:
     cdef Entry** slots
     cdef size_t mask

@@ -1,3 +1,5 @@
+"""The HTTP/1.1 recogniser, sans I/O: see wire.pyx for what counts as a plain OCSP request."""
+
 from typing import Any, Literal
 
 def recognise_octets(octets: bytes, max_body: int = 16384) -> dict[str, Any] | Literal[False] | None:

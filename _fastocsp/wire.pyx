@@ -1,10 +1,10 @@
 """HTTP recogniser, sans I/O: octets in, one plain OCSP request out, or "need more", or "pass on".
 
 It takes what clients of a responder really send, and is sure of all it takes: one request line, HTTP/1.1 with one Host
-or HTTP/1.0 with at most one (answered and closed), at most one Content-Length of digits, no Transfer-Encoding, no
-Expect, no upgrade, no query, no folded or control octets. Whatever else comes, well-formed or not, is passed on with
-its octets to the full parser, which has the last word on what is an error (RFC 9112). So framing has one meaning here
-and no request can be smuggled past it.
+or HTTP/1.0 with at most one (answered and closed), at most one Content-Length of digits and one Content-Type, no
+Transfer-Encoding, no Expect, no upgrade, no query, no folded or control octets. Whatever else comes, well-formed or
+not, is passed on with its octets to the full parser, which has the last word on what is an error (RFC 9112). So
+framing has one meaning here and no request can be smuggled past it.
 """
 
 from libc.stdint cimport uint8_t
@@ -36,6 +36,7 @@ fill_classes()
 cdef struct Head:
     int hosts
     int lengths
+    int types
     size_t content_length
     bint typed                    # Content-Type: application/ocsp-request
     bint odd                      # something this recogniser leaves to the full parser
@@ -89,7 +90,7 @@ cdef int recognise(const uint8_t* p, size_t n, size_t max_body, HttpRequest* out
         return WIRE_PASS_ON
     out.if_none_match.n = out.if_modified_since.n = out.forwarded_for.n = out.body.n = 0
     out.keep_alive = True
-    head.hosts = head.lengths = 0
+    head.hosts = head.lengths = head.types = 0
     head.content_length = 0
     head.typed = head.odd = False
     got = next_line(all, &line)
@@ -171,7 +172,8 @@ cdef bint target(Span path, HttpRequest* out) noexcept nogil:
         slash = <const uint8_t*>memchr(path.p, 0x2F, path.n)
         out.issuer_id.p = path.p
         out.issuer_id.n = path.n if slash == NULL else slash - path.p
-        if out.issuer_id.n == 0:
+        # an encoded issuer is decoded by the full parser
+        if out.issuer_id.n == 0 or memchr(path.p, 0x25, out.issuer_id.n) != NULL:
             return False
         path = after(path, out.issuer_id.n)
     else:
@@ -221,7 +223,8 @@ cdef void note(Span name, Span value, HttpRequest* out, Head* head) noexcept nog
         head.lengths += 1
         head.odd = head.odd or not decimal(value, &head.content_length)
     elif same_word(name, b"content-type", 12):
-        head.odd = head.odd or head.typed
+        head.types += 1
+        head.odd = head.odd or head.types > 1
         head.typed = same_word(value, b"application/ocsp-request", 24)
     elif same_word(name, b"connection", 10):
         if same_word(value, b"close", 5):

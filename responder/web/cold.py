@@ -1,17 +1,19 @@
 """uvicorn's protocol for the sockets that the hot lane hands over, with the checks that it leaves to others.
 
 What httptools accepts and RFC 9112 does not is refused here: no Host or two, a Transfer-Encoding that is not exactly
-`chunked`, any of it on HTTP/1.0. So is a head that is too long or too slow. An error answer must survive: a socket
-closed with octets unread is reset, so it lingers, reading into nothing, until the client has gone or two seconds are
-over (RFC 9112 9.6).
+`chunked`, any of it on HTTP/1.0. So is a head that is too long or too slow. A refusal waits its turn behind the answers
+to what was asked before it, and takes the place of the answer to a message whose body breaks off. It must survive: a
+socket closed with octets unread is reset, so it lingers, reading into nothing, until the client has gone or two
+seconds are over (RFC 9112 9.6). A client that has closed its sending half is still answered.
 """
 
 import asyncio
 import time
+from collections import deque
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from _fastocsp.counters import Counters
@@ -19,14 +21,17 @@ from responder.telemetry import INDEX
 
 MAX_HEAD = 32768
 LINGER_S = 2.0
+BAD_REQUEST = 400, b"Bad Request"
+URI_TOO_LONG = 414, b"URI Too Long"
+FIELDS_TOO_LARGE = 431, b"Request Header Fields Too Large"
 _REFUSED = (
     b"HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
     b"Connection: close\r\n\r\n%s"
 )
 
 
-class BadRequest(Exception):
-    """Raised inside the parser's callbacks; httptools hands it on as one of its own errors."""
+class BadMessageError(Exception):
+    """Raised inside the parser's callbacks; httptools turns it into an error of its own."""
 
 
 class LingeringTransport:
@@ -44,7 +49,7 @@ class LingeringTransport:
 
     def close(self) -> None:
         """Say that we are done; wait for the client when it is still sending."""
-        if self._owner.between_requests or not self._transport.can_write_eof():
+        if self._owner.between_requests or self._owner.at_end or not self._transport.can_write_eof():
             self._transport.close()
         elif not self._owner.lingering:
             self._owner.linger()
@@ -65,7 +70,13 @@ class ColdProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state)
         self._patience_s, self._counters = patience_s, counters
         self._deadline: float | None = None
-        self._head_octets = 0
+        self._head_octets = 0  # that came since a head began and has not ended
+        self._field_octets = 0  # of this message's fields
+        self._in_body = False
+        self.at_end = False
+        self._verdict = BAD_REQUEST
+        self._last_words = b""
+        self._unanswered: deque[RequestResponseCycle] = deque()
         self.between_requests = True
         self.lingering = False
 
@@ -75,7 +86,7 @@ class ColdProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, within the limits of a head."""
-        if self.lingering:
+        if self.lingering or self._last_words:
             return
         if self.between_requests:
             self.between_requests = False
@@ -83,17 +94,37 @@ class ColdProtocol(HttpToolsProtocol):
             self._head_octets = 0
         self._head_octets += len(data)
         super().data_received(data)
-        if self._head_octets > MAX_HEAD and not self.lingering and not self._has_head:
-            self._refuse(431, b"Request Header Fields Too Large")
+        if self._head_octets > MAX_HEAD and not self._in_body and not self.between_requests:
+            self._refuse(FIELDS_TOO_LARGE)
 
-    @property
-    def _has_head(self) -> bool:
-        return self.scope is not None and "method" in self.scope
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A client that has said all is answered (H-24); one that breaks off inside a body is not."""
+        self.at_end = True
+        self._drop_broken()
+        return bool(self._unanswered) and not self.lingering
 
     def on_message_begin(self) -> None:
         """A request begins; pipelined ones share the deadline of the first."""
         super().on_message_begin()
         self.between_requests = False
+        self._field_octets = 0
+        self._verdict = BAD_REQUEST
+
+    def on_url(self, url: bytes) -> None:
+        """Part of the request target."""
+        super().on_url(url)
+        if len(self.url) > MAX_HEAD:
+            self._verdict = URI_TOO_LONG
+            raise BadMessageError("request target too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field; those of a trailer section are no header fields (RFC 9110 6.5.1)."""
+        self._field_octets += len(name) + len(value) + 4
+        if self._field_octets > MAX_HEAD:
+            self._verdict = FIELDS_TOO_LARGE
+            raise BadMessageError("fields too large")
+        if not self._in_body:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Refuse what must not be guessed at."""
@@ -102,29 +133,39 @@ class ColdProtocol(HttpToolsProtocol):
         lengths = [value for name, value in self.headers if name == b"content-length"]
         old = self.parser.get_http_version() == "1.0"
         if len(hosts) > 1 or (not hosts and not old) or (hosts and not hosts[0].strip()):
-            raise BadRequest("exactly one Host")
+            raise BadMessageError("exactly one Host")
         if codings and (old or codings != [b"chunked"] or lengths):
-            raise BadRequest("ambiguous framing")
+            raise BadMessageError("ambiguous framing")
         if any(not value.isdigit() for value in lengths) or len(set(lengths)) > 1:
-            raise BadRequest("Content-Length is not a number")
+            raise BadMessageError("Content-Length is not a number")
         if old:
             self.expect_100_continue = False
         self._head_octets = 0
         super().on_headers_complete()
+        self._in_body = True
+        self._unanswered.append(self.cycle)
 
     def on_message_complete(self) -> None:
         """The request is whole: no deadline while it is answered."""
         super().on_message_complete()
+        self._in_body = False
         self.between_requests = True
         self._deadline = None
 
+    def on_response_complete(self) -> None:
+        """The next answer's turn, or the last words', or the end."""
+        self._unanswered.popleft()
+        super().on_response_complete()
+        if self._unanswered or self.transport.is_closing():
+            return
+        if self._last_words:
+            self.transport.write(self._last_words)
+        if self._last_words or self.at_end:
+            self.transport.close()
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's interface
         """Refuse and close; the parser cannot go on."""
-        too_long = self._head_octets > MAX_HEAD
-        if too_long:
-            self._refuse(431, b"Request Header Fields Too Large")
-        else:
-            self._refuse(400, b"Bad Request")
+        self._refuse(self._verdict)
 
     def pause_writing(self) -> None:
         """A client that does not read its answer has as long as one that does not send."""
@@ -147,11 +188,30 @@ class ColdProtocol(HttpToolsProtocol):
         self.lingering = True
         self._deadline = time.monotonic() + LINGER_S
 
-    def _refuse(self, status: int, reason: bytes) -> None:
-        if self.transport.is_closing():
+    def _drop_broken(self) -> bool:
+        """Forget the message whose body will never be whole; True when it has had its answer."""
+        if not self._in_body:
+            return False
+        self._in_body = False
+        if not self._unanswered or self._unanswered[-1] is not self.cycle:
+            return True
+        broken = self._unanswered.pop()
+        broken.disconnected = True
+        broken.message_event.set()
+        self.pipeline = deque(waiting for waiting in self.pipeline if waiting[0] is not broken)
+        return False
+
+    def _refuse(self, verdict: tuple[int, bytes]) -> None:
+        if self.transport.is_closing() or self._last_words:
             return
-        if self.cycle is None or self.cycle.response_complete:
-            text = reason + b"\n"
-            self.transport.write(_REFUSED % (status, reason, len(text), text))
+        answered = self._drop_broken()
         self.between_requests = False
+        self._deadline = None
+        text = verdict[1] + b"\n"
+        words = _REFUSED % (*verdict, len(text), text)
+        if self._unanswered:
+            self._last_words = words
+            return
+        if not answered:
+            self.transport.write(words)
         self.transport.close()

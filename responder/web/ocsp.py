@@ -7,7 +7,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from _fastocsp.reply import is_not_modified
@@ -18,6 +18,8 @@ from responder.errors import Limited
 from responder.web.body import read_body
 
 REQUEST_TYPE = "application/ocsp-request"
+#: An answer that does not wait for the body ends the connection (RFC 9110 10.1.1, 15.5.14).
+_UNREAD = {"Cache-Control": "no-store", "Connection": "close"}
 
 
 class RawResponse(Response):
@@ -33,14 +35,13 @@ async def post(request: Request) -> Response:
     edge: Edge = request.app.state.edge
     content_type = request.headers.get("content-type")
     if content_type is not None and content_type.partition(";")[0].strip().lower() != REQUEST_TYPE:
-        return PlainTextResponse(f"Content-Type must be {REQUEST_TYPE}\n", 415, headers={"Cache-Control": "no-store"})
-    body = await read_body(request, edge.settings.max_body_size)
+        return PlainTextResponse(f"Content-Type must be {REQUEST_TYPE}\n", 415, headers=_UNREAD)
+    try:
+        body = await read_body(request, edge.settings.max_body_size)
+    except ClientDisconnect:
+        return Response(status_code=400)
     if body is None:
-        return PlainTextResponse(
-            f"a request has at most {edge.settings.max_body_size} octets\n",
-            413,
-            headers={"Cache-Control": "no-store", "Connection": "close"},
-        )
+        return PlainTextResponse(f"a request has at most {edge.settings.max_body_size} octets\n", 413, headers=_UNREAD)
     issuer_id = request.path_params.get("issuer_id", "").encode()
     return await _answer(request, edge, edge.answerer.by_der(body, issuer_id))
 

@@ -37,11 +37,35 @@ def post_octets(body: bytes, path: str = "/ocsp", *, close: bool = False, extra:
     return head.encode() + body
 
 
+def get_octets(path: str, extra: str = "") -> bytes:
+    """An HTTP/1.1 GET, octet for octet."""
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n".encode("latin-1")
+
+
+def chunked_octets(body: bytes, path: str = "/ocsp", extra: str = "") -> bytes:
+    """A POST in two chunks: a plain request that the hot and the slow lane leave to the cold one."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/ocsp-request\r\n{extra}"
+    parts = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:10], body[10:]) if part)
+    return head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + parts + b"0\r\n\r\n"
+
+
+def said_until_closed(port: int, octets: bytes, *, shut: bool = False, timeout_s: float = 15.0) -> bytes:
+    """Everything that the server says to these octets, until it closes; `shut` closes our sending half first."""
+    said = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as talk:
+        talk.sendall(octets)
+        if shut:
+            talk.shutdown(socket.SHUT_WR)
+        while part := talk.recv(65536):
+            said += part
+    return said
+
+
 class Talk:
     """One connection; it reads answers by their Content-Length."""
 
-    def __init__(self, port: int, timeout_s: float = 10.0) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+    def __init__(self, port: int, timeout_s: float = 10.0, source: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s, source_address=(source, 0))
         self._buffer = b""
 
     def __enter__(self) -> "Talk":
