@@ -64,15 +64,17 @@ def lint_crl(crl_der: bytes, *, br: bool = False) -> list[str]:
     return _findings(container.validate(document.root))
 
 
-def lint_ocsp_response(der: bytes) -> list[str]:
-    """Findings of pkilint's RFC 6960 profile at WARNING or above."""
-    decoders = [
-        ocsp.create_response_decoder(),
-        pkix.create_attribute_decoder(name.ATTRIBUTE_TYPE_MAPPINGS),
-        pkix.create_extension_decoder(extension.EXTENSION_MAPPINGS),
-    ]
-    container = ocsp.create_pkix_ocsp_response_validator_container(decoders, [])
-    document = loader.RFC6960OCSPResponseDocumentLoader().load_der_document(der, "response")
+def lint_ocsp_response(response_der: bytes) -> list[str]:
+    """Findings of the RFC 6960 profile for responses."""
+    container = ocsp.create_pkix_ocsp_response_validator_container(
+        [
+            ocsp.create_response_decoder(),
+            pkix.create_attribute_decoder(name.ATTRIBUTE_TYPE_MAPPINGS),
+            pkix.create_extension_decoder(extension.EXTENSION_MAPPINGS),
+        ],
+        [],
+    )
+    document = loader.RFC6960OCSPResponseDocumentLoader().load_der_document(response_der, "response")
     return _findings(container.validate(document.root))
 
 

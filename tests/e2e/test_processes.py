@@ -146,6 +146,13 @@ def test_kill_9_of_the_supervisor_leaves_no_process(own_folder: Path) -> None:
     instance.stop()
 
 
+def test_the_commands_of_an_operator_work_against_it(mortal: Instance) -> None:
+    """`db status`, `issuer list` and `ca show` find the running instance from any folder and are done."""
+    assert "applied" in mortal.command("db", "status").stdout
+    assert "demo" in mortal.command("issuer", "list").stdout
+    assert "fastocsp demo CA" in mortal.command("ca", "show", "demo").stdout
+
+
 def test_a_second_one_on_the_same_folder_is_refused(mortal: Instance) -> None:
     """The folder is locked: the second start says so and changes nothing."""
     before = mortal.facts

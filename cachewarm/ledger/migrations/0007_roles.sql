@@ -33,6 +33,8 @@ grant execute on function feed_poll, feed_item to fastocsp_reader;
 
 grant select, insert, update, delete on issuers, certificates, certificate_revocations, ocsp_responder_certs, crl_cache,
   crl_generation_events, presign_coverage, warmer_cursor to fastocsp_writer;
+-- `fastocsp db status` is asked by whoever runs the instance.
+grant select on schema_migrations to fastocsp_writer;
 grant select on feed_position, feed_snapshot, feed_settings, feed_head, revocation_events, edge_lease, audit_events, audit_head,
   crl_numbers to fastocsp_writer;
 grant execute on function is_serial_number, feed_item, feed_poll, feed_unacked, feed_horizon, feed_set_horizon, feed_forget,

@@ -46,6 +46,7 @@ WRITER_TABLES = {
     "warmer_cursor",
 }
 WRITER_READS = {
+    "schema_migrations",
     "feed_position",
     "feed_snapshot",
     "feed_settings",
