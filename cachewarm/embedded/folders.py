@@ -21,6 +21,8 @@ SOCKET_PATH_MAX = 107
 _LONGEST_NAME = 32
 ROOT_STATE = Path("/var/lib/fastocsp")
 _INSTANCE = "postgres.instance"
+#: Suffix of the file that says whose state a folder under ROOT_STATE is.
+_OWNER = ".of"
 
 
 def run_folder(data_dir: Path) -> Path:
@@ -94,7 +96,17 @@ def state_folder(data_dir: Path, account: Account | None) -> Path:
     found = ROOT_STATE.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
         raise Refused(f"{ROOT_STATE} must be a folder of root that nobody else can write to")
-    return private_folder(ROOT_STATE / recorded.read_text().strip(), account)
+    name = recorded.read_text().strip()
+    owner = ROOT_STATE / f"{name}{_OWNER}"
+    if not owner.exists():
+        write_private(owner, f"{data_dir}\n")
+    return private_folder(ROOT_STATE / name, account)
+
+
+def abandoned_states(root: Path = ROOT_STATE) -> list[Path]:
+    """State folders whose data folder is gone. They are only named: a data folder may be on a disk that is not there."""
+    owners = [path for path in sorted(root.glob(f"*{_OWNER}")) if not Path(path.read_text().strip()).exists()]
+    return [path.with_name(path.name.removesuffix(_OWNER)) for path in owners]
 
 
 def write_private(path: Path, text: str) -> None:

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from cachewarm.authority import tls
 from cachewarm.config import Settings, reachable
 from cachewarm.console import say
-from cachewarm.embedded.folders import FolderLock, run_folder
+from cachewarm.embedded.folders import FolderLock, abandoned_states, run_folder
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
 from cachewarm.embedded.valkey import EmbeddedValkey
@@ -150,6 +150,8 @@ class Quickstart:
         notice = server.notice()
         if notice:
             say(notice)
+            for state in abandoned_states():
+                say(f"the data folder of {state} is gone: remove {state} and {state}.of to have its space back")
         asyncio.run(provision(server))
         return database_urls(server)
 

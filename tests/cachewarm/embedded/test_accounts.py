@@ -13,7 +13,7 @@ import pytest
 from cachewarm.embedded import folders
 from cachewarm.embedded.accounts import Account, postgres_account
 from cachewarm.embedded.binaries import PostgresBinaries, find_postgres, reachable
-from cachewarm.embedded.folders import may_enter, run_folder, short_folder
+from cachewarm.embedded.folders import abandoned_states, may_enter, run_folder, short_folder
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.process import as_account
 from cachewarm.embedded.valkey import EmbeddedValkey
@@ -128,6 +128,15 @@ def test_mode_bits_decide_who_may_enter(open_folder: Path) -> None:
     looks_in = os.geteuid() == 0
     assert [may_enter(deep, who) for who in (owner, group, stranger)] == [False, False, looks_in]
     (open_folder / "a").chmod(0o755)
+
+
+def test_a_state_whose_data_folder_is_gone_is_named(open_folder: Path) -> None:
+    """Only what nobody can come back to is named, and nothing is removed."""
+    for name, data_dir in {"kept": open_folder, "left": open_folder / "nowhere"}.items():
+        (open_folder / name).mkdir()
+        (open_folder / f"{name}.of").write_text(f"{data_dir}\n")
+    assert abandoned_states(open_folder) == [open_folder / "left"]
+    assert (open_folder / "left").is_dir()
 
 
 def test_a_long_data_folder_has_its_sockets_under_tmp(open_folder: Path) -> None:
