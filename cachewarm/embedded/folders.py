@@ -104,7 +104,7 @@ def state_folder(data_dir: Path, account: Account | None) -> Path:
 
 
 def abandoned_states(root: Path = ROOT_STATE) -> list[Path]:
-    """State folders whose data folder is gone. They are only named: a data folder may be on a disk that is not there."""
+    """State folders whose data folder is gone. They are only named: its disk may not be there just now."""
     owners = [path for path in sorted(root.glob(f"*{_OWNER}")) if not Path(path.read_text().strip()).exists()]
     return [path.with_name(path.name.removesuffix(_OWNER)) for path in owners]
 
