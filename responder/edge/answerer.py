@@ -134,10 +134,11 @@ class Answerer:
             found = await self._fresh.fetch(key)
         else:
             found = await self._source.fetch(key)
-        for _ in range(CATCH_UP_TRIES):
+        for attempt in range(CATCH_UP_TRIES):
             if found is not None and self._template(key, found.record) is not None and self._passes(key, found.record):
                 return self._keep(key, found)
-            await asyncio.sleep(CATCH_UP_PAUSE_S)
+            if attempt:
+                await asyncio.sleep(CATCH_UP_PAUSE_S)
             found = await self._fresh.fetch(key)
         raise TryLater
 
