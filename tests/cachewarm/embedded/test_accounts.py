@@ -38,6 +38,8 @@ cache.stop(); server.stop()
 def test_a_plain_user_runs_everything_in_the_data_folder(plain_folder: Path) -> None:
     """Own uid, state under DATA_DIR, nothing to say."""
     uid = plain_folder.stat().st_uid
+    if not may_enter(find_postgres().bin, Account("plain", uid, plain_folder.stat().st_gid)):
+        pytest.skip("this checkout lies in a folder that a plain user cannot enter")
     assert said(WHOLE.format(folder=str(plain_folder / "data")), uid=uid if os.geteuid() == 0 else None).split() == [
         str(uid),
         "True",
@@ -83,7 +85,9 @@ def test_a_folder_that_the_account_cannot_reach_is_left_closed(tmp_path: Path) -
         again.stop()
     finally:
         server.stop()
-        shutil.rmtree(server.state)
+        left = server.state
+        shutil.rmtree(left)
+        left.with_name(f"{left.name}.of").unlink()
 
 
 @as_root
