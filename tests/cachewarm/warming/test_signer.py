@@ -10,7 +10,7 @@ from cryptography.x509 import ocsp
 
 from _fastocsp.codes import GOOD, REVOKED, UNKNOWN
 from _fastocsp.record import unpack_record
-from cachewarm.ledger.connect import connect
+from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import revoke, unhold
 from cachewarm.signer.desk import Desk
 from cachewarm.signer.issued import Issued
@@ -141,6 +141,29 @@ async def test_without_the_inventory_only_revoked_is_said(plant: Plant) -> None:
     record = unpack_record((await desk.record(key_of(plant, 1))).record)
     assert record.status == REVOKED
     assert record.next_update - record.this_update <= 3600
+
+
+async def test_a_ledger_that_hangs_holds_no_revoked_answer_up(plant: Plant) -> None:
+    """It accepts and never answers (SIGSTOP): `revoked` is said within SIGNER_TIMEOUT, then without any wait; a
+    ledger that answers again is asked again.
+    """
+    hanging = asyncio.Event()
+
+    async def hang() -> Connection:
+        await hanging.wait()
+        return await connect(plant.urls.reader)
+
+    done = await revoke(plant.connection, "ca", plant.leaves[1].serial, actor="t")
+    await plant.heard(done.seq)
+    issued = Issued(hang)
+    desk = Desk(plant.feed, issued, lambda: plant.ring, plant.now, DAY)
+    for patience_s in (1.8, 0.1):
+        async with asyncio.timeout(patience_s):
+            assert unpack_record((await desk.record(key_of(plant, 1))).record).status == REVOKED
+    hanging.set()
+    await asyncio.sleep(1.1)
+    assert unpack_record((await desk.record(key_of(plant))).record).status == GOOD
+    await issued.close()
 
 
 async def test_a_full_queue_says_try_later(plant: Plant, desk: Desk, tmp_path: Path) -> None:
