@@ -38,6 +38,7 @@ from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
 from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.errors import Fatal
 from cachewarm.ledger.connect import connected
+from cachewarm.ledger.feed import set_horizon
 from cachewarm.supervisor import Program, Supervisor
 from responder.config import INSTANCE_FILE
 from responder.environment import as_environment
@@ -169,6 +170,7 @@ class Quickstart:
 
     async def _prepare(self) -> Demo:
         async with connected(self.settings.require_database(), name="fastocsp quickstart") as connection:
+            await set_horizon(connection, self.settings.horizon)  # one knob: the edge's lease and the waiters' bound
             return await prepare(connection, self.settings, self.plan.certificates, self.plan.revoked)
 
     def _await(self, what: str, question: Callable[[], str | None]) -> None:
