@@ -38,6 +38,14 @@ for i, name in ipairs(KEYS) do
 end
 return put
 """
+#: What was read and found to be no record goes, unless it has been replaced since.
+_DISCARD = """
+local gone = 0
+for i, name in ipairs(KEYS) do
+  if redis.call('GET', name) == ARGV[i] then gone = gone + redis.call('DEL', name) end
+end
+return gone
+"""
 KEYS_A_CALL = 500
 
 
@@ -52,6 +60,7 @@ class Publisher:
     def __init__(self, client: "Redis") -> None:
         self._client = client
         self._script = client.register_script(_PUBLISH)
+        self._discard = client.register_script(_DISCARD)
 
     async def publish(self, records: Sequence[tuple[Key, bytes]]) -> int:
         """Put what is newer than what is there; how many were. Transient when Redis does not answer."""
@@ -64,6 +73,16 @@ class Publisher:
         except (RedisError, OSError, TimeoutError) as error:
             raise Transient(f"Redis does not take the records: {error}") from error
         return put
+
+    async def discard(self, rubbish: Sequence[tuple[Key, bytes]]) -> int:
+        """Drop octets that are no record: where they claim a high seq nothing could replace them. How many went."""
+        if not rubbish:
+            return 0
+        try:
+            names, values = [record_name(key) for key, _ in rubbish], [octets for _, octets in rubbish]
+            return int(await self._discard(keys=names, args=values))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Transient(f"Redis does not drop what is broken: {error}") from error
 
     async def announce(self, keys: Sequence[Key]) -> None:
         """Tell the edges that these records were replaced."""

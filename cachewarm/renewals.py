@@ -6,7 +6,7 @@ published; the next one begins again and finds that done.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -94,6 +94,7 @@ class Walk:
             for key in (Key(issuer_no, algorithm, serial) for algorithm in PRESIGNED)
             if self._is_due(key, kept[key], statement)
         ]
+        await self._drop_rubbish(kept)
         records = await self._sign(due, signing)
         await self._publisher.publish(records)
         count.signed += len(records)
@@ -103,12 +104,15 @@ class Walk:
         not_after = int(row.not_after.timestamp()) if row.not_after else None
         return self._pipeline.state(signing, signing.issuer.issuer_no, row.serial_number, not_after)
 
+    async def _drop_rubbish(self, kept: Mapping[Key, bytes | None]) -> None:
+        rubbish = [(key, octets) for key, octets in kept.items() if octets is not None and _record(octets) is None]
+        if rubbish:
+            log.warning("not records, dropped", count=len(rubbish), first=record_name(rubbish[0][0]).hex())
+            await self._publisher.discard(rubbish)
+
     def _is_due(self, key: Key, octets: bytes | None, statement: Statement) -> bool:
         """Missing, broken, of a responder that is gone, contradicted by the feed, or old enough."""
-        try:
-            record = unpack_record(octets) if octets else None
-        except MalformedRecord:
-            record = None
+        record = _record(octets) if octets else None
         if record is None or record.responder not in self._keyring().responders[key.issuer_no]:
             return True
         return not agrees(record, statement) or self._now() >= renewal_due(
@@ -127,6 +131,14 @@ class Walk:
             if number % SIGNED_A_TURN == 0:
                 await asyncio.sleep(0)
         return records
+
+
+def _record(octets: bytes) -> Record | None:
+    """None for octets that are no record."""
+    try:
+        return unpack_record(octets)
+    except MalformedRecord:
+        return None
 
 
 def agrees(record: Record, statement: Statement) -> bool:

@@ -27,14 +27,15 @@ async def rotate_due(
     """Make what is missing or due for every issuer whose CA key is here; the ids that got a new one."""
     rotated = []
     for issuer in await issuers.list_issuers(connection):
-        why = await _why(connection, issuer, folder, passphrase, now, _grace(validity_s, grace_s))
+        grace = _grace(validity_s, grace_s)
+        why = await _why(connection, issuer, folder, passphrase, now, grace)
         if why is None:
             continue
         if issuer.responder_mode != "delegated" or issuer.key_path is None:
             if why.fault is not Fault.IN_GRACE:
                 log.error("responder unusable, and its CA key is not here", issuer_id=issuer.issuer_id, why=why.text)
             continue
-        if await _rotate(connection, issuer, folder, passphrase, now, validity_s, why):
+        if await _rotate(connection, issuer, folder, passphrase, now, validity_s, grace):
             rotated.append(issuer.issuer_id)
     return rotated
 
@@ -67,12 +68,16 @@ async def _rotate(
     passphrase: bytes | None,
     now: int,
     validity_s: float,
-    why: Unusable,
+    grace_s: int,
 ) -> bool:
     async with connection.transaction():
         if not await connection.fetchval(
             "select pg_try_advisory_xact_lock(hashtext('fastocsp.responder'), $1)", issuer.issuer_no
         ):
+            return False
+        # looked at again now that it is our turn: another warmer may have had it a moment ago
+        why = await _why(connection, issuer, folder, passphrase, now, grace_s)
+        if why is None:
             return False
         authority = load_authority(issuer, passphrase)
         issued, key = make(authority, issuer.issuer_id, now=now, validity_s=int(validity_s))

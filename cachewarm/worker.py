@@ -49,6 +49,8 @@ class Warmer:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        # A cursor says what is in Redis, not what this process did: warmers of one data folder share one, and whichever
+        # is behind writes a smaller seq at worst, which costs the next start some repetition.
         self.name = f"{socket.gethostname()}-{settings.data_dir}"
         self.feed = LocalFeed(read_clock)
         self.agent = FeedAgent(

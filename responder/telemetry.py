@@ -64,7 +64,7 @@ HELP = {
     "redis_absent": "records not found in Redis",
     "redis_refused": "records in Redis that failed their check",
     "redis_failed": "Redis questions that failed or were not asked because the breaker was open",
-    "signed_live": "answers signed on demand",
+    "signed_live": "records and answers signed on demand",
     "signer_failed": "questions to the signer that failed",
     "refreshed": "records replaced ahead of their end",
     "crl_served": "CRLs served in whole",

@@ -28,6 +28,7 @@ from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
 from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.errors import Fatal
 from cachewarm.ledger.connect import connected
+from cachewarm.ledger.feed import set_horizon
 from cachewarm.quickstart.demo import Demo, prepare
 from cachewarm.quickstart.probes import is_ready, serves_crl, signs_live
 from cachewarm.quickstart.supervisor import Program, Supervisor
@@ -166,6 +167,7 @@ class Quickstart:
 
     async def _prepare(self) -> Demo:
         async with connected(self.settings.require_database(), name="fastocsp quickstart") as connection:
+            await set_horizon(connection, self.settings.horizon)  # one knob: the edge's lease and the waiters' bound
             return await prepare(connection, self.settings, self.plan.certificates, self.plan.revoked)
 
     def _await(self, what: str, question: Callable[[], str | None]) -> None:

@@ -1,18 +1,25 @@
 """Which serial numbers were issued, from memory when it was asked before, else from the ledger in one question a turn.
 
 That a certificate was issued never changes while it is valid, so a positive answer is kept; a negative one never is:
-the certificate may be issued a moment later.
+the certificate may be issued a moment later. A ledger that does not answer costs those who ask one second, and for
+a second after that nobody anything: who is told `revoked` all the same must not wait for it.
 """
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+
+import structlog
 
 from cachewarm.errors import CachewarmError
 from cachewarm.ledger import inventory
 from cachewarm.ledger.connect import Connection
 
+log = structlog.get_logger("signer")
 KEPT = 500_000
+#: Well below the edges' SIGNER_TIMEOUT.
+ASK_TIMEOUT_S, BREAKER_S = 1.0, 1.0
 Serial = tuple[int, bytes]
 
 
@@ -29,6 +36,7 @@ class Issued:
         self._known: OrderedDict[Serial, int] = OrderedDict()
         self._wanted: dict[Serial, asyncio.Future[int | None]] = {}
         self._asking: asyncio.Task[None] | None = None
+        self._open_until = 0.0
 
     async def not_after(self, issuer_no: int, serial: bytes) -> int | None:
         """Epoch seconds of the certificate's end, None when it was never issued; Unreachable."""
@@ -36,6 +44,8 @@ class Issued:
         if wanted in self._known:
             self._known.move_to_end(wanted)
             return self._known[wanted]
+        if time.monotonic() < self._open_until:
+            raise Unreachable("the ledger did not answer a moment ago")
         future = self._wanted.get(wanted)
         if future is None:
             future = self._wanted[wanted] = asyncio.get_running_loop().create_future()
@@ -54,18 +64,26 @@ class Issued:
         while self._wanted:
             wanted, self._wanted = self._wanted, {}
             try:
-                found = await self._ask(list(wanted))
+                async with asyncio.timeout(ASK_TIMEOUT_S):
+                    found = await self._ask(list(wanted))
             except (CachewarmError, OSError, TimeoutError) as error:
-                self._drop_connection()
-                for future in wanted.values():
-                    future.set_exception(Unreachable(str(error)))
-                    future.exception()
+                self._give_up(wanted, error)
                 continue
             for serial, future in wanted.items():
                 if serial in found:
                     self._keep(serial, found[serial])
                 future.set_result(found.get(serial))
         self._asking = None
+
+    def _give_up(self, wanted: dict[Serial, asyncio.Future[int | None]], error: Exception) -> None:
+        """Those who came meanwhile have waited as well: nobody waits for a second attempt."""
+        self._drop_connection()
+        self._open_until = time.monotonic() + BREAKER_S
+        log.warning("inventory not asked", error=str(error) or type(error).__name__)
+        gathered, self._wanted = self._wanted, {}
+        for future in (*wanted.values(), *gathered.values()):
+            future.set_exception(Unreachable(str(error)))
+            future.exception()
 
     async def _ask(self, wanted: list[Serial]) -> dict[Serial, int]:
         if self._connection is None or self._connection.is_closed():

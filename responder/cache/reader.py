@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from responder.errors import SourceError
+from responder.sources.outage import Outage
 
 BREAKER_S = 1.0
 MAX_KEYS = 512
@@ -38,6 +39,7 @@ class BatchReader:
         self._client, self._timeout = client, timeout_s
         self._wanted: dict[bytes, asyncio.Future[bytes | None]] = {}
         self._open_until = 0.0
+        self._outage = Outage("redis")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, name: bytes) -> bytes | None:
@@ -66,11 +68,13 @@ class BatchReader:
                 values: Any = await self._client.mget(list(wanted))
         except (RedisError, OSError, TimeoutError) as error:
             self._open_until = time.monotonic() + BREAKER_S
+            self._outage.failed(error)
             for future in wanted.values():
                 if not future.done():
                     future.set_exception(SourceError(f"redis: {error or type(error).__name__}"))
                     future.exception()
             return
+        self._outage.answered()
         for future, value in zip(wanted.values(), values, strict=True):
             if not future.done():
                 future.set_result(value)

@@ -169,10 +169,8 @@ class Answerer:
                 try:
                     signed = await self._signer.answer(keys, nonce)
                 except SourceError as error:
-                    self._counters.add(INDEX["signer_failed"])
                     raise TryLater from error
                 if all(self._passes(key, record) for key, record in zip(keys, signed.records, strict=True)):
-                    self._counters.add(INDEX["signed_live"])
                     return Answer(signed.der, "nonce" if nonce is not None else "several")
                 await asyncio.sleep(CATCH_UP_PAUSE_S)
         raise TryLater

@@ -72,7 +72,7 @@ class Edge:
         """Connect what needs a loop."""
         redis_url = self.settings.redis_url.get_secret_value() if self.settings.redis_url else "redis://127.0.0.1:6379"
         self.redis = connect(redis_url, self.settings.redis_timeout)
-        self.signer = SignerSource(self.settings.signer, self.settings.signer_timeout)
+        self.signer = SignerSource(self.settings.signer, self.settings.signer_timeout, self.counters)
         signed = GuardedSource(self.signer, self.settings.signer_lane)
         self.cached = CachedSource(
             BatchReader(self.redis, self.settings.redis_timeout), signed, lambda: self.catalog, self.now, self.counters

@@ -10,6 +10,7 @@ from responder.cache.reader import BatchReader
 from responder.domain.catalog import Catalog
 from responder.errors import SourceError
 from responder.sources.base import Found, Key, Source
+from responder.sources.outage import Seldom
 from responder.telemetry import INDEX
 
 
@@ -26,6 +27,7 @@ class CachedSource:
     ) -> None:
         self._reader, self._behind = reader, behind
         self._catalog, self._now, self._counters = catalog, now, counters
+        self._refused = Seldom()
 
     async def fetch(self, key: Key) -> Found | None:
         """From Redis when there is a right one, else from behind."""
@@ -44,6 +46,8 @@ class CachedSource:
             return None
         right = self.is_right(key, record)
         self._count("redis_found" if right else "redis_refused")
+        if not right:
+            self._refused.warn("record in Redis refused", name=record_name(key).hex())
         return record if right else None
 
     def is_right(self, key: Key, octets: bytes) -> bool:

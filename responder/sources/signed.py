@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from _fastocsp.codes import UNAUTHORIZED
+from _fastocsp.counters import Counters
 from responder.errors import SourceError, TryLater, Unauthorized
 from responder.sources.base import Found, Key
+from responder.sources.outage import Outage
+from responder.telemetry import INDEX
 
 FRAME = struct.Struct(">IIB")
 ASK_RECORD, ASK_ANSWER = 1, 2
@@ -35,8 +38,9 @@ class SignedAnswer(NamedTuple):
 class SignerSource:
     """One connection, made when needed and again when it breaks."""
 
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        self._path, self._timeout = path, timeout_s
+    def __init__(self, path: Path, timeout_s: float, counters: Counters) -> None:
+        self._path, self._timeout, self._counters = path, timeout_s, counters
+        self._outage = Outage("signer")
         self._writer: asyncio.StreamWriter | None = None
         self._pending: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
         self._numbers = itertools.count(1)
@@ -76,10 +80,14 @@ class SignerSource:
                 writer.write(FRAME.pack(5 + len(body), number, kind) + body)
                 outcome, answer = await reply
         except (OSError, TimeoutError) as error:
+            self._counters.add(INDEX["signer_failed"])
+            self._outage.failed(error)
             raise SourceError(f"signer: {error or type(error).__name__}") from error
         finally:
             self._pending.pop(number, None)
+        self._outage.answered()
         if outcome in (DONE, DONE_ONCE):
+            self._counters.add(INDEX["signed_live"])
             return outcome, answer
         raise Unauthorized if outcome == UNAUTHORIZED else TryLater
 

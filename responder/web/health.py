@@ -133,6 +133,13 @@ class EdgeCollector:
         yield GaugeMetricFamily(
             "fastocsp_covered_certificates", "of them, with a signed answer that has time left", value=covered
         )
+        counted = [each.at for each in edge.catalog.coverage.values()]
+        if counted:
+            yield GaugeMetricFamily(
+                "fastocsp_coverage_age_seconds",
+                "since the warmer's oldest walk of an issuer ended; above twice WARM_INTERVAL nobody renews",
+                value=max(0, edge.now() - min(counted)),
+            )
         ends = GaugeMetricFamily(
             "fastocsp_crl_next_update_seconds", "nextUpdate of the CRL served", labels=["issuer_id"]
         )

@@ -3,7 +3,7 @@
 import asyncio
 
 from cachewarm.authority.responder_cert import key_path
-from cachewarm.ledger.connect import connect
+from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.responders import responder_certs
 from cachewarm.responders import rotate_due
 from tests.cachewarm.warming.conftest import DAY, Plant
@@ -34,6 +34,21 @@ async def test_a_missing_key_or_row_means_now(plant: Plant) -> None:
     assert await plant.rotate() == ["ca"]
     assert await plant.rotate() == []
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_of_many_warmers_one_makes_the_pair(plant: Plant) -> None:
+    """Whoever gets the turn after another one looks again: one new pair, however their looks and turns interleave."""
+    key_path(plant.keys, "ca").unlink()
+    others = [await connect(plant.urls.writer) for _ in range(6)]
+
+    async def one(other: Connection, late_s: float) -> list[str]:
+        await asyncio.sleep(late_s)
+        return await rotate_due(other, plant.keys, None, now=plant.now(), validity_s=30 * DAY, grace_s=7 * DAY)
+
+    made = await asyncio.gather(*(one(other, number / 500) for number, other in enumerate(others)))
+    await asyncio.gather(*(other.close() for other in others))
+    assert sorted(made) == [[]] * 5 + [["ca"]]
+    assert len(await responder_certs(plant.connection)) == 2
 
 
 async def test_two_warmers_do_not_fight(plant: Plant) -> None:

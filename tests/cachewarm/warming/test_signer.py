@@ -9,8 +9,9 @@ from cryptography import x509
 from cryptography.x509 import ocsp
 
 from _fastocsp.codes import GOOD, REVOKED, UNKNOWN
+from _fastocsp.counters import Counters
 from _fastocsp.record import unpack_record
-from cachewarm.ledger.connect import connect
+from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import revoke, unhold
 from cachewarm.signer.desk import Desk
 from cachewarm.signer.issued import Issued
@@ -21,6 +22,7 @@ from responder.errors import SourceError, TryLater, Unauthorized
 from responder.feed.local import LocalFeed
 from responder.sources.base import Key
 from responder.sources.signed import FRAME, SignerSource
+from responder.telemetry import ROW_SIZE
 from tests.cachewarm.warming.conftest import DAY, Plant
 
 STRANGER = bytes.fromhex("0badc0de0badc0de")
@@ -46,7 +48,7 @@ async def source(desk: Desk, tmp_path: Path) -> AsyncIterator[SignerSource]:
     server = SignerServer(desk, queue=64)
     path = tmp_path / "signer.sock"
     listening = await server.listen(path)
-    asking = SignerSource(path, 2.0)
+    asking = SignerSource(path, 2.0, Counters(bytearray(ROW_SIZE)))
     yield asking
     await asking.close()
     listening.close()
@@ -143,11 +145,34 @@ async def test_without_the_inventory_only_revoked_is_said(plant: Plant) -> None:
     assert record.next_update - record.this_update <= 3600
 
 
+async def test_a_ledger_that_hangs_holds_no_revoked_answer_up(plant: Plant) -> None:
+    """It accepts and never answers (SIGSTOP): `revoked` is said within SIGNER_TIMEOUT, then without any wait; a
+    ledger that answers again is asked again.
+    """
+    hanging = asyncio.Event()
+
+    async def hang() -> Connection:
+        await hanging.wait()
+        return await connect(plant.urls.reader)
+
+    done = await revoke(plant.connection, "ca", plant.leaves[1].serial, actor="t")
+    await plant.heard(done.seq)
+    issued = Issued(hang)
+    desk = Desk(plant.feed, issued, lambda: plant.ring, plant.now, DAY)
+    for patience_s in (1.8, 0.1):
+        async with asyncio.timeout(patience_s):
+            assert unpack_record((await desk.record(key_of(plant, 1))).record).status == REVOKED
+    hanging.set()
+    await asyncio.sleep(1.1)
+    assert unpack_record((await desk.record(key_of(plant))).record).status == GOOD
+    await issued.close()
+
+
 async def test_a_full_queue_says_try_later(plant: Plant, desk: Desk, tmp_path: Path) -> None:
     """The bound is kept: what does not fit is refused at once, what fits is answered."""
     server = SignerServer(desk, queue=2)
     listening = await server.listen(tmp_path / "small.sock")
-    asking = SignerSource(tmp_path / "small.sock", 5.0)
+    asking = SignerSource(tmp_path / "small.sock", 5.0, Counters(bytearray(ROW_SIZE)))
     answers = await asyncio.gather(*(asking.fetch(key_of(plant, n % 5)) for n in range(40)), return_exceptions=True)
     assert any(isinstance(answer, TryLater) for answer in answers)
     assert any(not isinstance(answer, BaseException) for answer in answers)
@@ -179,4 +204,4 @@ async def test_frames_that_are_none_end_their_connection_alone(
 async def test_a_signer_that_is_gone_is_an_error_of_the_source(tmp_path: Path) -> None:
     """No socket: SourceError at once, for the guard to turn into tryLater."""
     with pytest.raises(SourceError):
-        await SignerSource(tmp_path / "nobody.sock", 1.0).fetch(Key(1, 1, b"\1"))
+        await SignerSource(tmp_path / "nobody.sock", 1.0, Counters(bytearray(ROW_SIZE))).fetch(Key(1, 1, b"\1"))

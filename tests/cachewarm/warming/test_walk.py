@@ -38,6 +38,17 @@ async def test_lost_and_broken_records_are_signed_again(plant: Plant) -> None:
     assert all(unpack_record(record).status == GOOD for record in await plant.publisher.kept(keys_of(plant)) if record)
 
 
+async def test_rubbish_that_claims_to_be_the_newest_is_replaced(plant: Plant) -> None:
+    """Octets that are no record, with the highest generation and seq there can be: gone after one walk."""
+    await plant.walk()
+    client: Any = plant.publisher._client
+    for key in keys_of(plant)[:3]:
+        await client.set(record_name(key), b"\xff" * 120)
+    assert (await plant.walk()).signed == 3
+    assert all(unpack_record(record).status == GOOD for record in await plant.publisher.kept(keys_of(plant)) if record)
+    assert (await plant.walk()).signed == 0
+
+
 async def test_a_revocation_that_the_pipeline_missed_is_mended(plant: Plant) -> None:
     """The record of a revoked certificate says so after the next walk, with time and reason."""
     await plant.walk()

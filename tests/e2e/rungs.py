@@ -1,0 +1,116 @@
+"""The instance that the degrade ladder climbs down and up again: one for all rungs, made whole between them.
+
+Its journal lies on a small file system of its own where that can be mounted, so that it can be filled.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from cryptography.hazmat.primitives import hashes
+
+from responder.cache.layout import record_name
+from responder.sources.base import Key
+from tests.e2e.conftest import scratch
+from tests.e2e.faults import GOOD, Watch, ask, certificates, eventually, ready
+from tests.e2e.instance import Instance
+
+HORIZON_S, SIGNER_S, LANE = 4.0, 1.5, 4
+CERTIFICATES, WARM_S, SHA1, SHA384 = 240, 3, hashes.SHA1(), hashes.SHA384()
+GOOD_IN_RECORD, REVOKED_IN_RECORD = 0, 1
+HASHES = (hashes.SHA1(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512())
+
+
+class Rungs:
+    """The instance, and certificates that no rung has used."""
+
+    def __init__(self, instance: Instance, journal: Path | None) -> None:
+        self.instance, self.journal = instance, journal
+        self._fresh = iter(certificates(instance))
+        self._asked_sha512 = iter(certificates(instance))
+        self.revoked = instance.facts["revoked_cert"]
+
+    def fresh(self) -> Path:
+        """A good one that is in no worker's table."""
+        return next(self._fresh)
+
+    def redis(self) -> "redis.Redis":
+        """As the writer."""
+        return redis.Redis.from_url(self.instance.facts["redis_url"], socket_timeout=5)
+
+    def meets_redis(self, watch: Watch) -> bool:
+        """A miss was answered, and the log says that Redis is there again."""
+        assert ask(self.instance, self.fresh()).says is GOOD
+        return any(line["tier"] == "redis" for line in watch.lines("edge", "tier is back"))
+
+    def heal(self) -> None:
+        """Until everything is answered and no tier is held for away."""
+        eventually(lambda: ready(self.instance)[0] == 200, 10, "not ready again")
+        eventually(lambda: ask(self.instance, self.known, nonce=True).says is GOOD, 10, "no signature")
+        with self.redis() as client:
+            eventually(lambda: client.dbsize() >= 2 * CERTIFICATES, 10, "the walk has not filled Redis")
+        eventually(self._misses_reach_redis, 5, "a worker's breaker is open", pause_s=0.3)
+
+    def _misses_reach_redis(self) -> bool:
+        """In both workers, in all likelihood: each connection goes to either."""
+        watch = Watch(self.instance)
+        for _ in range(8):
+            ask(self.instance, next(self._asked_sha512), hashes.SHA512())
+        return watch.moved("redis_failed") == 0
+
+    @property
+    def known(self) -> Path:
+        """Asked so often that signer and workers know it."""
+        return Path(self.instance.facts["good_cert"])
+
+
+def name_of(path: Path) -> bytes:
+    """The SHA-1 record's name in Redis."""
+    return record_name(Key(1, 1, bytes.fromhex(path.stem)))
+
+
+def status_in(client: "redis.Redis", path: Path) -> int | None:
+    """The status that the record in Redis states, None without a record."""
+    octets: Any = client.get(name_of(path))
+    return octets[3] if octets and octets[0] == 1 else None
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[Rungs]:
+    """Started once."""
+    folder = scratch()
+    journal = folder / "data" / "edge"
+    journal.mkdir(parents=True)
+    small = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", journal], check=False).returncode == 0
+    instance = Instance(
+        folder / "data",
+        certificates=CERTIFICATES,
+        revoked=1,
+        FASTOCSP_HORIZON="4s",
+        FASTOCSP_POLL_INTERVAL="100ms",
+        FASTOCSP_SIGNER_TIMEOUT=f"{SIGNER_S}s",
+        FASTOCSP_SIGNER_LANE=str(LANE),
+        FASTOCSP_LOG_FORMAT="json",
+    )
+    try:
+        instance.start()
+        yield Rungs(instance, journal if small else None)
+        instance.stop()
+    finally:
+        if small:
+            subprocess.run(["umount", "-l", journal], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def rungs(whole: Rungs) -> Iterator[Rungs]:
+    """Whole before the rung, and after it."""
+    for _ in range(8):
+        ask(whole.instance, whole.known)
+    whole.heal()
+    yield whole
+    whole.heal()
