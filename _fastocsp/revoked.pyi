@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from typing_extensions import Buffer
 
@@ -9,9 +9,6 @@ def parse_items(payload: bytes) -> list[Item]:
 
 def image_size(groups: Mapping[tuple[int, int], int], delta_capacity: int) -> int:
     """Octets of an image with {(issuer_no, serial_len): row count} and room for `delta_capacity` deltas."""
-
-def merge_groups(groups: Mapping[tuple[int, int], bytes], items: Iterable[Item]) -> Groups:
-    """Sorted rows after these items; the last item of a serial wins."""
 
 class RevokedImage:
     """A view of one image in a buffer it does not own: `build`, then `apply` by one writer, `find` by anybody."""
