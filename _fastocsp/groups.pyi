@@ -14,7 +14,7 @@ def join_groups(groups: Mapping[tuple[int, int], bytes], more: Mapping[tuple[int
 class SnapshotReader:
     """Reads `COPY (select item from feed_snapshot) TO STDOUT (FORMAT binary)`, in pieces of any size."""
 
-    def feed(self, piece: bytes) -> None:
+    def feed(self, piece: bytes | bytearray) -> None:
         """The next octets; WireError when they are not of such a stream."""
     def groups(self) -> Groups:
         """All rows, sorted; WireError when the stream has not ended."""

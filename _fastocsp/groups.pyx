@@ -120,9 +120,9 @@ cdef class SnapshotReader:
         self._rest = b""
         self._parts = {}
 
-    def feed(self, bytes piece not None):
+    def feed(self, piece not None):
         """The next octets."""
-        cdef bytes octets = self._rest + piece
+        cdef bytes octets = self._rest + bytes(piece)
         cdef const uint8_t* p = octets
         cdef const uint8_t* end = p + len(octets)
         cdef size_t used

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
+from _fastocsp.errors import WireError
 from _fastocsp.groups import SnapshotReader
 from _fastocsp.values import Groups
 from responder.feed.machine import Answer, Position, Question, Row
@@ -63,11 +64,15 @@ async def poll(connection: Connection, who: Who, question: Question) -> Answer:
 
 
 async def snapshot(connection: Connection) -> tuple[Position, Groups]:
-    """The whole revoked set and the position it stands for, in one REPEATABLE READ transaction: head first, then COPY."""
+    """The whole revoked set and the position it stands for: head and COPY in one REPEATABLE READ transaction."""
     reader = SnapshotReader()
 
-    async def read(piece: bytes) -> None:
-        reader.feed(piece)
+    async def read(piece: bytes | bytearray) -> None:
+        try:
+            reader.feed(piece)
+        except WireError:
+            connection.terminate()  # or the COPY would first be waited for
+            raise
 
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         head = await connection.fetchrow("select generation, seq, chain from feed_position", timeout=POLL_TIMEOUT_S)

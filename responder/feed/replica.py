@@ -43,7 +43,7 @@ class Replica:
     def __init__(self, horizon_s: float, shown: Shown, disk: Disk | None) -> None:
         self.machine = FeedMachine(horizon_s)
         self.orphans: Groups = {}
-        self.on_change: Callable[[list[Item]], None] = lambda items: None
+        self.on_change: Callable[[list[Item]], None] = _nobody
         self._shown, self._disk = shown, disk
 
     def boot(self) -> None:
@@ -102,6 +102,10 @@ class Replica:
     def _own(self, orphans: Groups) -> None:
         self.orphans = orphans
         self._shown.show_orphans(count_rows(orphans))
+
+
+def _nobody(_: list[Item]) -> None:
+    """The default of on_change."""
 
 
 def count_rows(groups: Groups) -> int:
