@@ -26,7 +26,7 @@ class Waiter:
 
     serial: bytes
     op: int
-    value: tuple[int, int]
+    value: tuple[int, int] | None
     generation: int
     seq: int
     begun: int
@@ -51,7 +51,10 @@ class Watch:
         """A change is about to be committed: what was confirmed of the serial before is no longer so."""
         if serial in self.confirmed:
             self.confirmed[serial] = None
+        for waiter in self.waiters:
+            waiter.value = None if waiter.serial == serial else waiter.value
         if op == RELEASE:
+            self.waiters = [waiter for waiter in self.waiters if waiter.serial != serial]
             self.confirmed.pop(serial, None)
             self.released[serial] = max(self.released[serial], self.ledger.rows.position.seq + 1)
             self.committed.pop(serial, None)

@@ -134,6 +134,8 @@ class World:
             return
         self.polls.remove((poll, message))
         answer = self.ledger.finish(poll, self.now)
+        if answer is None and message.boot == message.edge.boots:
+            self.kill(message.edge, power=False)  # told that its name is taken: a person starts it again
         if answer is not None:
             self.net.append(Message(message.edge, message.question, message.boot, answer))
 
