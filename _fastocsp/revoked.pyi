@@ -1,6 +1,6 @@
 """The set of revoked serial numbers: sorted rows and a delta log in memory that processes share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import final
 
 from typing_extensions import Buffer
@@ -12,9 +12,6 @@ def parse_items(payload: bytes) -> list[Item]:
 
 def image_size(groups: Mapping[tuple[int, int], int], delta_capacity: int) -> int:
     """Octets of an image with {(issuer_no, serial_len): row count} and room for `delta_capacity` deltas."""
-
-def merge_groups(groups: Mapping[tuple[int, int], bytes], items: Iterable[Item]) -> Groups:
-    """Sorted rows after these items; the last item of a serial wins."""
 
 @final
 class RevokedImage:

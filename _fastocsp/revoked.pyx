@@ -13,6 +13,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from _fastocsp.errors import WireError
+from _fastocsp.groups import merge_groups
 
 cdef extern from *:
     """
@@ -276,47 +277,3 @@ cdef class RevokedImage:
             items.append((entry[i].op, entry[i].issuer_no, (<const char*>entry[i].serial)[:entry[i].serial_len],
                           entry[i].revocation_time, entry[i].reason))
         return items
-
-
-def merge_groups(groups, items):
-    """`groups` after these items, the last of a serial winning."""
-    changes = {}
-    for op, issuer_no, serial, revocation_time, reason in items:
-        row = serial + revocation_time.to_bytes(4, "big") + bytes((reason,)) if op == 1 else None
-        changes.setdefault((issuer_no, len(serial)), {})[serial] = row
-    merged = dict(groups)
-    for key, rows in changes.items():
-        merged[key] = _merge(merged.get(key, b""), key[1], rows)
-    return {key: rows for key, rows in merged.items() if rows}
-
-
-def _merge(bytes rows, size_t serial_len, changes):
-    """Sorted rows after {serial: row or None}: runs between two changes are copied whole."""
-    cdef const uint8_t* p = rows
-    cdef size_t stride = serial_len + ROW_TAIL
-    cdef size_t count = len(rows) // stride
-    cdef size_t begin = 0
-    cdef size_t at
-    parts = []
-    for serial in sorted(changes):
-        at = _lower_bound(p, begin, count, stride, serial, serial_len)
-        parts.append(rows[begin * stride:at * stride])
-        if changes[serial] is not None:
-            parts.append(changes[serial])
-        if at < count and memcmp(p + at * stride, <const uint8_t*><bytes>serial, serial_len) == 0:
-            at += 1
-        begin = at
-    parts.append(rows[begin * stride:])
-    return b"".join(parts)
-
-
-cdef size_t _lower_bound(const uint8_t* rows, size_t low, size_t high, size_t stride, bytes serial, size_t n):
-    cdef const uint8_t* wanted = serial
-    cdef size_t middle
-    while low < high:
-        middle = low + (high - low) // 2
-        if memcmp(rows + middle * stride, wanted, n) < 0:
-            low = middle + 1
-        else:
-            high = middle
-    return low

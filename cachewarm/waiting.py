@@ -54,11 +54,12 @@ async def wait_for_edges(
     `patience_s` None waits to the bound. When the generation changes meanwhile (failover, restore), `still_so` is asked
     whether the ledger still has it; UNKNOWN when it has not.
     """
-    horizon = (await feed.feed_horizon(connection)).total_seconds()
-    bound = committed + horizon * DRIFT + SLACK_S
     pause = _PAUSE_S[0]
+    bound = None
     while True:
         lagging = await feed.unacked(connection, generation, seq)
+        if bound is None:  # behind the barrier: a lease with a longer horizon that was under way is counted
+            bound = committed + (await feed.feed_horizon(connection)).total_seconds() * DRIFT + SLACK_S
         now = time.monotonic()
         if not lagging or now >= bound:
             break

@@ -56,7 +56,7 @@ class Warmer:
         self.agent = FeedAgent(
             self._open_feed, Who(None, uuid4(), settings.horizon), self.feed, read_clock, settings.poll_interval
         )
-        self.agent.on_change = self._heard
+        self.agent.replica.on_change = self._heard
         self.keys = KeyWatch(self._connect, settings.keys, settings.passphrase)
         redis_url = settings.redis_url.get_secret_value() if settings.redis_url else "redis://127.0.0.1:6379"
         self.publisher = Publisher(connect_redis(redis_url))

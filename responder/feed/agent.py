@@ -1,37 +1,30 @@
 """The feed agent: asks Postgres, keeps the journal, shows the workers. One a process that answers for statuses.
 
-Order within one answer: journal (fsynced), image, machine, and only then the lease; the next question acknowledges.
-kill -9 after any line leaves a set that is at least what was acknowledged.
+Whatever fails (link, ledger, disk) costs the renewal: the connection is thrown away and a new one asks again. The lease
+that stands is not touched; when it ends the gate closes by itself, agent or no agent.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
 from uuid import uuid4
 
 import asyncpg
 import structlog
 
-from _fastocsp.revoked import parse_items
-from _fastocsp.values import Groups, Item
+from _fastocsp.errors import WireError
 from responder.clock import Clock
-from responder.feed.journal import Journal, groups_of
-from responder.feed.machine import Apply, FeedMachine, Position, Renew, State, TakeSnapshot
-from responder.feed.poll import Connection, Who, poll, snapshot
+from responder.feed.journal import Journal
+from responder.feed.machine import FeedMachine, TakeSnapshot, Withdraw
+from responder.feed.poll import POLL_TIMEOUT_S, Connection, Who, poll, snapshot
+from responder.feed.replica import Replica, Shown, count_rows
 
 log = structlog.get_logger("feed")
 NUDGE_CHANNEL = "fastocsp_feed"
 Connect = Callable[[], Awaitable[Connection]]
 
 
-class Shown(Protocol):
-    """Where the set and the lease are shown: shared memory for an edge, plain memory for the signer and the warmer."""
-
-    def replace(self, groups: Groups) -> None: ...  # noqa: D102
-    def apply(self, items: list[Item]) -> None: ...  # noqa: D102
-    def renew(self, lease: Renew) -> None: ...  # noqa: D102
-    def show(self, position: Position, head: int, state: State) -> None: ...  # noqa: D102
+FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, WireError)
 
 
 class FeedAgent:
@@ -41,39 +34,39 @@ class FeedAgent:
         self, connect: Connect, who: Who, shown: Shown, clock: Clock, interval_s: float, journal: Journal | None = None
     ) -> None:
         self._connect, self._who, self._shown = connect, who, shown
-        self._clock, self._interval, self._journal = clock, interval_s, journal
+        self._clock, self._interval = clock, interval_s
         self._nudged = asyncio.Event()
-        self.machine = FeedMachine(who.horizon_s)
-        self.orphans = 0
-        self.on_change: Callable[[list[Item]], None] | None = None
+        self.replica = Replica(who.horizon_s, shown, journal)
 
     @classmethod
     def edge_name(cls, name: str, horizon_s: float) -> Who:
         """A new life under that name."""
         return Who(name, uuid4(), horizon_s)
 
+    @property
+    def machine(self) -> FeedMachine:
+        """What it knows."""
+        return self.replica.machine
+
     def boot(self) -> None:
-        """Show what the journal kept: `revoked` is answered before the first word from Postgres."""
-        kept = self._journal.open() if self._journal else None
-        if kept is None:
-            self._shown.replace({})
-            return
-        self._shown.replace(groups_of(kept))
-        self.machine = FeedMachine(self._who.horizon_s, kept.position)
-        log.info("journal loaded", seq=kept.position.seq, generation=kept.position.generation)
+        """Show what the journal kept."""
+        self.replica.boot()
+        position = self.machine.position
+        if position is not None:
+            log.info("journal loaded", seq=position.seq, generation=position.generation)
 
     async def run(self) -> None:
         """Poll until cancelled; a lost connection is made again with a pause."""
         while True:
             try:
                 connection = await self._connect()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except FAILURES as error:
                 log.warning("ledger unreachable", error=str(error) or type(error).__name__)
                 await self._pause()
                 continue
             try:
                 await self._follow(connection)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except FAILURES as error:
                 log.warning("feed poll failed", error=str(error) or type(error).__name__)
                 await self._pause()
             finally:
@@ -81,66 +74,37 @@ class FeedAgent:
 
     async def _follow(self, connection: Connection) -> None:
         with contextlib.suppress(asyncpg.PostgresError):
-            await connection.add_listener(NUDGE_CHANNEL, self._on_nudge)
+            async with asyncio.timeout(POLL_TIMEOUT_S):
+                await connection.add_listener(NUDGE_CHANNEL, self._on_nudge)
         while True:
-            if self.machine.position is None:
-                await self._take_snapshot(connection, keep_vanished=False)
-            question = self.machine.question(self._clock())
-            answer = await poll(connection, self._who, question)
-            more = False
-            for effect in self.machine.answered(question, answer):
-                more = await self._carry_out(effect, connection) or more
-            self._report()
-            if not more:
+            due = self.machine.due if self.machine.position is None else None
+            if not await (self._take_snapshot(connection, due) if due else self._ask(connection)):
                 await self._pause()
 
-    async def _carry_out(self, effect: Apply | Renew | TakeSnapshot, connection: Connection) -> bool:
-        """True when another question should follow at once: rows were applied, and an early ack ends a wait."""
-        match effect:
-            case Apply(rows, position):
-                self._apply(rows, position)
-                return bool(rows)
-            case Renew():
-                self._shown.renew(effect)
-                self.machine.renewed(effect)
-                return False
-            case TakeSnapshot(reason, keep_vanished):
-                log.warning("new snapshot", reason=reason)
-                await self._take_snapshot(connection, keep_vanished=keep_vanished)
-                return True
+    async def _ask(self, connection: Connection) -> bool:
+        """One question; True when another should follow at once: an early acknowledgement ends somebody's wait."""
+        question = self.machine.question(self._clock())
+        answer = await poll(connection, self._who, question)
+        again = False
+        for effect in self.machine.answered(question, answer, self._clock()):
+            if isinstance(effect, TakeSnapshot):
+                self._report()
+                return await self._take_snapshot(connection, effect)
+            if isinstance(effect, Withdraw):
+                log.error("nobody is called good", reason=effect.reason)
+            again = self.replica.carry_out(effect) or again
+        self._report()
+        return again
 
-    def _apply(self, rows: tuple[Any, ...], position: Position) -> None:
-        if rows and self._journal:
-            self._journal.append(rows, position.generation)
-        items = [item for row in rows for item in parse_items(row.payload)]
-        self._shown.apply(items)
-        self.machine.applied(position)
-        if items and self.on_change is not None:
-            self.on_change(items)
-
-    async def _take_snapshot(self, connection: Connection, *, keep_vanished: bool) -> None:
+    async def _take_snapshot(self, connection: Connection, due: TakeSnapshot) -> bool:
+        log.warning("new snapshot", reason=due.reason)
         position, groups = await snapshot(connection)
-        if keep_vanished:
-            groups = self._with_orphans(groups)
-        if self._journal:
-            self._journal.replace(position, groups)
-        self._shown.replace(groups)
-        self.machine.snapshot_taken(position)
-        log.info("snapshot", seq=position.seq, generation=position.generation, listed=_count(groups))
-
-    def _with_orphans(self, groups: Groups) -> Groups:
-        """Old and new set together: what vanished without a release stays revoked, with an alarm."""
-        current = getattr(self._shown, "image", None)
-        before = current.compact() if current is not None else {}
-        vanished = {key: _missing(rows, groups.get(key, b""), key[1]) for key, rows in before.items()}
-        self.orphans = sum(map(len, vanished.values()))
-        if self.orphans:
-            log.error("revocations vanished from the ledger and are kept", orphans=self.orphans)
-        return {
-            key: b"".join(sorted([*_rows(groups.get(key, b""), key[1]), *vanished.get(key, [])]))
-            for key in {*groups, *before}
-            if key in groups or vanished.get(key)
-        }
+        taken = self.replica.adopt(due, position, groups)
+        orphans = count_rows(self.replica.orphans)
+        log.info("snapshot", seq=position.seq, generation=position.generation, listed=count_rows(groups), taken=taken)
+        if orphans:
+            log.error("revocations vanished from the ledger and are kept", orphans=orphans)
+        return taken
 
     def _report(self) -> None:
         if self.machine.position is not None:
@@ -154,17 +118,3 @@ class FeedAgent:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._nudged.wait(), self._interval)
         self._nudged.clear()
-
-
-def _rows(rows: bytes, serial_len: int) -> list[bytes]:
-    stride = serial_len + 5
-    return [rows[at : at + stride] for at in range(0, len(rows), stride)]
-
-
-def _missing(before: bytes, after: bytes, serial_len: int) -> list[bytes]:
-    kept = {row[:serial_len] for row in _rows(after, serial_len)}
-    return [row for row in _rows(before, serial_len) if row[:serial_len] not in kept]
-
-
-def _count(groups: Groups) -> int:
-    return sum(len(rows) // (serial_len + 5) for (_, serial_len), rows in groups.items())

@@ -1,35 +1,41 @@
 """The feed on disk: a snapshot and the rows heard since, so that a restart still knows what is revoked.
 
 An acknowledgement says "on my disk": rows are appended and fsynced before the next question carries their seq. A
-crash inside an append leaves a torn tail, which opening cuts off: it was never acknowledged. A crash between the two
-renames of `replace` leaves the old snapshot with its own journal, since each names its epoch in the file name.
+crash inside an append leaves a torn tail, which opening cuts off: it was never acknowledged. A disk that refuses (full)
+leaves the tail of before. A crash inside `replace` leaves the old snapshot with its own journal or the new one with an
+empty journal, since each names its epoch in the file name and the snapshot gets its name last.
 
-snapshot-E: one JSON line {generation, seq, chain, groups: [[issuer_no, serial_len, octets], ..], sha256}, then rows.
-journal-E: frames of length u32 | crc32 u32 | generation u64 | seq u64 | chain 32 | payload.
+snapshot-E: one JSON line {generation, seq, chain, groups, orphans: [[issuer_no, serial_len, octets], ..], sha256}, then
+rows of groups and of orphans.
+journal-E: frames of length u32 | crc32 u32 | generation u64 | seq u64 | chain 32 | payload; without a payload the frame
+tells of a new generation alone.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import struct
 import zlib
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-from _fastocsp.revoked import merge_groups, parse_items
+from _fastocsp.groups import merge_groups
+from _fastocsp.revoked import parse_items
 from _fastocsp.values import Groups
-from responder.feed.machine import Position, Row
+from responder.feed.machine import Position, Row, follows
 
 _FRAME = struct.Struct(">II")
 _ROW = struct.Struct(">QQ32s")
 
 
 class Kept(NamedTuple):
-    """What a restart finds."""
+    """What a restart finds: `rows` come after `groups`; `orphans` are those of `groups` that the ledger had lost."""
 
     position: Position
     groups: Groups
     rows: tuple[Row, ...]
+    orphans: Groups
 
 
 class Journal:
@@ -39,7 +45,9 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
         self._epoch = 0
-        self._log: IO[bytes] | None = None
+        self._generation = 0
+        self._fd = -1
+        self._good = 0
 
     def open(self) -> Kept | None:
         """The newest whole snapshot and its rows, or None."""
@@ -49,28 +57,39 @@ class Journal:
                 return kept
         return None
 
-    def append(self, rows: tuple[Row, ...], generation: int) -> None:
-        """Rows to disk; they are there when this returns."""
-        if self._log is None:
+    def append(self, rows: tuple[Row, ...], position: Position) -> None:
+        """Rows up to `position` to disk; they are there when this returns. OSError: none of them is, try again."""
+        if self._fd < 0:
             raise RuntimeError("no snapshot yet")
-        for row in rows:
-            frame = _ROW.pack(generation, row.seq, row.chain) + row.payload
-            self._log.write(_FRAME.pack(len(frame), zlib.crc32(frame)) + frame)
-        self._log.flush()
-        os.fdatasync(self._log.fileno())
+        if not rows and position.generation == self._generation:
+            return
+        told = rows or (Row(position.seq, position.chain, b""),)
+        octets = b"".join(_framed(position.generation, row) for row in told)
+        try:
+            os.truncate(self._fd, self._good)
+            os.lseek(self._fd, self._good, os.SEEK_SET)
+            _write_whole(self._fd, octets)
+            os.fdatasync(self._fd)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(self._fd, self._good)
+            raise
+        self._good += len(octets)
+        self._generation = position.generation
 
-    def replace(self, position: Position, groups: Groups) -> None:
+    def replace(self, position: Position, groups: Groups, orphans: Groups) -> None:
         """A new snapshot and an empty journal; older ones go once both are on disk."""
         epoch = max([self._epoch, *map(_epoch_of, self._folder.glob("snapshot-*"))]) + 1
-        body = b"".join(groups[key] for key in sorted(groups))
+        body = b"".join(each[key] for each in (groups, orphans) for key in sorted(each))
         head = {
             "generation": position.generation,
             "seq": position.seq,
             "chain": position.chain.hex(),
             "groups": [[*key, len(groups[key])] for key in sorted(groups)],
+            "orphans": [[*key, len(orphans[key])] for key in sorted(orphans)],
             "sha256": hashlib.sha256(body).hexdigest(),
         }
-        self._start_log(epoch, truncate=True)
+        log = _open_log(self._folder / f"journal-{epoch}", empty=True)
         path = self._folder / f"snapshot-{epoch}"
         with path.with_suffix(".new").open("wb") as file:
             file.write(json.dumps(head).encode() + b"\n" + body)
@@ -78,7 +97,7 @@ class Journal:
             os.fsync(file.fileno())
         path.with_suffix(".new").rename(path)
         _sync_folder(self._folder)
-        self._epoch = epoch
+        self._follow(epoch, log, 0, position.generation)
         self._forget_older(epoch)
 
     def _load(self, path: Path) -> Kept | None:
@@ -88,41 +107,21 @@ class Journal:
             head = json.loads(line)
             if hashlib.sha256(body).hexdigest() != head["sha256"]:
                 return None
-            groups, at = {}, 0
-            for issuer_no, serial_len, octets in head["groups"]:
-                groups[issuer_no, serial_len] = body[at : at + octets]
-                at += octets
+            groups = _cut(body, head["groups"], 0)
+            orphans = _cut(body, head["orphans"], sum(map(len, groups.values())))
             position = Position(head["generation"], head["seq"], bytes.fromhex(head["chain"]))
         except (OSError, ValueError, KeyError):
             return None
-        self._epoch = epoch
-        rows, generation = self._read_log(epoch, position.generation)
-        self._start_log(epoch, truncate=False)
-        if rows:
-            position = Position(generation, rows[-1].seq, rows[-1].chain)
-        return Kept(position, groups, tuple(rows))
+        log = _open_log(self._folder / f"journal-{epoch}", empty=False)
+        _sync_folder(self._folder)
+        rows, position, good = _read_log(log, position)
+        self._follow(epoch, log, good, position.generation)
+        return Kept(position, groups, tuple(rows), orphans)
 
-    def _read_log(self, epoch: int, generation: int) -> tuple[list[Row], int]:
-        path = self._folder / f"journal-{epoch}"
-        octets = path.read_bytes() if path.exists() else b""
-        rows, at = [], 0
-        while len(octets) - at >= _FRAME.size:
-            length, crc = _FRAME.unpack_from(octets, at)
-            frame = octets[at + _FRAME.size : at + _FRAME.size + length]
-            if len(frame) != length or length < _ROW.size or zlib.crc32(frame) != crc:
-                break
-            generation, seq, chain = _ROW.unpack_from(frame)
-            rows.append(Row(seq, chain, frame[_ROW.size :]))
-            at += _FRAME.size + length
-        if at < len(octets):
-            os.truncate(path, at)
-        return rows, generation
-
-    def _start_log(self, epoch: int, *, truncate: bool) -> None:
-        if self._log is not None:
-            self._log.close()
-        self._log = (self._folder / f"journal-{epoch}").open("wb" if truncate else "ab")
-        os.fsync(self._log.fileno())
+    def _follow(self, epoch: int, log: int, good: int, generation: int) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._epoch, self._fd, self._good, self._generation = epoch, log, good, generation
 
     def _forget_older(self, epoch: int) -> None:
         for path in (*self._folder.glob("snapshot-*"), *self._folder.glob("journal-*")):
@@ -133,6 +132,51 @@ class Journal:
 def groups_of(kept: Kept) -> Groups:
     """The set at the kept position, rows applied."""
     return merge_groups(kept.groups, [item for row in kept.rows for item in parse_items(row.payload)])
+
+
+def _framed(generation: int, row: Row) -> bytes:
+    frame = _ROW.pack(generation, row.seq, row.chain) + row.payload
+    return _FRAME.pack(len(frame), zlib.crc32(frame)) + frame
+
+
+def _read_log(log: int, position: Position) -> tuple[list[Row], Position, int]:
+    """Every row that is whole and follows the one before, the position after them, and where they end."""
+    octets = os.pread(log, os.fstat(log).st_size, 0)
+    rows: list[Row] = []
+    at = 0
+    while len(octets) - at >= _FRAME.size:
+        length, crc = _FRAME.unpack_from(octets, at)
+        frame = octets[at + _FRAME.size : at + _FRAME.size + length]
+        if len(frame) != length or length < _ROW.size or zlib.crc32(frame) != crc:
+            break
+        generation, seq, chain = _ROW.unpack_from(frame)
+        row = Row(seq, chain, frame[_ROW.size :])
+        if row.payload and not follows(row, position.seq, position.chain):
+            break
+        rows += [row] if row.payload else []
+        position = Position(generation, seq, chain)
+        at += _FRAME.size + length
+    return rows, position, at
+
+
+def _cut(body: bytes, lengths: list[tuple[int, int, int]], at: int) -> Groups:
+    groups = {}
+    for issuer_no, serial_len, octets in lengths:
+        groups[issuer_no, serial_len] = body[at : at + octets]
+        at += octets
+    return groups
+
+
+def _open_log(path: Path, *, empty: bool) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if empty else 0), 0o600)
+    os.fsync(fd)
+    return fd
+
+
+def _write_whole(fd: int, octets: bytes) -> None:
+    view = memoryview(octets)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def _epoch_of(path: Path) -> int:

@@ -19,6 +19,7 @@ class LocalFeed:
         self._lease: Renew | None = None
         self.position = Position(0, 0, b"")
         self.state = State.BOOT
+        self.orphans = 0
         self.replace({})
 
     def replace(self, groups: Groups) -> None:
@@ -34,9 +35,17 @@ class LocalFeed:
                 self.replace(self.image.compact())
                 self.image.apply(*item)
 
-    def renew(self, lease: Renew) -> None:
-        """`good` may be signed until the end of this lease."""
+    def listing(self) -> Groups:
+        """The whole set."""
+        return self.image.compact()
+
+    def renew(self, lease: Renew | None) -> None:
+        """`good` may be signed until the end of this lease; not at all without one."""
         self._lease = lease
+
+    def show_orphans(self, count: int) -> None:
+        """The edges alarm."""
+        self.orphans = count
 
     def show(self, position: Position, head: int, state: State) -> None:  # noqa: ARG002 - the feed's interface
         """Where the feed is."""

@@ -5,8 +5,9 @@ It owns no connection, file, memory or clock. The agent asks `question()`, sends
 host's own clocks, and only an answer to a pending question can extend it: a reply that was delayed, duplicated or
 meant for an earlier life gives nothing.
 
-Invariant: `position` moves only after the agent reported `applied`, and the next question carries it; so what is
-acknowledged is on disk and in the set that the gate reads.
+Invariants: `position` moves only after the agent reported `applied`, and the next question carries it; so what is
+acknowledged is on disk and in the set that the gate reads. A generation never falls. A set that may have lost entries
+is joined with the set before it.
 """
 
 import enum
@@ -17,6 +18,12 @@ from typing import NamedTuple
 from responder.clock import NS, Instant
 
 LIVE_AGE = 2 * NS
+#: A wall clock that stepped further than this between two readings makes one answer worthless for a lease.
+MAX_WALL_STEP = 1 * NS
+#: The ledger's clock and this host's may differ by this much before nobody may be called good.
+MAX_CLOCK_GAP = 60 * NS
+#: The hash chain before the first row.
+GENESIS = hashlib.sha256(b"").digest()
 
 
 class State(enum.IntEnum):
@@ -47,12 +54,13 @@ class Row(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What feed_poll returned: status is ok, trimmed or diverged."""
+    """What feed_poll returned: status is ok, trimmed or diverged; `wall` is the ledger's clock, ns since the epoch."""
 
     generation: int
     head: int
     status: str
     rows: tuple[Row, ...]
+    wall: int
 
 
 @dataclass(frozen=True)
@@ -79,19 +87,39 @@ class Renew(NamedTuple):
     as_of: int
 
 
-class TakeSnapshot(NamedTuple):
-    """The feed cannot be followed from here; `keep_vanished` when entries may have been lost, not released."""
+class Withdraw(NamedTuple):
+    """`good` is allowed no longer, from now on."""
 
     reason: str
+
+
+class TakeSnapshot(NamedTuple):
+    """The feed cannot be followed from here: read a whole set and hand its position to `snapshot_read`."""
+
+    reason: str
+    generation: int
+
+
+class Adopt(NamedTuple):
+    """Put the whole set on disk, then show it, then call `snapshot_taken`. What was an orphan stays one; with
+    `keep_vanished` whatever it lacks is one too, as it may have been lost and not released.
+    """
+
+    position: Position
     keep_vanished: bool
 
 
-Effect = Apply | Renew | TakeSnapshot
+Effect = Apply | Renew | Withdraw | TakeSnapshot
 
 
 def next_chain(chain: bytes, seq: int, payload: bytes) -> bytes:
     """The hash chain of the outbox, as feed_append computes it."""
     return hashlib.sha256(chain + seq.to_bytes(8, "big", signed=True) + payload).digest()
+
+
+def follows(row: Row, seq: int, chain: bytes) -> bool:
+    """Does the row come directly after that place?"""
+    return row.seq == seq + 1 and row.chain == next_chain(chain, row.seq, row.payload)
 
 
 class FeedMachine:
@@ -101,24 +129,29 @@ class FeedMachine:
         self.horizon = int(horizon_s * NS)
         self.position = position
         self.head = 0
+        self.due = TakeSnapshot("nothing is known yet", 0) if position is None else None
         self._lease: Renew | None = None
         self._asked = 0
         self._pending: Question | None = None
-        self._snapshot_due = position is None
+        self._wall_offset: int | None = None
+        self._steady = True
 
     def question(self, now: Instant) -> Question:
         """A new question; an older one that is still under way will be ignored."""
         if self.position is None:
             raise RuntimeError("the first position comes from a snapshot")
         self._asked += 1
+        self.due = None
+        self._steady = self._wall_holds(now)
         self._pending = Question(self._asked, now, self.position)
         return self._pending
 
-    def answered(self, question: Question, answer: Answer) -> list[Effect]:
-        """What to do with the answer to this question."""
+    def answered(self, question: Question, answer: Answer, now: Instant) -> list[Effect]:
+        """What to do with the answer to this question, in order."""
         if self._pending is not question or self.position is None:
             return []
         self._pending = None
+        self._steady = self._wall_holds(now) and self._steady
         if answer.generation < self.position.generation:
             return []
         if answer.status != "ok":
@@ -126,38 +159,49 @@ class FeedMachine:
         return self._follow(question, answer)
 
     def _follow(self, question: Question, answer: Answer) -> list[Effect]:
-        start = question.position
-        seq, chain = start.seq, start.chain
+        seq, chain = question.position.seq, question.position.chain
         for row in answer.rows:
-            seq, chain = seq + 1, next_chain(chain, row.seq, row.payload)
-            if row.seq != seq or row.chain != chain:
+            if not follows(row, seq, chain):
                 return [self._lost("the rows do not follow each other", answer)]
+            seq, chain = row.seq, row.chain
         if seq > answer.head:
             return [self._lost("rows beyond the head", answer)]
-        self.head = answer.head
+        if seq < answer.head and not answer.rows:
+            return [self._lost("a head without its rows", answer)]
+        self.head, self.due = answer.head, None
         effects: list[Effect] = [Apply(answer.rows, Position(answer.generation, seq, chain))]
-        if seq == answer.head:
-            effects.append(self._lease_from(question.at))
-        return effects
+        return effects + self._lease_from(question.at, answer) if seq == answer.head else effects
 
     def applied(self, position: Position) -> None:
         """The rows up to here are on disk and in the set."""
         self.position = position
 
-    def renewed(self, lease: Renew) -> None:
-        """The workers see this lease."""
+    def renewed(self, lease: Renew | None) -> None:
+        """The workers see this lease, or that there is none."""
         self._lease = lease
 
+    def snapshot_read(self, due: TakeSnapshot, position: Position) -> Adopt | None:
+        """What to do with a whole set as of `position`; nothing when nobody waits for it, or it is of an older life."""
+        if self.due is not due:
+            return None
+        before = self.position
+        if before is None:
+            return Adopt(position, keep_vanished=False)
+        if position.generation < max(before.generation, due.generation):
+            return None
+        plain = due.reason == "trimmed" and position.generation == before.generation and position.seq >= before.seq
+        return Adopt(position, keep_vanished=not plain)
+
     def snapshot_taken(self, position: Position) -> None:
-        """A whole set as of this position is on disk and in memory; a question must follow before any lease."""
+        """The whole set as of this position is on disk and in memory; a question must follow before any lease."""
         self.position = position
-        self._snapshot_due = False
+        self.due = None
         self._pending = None
 
     def state(self, now: Instant) -> State:
         """What may be said now, and why."""
         lease = self._lease
-        if self._snapshot_due:
+        if self.due is not None:
             return State.BOOT if self.position is None else State.SNAPSHOT
         if lease is None:
             return State.CATCHUP
@@ -167,10 +211,19 @@ class FeedMachine:
             return State.CATCHUP
         return State.LIVE if now.boot - (lease.until_boot - self.horizon) < LIVE_AGE else State.STALE
 
-    def _lease_from(self, asked: Instant) -> Renew:
-        return Renew(asked.boot + self.horizon, asked.mono + self.horizon, asked.wall_s)
+    def _lease_from(self, asked: Instant, answer: Answer) -> list[Effect]:
+        if abs(answer.wall - asked.wall) > MAX_CLOCK_GAP:
+            return [Withdraw("the ledger's clock and this host's are more than 60 s apart")]
+        if not self._steady:
+            return []
+        return [Renew(asked.boot + self.horizon, asked.mono + self.horizon, asked.wall_s)]
+
+    def _wall_holds(self, now: Instant) -> bool:
+        """Did the wall clock go on with the boot clock since it was last read?"""
+        offset, before = now.wall - now.boot, self._wall_offset
+        self._wall_offset = offset
+        return before is None or abs(offset - before) <= MAX_WALL_STEP
 
     def _lost(self, reason: str, answer: Answer) -> TakeSnapshot:
-        self._snapshot_due = True
-        same_life = self.position is not None and answer.generation == self.position.generation
-        return TakeSnapshot(reason, keep_vanished=not (reason == "trimmed" and same_life))
+        self.due = TakeSnapshot(reason, answer.generation)
+        return self.due

@@ -1,19 +1,26 @@
 """The feed's questions to Postgres: one poll, one snapshot. Everything it returns is the machine's to judge."""
 
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 
-from _fastocsp.revoked import merge_groups, parse_items
+from _fastocsp.errors import WireError
+from _fastocsp.groups import SnapshotReader
 from _fastocsp.values import Groups
 from responder.feed.machine import Answer, Position, Question, Row
 
 #: A poll that takes longer is no use: its connection is thrown away.
 POLL_TIMEOUT_S = 1.0
 ROWS_A_POLL = 500
-_SNAPSHOT_BATCH = 20_000
+CONNECT_TIMEOUT_S = 2.0
+#: A snapshot of a million rows takes about a second; a link that stops in the middle of one is given up after this.
+SNAPSHOT_TIMEOUT_S = 60.0
+
+# The ledger's clock is read after the poll's work: what it says lies between the question and the answer.
+_POLL = """select f.*, floor(extract(epoch from clock_timestamp()) * 1000000)::bigint as wall_us
+             from feed_poll($1, $2, $3, $4, $5, $6, $7) f"""
 
 Connection = asyncpg.Connection
 
@@ -29,7 +36,10 @@ class Who(NamedTuple):
 async def open_feed(url: str) -> Connection:
     """A connection of the feed's own, which may be thrown away without harm to anything else."""
     connection: Connection = await asyncpg.connect(
-        url, timeout=5, command_timeout=10, server_settings={"application_name": "fastocsp feed", "TimeZone": "UTC"}
+        url,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=10,
+        server_settings={"application_name": "fastocsp feed", "TimeZone": "UTC"},
     )
     return connection
 
@@ -38,7 +48,7 @@ async def poll(connection: Connection, who: Who, question: Question) -> Answer:
     """Ask what follows the question's position; renews the lease row and acknowledges the position."""
     position = question.position
     records = await connection.fetch(
-        "select * from feed_poll($1, $2, $3, $4, $5, $6, $7)",
+        _POLL,
         who.edge,
         who.boot,
         timedelta(seconds=who.horizon_s),
@@ -50,22 +60,25 @@ async def poll(connection: Connection, who: Who, question: Question) -> Answer:
     )
     first = records[0]
     rows = tuple(Row(r["seq"], r["chain"], r["payload"]) for r in records if r["seq"] is not None)
-    return Answer(first["gen"], first["head"], first["status"], rows)
+    return Answer(first["gen"], first["head"], first["status"], rows, first["wall_us"] * 1000)
 
 
 async def snapshot(connection: Connection) -> tuple[Position, Groups]:
-    """The whole revoked set and the position it stands for, in one REPEATABLE READ transaction."""
+    """The whole revoked set and the position it stands for: head and COPY in one REPEATABLE READ transaction."""
+    reader = SnapshotReader()
+
+    async def read(piece: bytes | bytearray) -> None:
+        try:
+            reader.feed(piece)
+        except WireError:
+            connection.terminate()  # or the COPY would first be waited for
+            raise
+
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        head = await connection.fetchrow("select generation, seq, chain from feed_position")
+        head = await connection.fetchrow("select generation, seq, chain from feed_position", timeout=POLL_TIMEOUT_S)
         if head is None:
             raise ValueError("feed_position is empty: the ledger is not migrated")
-        groups: Groups = {}
-        async for batch in _batches(connection):
-            groups = merge_groups(groups, parse_items(batch))
-    return Position(head["generation"], head["seq"], head["chain"]), groups
-
-
-async def _batches(connection: Connection) -> Any:
-    cursor = await connection.cursor("select item from feed_snapshot")
-    while records := await cursor.fetch(_SNAPSHOT_BATCH):
-        yield b"".join(record["item"] for record in records)
+        await connection.copy_from_query(
+            "select item from feed_snapshot", output=read, format="binary", timeout=SNAPSHOT_TIMEOUT_S
+        )
+    return Position(head["generation"], head["seq"], head["chain"]), reader.groups()

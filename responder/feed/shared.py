@@ -2,9 +2,13 @@
 
 The page says which image file is current and until when `good` may be said. Order of every change: the image first,
 the page second, the acknowledgement last; so a worker that sees a lease sees every revocation the lease stands for.
-Files live in the run folder; a restart of the agent replaces them under new names and workers map the new ones.
+Files live in the run folder. A new life of the agent closes the page of the one before it, whose workers may be slow to
+die: they would trust a lease that the ledger no longer knows of. A page that was removed or replaced under the agent's
+feet is closed too, and ends the agent: nobody can map it any more.
 """
 
+import contextlib
+import fcntl
 import mmap
 import os
 from pathlib import Path
@@ -21,6 +25,10 @@ MAGIC = 0x31504646_50534346
 SLOT_MAGIC, SLOT_IMAGE, SLOT_UNTIL_BOOT, SLOT_UNTIL_MONO, SLOT_AS_OF = range(5)
 SLOT_GENERATION, SLOT_SEQ, SLOT_HEAD, SLOT_STATE, SLOT_CATALOG, SLOT_ORPHANS = range(5, 11)
 DELTA_CAPACITY = 1 << 16
+
+
+class PageGone(Exception):
+    """The run folder or the page in it is not there any more; begin again with a new one."""
 
 
 def map_file(path: Path, size: int) -> mmap.mmap:
@@ -49,13 +57,22 @@ class SharedFeed:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._lock = _lock(folder / "feed.lock")
+        close_page(folder)
         for left in folder.glob("revoked-*.map"):
             left.unlink()
         self._number = 0
         self.image: RevokedImage | None = None
-        self._page = Counters(map_file(folder / (PAGE_NAME + ".new"), PAGE_SIZE))
+        new = folder / (PAGE_NAME + ".new")
+        self._page = Counters(map_file(new, PAGE_SIZE))
         self._put(SLOT_MAGIC, MAGIC)
-        (folder / (PAGE_NAME + ".new")).rename(folder / PAGE_NAME)
+        self._inode = new.stat().st_ino
+        new.rename(folder / PAGE_NAME)
+
+    def close(self) -> None:
+        """End every lease and let another one write here."""
+        self.renew(None)
+        os.close(self._lock)
 
     def replace(self, groups: Groups) -> None:
         """Show a new image; workers that still read the old one are as if they had asked a moment earlier."""
@@ -79,18 +96,26 @@ class SharedFeed:
                 self.replace(self.image.compact())
                 self.image.apply(*item)
 
-    def renew(self, lease: Renew) -> None:
-        """Allow `good` until the end of this lease."""
+    def listing(self) -> Groups:
+        """The whole set."""
+        return self.image.compact() if self.image is not None else {}
+
+    def renew(self, lease: Renew | None) -> None:
+        """Allow `good` until the end of this lease; not at all without one."""
+        if lease is None:
+            _end_lease(self._page)
+            return
         self._put(SLOT_AS_OF, lease.as_of)
         self._put(SLOT_UNTIL_MONO, lease.until_mono)
         self._put(SLOT_UNTIL_BOOT, lease.until_boot)
 
     def show(self, position: Position, head: int, state: State) -> None:
-        """For metrics and /ready; nothing safe depends on it."""
+        """For metrics and /ready; nothing safe depends on it. PageGone: it is shown to nobody any more."""
         self._put(SLOT_GENERATION, position.generation)
         self._put(SLOT_SEQ, position.seq)
         self._put(SLOT_HEAD, head)
         self._put(SLOT_STATE, int(state))
+        self._require_page()
 
     def show_catalog(self, version: int) -> None:
         """Tell the workers that the catalog changed."""
@@ -99,6 +124,15 @@ class SharedFeed:
     def show_orphans(self, count: int) -> None:
         """Entries that vanished from the ledger and are kept."""
         self._put(SLOT_ORPHANS, count)
+
+    def _require_page(self) -> None:
+        try:
+            there = (self._folder / PAGE_NAME).stat().st_ino == self._inode
+        except FileNotFoundError:
+            there = False
+        if not there:
+            self.renew(None)
+            raise PageGone(f"{self._folder / PAGE_NAME} was removed or replaced")
 
     def _put(self, slot: int, value: int) -> None:
         self._page.put(slot, value)
@@ -115,3 +149,27 @@ class FeedPage:
     def get(self, slot: int) -> int:
         """One number."""
         return self._page.get(slot)
+
+
+def close_page(folder: Path) -> None:
+    """End the lease of the page that lies there, whoever still maps it."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        page = Counters(open_map(folder / PAGE_NAME, write=True))
+        if page.count * 8 == PAGE_SIZE and page.get(SLOT_MAGIC) == MAGIC:
+            _end_lease(page)
+
+
+def _end_lease(page: Counters) -> None:
+    page.put(SLOT_UNTIL_BOOT, 0)
+    page.put(SLOT_UNTIL_MONO, 0)
+
+
+def _lock(path: Path) -> int:
+    """Held until the process ends: two agents in one folder would each close the other's page."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise OSError(error.errno, f"another edge runs in {path.parent}") from error
+    return fd

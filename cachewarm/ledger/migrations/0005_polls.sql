@@ -31,7 +31,9 @@ begin
   end if;
 end $$;
 
--- The first poll after a promotion, a restore or an upgrade begins a new generation.
+-- The first look after a promotion, a restore or an upgrade begins a new generation. Leases may have been lost with the
+-- server before, whole rows of them: until they have run out, a row that acknowledges nothing stands for them, so that
+-- no waiter believes that everybody has answered.
 create function feed_current_head() returns feed_head language plpgsql
   set search_path = pg_catalog, public, pg_temp as $$
 declare
@@ -45,6 +47,9 @@ begin
     perform pg_advisory_xact_lock(hashtext('fastocsp.feed'));
     update feed_head f set generation = f.generation + 1, sysid = e.sysid, tli = e.tli
       where (f.sysid, f.tli) is distinct from (e.sysid, e.tli);
+    if found then
+      insert into edge_lease select '(leases before generation ' || f.generation || ')', gen_random_uuid(), feed_horizon(), 0, 0 from feed_head f;
+    end if;
     select * into strict h from feed_head;
   end if;
   return h;
@@ -88,6 +93,8 @@ create function feed_unacked(p_gen bigint, p_seq bigint) returns setof edge_leas
   set search_path = pg_catalog, public, pg_temp as $$
 begin
   perform pg_advisory_xact_lock(hashtext('fastocsp.lease'));
+  perform feed_current_head();
+  delete from edge_lease l where l.edge like '(leases before generation %)' and l.at < clock_timestamp() - 1.01 * l.horizon - interval '1 second';
   return query select * from edge_lease l where (l.acked_gen, l.acked) < (p_gen, p_seq);
 end $$;
 

@@ -28,6 +28,7 @@ from tests.cachewarm.ledger.conftest import serial
 BOOT = uuid.UUID(int=1)
 POLL = "select * from feed_poll($1, $2, $3, $4, $5, $6)"
 H = timedelta(seconds=30)
+LOST = "(leases before generation 2)"
 
 
 async def poll(
@@ -146,9 +147,19 @@ async def test_a_restored_or_promoted_copy_begins_a_new_generation(
     await owner.execute("update feed_head set tli = '00000000'")
     for _ in range(2):
         assert (await poll(reader, seq=1, chain=rows[0]["chain"]))[0]["gen"] == 2
-    assert [lease.edge for lease in await unacked(owner, 2, 1)] == ["a"]
+    assert [lease.edge for lease in await unacked(owner, 2, 1)] == [LOST, "a"]
+    await owner.execute("update edge_lease set at = now() - interval '32 seconds' where edge = $1", LOST)
     await poll(reader, generation=2, seq=1, chain=rows[0]["chain"])
     assert await unacked(owner, 2, 1) == []
+
+
+async def test_leases_that_a_failover_lost_are_waited_for(owner: Connection, issuer: Issuer) -> None:
+    """The standby never heard of an edge; the waiter, who is the first to look, does not take that for consent."""
+    await revoke_some(owner, 1)
+    await owner.execute("update feed_head set tli = '00000000'")
+    assert [lease.edge for lease in await unacked(owner, 1, 1)] == [LOST]
+    await owner.execute("update edge_lease set at = now() - interval '31.4 seconds'")
+    assert [lease.edge for lease in await unacked(owner, 2, 1)] == []
 
 
 async def test_a_reader_without_a_lease_takes_no_lock_and_leaves_no_row(

@@ -1,0 +1,20 @@
+from collections.abc import Iterable, Mapping
+
+from _fastocsp.values import Groups, Item
+
+def merge_groups(groups: Mapping[tuple[int, int], bytes], items: Iterable[Item]) -> Groups:
+    """Sorted rows after these items; the last item of a serial wins."""
+
+def missing_rows(before: Mapping[tuple[int, int], bytes], after: Mapping[tuple[int, int], bytes]) -> Groups:
+    """The rows of `before` whose serials `after` does not have."""
+
+def join_groups(groups: Mapping[tuple[int, int], bytes], more: Mapping[tuple[int, int], bytes]) -> Groups:
+    """Both together; where both have a serial the row of `groups` stands."""
+
+class SnapshotReader:
+    """Reads `COPY (select item from feed_snapshot) TO STDOUT (FORMAT binary)`, in pieces of any size."""
+
+    def feed(self, piece: bytes | bytearray) -> None:
+        """The next octets; WireError when they are not of such a stream."""
+    def groups(self) -> Groups:
+        """All rows, sorted; WireError when the stream has not ended."""

@@ -1,0 +1,118 @@
+"""The replica of the revoked set on this host: on disk, in memory, and the part of it that the ledger has lost.
+
+Order of every change: journal (fsynced), shown set, machine; the lease after that, and the acknowledgement with the
+next question. kill -9 after any line leaves a set that is at least what was acknowledged. An *orphan* is an entry that
+vanished from the ledger without a release: it stays revoked, over restarts too, until the ledger names it again.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from _fastocsp.groups import join_groups, merge_groups, missing_rows
+from _fastocsp.revoked import parse_items
+from _fastocsp.values import Groups, Item
+from responder.clock import NS
+from responder.feed.journal import Kept, groups_of
+from responder.feed.machine import Apply, FeedMachine, Position, Renew, Row, State, TakeSnapshot, Withdraw
+
+RELEASED = 2
+
+
+class Shown(Protocol):
+    """Where the set and the lease are shown: shared memory for an edge, plain memory for the signer and the warmer."""
+
+    def replace(self, groups: Groups) -> None: ...  # noqa: D102
+    def apply(self, items: list[Item]) -> None: ...  # noqa: D102
+    def listing(self) -> Groups: ...  # noqa: D102
+    def renew(self, lease: Renew | None) -> None: ...  # noqa: D102
+    def show(self, position: Position, head: int, state: State) -> None: ...  # noqa: D102
+    def show_orphans(self, count: int) -> None: ...  # noqa: D102
+
+
+class Disk(Protocol):
+    """The disk."""
+
+    def open(self) -> Kept | None: ...  # noqa: D102
+    def append(self, rows: tuple[Row, ...], position: Position) -> None: ...  # noqa: D102
+    def replace(self, position: Position, groups: Groups, orphans: Groups) -> None: ...  # noqa: D102
+
+
+class Replica:
+    """One machine, one shown set, one journal or none."""
+
+    def __init__(self, horizon_s: float, shown: Shown, disk: Disk | None) -> None:
+        self.machine = FeedMachine(horizon_s)
+        self.orphans: Groups = {}
+        self.on_change: Callable[[list[Item]], None] = _nobody
+        self._shown, self._disk = shown, disk
+
+    def boot(self) -> None:
+        """Show what the disk kept: `revoked` is answered before the first word from the ledger, `good` is not."""
+        kept = self._disk.open() if self._disk else None
+        self._shown.renew(None)
+        if kept is None:
+            self._shown.replace({})
+            return
+        self._own(_without(kept.orphans, [item for row in kept.rows for item in parse_items(row.payload)]))
+        self._shown.replace(groups_of(kept))
+        self.machine = FeedMachine(self.machine.horizon / NS, kept.position)
+
+    def carry_out(self, effect: Apply | Renew | Withdraw) -> bool:
+        """True when the next question should follow at once: something new is to be acknowledged."""
+        match effect:
+            case Apply(rows, position):
+                return self._apply(rows, position)
+            case Renew():
+                self._lease(effect)
+            case Withdraw():
+                self._lease(None)
+        return False
+
+    def adopt(self, due: TakeSnapshot, position: Position, groups: Groups) -> bool:
+        """Take a whole set as of `position`; False when it is of no use."""
+        adopted = self.machine.snapshot_read(due, position)
+        if adopted is None:
+            return False
+        orphans = missing_rows(self._shown.listing() if adopted.keep_vanished else self.orphans, groups)
+        whole = join_groups(groups, orphans)
+        if self._disk:
+            self._disk.replace(position, whole, orphans)
+        self._own(orphans)
+        self._shown.replace(whole)
+        self.machine.snapshot_taken(position)
+        return True
+
+    def _apply(self, rows: tuple[Row, ...], position: Position) -> bool:
+        items = [item for row in rows for item in parse_items(row.payload)]
+        news = position != self.machine.position
+        if self._disk:
+            self._disk.append(rows, position)
+        self._shown.apply(items)
+        if items and self.orphans:
+            self._own(_without(self.orphans, items))
+        self.machine.applied(position)
+        if items:
+            self.on_change(items)
+        return news
+
+    def _lease(self, lease: Renew | None) -> None:
+        self._shown.renew(lease)
+        self.machine.renewed(lease)
+
+    def _own(self, orphans: Groups) -> None:
+        self.orphans = orphans
+        self._shown.show_orphans(count_rows(orphans))
+
+
+def _nobody(_: list[Item]) -> None:
+    """The default of on_change."""
+
+
+def count_rows(groups: Groups) -> int:
+    """How many serials."""
+    return sum(len(rows) // (serial_len + 5) for (_, serial_len), rows in groups.items())
+
+
+def _without(orphans: Groups, items: list[Item]) -> Groups:
+    """What the ledger names is no orphan any more."""
+    return merge_groups(orphans, [(RELEASED, issuer_no, serial, 0, 0) for _, issuer_no, serial, _, _ in items])

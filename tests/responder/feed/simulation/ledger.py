@@ -1,0 +1,200 @@
+"""A model of the ledger: what 0002_feed.sql and 0005_polls.sql promise, statement by statement, on one true clock.
+
+A poll is not atomic: status, rows and COMMIT are three steps, and others may act between them. Every commit is kept, so
+that a failover may lose the last ones and a restore may go back to any.
+"""
+
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from responder.clock import NS
+from responder.feed.machine import GENESIS, Answer, Position, Row, next_chain
+
+HORIZON_S = 10
+SLACK_NS = 50_000_000
+BEFORE = "(before)"
+REVOKE, RELEASE = 1, 2
+HOLD = 6
+KEPT_COMMITS = 60
+
+Listed = dict[bytes, tuple[int, int]]
+
+
+class Lease(NamedTuple):
+    """A row of edge_lease; `at` is true time."""
+
+    boot: int
+    generation: int
+    seq: int
+    at: int
+    prior: int | None = None
+
+
+@dataclass
+class Rows:
+    """The tables, as of one commit."""
+
+    timeline: int = 1
+    generation: int = 1
+    position: Position = Position(1, 0, GENESIS)
+    base: int = 0
+    base_chain: bytes = GENESIS
+    events: dict[int, Row] = field(default_factory=dict)
+    listed: Listed = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)
+
+    def copied(self) -> "Rows":
+        """Another one with the same rows."""
+        return replace(self, events=copy(self.events), listed=copy(self.listed), leases=copy(self.leases))
+
+
+@dataclass
+class Poll:
+    """feed_poll under way at the server."""
+
+    edge: str
+    boot: int
+    number: int
+    position: Position
+    answer: Answer | None = None
+    has_rows: bool = False
+
+
+def item(op: int, serial: bytes, at: int, reason: int) -> bytes:
+    """As feed_item writes it."""
+    return bytes((op, 0, 1, len(serial))) + serial + at.to_bytes(8, "big") + bytes((reason,)) + bytes(8)
+
+
+class Ledger:
+    """The primary of the moment."""
+
+    def __init__(self) -> None:
+        self.rows = Rows()
+        self.commits = [self.rows.copied()]
+        self.timeline = 1
+        self.highest_generation = 1
+        self.polls: list[Poll] = []
+
+    def commit(self) -> None:
+        """What stands now is there for everybody, and may be lost by a failover."""
+        self.commits = [*self.commits[-KEPT_COMMITS:], self.rows.copied()]
+        self.highest_generation = max(self.highest_generation, self.rows.generation)
+
+    # -- writers
+
+    def append(self, op: int, serial: bytes, at: int, reason: int) -> None:
+        """A revocation, a changed reason or a release, committed."""
+        rows = self.rows
+        seq = rows.position.seq + 1
+        payload = item(op, serial, at, reason)
+        chain = next_chain(rows.position.chain, seq, payload)
+        rows.events[seq] = Row(seq, chain, payload)
+        rows.position = Position(rows.generation, seq, chain)
+        if op == REVOKE:
+            rows.listed[serial] = (at, reason)
+        else:
+            del rows.listed[serial]
+        self.commit()
+
+    def unacked(self, generation: int, seq: int, now: int) -> list[str]:
+        """feed_unacked; its barrier waits for every poll under way."""
+        self.current(now)
+        self.forget_before(now)
+        return [name for name, lease in self.rows.leases.items() if (lease.generation, lease.seq) < (generation, seq)]
+
+    def under_way(self) -> bool:
+        """Would the barrier wait?"""
+        return bool(self.polls)
+
+    def trim(self, upto: int) -> None:
+        """Drop events; `upto` may pass what an edge that was away for long has."""
+        rows = self.rows
+        upto = min(upto, rows.position.seq)
+        if upto <= rows.base:
+            return
+        rows.base, rows.base_chain = upto, rows.events[upto].chain
+        rows.events = {seq: row for seq, row in rows.events.items() if seq > upto}
+        self.commit()
+
+    # -- feed_poll, in three steps
+
+    def current(self, now: int) -> None:
+        """feed_current_head: the first look at another timeline begins a generation, and leases may be lost."""
+        rows = self.rows
+        if rows.timeline == self.timeline:
+            return
+        rows.timeline = self.timeline
+        rows.generation += 1
+        rows.position = rows.position._replace(generation=rows.generation)
+        rows.leases[BEFORE] = Lease(0, 0, 0, now)
+        self.commit()
+
+    def begin(self, poll: Poll, now: int, wall: int) -> None:
+        """Barrier, epoch, status."""
+        self.current(now)
+        rows, seq = self.rows, poll.position.seq
+        chain = rows.base_chain if seq == rows.base else rows.events[seq].chain if seq in rows.events else None
+        status = "ok"
+        if seq > rows.position.seq:
+            status = "diverged"
+        elif seq < rows.base:
+            status = "trimmed"
+        elif seq > 0 and chain != poll.position.chain:
+            status = "diverged"
+        poll.answer = Answer(rows.generation, rows.position.seq, status, (), wall)
+        self.polls.append(poll)
+
+    def read(self, poll: Poll) -> None:
+        """The rows: another statement, which sees what was trimmed since."""
+        assert poll.answer is not None
+        poll.has_rows = True
+        if poll.answer.status == "ok":
+            found = [
+                row for seq, row in sorted(self.rows.events.items()) if poll.position.seq < seq <= poll.answer.head
+            ]
+            poll.answer = poll.answer._replace(rows=tuple(found[:3]))
+
+    def finish(self, poll: Poll, now: int) -> Answer | None:
+        """The lease row, and COMMIT; None when the life was taken over from."""
+        assert poll.answer is not None
+        self.polls.remove(poll)
+        before = self.rows.leases.get(poll.edge)
+        if before is not None and before.prior == poll.boot:
+            return None
+        acked = self.acknowledged(poll)
+        prior = None if before is None else before.prior if before.boot == poll.boot else before.boot
+        self.rows.leases[poll.edge] = Lease(poll.boot, *acked, now, prior)
+        self.commit()
+        return poll.answer
+
+    def acknowledged(self, poll: Poll) -> tuple[int, int]:
+        """What this poll's lease row says."""
+        assert poll.answer is not None
+        if poll.answer.status == "diverged":
+            return 0, 0
+        return poll.position.generation, poll.position.seq
+
+    def forget_before(self, now: int) -> None:
+        """Leases that may have been lost have ended by themselves after a horizon."""
+        before = self.rows.leases.get(BEFORE)
+        if before is not None and now - before.at > HORIZON_S * NS * 1.01 + NS:
+            del self.rows.leases[BEFORE]
+
+    # -- disasters
+
+    def fail_over(self, lost: int) -> None:
+        """A standby that had not heard the last commits takes over; polls under way die with their server."""
+        self.rows = self.commits[max(0, len(self.commits) - 1 - lost)].copied()
+        self._new_life()
+
+    def restore(self, back: int) -> None:
+        """An old dump; whoever restores it raises the generation above every one there was."""
+        self.rows = self.commits[max(0, len(self.commits) - 1 - back)].copied()
+        self.rows.generation = self.highest_generation
+        self._new_life()
+
+    def _new_life(self) -> None:
+        self.timeline += 1
+        self.polls = []
+        self.commits = [self.rows.copied()]

@@ -1,0 +1,129 @@
+"""Builds that lie: each leaves one thing out of the real machine, the real replica or the model around them.
+
+`broken` of a mutant takes pytest's monkeypatch; a world made after that has the fault.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from responder.clock import NS, Instant
+from responder.feed import replica
+from responder.feed.machine import Adopt, Answer, FeedMachine, Position, Question, Renew, TakeSnapshot
+from tests.responder.feed.simulation import edge, ledger, watch
+
+Broken = Callable[[pytest.MonkeyPatch], None]
+
+
+def _machine(**methods: Any) -> Broken:
+    def broken(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(replica, "FeedMachine", type("Mutant", (FeedMachine,), methods))
+
+    return broken
+
+
+def _model(owner: type, name: str, instead: Any) -> Broken:
+    return lambda patch: patch.setattr(owner, name, instead)
+
+
+class _FromReceipt(FeedMachine):
+    def answered(self, question: Question, answer: Answer, now: Instant) -> list[Any]:
+        effects = super().answered(question, answer, now)
+        late = Renew(now.boot + self.horizon, now.mono + self.horizon, now.wall // NS)
+        return [late if isinstance(effect, Renew) else effect for effect in effects]
+
+
+class _NoEpoch(FeedMachine):
+    def answered(self, question: Question, answer: Answer, now: Instant) -> list[Any]:
+        assert self.position is not None
+        return super().answered(question, answer._replace(generation=self.position.generation), now)
+
+
+class _NoGapCheck(FeedMachine):
+    def _follow(self, question: Question, answer: Answer) -> list[Any]:
+        if not answer.rows:
+            return super()._follow(question, answer)
+        self.head, last = answer.head, answer.rows[-1]
+        effects: list[Any] = [replica.Apply(answer.rows, Position(answer.generation, last.seq, last.chain))]
+        return effects + self._lease_from(question.at, answer) if last.seq == answer.head else effects
+
+
+class _NoHeadCheck(FeedMachine):
+    def _follow(self, question: Question, answer: Answer) -> list[Any]:
+        effects = super()._follow(question, answer)
+        applied = isinstance(effects[0], replica.Apply) and len(effects) == 1
+        return effects + self._lease_from(question.at, answer) if applied else effects
+
+
+class _TrimStall(FeedMachine):
+    def answered(self, question: Question, answer: Answer, now: Instant) -> list[Any]:
+        return [] if answer.status == "trimmed" else super().answered(question, answer, now)
+
+
+def _old_snapshot(self: FeedMachine, due: TakeSnapshot, position: Position) -> Adopt:
+    return Adopt(position, keep_vanished=self.position is not None and due.reason != "trimmed")
+
+
+def _no_union(self: FeedMachine, due: TakeSnapshot, position: Position) -> Adopt | None:
+    adopted = FeedMachine.snapshot_read(self, due, position)
+    return adopted and Adopt(position, keep_vanished=False)
+
+
+def _class(mutant: type[FeedMachine]) -> Broken:
+    return lambda patch: patch.setattr(replica, "FeedMachine", mutant)
+
+
+def _ack_any(self: ledger.Ledger, generation: int, seq: int, now: int) -> list[str]:
+    lagging = _UNACKED(self, generation, seq, now)
+    return lagging if len(lagging) == len(self.rows.leases) else []
+
+
+def _ack_on_send(self: ledger.Ledger, poll: ledger.Poll) -> tuple[int, int]:
+    assert poll.answer is not None
+    sent = poll.answer.rows[-1].seq if poll.answer.rows else poll.position.seq
+    return poll.answer.generation, sent
+
+
+def _set_before_lease(self: edge.Request) -> bool:
+    self.loads += 1
+    if self.loads == 1:
+        self.listed = self.serial in self.page.listed
+    elif self.loads == 2:
+        self.lease = self.page.lease
+    return self.loads <= 2
+
+
+def _lease_first(self: replica.Replica, effect: Any) -> bool:
+    raise NotImplementedError
+
+
+def _forgotten_leases(self: ledger.Ledger, now: int) -> None:
+    _CURRENT(self, now)
+    self.rows.leases.pop(ledger.BEFORE, None)
+
+
+def _nothing(self: object, *_: object) -> None:
+    """Left out."""
+
+
+_UNACKED, _CURRENT = ledger.Ledger.unacked, ledger.Ledger.current
+
+#: The twelve of the specification, then three that this house adds.
+MUTANTS: dict[str, Broken] = {
+    "lease from receipt": _class(_FromReceipt),
+    "old snapshot": _machine(snapshot_read=_old_snapshot),
+    "old life": _model(edge.Edge, "close_former_page", _nothing),
+    "no union with the old set": _machine(snapshot_read=_no_union),
+    "no epoch": _class(_NoEpoch),
+    "no gap check": _class(_NoGapCheck),
+    "no head check": _class(_NoHeadCheck),
+    "trim stall": _class(_TrimStall),
+    "ack any": _model(ledger.Ledger, "unacked", _ack_any),
+    "ack on send": _model(ledger.Ledger, "acknowledged", _ack_on_send),
+    "no barrier": _model(ledger.Ledger, "under_way", lambda self: False),
+    "no fsync": _model(edge.ModelDisk, "sync", _nothing),
+    "set before lease": _model(edge.Request, "step", _set_before_lease),
+    "lost leases forgotten": _model(ledger.Ledger, "current", _forgotten_leases),
+}
+__all__ = ["MUTANTS", "watch"]

@@ -1,0 +1,39 @@
+"""The simulation can fail: every known way to lie is found. The kill table of docs/invariants.md comes from here."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.responder.feed.simulation.mutants import MUTANTS
+from tests.responder.feed.simulation.rules import FeedRules
+from tests.responder.feed.simulation.watch import Violation
+
+#: Enough for the slowest of them, several times over.
+EXAMPLES = int(os.environ.get("FASTOCSP_SIMULATIONS", "6000"))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_simulation_finds_a_build_that_lies(
+    name: str, monkeypatch: pytest.MonkeyPatch, record_property: pytest.FixtureRequest
+) -> None:
+    """Some history breaks an invariant."""
+    MUTANTS[name](monkeypatch)
+    FeedRules.examples = 0
+    with pytest.raises(Violation) as killed:
+        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+            FeedRules,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=60,
+                derandomize=True,
+                database=None,
+                deadline=None,
+                report_multiple_bugs=False,
+                phases=(Phase.generate,),
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    print(f"| {name} | {killed.value.invariant} | {FeedRules.examples} |")
