@@ -35,7 +35,7 @@ from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
-from responder.process import die_with_parent
+from responder.process import die_with_parent, end_tasks
 from responder.telemetry import set_up_logs
 
 log = structlog.get_logger("warmer")
@@ -85,9 +85,13 @@ class Warmer:
             self._again(self.crls.run, "CRLs"),
             self._again(self._audit, "audit"),
         ]
-        async with asyncio.TaskGroup() as group:
-            for loop in loops:
-                group.create_task(loop)
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await end_tasks(tasks)
 
     async def _again(self, work: Callable[[Connection], Awaitable[None]], name: str) -> None:
         """Run `work` with a connection of its own; after a failure again, with a growing pause."""

@@ -5,7 +5,8 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from responder.config import PREFIX
 
@@ -37,3 +38,16 @@ async def stop(process: asyncio.subprocess.Process, patience_s: float) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+async def end_tasks(tasks: Iterable["asyncio.Task[Any]"]) -> None:
+    """Cancel them until they have ended.
+
+    Once is not enough: before Python 3.12 asyncio.wait_for, which redis-py sends through, loses a cancellation that
+    meets its completion.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.5)

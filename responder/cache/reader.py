@@ -1,10 +1,12 @@
 """Redis, read-only: one MGET for all that is asked within one turn of the loop, and a breaker in front.
 
 The server's death must cost a request no more than REDIS_TIMEOUT, and the next ones nothing: after a failure the
-breaker stays open for a second. Nothing read here is believed; `sources.cached` checks every record.
+breaker stays open for a second. A slow server gets larger batches, not more of them. Nothing read here is believed;
+`sources.cached` checks every record.
 """
 
 import asyncio
+import itertools
 import time
 from typing import Any
 
@@ -18,6 +20,8 @@ from responder.sources.outage import Outage
 
 BREAKER_S = 1.0
 MAX_KEYS = 512
+#: Below the client's connections: a batch that found none would count as the server's failure.
+MAX_BATCHES, CONNECTIONS = 8, 16
 
 
 def connect(url: str, timeout_s: float) -> "Redis":
@@ -27,7 +31,7 @@ def connect(url: str, timeout_s: float) -> "Redis":
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
-        max_connections=16,
+        max_connections=CONNECTIONS,
         decode_responses=False,
     )
 
@@ -54,27 +58,36 @@ class BatchReader:
         return await asyncio.shield(wanted)
 
     def _send(self) -> None:
-        wanted, self._wanted = self._wanted, {}
-        names = list(wanted)
-        for at in range(0, len(names), MAX_KEYS):
-            part = {name: wanted[name] for name in names[at : at + MAX_KEYS]}
+        """All that is wanted, as far as there is room; the rest goes when a batch has come back."""
+        while self._wanted and len(self._tasks) < MAX_BATCHES:
+            names = list(itertools.islice(self._wanted, MAX_KEYS))
+            part = {name: self._wanted.pop(name) for name in names}
             task = asyncio.get_running_loop().create_task(self._ask(part))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._came_back)
+
+    def _came_back(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._send()
 
     async def _ask(self, wanted: dict[bytes, asyncio.Future[bytes | None]]) -> None:
         try:
             async with asyncio.timeout(self._timeout):
                 values: Any = await self._client.mget(list(wanted))
         except (RedisError, OSError, TimeoutError) as error:
-            self._open_until = time.monotonic() + BREAKER_S
-            self._outage.failed(error)
-            for future in wanted.values():
-                if not future.done():
-                    future.set_exception(SourceError(f"redis: {error or type(error).__name__}"))
-                    future.exception()
+            self._give_up(wanted, error)
             return
         self._outage.answered()
         for future, value in zip(wanted.values(), values, strict=True):
             if not future.done():
                 future.set_result(value)
+
+    def _give_up(self, wanted: dict[bytes, asyncio.Future[bytes | None]], error: Exception) -> None:
+        """Those who wait for room have waited as well: nobody waits for a second time-out."""
+        self._open_until = time.monotonic() + BREAKER_S
+        self._outage.failed(error)
+        gathered, self._wanted = self._wanted, {}
+        for future in (*wanted.values(), *gathered.values()):
+            if not future.done():
+                future.set_exception(SourceError(f"redis: {error or type(error).__name__}"))
+                future.exception()

@@ -23,6 +23,7 @@ from responder.edge.slow import SlowRequest, answer_slowly
 from responder.errors import Refusal
 from responder.feed.catalog import kept_catalog
 from responder.feed.shared import SLOT_CATALOG, FeedPage, open_map
+from responder.process import end_tasks
 from responder.sources.base import Key
 from responder.sources.cached import CachedSource
 from responder.sources.guarded import GuardedSource
@@ -95,9 +96,7 @@ class Edge:
 
     async def stop(self) -> None:
         """Let go of everything that `start` took."""
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self.signer.close()
         with contextlib.suppress(RedisError, OSError):
             await self.redis.aclose()

@@ -3,6 +3,7 @@
 Its journal lies on a small file system of its own where that can be mounted, so that it can be filled.
 """
 
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import pytest
 import redis
 from cryptography.hazmat.primitives import hashes
 
+from cachewarm.ledger.connect import connect
+from cachewarm.ledger.revocations import Revocation, bulk_revoke
 from responder.cache.layout import record_name
 from responder.sources.base import Key
 from tests.e2e.conftest import scratch
@@ -77,6 +80,16 @@ def status_in(client: "redis.Redis", path: Path) -> int | None:
     """The status that the record in Redis states, None without a record."""
     octets: Any = client.get(name_of(path))
     return octets[3] if octets and octets[0] == 1 else None
+
+
+async def revoke_strangers(instance: Instance, count: int) -> None:
+    """More than what the last page of a file has room for."""
+    connection = await connect(instance.facts["database_url"])
+    try:
+        strangers = [Revocation(b"\x5e" + secrets.token_bytes(15)) for _ in range(count)]
+        await bulk_revoke(connection, "demo", strangers, actor="test", allow_unknown=True)
+    finally:
+        await connection.close()
 
 
 @pytest.fixture(scope="module")

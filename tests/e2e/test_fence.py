@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def test_a_signer_stopped_between_question_and_answer(patient: Instance, nonce: 
             after = [pool.submit(ask, patient, path, nonce=nonce) for path in paths]
         assert {answer.result().says for answer in (*before, *after)} == {REVOKED}
         for path in paths:
-            eventually(lambda path=path: all_revoked(client, path), 5, "an old record is in Redis")
+            eventually(partial(all_revoked, client, path), 5, "an old record is in Redis")
     for path in paths:
         assert {ask(patient, path).says for _ in range(8)} == {REVOKED}
     watch = Watch(patient)
@@ -111,7 +112,12 @@ def test_a_warmer_stopped_in_the_middle_of_a_walk(patient: Instance) -> None:
         while time.monotonic() < until:
             assert {ask(patient, path, nonce=bool(n % 2)).says for n, path in enumerate(paths[:3])} == {REVOKED}
         for path in paths[:3]:
-            eventually(lambda path=path: all_revoked(client, path), 3, "an old record is in Redis")
+            eventually(partial(all_revoked, client, path), 3, "an old record is in Redis")
+
+
+def has_worked(process: psutil.Process, user_s: float) -> bool:
+    """It has had more than that of a processor."""
+    return process.cpu_times().user > user_s
 
 
 def stop_in_a_walk(instance: Instance, client: "redis.Redis") -> int:
@@ -120,7 +126,7 @@ def stop_in_a_walk(instance: Instance, client: "redis.Redis") -> int:
     for _ in range(6):
         client.flushall()
         begun = warmer.cpu_times().user
-        eventually(lambda begun=begun: warmer.cpu_times().user - begun > 0.06, 5, "no walk", pause_s=0.001)
+        eventually(partial(has_worked, warmer, begun + 0.06), 5, "no walk", pause_s=0.001)
         warmer.suspend()
         if client.dbsize() == 0:
             return warmer.pid

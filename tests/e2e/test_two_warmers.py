@@ -48,8 +48,12 @@ class Pair:
     def stop(self) -> None:
         """Both."""
         self.second.terminate()
-        self.second.wait(20)
-        self.instance.stop()
+        try:
+            self.second.wait(20)
+        finally:
+            self.second.kill()
+            self.second.wait()
+            self.instance.stop()
 
     def fetch(self, sql: str) -> list[Any]:
         """First columns."""
