@@ -34,12 +34,6 @@ class _FromReceipt(FeedMachine):
         return [late if isinstance(effect, Renew) else effect for effect in effects]
 
 
-class _NoEpoch(FeedMachine):
-    def answered(self, question: Question, answer: Answer, now: Instant) -> list[Any]:
-        assert self.position is not None
-        return super().answered(question, answer._replace(generation=self.position.generation), now)
-
-
 class _NoGapCheck(FeedMachine):
     def _follow(self, question: Question, answer: Answer) -> list[Any]:
         if not answer.rows:
@@ -62,7 +56,7 @@ class _TrimStall(FeedMachine):
 
 
 def _old_snapshot(self: FeedMachine, due: TakeSnapshot, position: Position) -> Adopt:
-    return Adopt(position, keep_vanished=self.position is not None and due.reason != "trimmed")
+    return Adopt(position, keep_vanished=due.reason == "diverged")
 
 
 def _no_union(self: FeedMachine, due: TakeSnapshot, position: Position) -> Adopt | None:
@@ -94,10 +88,6 @@ def _set_before_lease(self: edge.Request) -> bool:
     return self.loads <= 2
 
 
-def _lease_first(self: replica.Replica, effect: Any) -> bool:
-    raise NotImplementedError
-
-
 def _forgotten_leases(self: ledger.Ledger, now: int) -> None:
     _CURRENT(self, now)
     self.rows.leases.pop(ledger.BEFORE, None)
@@ -115,7 +105,7 @@ MUTANTS: dict[str, Broken] = {
     "old snapshot": _machine(snapshot_read=_old_snapshot),
     "old life": _model(edge.Edge, "close_former_page", _nothing),
     "no union with the old set": _machine(snapshot_read=_no_union),
-    "no epoch": _class(_NoEpoch),
+    "no epoch": _model(ledger.Ledger, "current", _nothing),
     "no gap check": _class(_NoGapCheck),
     "no head check": _class(_NoHeadCheck),
     "trim stall": _class(_TrimStall),

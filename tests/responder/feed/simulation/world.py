@@ -184,6 +184,15 @@ class World:
             if len(self.net) >= sent:
                 self.carry(len(self.net) - 1, again=False, fuse=None, power=False)
 
+    def ask_and_stall(self, edge: Edge, steps: int) -> None:
+        """A question that reaches the server, where its poll comes so far: begun, rows read, committed."""
+        self.boot(edge)
+        self.ask(edge)
+        under_way = len(self.polls)
+        self.carry(len(self.net) - 1, again=False, fuse=None, power=False)
+        for _ in range(steps * (len(self.polls) - under_way)):
+            self.work(len(self.polls) - 1)
+
     # -- a worker
 
     def begin_request(self, edge: Edge, serial: bytes) -> None:
