@@ -39,9 +39,7 @@ def rows(*payloads: bytes, after: Position = START) -> tuple[Row, ...]:
     return tuple(made)
 
 
-def answer(
-    *told: Row, generation: int = 3, head: int | None = None, status: str = "ok", wall: int = T0.wall
-) -> Answer:
+def answer(*told: Row, generation: int = 3, head: int | None = None, status: str = "ok", wall: int = T0.wall) -> Answer:
     """With the head at the last row."""
     return Answer(generation, (told[-1].seq if told else 0) if head is None else head, status, told, wall)
 

@@ -37,7 +37,7 @@ class Rows:
 
     timeline: int = 1
     generation: int = 1
-    position: Position = Position(1, 0, GENESIS)
+    position: Position = field(default=Position(1, 0, GENESIS))
     base: int = 0
     base_chain: bytes = GENESIS
     events: dict[int, Row] = field(default_factory=dict)
@@ -150,7 +150,9 @@ class Ledger:
         assert poll.answer is not None
         poll.has_rows = True
         if poll.answer.status == "ok":
-            found = [row for seq, row in sorted(self.rows.events.items()) if poll.position.seq < seq <= poll.answer.head]
+            found = [
+                row for seq, row in sorted(self.rows.events.items()) if poll.position.seq < seq <= poll.answer.head
+            ]
             poll.answer = poll.answer._replace(rows=tuple(found[:3]))
 
     def finish(self, poll: Poll, now: int) -> Answer | None:

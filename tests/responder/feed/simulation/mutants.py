@@ -10,7 +10,7 @@ import pytest
 
 from responder.clock import NS, Instant
 from responder.feed import replica
-from responder.feed.machine import Adopt, Answer, FeedMachine, Position, Question, Renew, TakeSnapshot
+from responder.feed.machine import Adopt, Answer, Apply, FeedMachine, Position, Question, Renew, TakeSnapshot
 from tests.responder.feed.simulation import edge, ledger, watch
 
 Broken = Callable[[pytest.MonkeyPatch], None]
@@ -39,14 +39,14 @@ class _NoGapCheck(FeedMachine):
         if not answer.rows:
             return super()._follow(question, answer)
         self.head, last = answer.head, answer.rows[-1]
-        effects: list[Any] = [replica.Apply(answer.rows, Position(answer.generation, last.seq, last.chain))]
+        effects: list[Any] = [Apply(answer.rows, Position(answer.generation, last.seq, last.chain))]
         return effects + self._lease_from(question.at, answer) if last.seq == answer.head else effects
 
 
 class _NoHeadCheck(FeedMachine):
     def _follow(self, question: Question, answer: Answer) -> list[Any]:
         effects = super()._follow(question, answer)
-        applied = isinstance(effects[0], replica.Apply) and len(effects) == 1
+        applied = isinstance(effects[0], Apply) and len(effects) == 1
         return effects + self._lease_from(question.at, answer) if applied else effects
 
 
@@ -99,7 +99,7 @@ def _nothing(self: object, *_: object) -> None:
 
 _UNACKED, _CURRENT = ledger.Ledger.unacked, ledger.Ledger.current
 
-#: The twelve of the specification, then three that this house adds.
+#: The twelve of the specification, then two that this house adds.
 MUTANTS: dict[str, Broken] = {
     "lease from receipt": _class(_FromReceipt),
     "old snapshot": _machine(snapshot_read=_old_snapshot),

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+from responder.clock import NS
 from tests.responder.feed.simulation.ledger import HOLD, HORIZON_S, REVOKE
 from tests.responder.feed.simulation.watch import SERIALS
-from tests.responder.feed.simulation.world import NS, World
+from tests.responder.feed.simulation.world import World
 
 
 def nothing(world: World) -> None:
@@ -23,12 +24,15 @@ def both(world: World) -> None:
 
 
 def unknown(world: World) -> None:
-    """An edge that no table knows yet has its first poll under way."""
+    """An edge that no table knew had its first poll under way when a waiter looked; the answer is on its way now."""
     edge = world.edges[0]
     world.ask_and_stall(edge, 0)
     world.carry(0, again=False, fuse=None, power=False)
     world.ask_and_stall(edge, 0)
     world.write(REVOKE, SERIALS[0], 1, 0)
+    world.judge()
+    world.work(0)
+    world.work(0)
 
 
 def late(world: World) -> None:
@@ -40,12 +44,14 @@ def late(world: World) -> None:
 
 
 def trimmed(world: World) -> None:
-    """A poll has its status, and the outbox is trimmed before it reads the rows."""
+    """A poll had its status, and the outbox was trimmed before it read the rows; the answer is on its way."""
     one(world)
     for serial in SERIALS[:2]:
         world.write(REVOKE, serial, 1, 0)
     world.ask_and_stall(world.edges[0], 0)
     world.ledger.trim(1)
+    world.work(0)
+    world.work(0)
 
 
 def doubled(world: World) -> None:

@@ -8,9 +8,9 @@ from functools import partial
 
 from _fastocsp.groups import merge_groups
 from responder.clock import NS
-from responder.feed.machine import Question, TakeSnapshot
+from responder.feed.machine import Answer, Question, TakeSnapshot
 from tests.responder.feed.simulation.edge import ISSUER_NO, Edge, Killed, Request
-from tests.responder.feed.simulation.ledger import HOLD, RELEASE, REVOKE, Answer, Ledger, Poll
+from tests.responder.feed.simulation.ledger import HOLD, RELEASE, REVOKE, Ledger, Poll
 from tests.responder.feed.simulation.watch import SERIALS, Violation, Waiter, Watch
 
 #: Parts of ten thousand; any two differ by less than 1 %.
