@@ -1,22 +1,13 @@
-"""The feed from the write side: read without a lease, wait behind the barrier, remember how far the warmer is.
+"""The feed from the write side: wait behind the barrier, remember how far the warmer is.
 
-The layout of an item is feed_item's in 0002; the chain is SHA-256(previous || seq, 8 octets big-endian || payload).
+What an answer of the feed means, and how an item is read, is the read side's: responder.feed and _fastocsp.revoked.
 """
 
-import hashlib
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from cachewarm.ledger.connect import Connection, one_row, translated
-
-#: The chain before the first event.
-GENESIS = hashlib.sha256(b"").digest()
-REVOKE, RELEASE, PURGE = 1, 2, 3
-_NO_REASON = 255
-_HEAD, _TIMES = struct.Struct(">BhB"), struct.Struct(">qBq")
 
 
 @dataclass(frozen=True)
@@ -30,39 +21,6 @@ class FeedPosition:
     chain: bytes
     base: int
     horizon: timedelta
-
-
-@dataclass(frozen=True)
-class FeedEvent:
-    """One row of the outbox: up to 1,000 items."""
-
-    seq: int
-    chain: bytes
-    payload: bytes
-
-
-@dataclass(frozen=True)
-class FeedItem:
-    """One change. Times are epoch seconds; reason None and 0 mean `none`, as in releases and purges."""
-
-    op: int
-    issuer_no: int
-    serial_number: bytes
-    revoked_at: int
-    reason: int | None
-    invalidity_date: int
-
-
-@dataclass(frozen=True)
-class FeedAnswer:
-    """What a poll said: ok with the next events, trimmed or diverged with none (take a snapshot then)."""
-
-    generation: int
-    sysid: int
-    tli: str
-    head: int
-    status: str
-    events: tuple[FeedEvent, ...]
 
 
 @dataclass(frozen=True)
@@ -91,40 +49,6 @@ async def feed_position(connection: Connection) -> FeedPosition:
     with translated():
         row = await one_row(connection, "select generation, sysid, tli, seq, chain, base, horizon from feed_position")
     return FeedPosition(*row.values())
-
-
-async def feed_read(connection: Connection, generation: int, seq: int, chain: bytes, limit: int = 500) -> FeedAnswer:
-    """Events after `seq`, for a reader without a lease. (0, 0, GENESIS) reads from the beginning."""
-    with translated():
-        rows = await connection.fetch(
-            "select * from feed_poll(null, null, null, $1, $2, $3, $4)", generation, seq, chain, limit
-        )
-    first = rows[0]
-    events = tuple(FeedEvent(row["seq"], row["chain"], row["payload"]) for row in rows if row["seq"] is not None)
-    return FeedAnswer(first["gen"], first["sysid"], first["tli"], first["head"], first["status"], events)
-
-
-def is_next(seq: int, chain: bytes, event: FeedEvent) -> bool:
-    """Does the event follow directly on that position?"""
-    return (
-        event.seq == seq + 1
-        and event.chain == hashlib.sha256(chain + struct.pack(">q", event.seq) + event.payload).digest()
-    )
-
-
-def parse_items(payload: bytes) -> Iterator[FeedItem]:
-    """The items of a payload, or of one row of feed_snapshot; ValueError when octets are missing."""
-    offset = 0
-    try:
-        while offset < len(payload):
-            op, issuer_no, length = _HEAD.unpack_from(payload, offset)
-            offset += _HEAD.size
-            serial, offset = payload[offset : offset + length], offset + length
-            revoked_at, reason, invalidity_date = _TIMES.unpack_from(payload, offset)
-            offset += _TIMES.size
-            yield FeedItem(op, issuer_no, serial, revoked_at, None if reason == _NO_REASON else reason, invalidity_date)
-    except struct.error:
-        raise ValueError(f"a feed item is cut short at octet {offset}") from None
 
 
 async def unacked(connection: Connection, generation: int, seq: int) -> list[Lease]:

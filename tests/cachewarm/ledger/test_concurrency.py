@@ -7,11 +7,11 @@ import asyncpg
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger.audit import append_audit, verify_audit
 from cachewarm.ledger.connect import Connection, connect
-from cachewarm.ledger.feed import GENESIS, FeedItem, feed_read, is_next, parse_items
 from cachewarm.ledger.issuers import Issuer
 from cachewarm.ledger.revocations import revoke, unhold
 from responder.domain.status import CRLReason
 from tests.cachewarm.ledger.conftest import serial
+from tests.cachewarm.ledger.reading import GENESIS, FeedItem, feed_read, follows, items_of
 
 WRITERS, EACH = 8, 40
 
@@ -46,10 +46,10 @@ async def follow(url: str, until: asyncio.Event) -> list[FeedItem]:
         last = until.is_set()
         answer = await feed_read(connection, generation, seq, chain)
         assert answer.status == "ok"
-        for event in answer.events:
-            assert is_next(seq, chain, event)
+        for event in answer.rows:
+            assert follows(event, seq, chain)
             seq, chain = event.seq, event.chain
-            found += parse_items(event.payload)
+            found += items_of(event.payload)
         if last and seq == answer.head:
             await connection.close()
             return found

@@ -11,10 +11,8 @@ from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.feed import (
-    GENESIS,
     feed_horizon,
     feed_position,
-    feed_read,
     forget_edge,
     leases,
     set_horizon,
@@ -24,6 +22,7 @@ from cachewarm.ledger.feed import (
 from cachewarm.ledger.issuers import Issuer
 from cachewarm.ledger.revocations import revoke
 from tests.cachewarm.ledger.conftest import serial
+from tests.cachewarm.ledger.reading import GENESIS, feed_read
 
 BOOT = uuid.UUID(int=1)
 POLL = "select * from feed_poll($1, $2, $3, $4, $5, $6)"
@@ -170,7 +169,7 @@ async def test_a_reader_without_a_lease_takes_no_lock_and_leaves_no_row(
     waiter = await connect(database.writer)
     async with waiter.transaction():
         await waiter.fetch("select * from feed_unacked(1, 1)")
-        assert [event.seq for event in (await feed_read(reader, 0, 0, GENESIS)).events] == [1]
+        assert [event.seq for event in (await feed_read(reader, 0, 0, GENESIS)).rows] == [1]
         await reader.execute("set lock_timeout = '300ms'")
         with pytest.raises(asyncpg.LockNotAvailableError):
             await reader.fetch(POLL, "a", BOOT, H, 1, 0, GENESIS)

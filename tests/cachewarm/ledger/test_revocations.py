@@ -10,12 +10,12 @@ from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
 from cachewarm.ledger.audit import list_audit
 from cachewarm.ledger.connect import Connection, OutcomeUnknown, connect
-from cachewarm.ledger.feed import GENESIS, feed_read, parse_items
 from cachewarm.ledger.inventory import get_certificate
 from cachewarm.ledger.issuers import Issuer
 from cachewarm.ledger.revocations import CHANNEL, Revocation, bulk_revoke, purge_expired, revoke, unhold
 from responder.domain.status import CRLReason
 from tests.cachewarm.ledger.conftest import NOW, serial
+from tests.cachewarm.ledger.reading import GENESIS, feed_read, items_of
 
 
 async def test_a_repeat_changes_nothing_and_keeps_the_earliest_time(writer: Connection, issuer: Issuer) -> None:
@@ -106,7 +106,7 @@ async def test_bulk_goes_in_chunks_and_resumes(writer: Connection, issuer: Issue
     assert (result.asked, result.changed, result.unknown) == (12_001, 7_000, ())
     answer = await feed_read(writer, 0, 0, GENESIS)
     assert (answer.head, result.seq) == (12, 12)
-    assert len({item.serial_number for event in answer.events for item in parse_items(event.payload)}) == 12_000
+    assert len({item.serial_number for event in answer.rows for item in items_of(event.payload)}) == 12_000
 
 
 async def test_bulk_leaves_unknown_certificates_alone_and_names_them(writer: Connection, issuer: Issuer) -> None:

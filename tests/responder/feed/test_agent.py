@@ -256,7 +256,7 @@ async def test_a_nudge_is_heard_long_before_the_next_poll(owner: Connection, sta
 
 
 async def test_a_clock_that_differs_closes_the_edge(owner: Connection, database: DatabaseURLs, tmp_path: Path) -> None:
-    """This host's wall is two minutes ahead of the ledger's: rows are taken, nobody is called good."""
+    """The wall of this host is two minutes ahead of the ledger's: rows are taken, nobody is called good."""
 
     def ahead() -> object:
         now = read_clock()

@@ -142,7 +142,7 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path, monkeyp
 def test_every_append_is_synced_before_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The acknowledgement that follows says: on my disk."""
     synced: list[int] = []
-    monkeypatch.setattr(module.os, "fdatasync", lambda fd: synced.append(os.fstat(fd).st_size))
+    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(os.fstat(fd).st_size))
     _, sizes = filled(tmp_path, 2)
     assert synced == sizes[1:]
 

@@ -106,7 +106,7 @@ class ModelDisk:
         self.written = self.synced = Kept(position, groups, (), orphans)
 
     def sync(self) -> None:
-        """Fdatasync."""
+        """What fdatasync does."""
         self.synced = self.written
 
     def cut_power(self) -> None:

@@ -37,7 +37,7 @@ class Rows:
 
     timeline: int = 1
     generation: int = 1
-    position: Position = Position(1, 0, GENESIS)
+    position: Position = field(default=Position(1, 0, GENESIS))
     base: int = 0
     base_chain: bytes = GENESIS
     events: dict[int, Row] = field(default_factory=dict)

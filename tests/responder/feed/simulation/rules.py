@@ -1,5 +1,6 @@
 """Hypothesis draws what happens in the world, in any order."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from hypothesis import strategies as st
@@ -7,13 +8,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from responder.clock import NS
 from tests.responder.feed.simulation.ledger import HORIZON_S
+from tests.responder.feed.simulation.openings import OPENINGS
 from tests.responder.feed.simulation.world import HOLD, RATES, RELEASE, REVOKE, SERIALS, World
 
 edges = st.integers(0, 1)
 serials = st.sampled_from(SERIALS)
 indexes = st.integers(0, 5)
 fuses = st.none() | st.integers(0, 5)
-spans = st.sampled_from([NS // 1000, NS // 4, NS, 2 * NS, HORIZON_S * NS // 2, HORIZON_S * NS, 31 * NS])
+spans = st.sampled_from([NS // 1000, NS, HORIZON_S * NS // 2, HORIZON_S * NS * 51 // 50, 31 * NS])
 
 
 class FeedRules(RuleBasedStateMachine):
@@ -28,11 +30,24 @@ class FeedRules(RuleBasedStateMachine):
         type(self).examples += 1
         self.world = self.make()
 
-    @initialize(both=st.booleans())
-    def start(self, both: bool) -> None:
-        self.world.turn(self.world.edges[0])
-        if both:
-            self.world.turn(self.world.edges[1])
+    @initialize(opening=st.sampled_from(OPENINGS))
+    def start(self, opening: Callable[[World], None]) -> None:
+        opening(self.world)
+
+    @rule(edge=edges, steps=st.integers(0, 2))
+    def ask_and_stall(self, edge: int, steps: int) -> None:
+        self.world.ask_and_stall(self.world.edges[edge], steps)
+
+    @rule(edge=edges, serial=serials)
+    def slow_worker(self, edge: int, serial: bytes) -> None:
+        self.world.begin_request(self.world.edges[edge], serial)
+        self.world.serve(-1)
+        self.world.turn(self.world.edges[edge])
+
+    @rule()
+    def serve_all(self) -> None:
+        while self.world.requests:
+            self.world.serve(0)
 
     @rule(edge=edges)
     def turn(self, edge: int) -> None:
@@ -53,6 +68,16 @@ class FeedRules(RuleBasedStateMachine):
     @rule(index=indexes)
     def work(self, index: int) -> None:
         self.world.work(index)
+
+    @rule()
+    def work_all(self) -> None:
+        while self.world.polls:
+            self.world.work(0)
+
+    @rule()
+    def carry_all(self) -> None:
+        for _ in range(len(self.world.net)):
+            self.world.carry(0, again=False, fuse=None, power=False)
 
     @rule(index=indexes)
     def drop(self, index: int) -> None:

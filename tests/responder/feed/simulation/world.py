@@ -8,9 +8,9 @@ from functools import partial
 
 from _fastocsp.groups import merge_groups
 from responder.clock import NS
-from responder.feed.machine import Question, TakeSnapshot
+from responder.feed.machine import Answer, Question, TakeSnapshot
 from tests.responder.feed.simulation.edge import ISSUER_NO, Edge, Killed, Request
-from tests.responder.feed.simulation.ledger import HOLD, RELEASE, REVOKE, Answer, Ledger, Poll
+from tests.responder.feed.simulation.ledger import HOLD, RELEASE, REVOKE, Ledger, Poll
 from tests.responder.feed.simulation.watch import SERIALS, Violation, Waiter, Watch
 
 #: Parts of ten thousand; any two differ by less than 1 %.
@@ -183,6 +183,15 @@ class World:
                 self.work(len(self.polls) - 1)
             if len(self.net) >= sent:
                 self.carry(len(self.net) - 1, again=False, fuse=None, power=False)
+
+    def ask_and_stall(self, edge: Edge, steps: int) -> None:
+        """A question that reaches the server, where its poll comes so far: begun, rows read, committed."""
+        self.boot(edge)
+        self.ask(edge)
+        under_way = len(self.polls)
+        self.carry(len(self.net) - 1, again=False, fuse=None, power=False)
+        for _ in range(steps * (len(self.polls) - under_way)):
+            self.work(len(self.polls) - 1)
 
     # -- a worker
 
