@@ -1,4 +1,5 @@
 from collections.abc import Iterable, Mapping
+from typing import final
 
 from _fastocsp.values import Groups, Item
 
@@ -11,6 +12,7 @@ def missing_rows(before: Mapping[tuple[int, int], bytes], after: Mapping[tuple[i
 def join_groups(groups: Mapping[tuple[int, int], bytes], more: Mapping[tuple[int, int], bytes]) -> Groups:
     """Both together; where both have a serial the row of `groups` stands."""
 
+@final
 class SnapshotReader:
     """Reads `COPY (select item from feed_snapshot) TO STDOUT (FORMAT binary)`, in pieces of any size."""
 

@@ -5,6 +5,8 @@ Row: serial | revocation time u32 big-endian | reason u8; ascending by serial, e
 It knows no image and no file: revoked lays groups out, the journal keeps them.
 """
 
+cimport cython
+
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
@@ -106,6 +108,7 @@ def _pair(bytes a, bytes b, size_t serial_len, bint joined):
         free(out)
 
 
+@cython.final
 cdef class SnapshotReader:
     """`feed` the octets of `COPY (select item from feed_snapshot) TO STDOUT (FORMAT binary)` in pieces of any size, then
     take `groups`. WireError when the stream is not that.

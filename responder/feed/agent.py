@@ -30,7 +30,7 @@ FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError
 class FeedAgent:
     """Drives one machine until cancelled."""
 
-    def __init__(  # noqa: PLR0917 - the composition root calls it twice
+    def __init__(
         self, connect: Connect, who: Who, shown: Shown, clock: Clock, interval_s: float, journal: Journal | None = None
     ) -> None:
         self._connect, self._who, self._shown = connect, who, shown

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from _fastocsp.errors import WireError
-from _fastocsp.revoked import RevokedImage, image_size, merge_groups, parse_items
+from _fastocsp.groups import merge_groups
+from _fastocsp.revoked import RevokedImage, image_size, parse_items
 from _fastocsp.values import Groups, Item
 from tests.fastocsp.corpus import outcome, prefixes
 

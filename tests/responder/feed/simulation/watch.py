@@ -12,7 +12,7 @@ BOUND_NS = HORIZON_S * NS * 101 // 100 + SLACK_NS
 WALL_NS = 61 * NS
 
 
-class Violation(AssertionError):  # noqa: N818 - it is what the simulation looks for
+class Violation(AssertionError):
     """A cache lied; `invariant` is which promise it broke."""
 
     def __init__(self, invariant: str, words: str) -> None:
