@@ -110,8 +110,8 @@ def _pair(bytes a, bytes b, size_t serial_len, bint joined):
 
 @cython.final
 cdef class SnapshotReader:
-    """`feed` the octets of `COPY (select item from feed_snapshot) TO STDOUT (FORMAT binary)` in pieces of any size, then
-    take `groups`. WireError when the stream is not that.
+    """`feed` the octets of `COPY (select item from feed_snapshot) TO STDOUT (FORMAT binary)` in pieces of any size,
+    then take `groups`. WireError when the stream is not that.
     """
 
     cdef bytes _rest
