@@ -3,7 +3,7 @@
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -123,10 +123,12 @@ async def test_a_new_generation_is_looked_into(
 
 
 async def test_commit_to_acknowledgement(
-    owner: Connection, edge: "asyncio.Task[None]", record_property: Callable[[str, object], None]
+    owner: Connection, edge: "asyncio.Task[None]", request: pytest.FixtureRequest
 ) -> None:
     """Reported, not judged."""
     times = [(await waited(owner, await revoke(owner, "ca", serial(n), actor="tests"))).waited_s for n in range(50)]
     centiles = statistics.quantiles(times, n=100)
-    record_property("commit to ack, ms: p50, p99", [round(centiles[at] * 1e3, 1) for at in (49, 98)])
+    request.node.user_properties.append(
+        ("commit to ack, ms: p50, p99", [round(centiles[at] * 1e3, 1) for at in (49, 98)])
+    )
     assert len(times) == 50

@@ -1,7 +1,6 @@
 """The simulation can fail: every known way to lie is found. The kill table of docs/invariants.md comes from here."""
 
 import os
-from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -18,7 +17,7 @@ EXAMPLES = int(os.environ.get("FASTOCSP_SIMULATIONS", "1500"))
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_simulation_finds_a_build_that_lies(
-    name: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+    name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """Some history breaks an invariant."""
     MUTANTS[name](monkeypatch)
@@ -37,4 +36,4 @@ def test_the_simulation_finds_a_build_that_lies(
                 suppress_health_check=list(HealthCheck),
             ),
         )
-    record_property("killed", [name, killed.value.invariant, FeedRules.examples])
+    request.node.user_properties.append(("killed", [name, killed.value.invariant, FeedRules.examples]))
