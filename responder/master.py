@@ -135,9 +135,16 @@ def run_master(settings: EdgeSettings) -> None:
     import uvloop
 
     set_up_logs(settings.log_format, "edge-master")
-    settings = settings.model_copy(update={"port": check_port(settings.host, settings.port)})
+    if not _workers_left(settings.run):
+        settings = settings.model_copy(update={"port": check_port(settings.host, settings.port)})
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_run(settings))
+
+
+def _workers_left(run: Path) -> bool:
+    """Workers of a master that was killed are still draining: the port is theirs and ours, SO_REUSEPORT shares it."""
+    workers = pids(run).get("workers", [])
+    return isinstance(workers, list) and any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
 def check_port(host: str, port: int) -> int:

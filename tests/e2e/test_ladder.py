@@ -122,7 +122,8 @@ def test_redis_corrupt(rungs: Rungs) -> None:
         assert all(ask(instance, dead, nonce=nonce).says is REVOKED for nonce in (True, False) for _ in range(8))
         assert watch.moved("redis_refused") >= 2
         assert watch.moved("contradicted") >= 1
-        assert watch.lines("edge", "record in Redis refused")
+        # at most one line in ten seconds: a worker that has just started may have spent it already
+        assert watch.lines("edge", "record in Redis refused", ever=True)
         assert ready(instance)[0] == 200
         eventually(lambda: status_in(client, rubbish) == GOOD_IN_RECORD, 10, "rubbish stays")
         eventually(lambda: status_in(client, dead) == REVOKED_IN_RECORD, 10, "the old record stays")
