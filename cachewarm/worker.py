@@ -6,6 +6,7 @@ of their work is idempotent, so a killed warmer and two warmers are the same cas
 """
 
 import asyncio
+import os
 import signal
 import socket
 import time
@@ -241,7 +242,7 @@ def run_warmer(settings: Settings, *, child: bool = False) -> None:
     import uvloop
 
     if child:
-        die_with_parent(signal.SIGTERM)
+        die_with_parent(signal.SIGTERM, os.getppid())
     set_up_logs(settings.log_format, "warmer")
     try:
         uvloop.run(_until_told(settings))

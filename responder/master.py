@@ -165,7 +165,7 @@ async def _run(settings: EdgeSettings) -> None:
 
 def run_as_child(settings: EdgeSettings) -> None:
     """The same, ending with the process that started it."""
-    die_with_parent(signal.SIGTERM)
+    die_with_parent(signal.SIGTERM, os.getppid())
     run_master(settings)
 
 

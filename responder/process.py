@@ -13,9 +13,12 @@ from responder.config import PREFIX
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(sig: signal.Signals) -> None:
-    """Have the kernel send `sig` when the thread that started this process ends; leave at once if it has."""
-    parent = os.getppid()
+def die_with_parent(sig: signal.Signals, parent: int) -> None:
+    """Have the kernel send `sig` when the thread that started this process ends; leave at once if it has.
+
+    `parent` is the number of the process that started us, told by itself: one that ended before this line would leave
+    us with another parent, and nobody to send anything.
+    """
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, sig, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
@@ -23,9 +26,10 @@ def die_with_parent(sig: signal.Signals) -> None:
 
 
 async def start_module(module: str, arguments: Sequence[str], environ: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """`python -m module arguments` with this interpreter; its settings are these alone."""
+    """`python -m module arguments OUR_PID` with this interpreter; its settings are these alone."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return await asyncio.create_subprocess_exec(sys.executable, "-m", module, *arguments, env={**inherited, **environ})
+    words = [sys.executable, "-m", module, *arguments, str(os.getpid())]
+    return await asyncio.create_subprocess_exec(*words, env={**inherited, **environ})
 
 
 async def stop(process: asyncio.subprocess.Process, patience_s: float) -> None:

@@ -1,5 +1,6 @@
 """`fastocsp admin`: the listener itself. no TLS below 1.3, no server banner."""
 
+import os
 import signal
 import ssl
 
@@ -18,7 +19,7 @@ log = structlog.get_logger("admin")
 def run_admin(settings: Settings, *, child: bool = False) -> None:
     """Until told to stop."""
     if child:
-        die_with_parent(signal.SIGTERM)
+        die_with_parent(signal.SIGTERM, os.getppid())
     set_up_logs(settings.log_format, "admin")
     if settings.admin_tls_cert is None or settings.admin_tls_key is None:
         raise ConfigError(

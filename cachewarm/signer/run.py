@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from uuid import uuid4
@@ -66,6 +67,6 @@ def run_signer(settings: Settings, *, child: bool = False) -> None:
     import uvloop
 
     if child:
-        die_with_parent(signal.SIGTERM)
+        die_with_parent(signal.SIGTERM, os.getppid())
     set_up_logs(settings.log_format, "signer")
     uvloop.run(serve(settings))

@@ -38,9 +38,9 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def run_worker(settings: EdgeSettings, slot: int) -> None:
+def run_worker(settings: EdgeSettings, slot: int, parent: int) -> None:
     """Serve until told to stop."""
-    die_with_parent(signal.SIGTERM)
+    die_with_parent(signal.SIGTERM, parent)
     set_up_logs(settings.log_format, f"edge-{slot}")
     edge = Edge(settings, slot)
     config = _config(settings, edge)
@@ -78,11 +78,11 @@ def _config(settings: EdgeSettings, edge: Edge) -> uvicorn.Config:
 
 
 def main() -> None:
-    """`python -m responder.edge.worker SLOT`, settings in the environment."""
+    """`python -m responder.edge.worker SLOT PARENT`, settings in the environment."""
     from responder.config import load_settings
 
     with contextlib.suppress(KeyboardInterrupt):
-        run_worker(load_settings(EdgeSettings, instance=False), int(sys.argv[1]))
+        run_worker(load_settings(EdgeSettings, instance=False), int(sys.argv[1]), int(sys.argv[2]))
 
 
 if __name__ == "__main__":

@@ -1,25 +1,26 @@
-"""Tasks end when they are told to."""
+"""A process never outlives the one that started it, not even one that ended before it could ask."""
 
-import asyncio
-import contextlib
+import subprocess
+import sys
 
-from responder.process import end_tasks
+ARM = "import os, signal; from responder.process import die_with_parent; die_with_parent(signal.SIGTERM, {parent}); print('armed')"
 
 
-async def test_a_task_that_loses_a_cancellation_is_told_again() -> None:
-    """The first cancellation is swallowed, as asyncio.wait_for may do: the task ends all the same, soon."""
+def run(parent: str) -> subprocess.CompletedProcess[str]:
+    """A child that arms itself."""
+    return subprocess.run(
+        [sys.executable, "-c", ARM.format(parent=parent)], capture_output=True, text=True, check=False
+    )
 
-    async def deaf() -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(60)
-        await asyncio.sleep(60)
 
-    async def failing() -> None:
-        raise OSError("before")
+def test_a_child_whose_parent_is_there_is_armed() -> None:
+    """The usual case."""
+    assert run("os.getppid()").stdout == "armed\n"
 
-    tasks = [asyncio.create_task(deaf()), asyncio.create_task(failing())]
-    await asyncio.sleep(0)
-    async with asyncio.timeout(5):
-        await end_tasks(tasks)
-    assert tasks[0].cancelled()
-    assert isinstance(tasks[1].exception(), OSError)
+
+def test_a_child_that_came_too_late_leaves_at_once() -> None:
+    """Its parent was killed before the signal was armed: it has another parent now."""
+    done = run("os.getppid() + 1")
+    assert done.returncode == 1
+    assert "the parent is gone" in done.stderr
+    assert done.stdout == ""
