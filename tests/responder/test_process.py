@@ -3,14 +3,18 @@
 import subprocess
 import sys
 
-ARM = "import os, signal; from responder.process import die_with_parent; die_with_parent(signal.SIGTERM, {parent}); print('armed')"
+ARM = """
+import os, signal
+from responder.process import die_with_parent
+die_with_parent(signal.SIGTERM, {parent})
+print("armed")
+"""
 
 
 def run(parent: str) -> subprocess.CompletedProcess[str]:
     """A child that arms itself."""
-    return subprocess.run(
-        [sys.executable, "-c", ARM.format(parent=parent)], capture_output=True, text=True, check=False
-    )
+    program = ARM.format(parent=parent)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
 
 def test_a_child_whose_parent_is_there_is_armed() -> None:
