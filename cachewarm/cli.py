@@ -1,7 +1,7 @@
 """The command `fastocsp`: each subcommand's module is loaded when it is asked for, so that `--help` is quick."""
 
 import importlib
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -57,14 +57,23 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def root(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
-    """An OCSP and CRL edge responder whose cache cannot lie."""
-    if version:
-        from importlib.metadata import version as installed
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import PackageNotFoundError, version
 
-        typer.echo(f"fastocsp {installed('fastocsp')}")
+        try:
+            typer.echo(f"fastocsp {version('fastocsp')}")
+        except PackageNotFoundError:
+            typer.echo("fastocsp, not installed")
         raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")]
+
+
+@app.callback()
+def root(version: Version = False) -> None:
+    """An OCSP and CRL edge responder whose cache cannot lie."""
 
 
 def main(arguments: list[str] | None = None) -> Any:
