@@ -46,3 +46,10 @@ def test_a_misspelt_setting_stops_every_command(fastocsp: Fastocsp) -> None:
     said = fastocsp("issuer", "list", FASTOCSP_HORIZONT="30s")
     assert said.status == 2
     assert "FASTOCSP_HORIZONT" in said.err
+
+
+def test_the_version_is_said_without_a_command() -> None:
+    """--version stands alone, exit status 0."""
+    said = offline("--version")
+    assert said.returncode == 0
+    assert said.stdout.startswith("fastocsp")
