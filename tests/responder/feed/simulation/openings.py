@@ -74,4 +74,15 @@ def behind(world: World) -> None:
     world.serve(0)
 
 
-OPENINGS: tuple[Callable[[World], None], ...] = (nothing, one, both, unknown, late, trimmed, doubled, behind)
+def paged(world: World) -> None:
+    """More rows than one poll returns, all of them confirmed; the first page is on its way."""
+    one(world)
+    world.write(REVOKE, SERIALS[1], HOLD, 0)
+    for serial in (SERIALS[0], SERIALS[2], SERIALS[1]):
+        world.write(REVOKE, serial, 1, 0)
+    world.advance(HORIZON_S * NS * 103 // 100)
+    world.judge()
+    world.ask_and_stall(world.edges[0], 2)
+
+
+OPENINGS: tuple[Callable[[World], None], ...] = (nothing, one, both, unknown, late, trimmed, doubled, behind, paged)
