@@ -1,0 +1,6 @@
+class Connections:
+    """Room for so many."""
+
+    room: int
+    count: int
+    def __init__(self, room: int) -> None: ...
