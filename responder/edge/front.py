@@ -37,6 +37,8 @@ class Front:
         """Listen, inside the running loop."""
         settings = self._edge.settings
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # a client that says nothing is accepted a second later; all others with their first octets
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
         bound.setblocking(False)
         bound.listen(backlog)
         self.loop = Loop(

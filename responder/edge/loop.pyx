@@ -24,9 +24,9 @@ from responder.edge.lane cimport LANE_ANSWERED, LANE_FULL, Lane
 from responder.edge.mailbox cimport Letter, Mailbox, letter_octets, new_letter
 from responder.edge.posix cimport (
     EAGAIN, ECONNABORTED, EINTR, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLERR, EPOLLET,
-    EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_NOSIGNAL, accept_from, block_signals, close, epoll_create1,
+    EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_MORE, MSG_NOSIGNAL, SHUT_WR, accept_from, block_signals, close, epoll_create1,
     epoll_wait, epoch_seconds, event_tag, flag_load, flag_store, last_error, monotonic_ns, number_add, number_load,
-    recv, reset_on_close, send, watch,
+    recv, reset_on_close, send, shutdown, watch,
 )
 
 from responder.edge.slow import SlowRequest
@@ -366,7 +366,9 @@ cdef class Loop:
 
     cdef bint send_octets(self, Connection* c, const uint8_t* octets, size_t n) noexcept nogil:
         """Send what the socket takes and keep the rest; False when the connection is gone."""
-        cdef Py_ssize_t sent = send(c.fd, octets, n, MSG_NOSIGNAL)
+        # the last answer leaves together with the end of the connection, in one segment
+        cdef int flags = MSG_NOSIGNAL | MSG_MORE if c.close_after else MSG_NOSIGNAL
+        cdef Py_ssize_t sent = send(c.fd, octets, n, flags)
         if sent == <Py_ssize_t>n:
             return True
         if sent < 0:
@@ -434,6 +436,9 @@ cdef class Loop:
 
     cdef void drop(self, Connection* c) noexcept nogil:
         """Close; a slow request goes on, its record is worth keeping."""
+        if c.close_after:
+            # the answer first: octets that were not read make a mere close a reset, which drops what is still to be sent
+            shutdown(c.fd, SHUT_WR)
         close(c.fd)
         self.connections.release(c)
 

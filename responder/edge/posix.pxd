@@ -91,7 +91,9 @@ cdef extern from * nogil:
         EPOLLIN
         EPOLLOUT
         EPOLLRDHUP
+        MSG_MORE
         MSG_NOSIGNAL
+        SHUT_WR
 
     const uint32_t EPOLLET
     int epoll_create1(int flags)
@@ -102,6 +104,7 @@ cdef extern from * nogil:
     Py_ssize_t read(int fd, void* to, size_t n)
     Py_ssize_t write(int fd, const void* octets, size_t n)
     int close(int fd)
+    int shutdown(int fd, int how)
     int listen(int fd, int backlog)
 
     uint64_t monotonic_ns()
