@@ -53,6 +53,7 @@ cdef class Loop:
     cdef bint send_octets(self, Connection* c, const uint8_t* octets, size_t n) noexcept nogil
     cdef bint send_backlog(self, Connection* c) noexcept nogil
     cdef bint watch_for(self, Connection* c, uint32_t events) noexcept nogil
+    cdef bint watch_anew(self, Connection* c, uint32_t events) noexcept nogil
     cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n) noexcept nogil
     cdef void hand_over(self, Connection* c, const uint8_t* rest, size_t n) noexcept nogil
     cdef void drop(self, Connection* c) noexcept nogil

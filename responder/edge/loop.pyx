@@ -249,8 +249,6 @@ cdef class Loop:
         cdef int rounds = ROUNDS
         while not c.waiting and buffered(&c.backlog) == 0 and (c.readable or resumed):
             if rounds == 0:
-                # to the end of the queue: asking anew has epoll tell anew
-                c.watched |= EPOLLET
                 break
             rounds -= 1
             n = self.read_some(c, resumed)
@@ -259,8 +257,9 @@ cdef class Loop:
             resumed = False
         if not c.watched:
             self.watch_for(c, EPOLLIN | EPOLLRDHUP)
-        elif c.watched & EPOLLET:
-            self.watch_for(c, c.watched & ~EPOLLET)
+        elif rounds == 0 and c.readable:
+            # the others have their turn: asking anew has epoll tell anew
+            self.watch_anew(c, c.watched)
 
     cdef Py_ssize_t read_some(self, Connection* c, bint resumed) noexcept nogil:
         """Octets in the buffer `in_`: those pending and what the socket has; NOTHING (unless resumed), or GONE."""
@@ -402,9 +401,10 @@ cdef class Loop:
 
     cdef bint watch_for(self, Connection* c, uint32_t events) noexcept nogil:
         """Have epoll tell, once a change; False when it cannot, and the connection is gone."""
+        return c.watched == events or self.watch_anew(c, events)
+
+    cdef bint watch_anew(self, Connection* c, uint32_t events) noexcept nogil:
         cdef uint64_t tag = <uint64_t>c.generation << 32 | slot_of(self.connections, c)
-        if c.watched == events:
-            return True
         if watch(self.epoll, EPOLL_CTL_MOD if c.watched else EPOLL_CTL_ADD, c.fd, events | EPOLLET, tag) < 0:
             self.drop(c)
             return False

@@ -70,6 +70,7 @@ class Running:
         family: socket.AddressFamily = socket.AF_INET,
         proxies: tuple[tuple[bytes, int], ...] = (),
         answers: bool = True,
+        receive_octets: int = 0,
     ) -> None:
         self.authority, lock = authority, Lock()
         self.feed = SharedFeed(folder)
@@ -88,6 +89,8 @@ class Running:
         )
         self.bound = socket.create_server(("127.0.0.1" if family is socket.AF_INET else "::1", 0), family=family)
         self.bound.setblocking(False)
+        if receive_octets:
+            self.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_octets)
         self.address = self.bound.getsockname()[:2]
         self.loop = Loop(self.lane, Proxies(proxies), self.bound.detach(), max_connections, patience_s, idle_s)
         self.slow: list[bytes] = []

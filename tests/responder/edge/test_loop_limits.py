@@ -118,6 +118,23 @@ def test_thousands_of_pipelined_requests_read_late(tmp_path: Path, authority: Au
             sending.join()
 
 
+def test_a_client_that_has_sent_more_than_a_turn_reads(tmp_path: Path, authority: Authority) -> None:
+    """Before it was accepted, so that nothing tells of it again but the loop itself: all of it is read."""
+    running = Running(tmp_path, authority, receive_octets=4_000_000)
+    running.put(GOOD)
+    octets = get(running, "Accept: " + "x" * 7000 + "\r\n")
+    count = 2_000_000 // len(octets)
+    with running.connect(20) as client:
+        sending = threading.Thread(target=client.sendall, args=(octets * count,))
+        sending.start()
+        time.sleep(0.3)
+        with running:
+            left = bytearray()
+            for _ in range(count):
+                assert read_answer(client, left)[0].startswith(b"HTTP/1.1 200")
+            sending.join()
+
+
 def test_a_flood_on_one_connection_delays_no_other(tmp_path: Path, authority: Authority) -> None:
     """Pipelined without end by a client that reads as well: another one waits milliseconds."""
     with Running(tmp_path, authority) as running:
