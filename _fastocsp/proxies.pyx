@@ -38,6 +38,7 @@ cdef size_t packed_address(Span hop, uint8_t* out) noexcept nogil:
     """Octets of the address, 0 when it is none."""
     cdef char text[MAX_TEXT]
     cdef const uint8_t* zone
+    cdef size_t n
     while hop.n and is_ornament(hop.p[0]):
         hop.p += 1
         hop.n -= 1
@@ -47,7 +48,8 @@ cdef size_t packed_address(Span hop, uint8_t* out) noexcept nogil:
         return 0
     zone = <const uint8_t*>memchr(hop.p, 0x25, hop.n) if hop.n else NULL
     if zone != NULL:
-        if memchr(hop.p, 0x3A, zone - hop.p) == NULL or zone + 1 == hop.p + hop.n:
+        n = hop.p + hop.n - zone - 1
+        if n == 0 or memchr(zone + 1, 0x25, n) != NULL or memchr(hop.p, 0x3A, zone - hop.p) == NULL:
             return 0
         hop.n = zone - hop.p
     memcpy(text, hop.p, hop.n)

@@ -88,7 +88,8 @@ def edge_get(der: bytes, extra: str = "") -> bytes:
 def cases_of(folder: Path, instance: Instance, nginx: Nginx, floor: Floor, asked: list[bytes]) -> list[Case]:
     """Ours, nginx's, the floor's."""
     files = range(len(asked))
-    edge, made = instance.facts["pids"]["edge"][0], []
+    edge = instance.facts["pids"]["edge"][0]
+    made: list[Case] = []
 
     def add(name: str, pid: int, port: int, messages: list[bytes]) -> None:
         written = write_messages(folder / f"{len(made)}.messages", messages)
@@ -154,7 +155,9 @@ def prefer(pid: int, nice: int) -> None:
             Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
-def take_turns(cases: list[Case], load: str, rounds: int, seconds: float, nice: int) -> dict[str, list[tuple[float, float]]]:
+def take_turns(
+    cases: list[Case], load: str, rounds: int, seconds: float, nice: int
+) -> dict[str, list[tuple[float, float]]]:
     """Every case once a round, so that what disturbs one disturbs its neighbours."""
     for pid in {case.pid for case in cases}:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -187,7 +190,8 @@ def report(found: dict[str, dict[str, float]]) -> list[dict[str, object]]:
         if "us_per_answer" in row:
             kind = "GET, one a connection" if "one a connection" in name else "GET"
             ratio = row["us_per_answer"] / found.get(f"nginx {kind}", row)["us_per_answer"]
-            print(f"| {name} | {row['us_per_answer']} | {row['lowest']} - {row['highest']} | {ratio:.2f} | {row['answers_per_s']} |")
+            spread = f"{row['lowest']} - {row['highest']}"
+            print(f"| {name} | {row['us_per_answer']} | {spread} | {ratio:.2f} | {row['answers_per_s']} |")
     print("\n| figure | over | ratio | goal |\n|---|---|---|---|")
     ratios: list[dict[str, object]] = []
     for name, over, goal in GOALS:
@@ -203,20 +207,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--seconds", type=float, default=0.5, help="of one turn")
-    parser.add_argument("--nice", type=int, default=0, help="of all that is measured, on a machine that does other work")
+    parser.add_argument(
+        "--nice", type=int, default=0, help="of all that is measured, on a machine that does other work"
+    )
     parser.add_argument("--only", default="", help="cases whose name matches this expression; nothing is written")
     given = parser.parse_args()
     missing = [
-        name
-        for name in ("nginx", "taskset", "cc")
-        if not (shutil.which(name) or Path(f"/usr/sbin/{name}").exists())
+        name for name in ("nginx", "taskset", "cc") if not (shutil.which(name) or Path(f"/usr/sbin/{name}").exists())
     ]
     if missing:
         sys.exit(f"bench: needs {' '.join(missing)}: apt-get install nginx-light util-linux gcc")
     folder = Path(tempfile.mkdtemp(prefix="fastocsp-bench-"))
     folder.chmod(0o755)
     try:
-        found = measure(folder, given.rounds, given.seconds, given.nice, lambda name: re.search(given.only, name) is not None)
+        found = measure(
+            folder, given.rounds, given.seconds, given.nice, lambda name: re.search(given.only, name) is not None
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     ratios = report(found)

@@ -1,7 +1,7 @@
 """The Python side of the connection loop: its thread, its letters, and its place in uvicorn's life.
 
-To uvicorn it is one connection among those that were handed over: asked to shut down with them, and waited for until its
-own have ended. Answers of the slow lane and sockets for the cold lane pass through here.
+To uvicorn it is one connection among those that were handed over: asked to shut down with them, and waited for until
+its own have ended. Answers of the slow lane and sockets for the cold lane pass through here.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ import structlog
 from uvicorn.server import ServerState
 
 from responder.edge.edge import Edge
-from responder.edge.loop import ALL_GONE, TO_COLD_LANE, TO_SLOW_LANE, Loop, slow_request
+from responder.edge.exchange import slow_request
+from responder.edge.loop import ALL_GONE, TO_COLD_LANE, TO_SLOW_LANE, Loop
 from responder.web.cold import ColdProtocol
 
 log = structlog.get_logger("worker")
@@ -52,7 +53,7 @@ class Front:
         self.cold_gone = self.loop.cold_gone
         self._edge.front = self
         self._state.connections.add(self)  # type: ignore[arg-type]
-        asyncio.get_running_loop().add_reader(self.loop.bell, self._read_letters)
+        asyncio.get_running_loop().add_reader(self.loop.to_python.bell, self._read_letters)
         self._thread = threading.Thread(target=self.loop.run, name="connections", daemon=True)
         self._thread.start()
 
@@ -61,7 +62,7 @@ class Front:
         self._stopped = True
         self.loop.stop()
         await asyncio.to_thread(self._thread.join, JOIN_S)
-        asyncio.get_running_loop().remove_reader(self.loop.bell)
+        asyncio.get_running_loop().remove_reader(self.loop.to_python.bell)
 
     @property
     def open_connections(self) -> int:
@@ -69,7 +70,7 @@ class Front:
         return self.loop.open_connections
 
     def shutdown(self) -> None:
-        """uvicorn is stopping: answer what is under way."""
+        """Uvicorn is stopping: answer what is under way."""
         self.draining = True
         self.loop.drain()
 
@@ -80,14 +81,14 @@ class Front:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _read_letters(self) -> None:
-        for kind, fd, slot, generation, octets in self.loop.letters():
+        for kind, fd, slot, generation, octets in self.loop.to_python.letters():
             if kind == TO_SLOW_LANE:
                 task = self._edge.start_slow(slow_request(octets, self._edge.lane.max_body))
                 task.add_done_callback(partial(self._answered, slot, generation))
             elif kind == TO_COLD_LANE:
                 self._hand_over(socket.socket(fileno=fd), octets)
             elif kind == ALL_GONE:
-                self._when_handed_over(lambda: self._state.connections.discard(self))  # type: ignore[arg-type]
+                self._when_handed_over(lambda: self._state.connections.discard(self))
 
     def _answered(self, slot: int, generation: int, task: "asyncio.Task[bytes]") -> None:
         failed = task.cancelled() or task.exception() is not None

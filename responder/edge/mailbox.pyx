@@ -73,3 +73,16 @@ cdef class Mailbox:
         self.first = self.last = NULL
         self.lock.give()
         return first
+
+    def letters(self):
+        """(kind, fd, slot, generation, octets) of all there is; to be called when `bell` is readable."""
+        cdef Letter* letter = self.take_all()
+        cdef Letter* following
+        found = []
+        while letter != NULL:
+            found.append((letter.kind, letter.fd, letter.slot, letter.generation,
+                          (<const char*>letter_octets(letter))[:letter.n]))
+            following = letter.next
+            free(letter)
+            letter = following
+        return found

@@ -70,7 +70,7 @@ class EdgeServer(Server):
         self._front.start(self._bound, BACKLOG)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """uvicorn asks every connection, the front among them, and waits a bounded time."""
+        """Uvicorn asks every connection, the front among them, and waits a bounded time."""
         await super().shutdown(sockets)
         await self._front.close()
 

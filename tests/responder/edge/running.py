@@ -1,4 +1,4 @@
-"""A connection loop in this process, on a real socket: the lane with its table, gate and limit, and a slow lane of ours.
+"""A connection loop in this process, on a real socket: lane, table, gate and limit, and a slow lane of the test's.
 
 What the loop hands to Python is answered here by the test's own words, so that a test sees which lane it was.
 """
@@ -153,9 +153,9 @@ class Running:
 
     def _read_letters(self) -> None:
         while not self._ended.is_set():
-            if not select.select([self.loop.bell], [], [], 0.05)[0]:
+            if not select.select([self.loop.to_python.bell], [], [], 0.05)[0]:
                 continue
-            for kind, fd, slot, generation, octets in self.loop.letters():
+            for kind, fd, slot, generation, octets in self.loop.to_python.letters():
                 if kind == TO_SLOW_LANE:
                     self.slow.append(octets)
                     if self.answers:
@@ -186,9 +186,7 @@ def read_answer(client: socket.socket, left: bytearray) -> tuple[bytes, bytes]:
             raise EOFError(bytes(left))
         left += part
     head, _, rest = bytes(left).partition(b"\r\n\r\n")
-    length = next(
-        (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
-    )
+    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
     while len(rest) < length:
         part = client.recv(65536)
         if not part:

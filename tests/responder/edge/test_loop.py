@@ -168,7 +168,7 @@ def test_half_a_request_and_the_end_is_not_answered(running: Running, hot: dict[
 
 @pytest.mark.parametrize("serial", [GOOD, ABSENT], ids=["hot", "slow"])
 def test_close_is_honoured(running: Running, hot: dict[bytes, bytes], serial: bytes) -> None:
-    """H-22: the answer arrives whole though octets behind the request are never read, and nothing of them is answered."""
+    """H-22: the answer arrives whole though octets behind it are never read; none of them is answered."""
     for behind in (b"", post(running, GOOD), b"x" * 20):
         with running.connect() as client:
             client.sendall(post(running, serial, close=True) + behind)

@@ -1,10 +1,11 @@
 """Limits of the loop: times, connections, requests a minute, clients that do not read, and the end."""
 
 import base64
+import itertools
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def get(running: Running, extra: str = "") -> bytes:
 def post(running: Running, serial: bytes = GOOD) -> bytes:
     """A POST about that serial."""
     return post_octets(question(running.authority, serial))
+
+
+def send_all(client: socket.socket, parts: Iterable[bytes], pause_s: float = 0.0) -> None:
+    """One after the other."""
+    for part in parts:
+        client.sendall(part)
+        time.sleep(pause_s)
 
 
 def cut_off_after(client: socket.socket) -> float:
@@ -53,9 +61,7 @@ def test_who_trickles_is_cut_off(tmp_path: Path, authority: Authority) -> None:
         ask(client, get(running))
         begun = time.monotonic()
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            for octet in get(running):
-                client.sendall(bytes((octet,)))
-                time.sleep(0.05)
+            send_all(client, (bytes((octet,)) for octet in get(running)), 0.05)
         assert 0.4 < time.monotonic() - begun < 1.5
 
 
@@ -93,8 +99,7 @@ def test_who_does_not_read_is_cut_off(tmp_path: Path, authority: Authority) -> N
         with running.connect() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             with pytest.raises((ConnectionResetError, BrokenPipeError)):
-                while True:
-                    deaf.sendall(octets)
+                send_all(deaf, itertools.repeat(octets))
         assert running.counted("timed_out") == 1
         assert running.counted("answers:hit") < 20000
         with running.connect() as client:

@@ -19,78 +19,88 @@ SERIALS = [bytes((1 + n, 7)) for n in range(40)]
 SECONDS = 4.0
 
 
-def test_every_answer_is_one_of_the_valid_ones_while_python_changes_everything(
-    tmp_path: Path, authority: Authority
-) -> None:
+class Storm:
+    """Writers in Python and clients, at once, until `ended`."""
+
+    def __init__(self, running: Running) -> None:
+        now = int(time.time())
+        self.running, self.ended = running, threading.Event()
+        self.records = {
+            serial: [running.sign(serial, seq=seq, this_update=now - 3000, next_update=now + 1000) for seq in (1, 2)]
+            for serial in SERIALS
+        }
+        self.valid = {
+            serial: {running.template.encode(serial, one) for one in both} | {b"slow"}
+            for serial, both in self.records.items()
+        }
+        self.wrong: list[tuple[bytes, bytes]] = []
+        self.bodies: list[bytes] = []
+
+    def change_table(self) -> None:
+        """Put, discard, put."""
+        table = self.running.table
+        while not self.ended.is_set():
+            for serial, both in self.records.items():
+                table.put(1, codes.SHA1, serial, both[1])
+                table.discard(1, codes.SHA1, serial)
+                table.put(1, codes.SHA1, serial, both[0])
+                assert table.get(1, codes.SHA1, serial) in (*both, None)
+
+    def fill_table(self) -> None:
+        """Make it grow and evict."""
+        filler, number = self.records[SERIALS[0]][0], 0
+        while not self.ended.is_set():
+            number += 1
+            self.running.table.put(1, codes.SHA1, number.to_bytes(8, "big"), filler)
+
+    def change_the_rest(self) -> None:
+        """Catalog, image, lease, due records."""
+        while not self.ended.is_set():
+            self.running.lane.take_issuers(self.running.index())
+            self.running.feed.replace({})
+            self.running.lane.gate.remap()
+            self.running.feed.renew(lease(600))
+            self.running.lane.take_due()
+            time.sleep(0.0005)
+
+    def ask(self, number: int) -> None:
+        """Everything, pipelined, on one connection."""
+        batch = SERIALS[number:] + SERIALS[:number]
+        octets = b"".join(post_octets(question(self.running.authority, serial)) for serial in batch)
+        with self.running.connect() as client:
+            left = bytearray()
+            while not self.ended.is_set():
+                client.sendall(octets)
+                for serial in batch:
+                    body = read_answer(client, left)[1]
+                    self.bodies.append(body)
+                    if body not in self.valid[serial]:
+                        self.wrong.append((serial, body))
+
+
+def test_every_answer_is_a_valid_one_while_python_changes_everything(tmp_path: Path, authority: Authority) -> None:
     """Three writers put, discard, swap the catalog, replace the image and take what is due, four clients ask: each
     answer is one of the two records of its serial, octet for octet, or the slow lane's; and the table adds up after.
     """
     with Running(tmp_path, authority, max_connections=50) as running:
-        now = int(time.time())
-        records = {
-            serial: [running.sign(serial, seq=seq, this_update=now - 3000, next_update=now + 1000) for seq in (1, 2)]
-            for serial in SERIALS
-        }
-        valid = {
-            serial: {running.template.encode(serial, one) for one in both} | {b"slow"}
-            for serial, both in records.items()
-        }
-        ended, wrong, counts = threading.Event(), [], []
-
-        def change_table() -> None:
-            while not ended.is_set():
-                for serial, both in records.items():
-                    running.table.put(1, codes.SHA1, serial, both[1])
-                    running.table.discard(1, codes.SHA1, serial)
-                    running.table.put(1, codes.SHA1, serial, both[0])
-                    assert running.table.get(1, codes.SHA1, serial) in (*both, None)
-
-        def fill_table() -> None:
-            filler, number = records[SERIALS[0]][0], 0
-            while not ended.is_set():
-                number += 1
-                running.table.put(1, codes.SHA1, number.to_bytes(8, "big"), filler)
-
-        def change_the_rest() -> None:
-            while not ended.is_set():
-                running.lane.take_issuers(running.index())
-                running.feed.replace({})
-                running.lane.gate.remap()
-                running.feed.renew(lease(600))
-                running.lane.take_due()
-                time.sleep(0.0005)
-
-        def ask_all(number: int) -> None:
-            hits = slow = 0
-            with running.connect() as client:
-                left = bytearray()
-                while not ended.is_set():
-                    batch = SERIALS[number:] + SERIALS[:number]
-                    client.sendall(b"".join(post_octets(question(authority, serial)) for serial in batch))
-                    for serial in batch:
-                        body = read_answer(client, left)[1]
-                        hits, slow = hits + (body != b"slow"), slow + (body == b"slow")
-                        if body not in valid[serial]:
-                            wrong.append((serial, body))
-            counts.append((hits, slow))
-
+        storm = Storm(running)
         interval = sys.getswitchinterval()
         sys.setswitchinterval(0.0002)
-        works = [change_table, fill_table, change_the_rest]
-        threads = [threading.Thread(target=work) for work in works]
-        threads += [threading.Thread(target=ask_all, args=(number,)) for number in range(4)]
+        threads = [threading.Thread(target=work) for work in (storm.change_table, storm.fill_table)]
+        threads += [threading.Thread(target=storm.change_the_rest)]
+        threads += [threading.Thread(target=storm.ask, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
         time.sleep(SECONDS)
-        ended.set()
+        storm.ended.set()
         for thread in threads:
             thread.join(30)
         sys.setswitchinterval(interval)
-        assert not wrong
-        assert len(counts) == 4
-        assert sum(hits for hits, _ in counts) > 500, counts
-        assert sum(slow for _, slow in counts) > 0, counts
-        for serial, both in records.items():
+        slow = storm.bodies.count(b"slow")
+        assert not storm.wrong
+        assert slow > 0
+        assert len(storm.bodies) - slow > 500
+        for serial, both in storm.records.items():
             running.table.put(1, codes.SHA1, serial, both[1])
             assert running.table.get(1, codes.SHA1, serial) == both[1]
         assert running.table.octets <= 1 << 20
