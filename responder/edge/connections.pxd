@@ -40,7 +40,7 @@ cdef class Connections:
     cdef uint32_t free_count
     cdef readonly uint32_t room
     cdef uint32_t used_to         # no slot from here on was ever used
-    cdef readonly uint32_t count
+    cdef long long count          # read by other threads as well
 
     # NULL when all are in use
     cdef Connection* open(self, int fd) noexcept nogil

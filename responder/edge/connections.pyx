@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from responder.edge.posix cimport close
+from responder.edge.posix cimport close, number_add
 
 
 cdef void empty(Buffer* b) noexcept nogil:
@@ -67,7 +67,7 @@ cdef class Connections:
         # odd while it is open, even while it is not
         c.generation = generation
         c.fd = fd
-        self.count += 1
+        number_add(&self.count, 1)
         return c
 
     cdef void release(self, Connection* c) noexcept nogil:
@@ -77,7 +77,7 @@ cdef class Connections:
         c.generation += 1
         self.free_slots[self.free_count] = slot_of(self, c)
         self.free_count += 1
-        self.count -= 1
+        number_add(&self.count, -1)
 
     cdef Connection* get(self, uint32_t slot, uint32_t generation) noexcept nogil:
         cdef Connection* c

@@ -97,7 +97,7 @@ cdef class Loop(Exchange):
     @property
     def open_connections(self):
         """Connections that the loop has now, those handed over not counted."""
-        return self.connections.count
+        return number_load(&self.connections.count)
 
     cdef int turn(self) noexcept nogil:
         """Wait at most until the next tick and do what there is; 0, or an errno that cannot be lived with."""

@@ -187,13 +187,14 @@ def read_answer(client: socket.socket, left: bytearray) -> tuple[bytes, bytes]:
         left += part
     head, _, rest = bytes(left).partition(b"\r\n\r\n")
     length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
-    while len(rest) < length:
+    body = bytearray(rest)
+    while len(body) < length:
         part = client.recv(65536)
         if not part:
-            raise EOFError(rest)
-        rest += part
-    left[:] = rest[length:]
-    return head, rest[:length]
+            raise EOFError(f"{len(body)} of {length} octets")
+        body += part
+    left[:] = body[length:]
+    return head, bytes(body[:length])
 
 
 def ask(client: socket.socket, octets: bytes) -> tuple[bytes, bytes]:

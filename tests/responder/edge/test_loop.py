@@ -255,8 +255,8 @@ def test_the_slow_answer_of_a_client_that_does_not_read(tmp_path: Path, authorit
         with running.connect() as client:
             client.sendall(post(running, ABSENT) + post(running, GOOD))
             until(lambda: running.held)
-            long = b"x" * 20_000_000
-            running.loop.answer(*running.held.pop(), b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + long)
+            long = b"x" * 12_000_000
+            running.loop.answer(*running.held.pop(), b"HTTP/1.1 200 OK\r\nContent-Length: 12000000\r\n\r\n" + long)
             time.sleep(0.2)
             left = bytearray()
             assert read_answer(client, left)[1] == long
