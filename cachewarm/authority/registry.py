@@ -34,6 +34,11 @@ def public_urls(base_url: str, issuer_id: str) -> Pointers:
     )
 
 
+def pointers_of(issuer: issuers.Issuer) -> Pointers:
+    """What a certificate of that issuer says."""
+    return Pointers(issuer.ocsp_url, issuer.ca_issuers_url, issuer.crl_url, issuer.crl_shards)
+
+
 def ca_key_path(keys: Path, issuer_id: str) -> Path:
     """Where a local CA's key is."""
     return keys / f"ca-{issuer_id}.key"
@@ -53,6 +58,7 @@ async def found_ca(
     now: int,
     validity_s: int | None = None,
     policy: UnissuedPolicy = UnissuedPolicy.UNAUTHORIZED,
+    crls: issuers.CRLWish = issuers.ONLY_COMPLETE,
     actor: str,
 ) -> issuers.Issuer:
     """A new root, or a sub-CA of `parent`; Refused when the id is taken or a key of that name lies there."""
@@ -67,8 +73,9 @@ async def found_ca(
     if parent is None or parent_authority is None:
         made = init_root(key, subject, now=now, validity_s=ROOT_VALIDITY_S if validity_s is None else validity_s)
     else:
-        pointers = Pointers(parent.ocsp_url, parent.ca_issuers_url, parent.crl_url)
-        made = init_sub(key, subject, parent_authority, now=now, pointers=pointers, validity_s=validity_s)
+        if parent.crl_scope == "user":
+            raise Refused(f"the CRLs of {parent.issuer_id} are about user certificates alone: a CA would be on none")
+        made = init_sub(key, subject, parent_authority, now=now, pointers=pointers_of(parent), validity_s=validity_s)
     write_new(path, key.to_pem(passphrase))
     try:
         async with connection.transaction():
@@ -84,6 +91,7 @@ async def found_ca(
                 crl_url=urls.crl_url,
                 ca_issuers_url=urls.ca_issuers_url,
                 unissued_policy=policy,
+                crls=crls,
                 actor=actor,
             )
     except Refused:
