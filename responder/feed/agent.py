@@ -54,6 +54,7 @@ class FeedAgent:
         position = self.machine.position
         if position is not None:
             log.info("journal loaded", seq=position.seq, generation=position.generation)
+        self._report()
 
     async def run(self) -> None:
         """Poll until cancelled; a lost connection is made again with a pause."""
