@@ -80,8 +80,8 @@ class Apply(NamedTuple):
 
 
 class Renew(NamedTuple):
-    """`good` is allowed until then, on both clocks; `as_of` is the wall time of the question, (generation, seq) what the
-    set must have for it.
+    """`good` is allowed until then, on both clocks; `as_of` is the wall time of the question, (generation, seq) what
+    the set must have for it.
     """
 
     until_boot: int

@@ -168,7 +168,7 @@ class FeedPage:
 
 
 def close_page(folder: Path) -> Renew | None:
-    """End the lease of the page that lies there, whoever still maps it; the lease, if it is of this boot of the host."""
+    """End the lease of the page that lies there, whoever still maps it; it is returned if it is of the host's boot."""
     with contextlib.suppress(FileNotFoundError, ValueError):
         page = Counters(open_map(folder / PAGE_NAME, write=True))
         if page.count * 8 == PAGE_SIZE and page.get(SLOT_MAGIC) == MAGIC:

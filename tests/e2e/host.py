@@ -18,7 +18,7 @@ _OWN = {"data_dir", "run_dir", "signer_socket", "port", "edge_name", "workers"}
 
 
 class EdgeHost(Instance):
-    """`python -m responder` with the settings of the instance's own edge, and more of the environment if it needs any."""
+    """`python -m responder` with the settings of the instance's own edge, and more of the environment if need be."""
 
     def __init__(self, centre: Instance, folder: Path, name: str, **more: str) -> None:
         super().__init__(folder)

@@ -180,7 +180,7 @@ def answers_at_all(rungs: Rungs) -> bool:
 
 
 def test_an_edge_killed_while_postgres_is_stopped(rungs: Rungs) -> None:
-    """Its next life has what is left of the lease: good from Redis within the horizon, revoked for ever, no good after."""
+    """Its next life has what is left of the lease: good from Redis within the horizon, none after; revoked always."""
     instance, watch = rungs.instance, Watch(rungs.instance)
     master = pid_of(instance, "edge_master")
     with stopped(*family(pid_of(instance, "postgres"))):
