@@ -1,8 +1,8 @@
-"""`fastocsp edge`: who holds a lease, what the horizon is, and forgetting an edge that is gone for good."""
+"""`fastocsp edge`: who holds a lease, what the horizon is, what the ledger lost, and forgetting an edge."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar, cast
 
 import typer
@@ -14,7 +14,7 @@ from responder.config import parse_duration
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Edges, as the ledger knows them: list, horizon, forget.", no_args_is_help=True)
+app = typer.Typer(help="Edges, as the ledger knows them: list, horizon, forget, orphans.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -92,6 +92,31 @@ def forget_command(
         if not _asked(settings_of(data_dir), act):
             fail(f"no edge is called {name}: see `fastocsp edge list`")
         say(f"{name} is forgotten")
+
+
+@app.command("orphans")
+def orphans_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """On the edge's own host: revocations that it heard and that vanished from the ledger. It goes on saying revoked.
+
+    Revoke them again, and they are orphans no longer: docs/failover.md.
+    """
+    from responder.domain.status import CRLReason
+    from responder.feed.catalog import kept_catalog
+    from responder.feed.journal import peek_orphans
+
+    with reported():
+        folder = settings_of(data_dir).data_dir / "edge"
+        names = {issuer.issuer_no: issuer.issuer_id for issuer in kept_catalog(folder).issuers}
+        rows = [
+            {
+                "issuer_id": names.get(issuer_no, str(issuer_no)),
+                "serial_number": serial.hex(),
+                "revoked_at": datetime.fromtimestamp(revoked_at, UTC).isoformat(),
+                "reason": CRLReason(reason).name,
+            }
+            for issuer_no, serial, revoked_at, reason in peek_orphans(folder)
+        ]
+        show_rows(rows, as_json=as_json, name="orphans")
 
 
 async def _still_asks(connection: Any, renewals: int, name: str) -> bool:
