@@ -23,11 +23,11 @@ async def read_parts(connection: Connection, issuer_id: str) -> dict[str, CRLPar
 
 
 async def read_bases(connection: Connection, issuer_id: str) -> list[CRLBase]:
-    """Bases that this very server made, oldest first: a restored copy has lost changes that those it kept had seen."""
+    """Bases of this very life of the ledger, oldest first: a restored copy has lost changes that others had seen."""
     with translated():
         rows = await connection.fetch(
             f"""select {_BASE.replace("crl_number", "crl_number::text")} from crl_bases b
-                 join crl_epoch() e using (sysid, tli) where issuer_id = $1 order by b.crl_number""",  # noqa: S608
+                 join crl_epoch() e using (sysid, tli, generation) where issuer_id = $1 order by b.crl_number""",  # noqa: S608
             issuer_id,
         )
     return [CRLBase(**dict(row) | {"crl_number": int(row["crl_number"])}) for row in rows]
@@ -84,8 +84,8 @@ async def _keep_bases(connection: Connection, issuer_id: str, bases: Sequence[CR
     await connection.execute("delete from crl_bases where issuer_id = $1", issuer_id)
     for base in bases:
         await connection.execute(
-            f"""insert into crl_bases ({_BASE}, sysid, tli)
-                select $1, $2::text::numeric, $3, $4, $5, e.sysid, e.tli from crl_epoch() e""",  # noqa: S608
+            f"""insert into crl_bases ({_BASE}, sysid, tli, generation)
+                select $1, $2::text::numeric, $3, $4, $5, e.sysid, e.tli, e.generation from crl_epoch() e""",  # noqa: S608
             issuer_id,
             str(base.crl_number),
             base.this_update,

@@ -82,22 +82,24 @@ async def test_two_builders_at_once_make_numbers_that_only_grow(plant: Plant) ->
 
 
 async def test_numbers_go_far_above_those_of_a_restored_copy(plant: Plant) -> None:
-    """The ledger wakes up on another server or timeline: numbers that were used after the backup are not used again."""
+    """On another server or timeline, or in a new generation: numbers used after the backup are not used again."""
     await regenerate(plant.connection, plant.issuer, None, RULES)
     owner = await connect(plant.urls.owner)
     await owner.execute("update crl_numbers set tli = '0000000F'")
-    await owner.close()
     assert await regenerate(plant.connection, plant.issuer, None, RULES) == 1 + (1 << 20)
     assert await regenerate(plant.connection, plant.issuer, None, RULES) == 2 + (1 << 20)
+    await owner.execute("select feed_begin_generation(5)")
+    assert await regenerate(plant.connection, plant.issuer, None, RULES) == 2 + (2 << 20)
+    await owner.close()
 
 
 async def test_a_base_of_another_server_is_none(plant: Plant) -> None:
     """After a restore no delta is based on a CRL whose revocations may be lost."""
     issuer = await issuers.change_issuer(plant.connection, "ca", crls=issuers.CRLWish(delta=True), actor="tests")
     await regenerate(plant.connection, issuer, None, RULES)
-    await plant.connection.execute("update crl_bases set tli = '0000000F'")
+    await plant.connection.execute("select feed_begin_generation(5)")
     await regenerate(plant.connection, issuer, None, RULES)
-    assert (await published(plant.connection))["delta"].base_number == 2
+    assert (await published(plant.connection))["delta"].base_number == 1 + (1 << 20)
 
 
 async def test_a_crl_that_shrank_too_much_is_not_published_until_forced(plant: Plant, tmp_path: Path) -> None:

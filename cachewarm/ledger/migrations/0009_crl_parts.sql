@@ -24,7 +24,8 @@ create table crl_parts (
 alter table crl_parts alter column crl_der set storage external;
 
 -- Complete CRLs that a delta may be based on: what the revoked set was then. change_no is that of the last change seen,
--- expired_before what was left out as expired; sysid and tli name the server, as a restored copy has lost changes.
+-- expired_before what was left out as expired; sysid, tli and generation name the ledger's life, as a restored copy has
+-- lost changes.
 create table crl_bases (
   issuer_id text not null references issuers,
   crl_number crl_number not null,
@@ -33,6 +34,7 @@ create table crl_bases (
   expired_before timestamptz not null,
   sysid bigint not null,
   tli text not null,
+  generation bigint not null,
   primary key (issuer_id, crl_number)
 );
 
@@ -108,8 +110,13 @@ create view crl_failures as
       (select max(g.id) from crl_generation_events g where g.issuer_id = i.issuer_id and g.succeeded), 0)
     group by i.issuer_id;
 
+-- Which life of the ledger this is: another server or timeline, or another generation that a restore began (0008).
+create function crl_epoch(out sysid bigint, out tli text, out generation bigint) language sql stable security definer
+  set search_path = pg_catalog, public, pg_temp as $$
+  select e.sysid, e.tli, h.generation from feed_epoch() e, feed_head h $$;
+
 -- A restored or promoted copy may have lost numbers that were used: it goes on far above them.
-alter table crl_numbers add column sysid bigint, add column tli text;
+alter table crl_numbers add column sysid bigint, add column tli text, add column generation bigint;
 create or replace function next_crl_number(p_issuer_id text) returns numeric language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 declare number numeric;
@@ -118,15 +125,12 @@ begin
     (select max(c.crl_number) from crl_cache c where c.issuer_id = p_issuer_id),
     (select max(c.crl_number) from crl_parts c where c.issuer_id = p_issuer_id),
     (select max(e.crl_number) from crl_generation_events e where e.issuer_id = p_issuer_id)));
-  update crl_numbers n set sysid = e.sysid, tli = e.tli,
-      last = n.last + case when n.sysid is null or (n.sysid, n.tli) = (e.sysid, e.tli) then 1 else 1048576 end
-    from feed_epoch() e where n.issuer_id = p_issuer_id returning n.last into strict number;
+  update crl_numbers n set sysid = e.sysid, tli = e.tli, generation = e.generation,
+      last = n.last + case when n.sysid is null or (n.sysid, n.tli, n.generation) = (e.sysid, e.tli, e.generation)
+                      then 1 else 1048576 end
+    from crl_epoch() e where n.issuer_id = p_issuer_id returning n.last into strict number;
   return number;
 end $$;
-
--- The server a base belongs to, for the writer.
-create function crl_epoch(out sysid bigint, out tli text) language sql stable security definer
-  set search_path = pg_catalog, public, pg_temp as $$ select * from feed_epoch() $$;
 
 revoke all on function crl_changes_forget, crl_changes_noted, issuers_keep_their_shards, crl_epoch from public;
 grant select on crl_parts, crl_failures to fastocsp_reader, fastocsp_writer;
