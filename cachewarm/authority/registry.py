@@ -80,7 +80,7 @@ async def found_ca(
     try:
         async with connection.transaction():
             if parent is not None:
-                await enter(connection, parent.issuer_id, made)
+                await enter(connection, parent.issuer_id, made, crl_shards=parent.crl_shards)
             return await issuers.add_issuer(
                 connection,
                 issuer_id,
@@ -112,22 +112,28 @@ async def issue_leaf(
 ) -> Issued:
     """A certificate, entered into the inventory."""
     made = issue(authority, public_key, terms, names=names, now=now, subject=subject)
-    await enter(connection, issuer.issuer_id, made)
+    await enter(connection, issuer.issuer_id, made, crl_shards=terms.pointers.crl_shards)
     return made
 
 
-async def enter(connection: Connection, issuer_id: str, *made: Issued) -> int:
-    """Certificates into the inventory; how many were new."""
-    return await inventory.add_certificates(
-        connection,
-        issuer_id,
-        [
-            inventory.NewCertificate(
-                each.serial, moment(each.not_before), moment(each.not_after), each.subject, each.cert_der
-            )
-            for each in made
-        ],
-    )
+async def enter(connection: Connection, issuer_id: str, *made: Issued, crl_shards: int = 0) -> int:
+    """Certificates into the inventory; how many were new.
+
+    Refused when they name shards that the issuer has no more: somebody changed their number since they were made.
+    """
+    async with connection.transaction():
+        if crl_shards:
+            await issuers.hold_shards(connection, issuer_id, crl_shards)
+        return await inventory.add_certificates(
+            connection,
+            issuer_id,
+            [
+                inventory.NewCertificate(
+                    each.serial, moment(each.not_before), moment(each.not_after), each.subject, each.cert_der
+                )
+                for each in made
+            ],
+        )
 
 
 def check_id(issuer_id: str) -> None:

@@ -117,7 +117,7 @@ async def _issue(settings: Settings, issuer_id: str, wish: Wish) -> Issued:
         with ExitStack() as held:
             for path, octets, mode in files:
                 held.enter_context(new_file(path, octets, mode))
-            await enter(connection, issuer_id, made)
+            await enter(connection, issuer_id, made, crl_shards=terms.pointers.crl_shards)
     return made
 
 

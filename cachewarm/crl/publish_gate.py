@@ -83,10 +83,17 @@ def size_refusal(new_count: int, old_der: bytes, *, shrink: float, growth: float
     A growth of 0 is no limit; a hundred entries may always go and a hundred thousand come: small CRLs change much.
     """
     old_count = peek_crl(old_der).listed().entries
+    said = f"the new CRL has {new_count} entries, the published one {old_count}"
     if old_count - new_count > max(SHRINK_FREE, shrink * old_count):
-        return Refusal(Rule.SIZE, f"the new CRL has {new_count} entries, the published one {old_count}: too few")
+        return Refusal(
+            Rule.SIZE,
+            f"{said}: too few under CRL_SHRINK_LIMIT",
+        )
     if growth and new_count - old_count > GROWTH_FREE and new_count > growth * old_count:
-        return Refusal(Rule.SIZE, f"the new CRL has {new_count} entries, the published one {old_count}: too many")
+        return Refusal(
+            Rule.SIZE,
+            f"{said}: too many under CRL_GROWTH_LIMIT",
+        )
     return None
 
 

@@ -167,6 +167,14 @@ async def change_issuer(
     return _issuer(row)
 
 
+async def hold_shards(connection: Connection, issuer_id: str, shards: int) -> None:
+    """Until the transaction ends nobody changes the issuer; Refused when it does not have so many shards."""
+    with translated():
+        found = await connection.fetchval("select crl_shards from issuers where issuer_id = $1 for share", issuer_id)
+    if found != shards:
+        raise Refused(f"{issuer_id} does not have {shards} shards any more: make the certificate again")
+
+
 async def list_issuers(connection: Connection) -> list[Issuer]:
     """All of them, by id."""
     with translated():

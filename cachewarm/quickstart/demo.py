@@ -83,7 +83,7 @@ async def _issue_missing(
             numbers = range(first, min(first + BATCH, wanted))
             now = int(time.time())
             made = [issue(authority, key.public_key, terms, names=[f"host{n}.demo.test"], now=now) for n in numbers]
-            await enter(connection, ISSUER_ID, *made)
+            await enter(connection, ISSUER_ID, *made, crl_shards=issuer.crl_shards)
             for each in made:
                 (folder / f"{each.serial.hex()}.pem").write_bytes(each.pem)
             meter.advance(len(made))

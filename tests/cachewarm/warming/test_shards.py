@@ -91,6 +91,15 @@ async def test_number_of_shards_stays_while_certificates_name_them(sharded: Plan
     assert set(await published(sharded.connection)) == {""}
 
 
+async def test_a_certificate_made_for_other_shards_is_not_entered(sharded: Plant) -> None:
+    """Somebody changed their number between making and entering it: it would name a CRL that is not its own."""
+    await sharded.connection.execute("delete from certificates")
+    await issuers.change_issuer(sharded.connection, "ca", crls=issuers.CRLWish(shards=8), actor="tests")
+    with pytest.raises(Refused, match="does not have 4 shards any more"):
+        await _leaf(sharded, 99)
+    assert await sharded.connection.fetchval("select count(*) from certificates") == 0
+
+
 async def test_a_lost_shard_is_made_again_with_a_higher_number(sharded: Plant) -> None:
     """Rows of crl_parts may be deleted like those of crl_cache."""
     await regenerate(sharded.connection, sharded.issuer, None, RULES)
