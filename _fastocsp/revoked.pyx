@@ -19,7 +19,11 @@ cdef extern from *:
     """
     #include <stdint.h>
     static inline uint32_t load_acquire(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
-    static inline uint64_t load_be64(const uint8_t* p) { uint64_t v; __builtin_memcpy(&v, p, 8); return __builtin_bswap64(v); }
+    static inline uint64_t load_be64(const uint8_t* p) {
+        uint64_t v;
+        __builtin_memcpy(&v, p, 8);
+        return __builtin_bswap64(v);
+    }
     static inline void store_release(uint32_t* p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
     """
     uint32_t load_acquire(const uint32_t* p) noexcept nogil
@@ -85,7 +89,8 @@ cdef const uint8_t* find_row(const uint8_t* image, uint16_t issuer_no, const uin
     return NULL
 
 
-cdef const uint8_t* search_rows(const uint8_t* image, const Group* group, const uint8_t* serial, size_t n) noexcept nogil:
+cdef const uint8_t* search_rows(const uint8_t* image, const Group* group, const uint8_t* serial,
+                                size_t n) noexcept nogil:
     """Bisection between two neighbours of the index: about eight rows for random serials, right for any."""
     cdef const uint32_t* starts = <const uint32_t*>(image + group.index_at)
     cdef const uint8_t* rows = image + group.rows_at

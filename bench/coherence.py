@@ -42,8 +42,8 @@ _FILL = """
 insert into issuers (issuer_id, subject, cert_der, responder_mode) values ('big', 'CN=big', '\\x30', 'delegated');
 alter table certificate_revocations disable trigger user;
 insert into certificate_revocations (issuer_id, serial_number, revoked_at, reason, revoked_by)
-  select 'big', '\\x5e'::bytea || substr(sha256(int8send(n)), 1, 15), now(), 1, 'bench' from generate_series(1, {count}) n;
-
+  select 'big', '\\x5e'::bytea || substr(sha256(int8send(n)), 1, 15), now(), 1, 'bench'
+    from generate_series(1, {count}) n;
 """
 
 
