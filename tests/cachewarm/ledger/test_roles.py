@@ -73,6 +73,7 @@ WRITER_CALLS = {
     "crl_epoch",
     "is_serial_number",
     "feed_item",
+    "feed_begin_generation",
     "feed_poll",
     "feed_unacked",
     "feed_horizon",
