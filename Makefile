@@ -15,7 +15,7 @@ SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responde
 PIP = pip() { $(BIN)/python -m pip --disable-pip-version-check "$$@" > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }; }; pip
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint types layers build trace asan fuzz faults bench bench-coherence bench-crl docs clean tools
+.PHONY: help quickstart test check lint types layers build trace asan tsan fuzz faults bench bench-coherence bench-crl docs clean tools
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ trace: $(VENV)/.test  ## Tests with line coverage of the Cython modules
 
 asan: $(VENV)/.test  ## The codec's tests under AddressSanitizer and UBSan
 	tests/asan.sh $(BIN)/python
+
+tsan: $(VENV)/.test  ## The connection loop's tests under ThreadSanitizer
+	tests/tsan.sh $(BIN)/python
 
 fuzz: $(VENV)/.fuzz  ## Every fuzz target for FUZZ_SECONDS each
 	tests/fuzz.sh $(BIN)/python $(FUZZ_SECONDS)
