@@ -10,7 +10,6 @@ import pytest
 
 from tests.e2e.instance import Instance
 
-
 #: An API key of the shared instance without the admin flag.
 READER_KEY = secrets.token_hex(16)
 
