@@ -24,6 +24,7 @@ from cachewarm.ledger.connect import Connection
 log = structlog.get_logger("crl")
 TICK_S = 0.5
 LONGEST_PAUSE_S = 300.0
+START_JITTER_S = 30.0
 
 
 class CRLSchedule:
@@ -35,6 +36,9 @@ class CRLSchedule:
         self._not_before: dict[str, tuple[float, float]] = {}
         self._sound: dict[str, tuple[str, int]] = {}
         self._jitter = random.uniform(0, 0.1)  # noqa: S311 - spreads load, guards nothing
+        # after a pause of all warmers many CRLs are old, but hold: they are not all made in the first second
+        pause = min(START_JITTER_S, settings.crl_generation_interval / 10)
+        self._old_from = time.monotonic() + random.uniform(0, pause)  # noqa: S311
 
     def revoked(self, issuer_nos: Iterable[int]) -> None:
         """These issuers' CRLs lack something since now."""
@@ -66,7 +70,8 @@ class CRLSchedule:
         )
         if row is None or row["over"] or not row["octets"]:
             return True
-        if row["age"] >= self._settings.crl_generation_interval * (1 - self._jitter):
+        old = self._settings.crl_generation_interval * (1 - self._jitter)
+        if row["age"] >= old and time.monotonic() >= self._old_from:
             return True
         if await self._lacks_parts(connection, issuer):
             return True
