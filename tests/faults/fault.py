@@ -1,0 +1,110 @@
+"""What a fault is: it is injected, proves from outside that it took hold, and is healed. Nothing here judges answers."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+from tests.faults.history import Excused
+from tests.faults.world import HORIZON_S, World, until
+
+#: A lease began at the last question before the injection, a poll or two earlier: that much good is not owed.
+EARLY_S = 0.5
+BEYOND_H = HORIZON_S - EARLY_S
+
+
+class NotTaken(AssertionError):
+    """The fault did not take hold: the episode says nothing."""
+
+
+class Fault:
+    """`target` keeps two of a kind from being paired; `hold_s` is how long it stays; `stretch` lets it stay longer."""
+
+    name = ""
+    target = ""
+    hold_s = 1.0
+    stretch = False
+    excused: tuple[Excused, ...] = ()
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def inject(self) -> None:
+        """Do it."""
+
+    async def prove(self) -> str:
+        """What shows that it took hold; NotTaken."""
+        raise NotImplementedError
+
+    async def heal(self) -> None:
+        """Undo it, and wait until what was broken is there again."""
+
+    def excuses(self) -> list[Excused]:
+        """Asked after the injection."""
+        return list(self.excused)
+
+
+def require(condition: object, what: str) -> str:
+    """`what`, when it is so."""
+    if not condition:
+        raise NotTaken(f"not so: {what}")
+    return what
+
+
+def letter(pid: int) -> str:
+    """The state of a process, as in /proc: R S D T Z, or `gone`."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "gone"
+
+
+def letters(pids: list[int]) -> str:
+    """Of several."""
+    return ", ".join(f"{pid} {letter(pid)}" for pid in pids)
+
+
+class Stop(Fault):
+    """SIGSTOP of processes, SIGCONT after."""
+
+    def pids(self) -> list[int]:
+        """Whose; asked at the injection."""
+        raise NotImplementedError
+
+    async def inject(self) -> None:
+        self.stopped = self.pids()
+        for pid in self.stopped:
+            os.kill(pid, signal.SIGSTOP)
+
+    async def prove(self) -> str:
+        await until(lambda: {letter(pid) for pid in self.stopped} <= {"T", "Z", "gone"}, 2, "not stopped")
+        require(any(letter(pid) == "T" for pid in self.stopped), f"one is stopped: {letters(self.stopped)}")
+        return f"/proc: {letters(self.stopped)}"
+
+    async def heal(self) -> None:
+        for pid in self.stopped:
+            if psutil.pid_exists(pid):
+                os.kill(pid, signal.SIGCONT)
+        await asyncio.sleep(0)
+
+
+class Kill(Fault):
+    """SIGKILL of one process; somebody starts another."""
+
+    def pid(self) -> int:
+        """Whose; 0 while there is none."""
+        raise NotImplementedError
+
+    async def inject(self) -> None:
+        self.killed = self.pid()
+        require(self.killed, f"{self.name}: there is one to kill")
+        os.kill(self.killed, signal.SIGKILL)
+
+    async def prove(self) -> str:
+        await until(lambda: letter(self.killed) in ("gone", "Z"), 2, f"{self.killed} lives")
+        return f"/proc: {letters([self.killed])}"
+
+    async def heal(self) -> None:
+        await until(lambda: self.pid() not in (0, self.killed), 20, f"{self.name}: nobody started another")

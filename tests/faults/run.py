@@ -1,0 +1,194 @@
+"""`python -m tests.faults.run --seed N [--full] --report FOLDER`: one fault after the other, or pairs for an hour.
+
+An episode: inject, prove, revoke, hold, heal, revoke again, watch for the time of recovery and a little longer, judge.
+Whatever happens, everything that was started is stopped. Exit 1: a rule was broken, or a fault did not take hold.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.faults import nemesis, report
+from tests.faults.checker import RECOVERY_S, Checker
+from tests.faults.fault import Fault, NotTaken
+from tests.faults.history import Asked, Change, Episode, Violation
+from tests.faults.final import final
+from tests.faults.hosts import ROOT
+from tests.faults.revoker import Revoker
+from tests.faults.world import HORIZON_S, World
+
+CERTIFICATES, FULL_CERTIFICATES, WINDOW = 400, 6000, 100
+CONNECTIONS, PAUSE_S = 4, 0.014
+TAIL_S, SAMPLE_S, HOUR_S = 0.7, 0.1, 3600.0
+FIRST_BULK = 60
+
+
+class Run:
+    """One world under one seed."""
+
+    def __init__(self, seed: int, *, full: bool = False, kinds: list[nemesis.Kind] | None = None, world: World | None = None) -> None:
+        self.seed, self.full, self._kinds = seed, full, kinds
+        self.random = random.Random(seed)
+        self.world = world or World(FULL_CERTIFICATES if full else CERTIFICATES)
+        self.checker = Checker(HORIZON_S)
+        self.episodes: list[report.Judged] = []
+        self.samples: list[tuple[float, dict[str, str]]] = []
+        self.left_out: list[str] = []
+        self.final: dict[str, Any] = {}
+        self._judged_changes = 0
+        self.begun = time.monotonic()
+
+    async def go(self) -> "Run":
+        """Everything; the world is stopped at the end in any case."""
+        try:
+            await self.world.start()
+            await self._ask()
+            sampling = asyncio.get_running_loop().create_task(self._sample())
+            try:
+                await self._episodes()
+                self.final = await final(self.world, self.revoker.changes)
+            finally:
+                sampling.cancel()
+                self.asker.terminate()
+                await self.asker.wait()
+        finally:
+            await self.world.stop()
+        return self
+
+    async def _episodes(self) -> None:
+        kinds, self.left_out = nemesis.possible(self.world)
+        kinds = self._kinds or kinds
+        order = nemesis.pairs(kinds, self.random) if self.full else nemesis.singles(kinds, self.random)
+        await self._calm()
+        until = self.begun + HOUR_S
+        for number, chosen in enumerate(order, 1):
+            if self.full and time.monotonic() > until:
+                break
+            await self.episode(chosen)
+            last = self.episodes[-1]
+            say(f"{number}/{len(order)} {last.episode.name}: {last.questions} questions, {last.summary}")
+
+    async def _ask(self) -> None:
+        self.revoker = Revoker(self.world)
+        self.asker = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.faults.load", cwd=ROOT, stdin=-1, stdout=-1, limit=1 << 28
+        )
+        told = {
+            "hosts": self.world.ports,
+            "issuer": self.world.centre.facts["issuer_cert"],
+            "certificates": [str(path) for path in self.world.certificates],
+            "connections": CONNECTIONS,
+            "pause_s": PAUSE_S,
+        }
+        await self._tell(told, answer=True)
+
+    async def _tell(self, told: dict[str, Any], *, answer: bool = False) -> Any:
+        assert self.asker.stdin is not None
+        assert self.asker.stdout is not None
+        self.asker.stdin.write(json.dumps(told).encode() + b"\n")
+        await self.asker.stdin.drain()
+        return json.loads(await self.asker.stdout.readline()) if answer else None
+
+    async def _calm(self) -> None:
+        """Tables and signers get to know every certificate of the window, then the first are revoked."""
+        episode = Episode("no fault", time.monotonic())
+        await self._aim()
+        await asyncio.sleep(2.0)
+        await self.revoker.bulk(FIRST_BULK)
+        await asyncio.gather(self.revoker.command(), self.revoker.hold_and_release())
+        await self._aim()
+        await asyncio.sleep(2.0)
+        await self._judge(episode, [])
+
+    async def episode(self, chosen: tuple[nemesis.Kind, ...]) -> None:
+        """One fault, or two at once."""
+        faults = [nemesis.make(kind, self.world, self.revoker) for kind in chosen]
+        episode = Episode(" + ".join(fault.name for fault in faults), time.monotonic())
+        injected: list[Fault] = []
+        try:
+            for fault in faults:
+                injected.append(fault)
+                await fault.inject()
+                episode.excused += fault.excuses()
+            began = time.monotonic()
+            during = asyncio.gather(self.revoker.single("during"), self.revoker.hold_and_release())
+            episode.proofs += [await fault.prove() for fault in faults]
+            await asyncio.sleep(max(0.0, began + self._hold_s(faults) - time.monotonic()))
+        except NotTaken as error:
+            episode.proofs.append(f"did not take hold: {error}")
+        finally:
+            for fault in injected:
+                await fault.heal()
+        episode.healed = time.monotonic()
+        await asyncio.gather(during, self.revoker.single("after"), self.revoker.bulk(3))
+        await self._aim()
+        await asyncio.sleep(max(0.0, episode.healed + RECOVERY_S + TAIL_S - time.monotonic()))
+        await self._judge(episode, faults)
+
+    def _hold_s(self, faults: list[Fault]) -> float:
+        held = max(fault.hold_s for fault in faults)
+        if self.full and all(fault.stretch for fault in faults) and self.random.random() < 0.1:
+            held = self.random.choice(nemesis.LONG_S)
+        return held
+
+    async def _aim(self) -> None:
+        """Ask for those revoked last and those to be revoked next."""
+        serials = [path.stem for path in self.world.certificates]
+        taken = self.revoker.taken
+        window = serials[max(0, taken - WINDOW) : taken] + serials[taken : taken + WINDOW]
+        await self._tell({"window": window})
+
+    async def _judge(self, episode: Episode, faults: list[Fault]) -> None:
+        episode.ended = time.monotonic()
+        asked = [Asked(*one) for one in await self._tell({"drain": True}, answer=True)]
+        changes: list[Change] = self.revoker.changes[self._judged_changes :]
+        self._judged_changes = len(self.revoker.changes)
+        violations = self.checker.judge(episode, asked, changes)
+        if any(proof.startswith("did not take hold") for proof in episode.proofs):
+            violations.append(Violation("proof", episode.proofs[-1], ()))
+        self.episodes.append(report.Judged.of(episode, asked, changes, violations))
+        for violation in violations:
+            say(f"VIOLATION of {violation.rule} under {episode.name}: {violation.what}")
+            for line in violation.lines:
+                say(f"    {line}")
+
+    async def _sample(self) -> None:
+        while True:
+            self.samples.append((time.monotonic(), self.world.states()))
+            await asyncio.sleep(SAMPLE_S)
+
+    @property
+    def violations(self) -> list[Violation]:
+        """Of all episodes and of the end."""
+        found = [violation for judged in self.episodes for violation in judged.violations]
+        return found + [Violation("C3", line, ()) for line in self.final.get("differences", ["not looked at"])]
+
+
+def say(line: str) -> None:
+    """A line of progress."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.run")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--full", action="store_true", help="pairs for an hour instead of each fault once")
+    parser.add_argument("--only", action="append", default=[], help="part of a fault's name; may be repeated")
+    parser.add_argument("--report", type=Path, default=ROOT / ".faults")
+    given = parser.parse_args()
+    kinds = [kind for kind in nemesis.ALL if any(part in kind.name for part in given.only)] or None
+    run = asyncio.run(Run(given.seed, full=given.full, kinds=kinds).go())
+    page = report.write(run, given.report)
+    say(f"{len(run.violations)} violations; report: {page}")
+    return 1 if run.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

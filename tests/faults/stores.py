@@ -1,0 +1,176 @@
+"""Faults of Redis, Postgres, the disk of a journal and the wall clock."""
+
+import asyncio
+import os
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+
+from tests.e2e.faults import family, pid_of
+from tests.e2e.rungs import revoke_strangers
+from tests.faults.fault import BEYOND_H, Fault, Kill, Stop, require
+from tests.faults.history import Excused
+from tests.faults.hosts import LIBFAKETIME
+from tests.faults.world import HORIZON_S, until
+
+CLOCK_S = 90
+
+
+class KillRedis(Kill):
+    """It comes back empty."""
+
+    name, target = "kill -9 Redis, empty restart", "redis"
+
+    def pid(self) -> int:
+        return pid_of(self.world.centre, "redis")
+
+
+class StopRedis(Stop):
+    """Connections stay open and nothing comes."""
+
+    name, target, hold_s, stretch = "SIGSTOP Redis", "redis", 2.0, True
+
+    def pids(self) -> list[int]:
+        return [pid_of(self.world.centre, "redis")]
+
+
+class RollBackRedis(Fault):
+    """Every record from before the first revocation is written back, as a failover to an old copy would."""
+
+    name, target, hold_s = "Redis rolled back", "redis", 1.5
+
+    async def inject(self) -> None:
+        self.changed = await asyncio.to_thread(self._write_back)
+
+    def _write_back(self) -> int:
+        old = self.world.old_records
+        with self.world.redis() as client:
+            now: Any = client.mget(list(old))
+            client.mset({name: octets for name, octets in old.items()})
+        return sum(octets != before for octets, before in zip(now, old.values(), strict=True))
+
+    async def prove(self) -> str:
+        return require(self.changed >= 20, f"{self.changed} of {len(self.world.old_records)} records were newer")
+
+
+class KillBackend(Kill):
+    """The postmaster ends every other backend and recovers."""
+
+    name, target, hold_s = "kill -9 a Postgres backend", "postgres", 0.5
+
+    def pid(self) -> int:
+        return self.world.hosts["north"].links["edge"].poller()
+
+    async def heal(self) -> None:
+        await until_postgres(self)
+
+
+class KillPostmaster(Kill):
+    """The supervisor starts another, which recovers."""
+
+    name, target, hold_s = "kill -9 the postmaster", "postgres", 0.5
+
+    def pid(self) -> int:
+        return pid_of(self.world.centre, "postgres")
+
+    async def heal(self) -> None:
+        await super().heal()
+        await until_postgres(self)
+
+
+class StopPostgres(Stop):
+    """Good and revoked go on."""
+
+    name, target, hold_s = "Postgres stopped, shorter than H", "postgres", HORIZON_S / 2
+
+    def pids(self) -> list[int]:
+        return family(pid_of(self.world.centre, "postgres"))
+
+
+class StopPostgresLong(StopPostgres):
+    """Revoked goes on."""
+
+    name, hold_s, stretch = "Postgres stopped, longer than H", HORIZON_S + 0.8, True
+    excused = (Excused(good=True, since_s=BEYOND_H, why="no lease without Postgres"),)
+
+
+class StopBackend(Stop):
+    """The one that answers an edge's polls: the edge gives it up and asks another."""
+
+    name, target, hold_s = "SIGSTOP the backend of an edge's polls", "postgres", 1.8
+
+    def pids(self) -> list[int]:
+        return [pid for pid in [self.world.hosts["south"].links["edge"].poller()] if pid]
+
+
+class FullDisk(Fault):
+    """What cannot be written is not acknowledged, so the lease is not renewed."""
+
+    name, target, hold_s = "disk full at the journal of north", "journal", HORIZON_S + 0.8
+    excused = (Excused("north", good=True, since_s=BEYOND_H, why="nothing new can be acknowledged"),)
+
+    async def inject(self) -> None:
+        require(self.world.small_disks, "a file system of our own")
+        self.filler = self.world.hosts["north"].journal / "filler"
+        with self.filler.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"\0" * 512)
+        await revoke_strangers(self.world.centre, 300)
+
+    async def prove(self) -> str:
+        log = self.world.hosts["north"].folder / "edge.log"
+        begun = log.stat().st_size
+        await until(lambda: b"No space left" in log.read_bytes()[begun:], 5, "the journal was written")
+        return f"{os.statvfs(self.filler).f_bavail} blocks free; edge.log: No space left on device"
+
+    async def heal(self) -> None:
+        self.filler.unlink(missing_ok=True)
+
+
+class ClockJump(Fault):
+    """The wall clock of a host jumps by more than a lease allows; nobody is called good there until it is right."""
+
+    name, target, hold_s, seconds = f"wall clock of south {CLOCK_S} s ahead", "clock", 1.5, CLOCK_S
+    excused = (Excused("south", why="its clock is wrong: nobody is called good", good=True),)
+
+    async def inject(self) -> None:
+        require(LIBFAKETIME, "libfaketime is installed")
+        self.world.hosts["south"].set_clock(self.seconds)
+
+    async def prove(self) -> str:
+        await until(lambda: self.world.states()["south"] != "LIVE", 3, "south still trusts its clock")
+        return f"libfaketime {self.seconds:+d} s; state {self.world.states()['south']}"
+
+    async def heal(self) -> None:
+        self.world.hosts["south"].set_clock(0)
+
+
+class ClockBack(ClockJump):
+    """The other way."""
+
+    name, seconds = f"wall clock of south {CLOCK_S} s behind", -CLOCK_S
+
+
+async def until_postgres(fault: Fault) -> None:
+    """Until it takes connections again."""
+    while True:
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            await (await fault.world.owner()).close()
+            return
+        await asyncio.sleep(0.05)
+
+
+OF_STORES = (
+    KillRedis,
+    StopRedis,
+    RollBackRedis,
+    KillBackend,
+    KillPostmaster,
+    StopPostgres,
+    StopPostgresLong,
+    StopBackend,
+    FullDisk,
+    ClockJump,
+    ClockBack,
+)

@@ -1,0 +1,241 @@
+"""Faults of those who write: cut at COMMIT, a revoker stopped inside its transaction, a full NOTIFY queue, two warmers,
+a zombie warmer, and the first poll of an edge stalled between reading the head and its commit.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import asyncpg
+import psutil
+
+from tests.e2e.faults import pid_of
+from tests.faults.fault import BEYOND_H, Fault, NotTaken, letter, require
+from tests.faults.history import REVOKE, Change, Excused
+from tests.faults.hosts import ROOT
+from tests.faults.revoker import Revoker
+from tests.faults.world import HORIZON_S, World, until
+
+_FILLER = "x" * 7900
+
+
+class ByRevoker(Fault):
+    """One that revokes by itself."""
+
+    def __init__(self, world: World, revoker: Revoker | None = None) -> None:
+        super().__init__(world)
+        self._revoker = revoker
+
+    @property
+    def revoker(self) -> Revoker:
+        """Given by the runner."""
+        assert self._revoker is not None
+        return self._revoker
+
+
+class CutAtCommit(ByRevoker):
+    """The revocation is committed, its answer is lost; the revoker tries again and learns the earliest time."""
+
+    name, target, hold_s = "connection cut at COMMIT", "revoker", 0.5
+
+    async def inject(self) -> None:
+        link = self.world.ledger_link
+        assert link is not None
+        link.cutting, before = True, link.cuts
+        self.change = await self.revoker.single("cut at COMMIT", url=self.world.cut_url)
+        self.cuts = link.cuts - before
+
+    async def prove(self) -> str:
+        require(self.cuts == 1 and self.change.tries == 2, f"{self.cuts} cut, {self.change.tries} tries")
+        committed = await committed_before(self.world, self.change)
+        return f"reply to the commit dropped by the proxy; it stood {committed:.3f} s before the second try's answer"
+
+    async def heal(self) -> None:
+        assert self.world.ledger_link is not None
+        self.world.ledger_link.heal()
+
+
+class RevokerStopped(ByRevoker):
+    """It holds the feed's lock for a while; others wait, and the order of the feed is the order of the commits."""
+
+    name, target, hold_s = "a revoker stopped inside its transaction", "revoker", 1.2
+
+    async def inject(self) -> None:
+        self.path = self.revoker.fresh()
+        self.change = Change(REVOKE, self.path.stem, time.monotonic(), "stopped inside its transaction")
+        self.revoker.changes.append(self.change)
+        self.connection = await self.world.owner()
+        self.transaction = self.connection.transaction()
+        await self.transaction.start()
+        await self.connection.execute(
+            "insert into certificate_revocations (issuer_id, serial_number, reason) values ('demo', $1, 1)",
+            bytes.fromhex(self.path.stem),
+        )
+
+    async def prove(self) -> str:
+        other = await self.world.owner()
+        try:
+            state = await other.fetchval(
+                "select state from pg_stat_activity where pid = $1", self.connection.get_server_pid()
+            )
+        finally:
+            await other.close()
+        return require(state == "idle in transaction", f"pg_stat_activity: {state}")
+
+    async def heal(self) -> None:
+        try:
+            await self.transaction.commit()
+            self.change.committed, self.change.outcome = time.monotonic(), "committed"
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            self.change.outcome = f"lost: {error}"
+        finally:
+            self.connection.terminate()
+
+
+class NotifyQueueFull(Fault):
+    """Nudges fail; revocations do not, and edges poll."""
+
+    name, target = "NOTIFY queue full", "notify"
+
+    async def inject(self) -> None:
+        self.listener, filler = await self.world.owner(), await self.world.owner()
+        await self.listener.execute("listen faults")
+        await self.listener.execute("begin")
+        await self.listener.execute("select 1")
+        self.sent, self.error = 0, ""
+        try:
+            while self.sent < 1000:
+                await filler.execute(f"select pg_notify('faults', '{_FILLER}{self.sent}')")
+                self.sent += 1
+        except asyncpg.PostgresError as error:
+            self.error = str(error)
+        finally:
+            await filler.close()
+
+    async def prove(self) -> str:
+        return require(self.error, f"after {self.sent} notifications Postgres says: {self.error}")
+
+    async def heal(self) -> None:
+        self.listener.terminate()
+
+
+class TwoWarmers(Fault):
+    """Both do the work; nothing is done twice, and nothing old comes back."""
+
+    name, target, hold_s = "two warmers", "warmer", 1.5
+
+    async def inject(self) -> None:
+        with (self.world.folder / "second-warmer.log").open("ab") as log:
+            self.second = subprocess.Popen(
+                [sys.executable, "-m", "cachewarm.cli", "warm"], env=self.world.centre.environ, cwd=ROOT, stderr=log
+            )
+
+    async def prove(self) -> str:
+        log = self.world.folder / "second-warmer.log"
+        await until(lambda: b'"snapshot"' in log.read_bytes(), 20, "the second warmer does not run")
+        return f"warmers {pid_of(self.world.centre, 'warmer')} and {self.second.pid} follow the feed"
+
+    async def heal(self) -> None:
+        self.second.terminate()
+        await asyncio.to_thread(self.second.wait, 20)
+
+
+class ZombieWarmer(TwoWarmers):
+    """The first is stopped, the second takes over, the first wakes up with what it knew."""
+
+    name = "a zombie warmer"
+
+    async def inject(self) -> None:
+        self.zombie = pid_of(self.world.centre, "warmer")
+        os.kill(self.zombie, signal.SIGSTOP)
+        await super().inject()
+
+    async def prove(self) -> str:
+        proof = await super().prove()
+        return require(letter(self.zombie) == "T", f"{proof}; {self.zombie} T")
+
+    async def heal(self) -> None:
+        """It wakes while the other still works."""
+        if psutil.pid_exists(self.zombie):
+            os.kill(self.zombie, signal.SIGCONT)
+        await asyncio.sleep(0.5)
+        await super().heal()
+
+
+class NewEdgeStalled(ByRevoker):
+    """An edge without a lease row polls: it has read the head, its row is not committed, a revocation is. Who waits for
+    that revocation must see the row all the same. Afterwards the edge hears nothing more for a horizon.
+    """
+
+    name, target, hold_s = "a new edge's poll stalled before its commit", "link", HORIZON_S + 0.8
+    excused = (Excused("north", good=True, since_s=BEYOND_H, why="the lease has run out"),)
+
+    async def inject(self) -> None:
+        host = self.world.hosts["north"]
+        edge, signer = host.links["edge"], host.links["signer"]
+        edge.up.hole = edge.down.hole = True
+        await asyncio.sleep(0.3)
+        holder = await self.world.owner()
+        try:
+            await holder.execute("select feed_forget('north')")
+            transaction = holder.transaction()
+            await transaction.start()
+            await holder.execute(
+                "insert into edge_lease (edge, boot, horizon, acked_gen, acked)"
+                " values ('north', gen_random_uuid(), interval '2 s', 0, 0)"
+            )
+            edge.reset()
+            edge.heal()
+            await self._until_waiting()
+            edge.up.hole = signer.up.hole = signer.down.hole = True
+            self.waiter = asyncio.get_running_loop().create_task(self.revoker.single("behind a stalled poll"))
+            await asyncio.sleep(0.35)
+            await transaction.rollback()
+        finally:
+            holder.terminate()
+
+    async def _until_waiting(self) -> None:
+        watcher = await self.world.owner()
+        try:
+            for _ in range(200):
+                self.waits = await watcher.fetchval(
+                    "select wait_event_type || ': ' || wait_event from pg_stat_activity"
+                    " where application_name = 'fastocsp feed' and wait_event_type = 'Lock'"
+                    " and query like '%feed_poll%'"
+                )
+                if self.waits:
+                    return
+                await asyncio.sleep(0.02)
+            raise NotTaken("no poll waits")
+        finally:
+            await watcher.close()
+
+    async def prove(self) -> str:
+        return f"its poll waited: {self.waits}; the revoker waits or is done: {self.waiter.done()}"
+
+    async def heal(self) -> None:
+        for link in self.world.hosts["north"].links.values():
+            link.heal()
+        await self.waiter
+
+
+async def committed_before(world: World, change: Change) -> float:
+    """Seconds between the row's own time and now; NotTaken when there is no row."""
+    connection = await world.owner()
+    try:
+        age = await connection.fetchval(
+            "select extract(epoch from clock_timestamp() - revoked_at)::float8 from certificate_revocations"
+            " where serial_number = $1",
+            bytes.fromhex(change.serial),
+        )
+    finally:
+        await connection.close()
+    if age is None:
+        raise NotTaken("the revocation is not in the ledger")
+    return float(age)
+
+
+OF_WRITERS = (CutAtCommit, RevokerStopped, NotifyQueueFull, TwoWarmers, ZombieWarmer, NewEdgeStalled)
