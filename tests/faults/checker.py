@@ -2,15 +2,29 @@
 
 What counts as an answer: `good` or `revoked`, signed, for that serial, with that nonce; the asker has checked all three.
 tryLater, another error, a broken connection after one reconnect and silence are none. While a change is between its
-begin and its confirmation either status is right.
+begin and its confirmation either status is right. Who is excused may say tryLater or nothing, and nothing else.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from tests.faults.history import GOOD, RELEASE, REVOKE, REVOKED, Asked, Change, Episode, Excused, Violation
+from tests.faults.history import (
+    CHANGES,
+    GOOD,
+    GOODS,
+    NONCES,
+    RELEASE,
+    REVOKE,
+    REVOKED,
+    Asked,
+    Change,
+    Episode,
+    Excused,
+    Violation,
+)
 
 DRIFT, SLACK_S = 1.01, 0.05
+TRY_LATER = "TRY_LATER"
 RECOVERY_S = 2.0
 ENOUGH = 1000
 #: Lines shown of each broken rule in an episode.
@@ -20,14 +34,17 @@ SHOWN = 12
 class Checker:
     """Judges episode by episode; remembers what each host once called revoked, and every change."""
 
-    def __init__(self, horizon_s: float, enough: int = ENOUGH) -> None:
-        self.horizon, self.enough = horizon_s, enough
+    def __init__(self, horizon_s: float) -> None:
+        self.horizon = horizon_s
+        self.after = 0
         self.changes: dict[str, list[Change]] = defaultdict(list)
         self._seen: dict[tuple[str, str], tuple[int, float]] = {}
         self.counts: Counter[str] = Counter()
 
-    def judge(self, episode: Episode, asked: Iterable[Asked], changes: Iterable[Change]) -> list[Violation]:
-        """The episode's violations; `changes` are those begun in it."""
+    def judge(
+        self, episode: Episode, asked: Iterable[Asked], changes: Iterable[Change], enough: int = ENOUGH
+    ) -> list[Violation]:
+        """The episode's violations; `changes` are those begun in it. `after` counts its questions that C8 asks for."""
         fresh = list(changes)
         for change in fresh:
             self.changes[change.serial].append(change)
@@ -39,10 +56,10 @@ class Checker:
             after += self._after_confirmation(one)
             self.counts["C2"] += self._after_bound(one)
             found += self._owed(one, episode, changed)
+        self.after = after
         self.counts["C1"] += after
-        self.counts["C8"] = min(after, self.counts["C8"] or after)
         violations = _gathered(found)
-        if after < self.enough:
+        if after < enough:
             violations.append(Violation("C8", f"only {after} questions begun after a confirmation", ()))
         return violations
 
@@ -116,7 +133,8 @@ class Checker:
         self.counts["C7"] += 1
         if one.answered and one.says in self._due(one):
             return []
-        if any(self._excuses(excused, one, episode, changed) for excused in episode.excused):
+        silent = one.says == TRY_LATER or one.says.startswith("failed")
+        if silent and any(self._excuses(excused, one, episode, changed) for excused in episode.excused):
             self.counts["excused"] += 1
             return []
         return [("C7", f"{one.says}, owed {' or '.join(sorted(self._due(one)))}: {one}")]
@@ -138,10 +156,13 @@ class Checker:
             one.returned >= begin
             and one.invoke <= end
             and excused.host in (None, one.host)
-            and (excused.nonce is None or excused.nonce == one.nonce or (bool(excused.changed) and one.serial in changed))
-            and (excused.good is None or (GOOD in self._due(one)) == excused.good)
             and (one.worker == 0 or one.worker not in excused.but_workers)
+            and (not excused.kinds or bool(excused.kinds & self._kinds(one, changed)))
         )
+
+    def _kinds(self, one: Asked, changed: set[str]) -> set[str]:
+        is_so = {NONCES: one.nonce, GOODS: GOOD in self._due(one), CHANGES: one.serial in changed}
+        return {kind for kind, so in is_so.items() if so}
 
 
 def _gathered(found: list[tuple[str, str]]) -> list[Violation]:

@@ -7,12 +7,22 @@ from pathlib import Path
 
 import psutil
 
-from tests.faults.history import Excused
+from tests.faults.history import CHANGES, GOODS, Excused
 from tests.faults.world import HORIZON_S, World, until
 
 #: A lease began at the last question before the injection, a poll or two earlier: that much good is not owed.
 EARLY_S = 0.5
 BEYOND_H = HORIZON_S - EARLY_S
+
+
+def cut_off(host: str, *, beyond_h: bool) -> tuple[Excused, ...]:
+    """What a host without word of the ledger does not owe. Its edge and its signer may have heard of a change, one
+    without the other, when it began: they then contradict each other, which is no answer.
+    """
+    changes = Excused(host, frozenset({CHANGES}), why="edge and signer may have heard differently of a change")
+    no_lease = Excused(host, frozenset({GOODS}), BEYOND_H, "the lease has run out")
+    return (changes, no_lease) if beyond_h else (changes,)
+
 
 
 class NotTaken(AssertionError):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 GOOD, REVOKED = "good", "revoked"
 REVOKE, RELEASE = "revoke", "release"
+NONCES, GOODS, CHANGES = "nonces", "goods", "changes"
 
 
 class Asked(NamedTuple):
@@ -52,19 +53,18 @@ class Change:
 
 @dataclass(frozen=True)
 class Excused:
-    """Questions that nobody owes an answer to while a fault lasts; None stands for any.
+    """Questions that nobody owes an answer to while a fault lasts: those to `host` (None: any), of one of `kinds`.
 
-    `since_s` counts from the injection. `changed` restricts to serials whose status changed in this episode: their
-    answer has to be signed anew. `but_workers` still owe, where the connection is known to be theirs.
+    NONCES: with a nonce. GOODS: about a certificate that may be called good. CHANGES: about one whose status changed in
+    this episode: its answer has to be signed anew, and who was cut off cannot know of it. No kinds: every question.
+    `since_s` counts from the injection; `but_workers` still owe, where the connection is known to be theirs.
     """
 
     host: str | None = None
-    good: bool | None = None
-    nonce: bool | None = None
-    changed: bool | None = None
-    but_workers: frozenset[int] = frozenset()
+    kinds: frozenset[str] = frozenset()
     since_s: float = 0.0
     why: str = ""
+    but_workers: frozenset[int] = frozenset()
 
 
 @dataclass

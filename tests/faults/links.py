@@ -2,8 +2,7 @@
 
 import asyncio
 
-from tests.faults.fault import BEYOND_H, Fault, require
-from tests.faults.history import Excused
+from tests.faults.fault import Fault, cut_off, require
 from tests.faults.proxy import Proxy
 from tests.faults.world import HORIZON_S, until
 
@@ -14,6 +13,7 @@ class OfLink(Fault):
     """`host`'s edge and signer lose Postgres, nobody else."""
 
     host, target = "north", "link"
+    excused = cut_off("north", beyond_h=False)
 
     @property
     def links(self) -> list[Proxy]:
@@ -47,7 +47,7 @@ class BlackHoleLong(BlackHole):
     """Longer."""
 
     name, hold_s, stretch = "black hole to north, longer than H", HORIZON_S + 0.8, True
-    excused = (Excused("north", good=True, since_s=BEYOND_H, why="the lease has run out"),)
+    excused = cut_off("north", beyond_h=True)
 
 
 class Reset(OfLink):
@@ -71,7 +71,7 @@ class Delay(OfLink):
     """Everything arrives, later than a lease lasts."""
 
     name, hold_s, host = "delay of H and more to south, both ways", HORIZON_S + 1.2, "south"
-    excused = (Excused("south", good=True, since_s=BEYOND_H, why="the lease has run out"),)
+    excused = cut_off("south", beyond_h=True)
 
     async def inject(self) -> None:
         for link in self.links:
@@ -86,7 +86,7 @@ class LateReply(OfLink):
     """One poll's reply comes 0.85 s late and nothing after it: a lease counted from its receipt would be too long."""
 
     name, hold_s = "a late reply, then a black hole to north", HORIZON_S + 1.6
-    excused = (Excused("north", good=True, since_s=BEYOND_H, why="the lease has run out"),)
+    excused = cut_off("north", beyond_h=True)
 
     async def inject(self) -> None:
         edge, signer = self.world.hosts[self.host].links["edge"], self.world.hosts[self.host].links["signer"]

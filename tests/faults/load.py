@@ -50,11 +50,16 @@ class Askers:
         self.reader = Reader(certificate(issuer))
         self.history: list[Asked] = []
         self.pause_s: float = told["pause_s"]
+        self.hosts: dict[str, int] = told["hosts"]
         self.tasks = [
             asyncio.get_running_loop().create_task(Asker(self, name, port, number).run())
-            for name, port in told["hosts"].items()
+            for name, port in self.hosts.items()
             for number in range(told["connections"])
         ]
+
+    async def know(self) -> None:
+        """Ask every host for every serial of the window with a nonce: its signer then knows that it was issued."""
+        await asyncio.gather(*(Asker(self, name, port, -1).once_each() for name, port in self.hosts.items()))
 
 
 class Asker:
@@ -73,6 +78,13 @@ class Asker:
             serial = self._askers.serials[self._random.choice(self._askers.window)]
             nonce = secrets.token_bytes(NONCE_OCTETS) if self._random.random() < 0.5 else None
             self._askers.history.append(await self._ask(serial, nonce))
+
+    async def once_each(self) -> None:
+        """The whole window, once."""
+        for name in self._askers.window:
+            nonce = secrets.token_bytes(NONCE_OCTETS)
+            self._askers.history.append(await self._ask(self._askers.serials[name], nonce))
+        self._hang_up()
 
     async def _ask(self, serial: Serial, nonce: bytes | None) -> Asked:
         wall, invoke = time.time(), time.monotonic()
@@ -131,6 +143,8 @@ async def main() -> None:
         told = json.loads(line)
         if "window" in told:
             askers.window = told["window"]
+            await askers.know()
+            say({"known": len(askers.window)})
         if "drain" in told:
             history, askers.history = askers.history, []
             say(history)

@@ -3,12 +3,12 @@
 import psutil
 
 from tests.e2e.faults import pid_of
-from tests.faults.fault import BEYOND_H, Kill, Stop, letters, require
-from tests.faults.history import Excused
+from tests.faults.fault import Kill, Stop, cut_off, letters, require
+from tests.faults.history import CHANGES, NONCES, Excused
 from tests.faults.world import HORIZON_S, is_ready, until
 
-#: Nobody signs: a nonce, and what changed and is not yet in Redis, have no answer.
-UNSIGNED = {"nonce": True, "changed": True, "why": "nobody signs there"}
+#: A nonce, and what changed and is not yet in Redis.
+UNSIGNED = frozenset({NONCES, CHANGES})
 
 
 class KillWorker(Kill):
@@ -59,7 +59,7 @@ class KillSigner(Kill):
     """What is signed is answered."""
 
     name, target = "kill -9 the signer of centre", "signer"
-    excused = (Excused("centre", **UNSIGNED),)  # type: ignore[arg-type]
+    excused = (Excused("centre", UNSIGNED, why="nobody signs there"),)
 
     def pid(self) -> int:
         return pid_of(self.world.centre, "signer")
@@ -82,6 +82,7 @@ class StopAgent(Stop):
     """For less than the horizon: nobody notices."""
 
     name, target, hold_s = "SIGSTOP the agent of south, shorter than H", "agent", 1.5
+    excused = cut_off("south", beyond_h=False)
 
     def pids(self) -> list[int]:
         return [self.world.hosts["south"].master]
@@ -91,7 +92,7 @@ class StopAgentLong(StopAgent):
     """The workers close by themselves."""
 
     name, hold_s, stretch = "SIGSTOP the agent of south, longer than H", HORIZON_S + 0.8, True
-    excused = (Excused("south", good=True, since_s=BEYOND_H, why="the lease has run out"),)
+    excused = cut_off("south", beyond_h=True)
 
 
 class StopHost(Stop):
@@ -107,8 +108,8 @@ class StopHost(Stop):
 class StopSigner(Stop):
     """What is in a table or in Redis is answered."""
 
-    name, target, hold_s = "SIGSTOP the signer of south", "signer", 1.5
-    excused = (Excused("south", **UNSIGNED),)  # type: ignore[arg-type]
+    name, target, hold_s = "SIGSTOP the signer of south", "signer", 2.5
+    excused = (Excused("south", UNSIGNED, why="nobody signs there"),)
 
     def pids(self) -> list[int]:
         return [self.world.hosts["south"].signer]

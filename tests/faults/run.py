@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults import nemesis, report
-from tests.faults.checker import RECOVERY_S, Checker
+from tests.faults.checker import ENOUGH, RECOVERY_S, Checker
 from tests.faults.fault import Fault, NotTaken
 from tests.faults.history import Asked, Change, Episode, Violation
 from tests.faults.final import final
@@ -41,7 +41,7 @@ class Run:
         self.left_out: list[str] = []
         self.final: dict[str, Any] = {}
         self._judged_changes = 0
-        self.begun = time.monotonic()
+        self.begun = self.ended = time.monotonic()
 
     async def go(self) -> "Run":
         """Everything; the world is stopped at the end in any case."""
@@ -57,6 +57,7 @@ class Run:
                 self.asker.terminate()
                 await self.asker.wait()
         finally:
+            self.ended = time.monotonic()
             await self.world.stop()
         return self
 
@@ -141,17 +142,17 @@ class Run:
         serials = [path.stem for path in self.world.certificates]
         taken = self.revoker.taken
         window = serials[max(0, taken - WINDOW) : taken] + serials[taken : taken + WINDOW]
-        await self._tell({"window": window})
+        await self._tell({"window": window}, answer=True)
 
     async def _judge(self, episode: Episode, faults: list[Fault]) -> None:
         episode.ended = time.monotonic()
         asked = [Asked(*one) for one in await self._tell({"drain": True}, answer=True)]
         changes: list[Change] = self.revoker.changes[self._judged_changes :]
         self._judged_changes = len(self.revoker.changes)
-        violations = self.checker.judge(episode, asked, changes)
+        violations = self.checker.judge(episode, asked, changes, enough=ENOUGH if faults else 0)
         if any(proof.startswith("did not take hold") for proof in episode.proofs):
             violations.append(Violation("proof", episode.proofs[-1], ()))
-        self.episodes.append(report.Judged.of(episode, asked, changes, violations))
+        self.episodes.append(report.Judged.of(episode, asked, self.checker.after, changes, violations))
         for violation in violations:
             say(f"VIOLATION of {violation.rule} under {episode.name}: {violation.what}")
             for line in violation.lines:

@@ -9,8 +9,8 @@ import asyncpg
 
 from tests.e2e.faults import family, pid_of
 from tests.e2e.rungs import revoke_strangers
-from tests.faults.fault import BEYOND_H, Fault, Kill, Stop, require
-from tests.faults.history import Excused
+from tests.faults.fault import BEYOND_H, Fault, Kill, Stop, cut_off, require
+from tests.faults.history import CHANGES, GOODS, Excused
 from tests.faults.hosts import LIBFAKETIME
 from tests.faults.world import HORIZON_S, until
 
@@ -92,7 +92,7 @@ class StopPostgresLong(StopPostgres):
     """Revoked goes on."""
 
     name, hold_s, stretch = "Postgres stopped, longer than H", HORIZON_S + 0.8, True
-    excused = (Excused(good=True, since_s=BEYOND_H, why="no lease without Postgres"),)
+    excused = (Excused(None, frozenset({GOODS, CHANGES}), BEYOND_H, "no lease without Postgres"),)
 
 
 class StopBackend(Stop):
@@ -108,7 +108,7 @@ class FullDisk(Fault):
     """What cannot be written is not acknowledged, so the lease is not renewed."""
 
     name, target, hold_s = "disk full at the journal of north", "journal", HORIZON_S + 0.8
-    excused = (Excused("north", good=True, since_s=BEYOND_H, why="nothing new can be acknowledged"),)
+    excused = cut_off("north", beyond_h=True)
 
     async def inject(self) -> None:
         require(self.world.small_disks, "a file system of our own")
@@ -132,7 +132,7 @@ class ClockJump(Fault):
     """The wall clock of a host jumps by more than a lease allows; nobody is called good there until it is right."""
 
     name, target, hold_s, seconds = f"wall clock of south {CLOCK_S} s ahead", "clock", 1.5, CLOCK_S
-    excused = (Excused("south", why="its clock is wrong: nobody is called good", good=True),)
+    excused = (Excused("south", frozenset({GOODS}), why="its clock is wrong: nobody is called good"),)
 
     async def inject(self) -> None:
         require(LIBFAKETIME, "libfaketime is installed")
@@ -147,9 +147,10 @@ class ClockJump(Fault):
 
 
 class ClockBack(ClockJump):
-    """The other way."""
+    """The other way: such a host cannot state a revocation that is newer than its clock, nor use a record that is."""
 
     name, seconds = f"wall clock of south {CLOCK_S} s behind", -CLOCK_S
+    excused = (Excused("south", why="its clock lies before its records and the last revocations"),)
 
 
 async def until_postgres(fault: Fault) -> None:

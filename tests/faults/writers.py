@@ -13,8 +13,8 @@ import asyncpg
 import psutil
 
 from tests.e2e.faults import pid_of
-from tests.faults.fault import BEYOND_H, Fault, NotTaken, letter, require
-from tests.faults.history import REVOKE, Change, Excused
+from tests.faults.fault import Fault, NotTaken, cut_off, letter, require
+from tests.faults.history import REVOKE, Change
 from tests.faults.hosts import ROOT
 from tests.faults.revoker import Revoker
 from tests.faults.world import HORIZON_S, World, until
@@ -171,7 +171,7 @@ class NewEdgeStalled(ByRevoker):
     """
 
     name, target, hold_s = "a new edge's poll stalled before its commit", "link", HORIZON_S + 0.8
-    excused = (Excused("north", good=True, since_s=BEYOND_H, why="the lease has run out"),)
+    excused = cut_off("north", beyond_h=True)
 
     async def inject(self) -> None:
         host = self.world.hosts["north"]
