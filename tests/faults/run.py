@@ -50,7 +50,7 @@ class Run:
             await self._ask()
             sampling = asyncio.get_running_loop().create_task(self._sample())
             try:
-                await self._episodes()
+                await self.episodes_of_the_run()
                 self.final = await final(self.world, self.revoker.changes)
             finally:
                 sampling.cancel()
@@ -61,11 +61,12 @@ class Run:
             await self.world.stop()
         return self
 
-    async def _episodes(self) -> None:
+    async def episodes_of_the_run(self) -> None:
+        """No fault, then one fault or pair after the other."""
         kinds, self.left_out = nemesis.possible(self.world)
         kinds = self._kinds or kinds
         order = nemesis.pairs(kinds, self.random) if self.full else nemesis.singles(kinds, self.random)
-        await self._calm()
+        await self.calm()
         until = self.begun + HOUR_S
         for number, chosen in enumerate(order, 1):
             if self.full and time.monotonic() > until:
@@ -95,15 +96,15 @@ class Run:
         await self.asker.stdin.drain()
         return json.loads(await self.asker.stdout.readline()) if answer else None
 
-    async def _calm(self) -> None:
+    async def calm(self) -> None:
         """Tables and signers get to know every certificate of the window, then the first are revoked."""
         episode = Episode("no fault", time.monotonic())
         await self._aim()
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(1.5)
         await self.revoker.bulk(FIRST_BULK)
         await asyncio.gather(self.revoker.command(), self.revoker.hold_and_release())
         await self._aim()
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(1.5)
         await self._judge(episode, [])
 
     async def episode(self, chosen: tuple[nemesis.Kind, ...]) -> None:

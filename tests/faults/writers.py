@@ -12,6 +12,9 @@ import time
 import asyncpg
 import psutil
 
+from cachewarm.errors import CachewarmError
+from cachewarm.ledger.feed import feed_position
+from cachewarm.waiting import Outcome, wait_for_edges
 from tests.e2e.faults import pid_of
 from tests.faults.fault import Fault, NotTaken, cut_off, letter, require
 from tests.faults.history import REVOKE, Change
@@ -88,11 +91,27 @@ class RevokerStopped(ByRevoker):
     async def heal(self) -> None:
         try:
             await self.transaction.commit()
-            self.change.committed, self.change.outcome = time.monotonic(), "committed"
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            self.change.committed = time.monotonic()
+            await self._wait(self.change.committed)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, CachewarmError, OSError) as error:
             self.change.outcome = f"lost: {error}"
         finally:
             self.connection.terminate()
+
+
+    async def _wait(self, committed: float) -> None:
+        """As `revoke --wait` does."""
+        head = await feed_position(self.connection)
+
+        async def still_so() -> bool:
+            return await committed_before(self.world, self.change) > 0
+
+        waited = await wait_for_edges(
+            self.connection, head.generation, head.seq, committed=committed, patience_s=None, still_so=still_so
+        )
+        self.change.outcome = waited.outcome.value
+        if waited.outcome is Outcome.CONFIRMED:
+            self.change.confirmed = time.monotonic()
 
 
 class NotifyQueueFull(Fault):
