@@ -46,8 +46,8 @@ def lease_from_receipt() -> None:
 def gate_off() -> None:
     """The workers are started through this module, and their gate lets everything pass."""
 
-    async def start(module: str, words: Sequence[str], environ: Mapping[str, str]) -> asyncio.subprocess.Process:
-        return await start_module("tests.faults.broken", [GATE_OFF, "worker", *words], environ)
+    async def start(module: str, arguments: Sequence[str], environ: Mapping[str, str]) -> asyncio.subprocess.Process:
+        return await start_module("tests.faults.broken", [GATE_OFF, "worker", *arguments], environ)
 
     master.start_module = start  # type: ignore[attr-defined]
 
@@ -78,8 +78,8 @@ IN_PROCESSES: dict[str, Callable[[], None]] = {
 
 #: The waiter asks without waiting for the polls that are under way.
 _NO_BARRIER = """
-create or replace function feed_unacked(p_gen bigint, p_seq bigint) returns setof edge_lease language sql security definer
-  set search_path = pg_catalog, public, pg_temp as $$
+create or replace function feed_unacked(p_gen bigint, p_seq bigint) returns setof edge_lease
+  language sql security definer set search_path = pg_catalog, public, pg_temp as $$
   select * from edge_lease l where (l.acked_gen, l.acked) < (p_gen, p_seq) $$
 """
 
@@ -89,7 +89,8 @@ _SEQUENCE_CURSOR = r"""
 create sequence feed_numbers;
 select setval('feed_numbers', (select seq from feed_head));
 alter table feed_head rename to feed_head_row;
-create view feed_head as select one, generation, sysid, tli, coalesce((select max(seq) from revocation_events), base) as seq,
+create view feed_head as
+  select one, generation, sysid, tli, coalesce((select max(seq) from revocation_events), base) as seq,
   '\x00'::bytea as chain, base, '\x00'::bytea as base_chain from feed_head_row;
 update feed_head_row set base = seq;
 delete from revocation_events;
@@ -97,7 +98,7 @@ create or replace view feed_position as
   select h.generation, h.sysid, h.tli, h.seq, h.chain, h.base, s.horizon from feed_head h, feed_settings s;
 grant select on feed_head to public;
 create or replace function ledger_lock() returns void language plpgsql as $$ begin end $$;
-create or replace function audit_append_rows(entries audit_entry[]) returns bigint language sql as $$ select 0::bigint $$;
+create or replace function audit_append_rows(entries audit_entry[]) returns bigint language sql as $$ select 0::int8 $$;
 create or replace function feed_append(items bytea[]) returns void language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 begin

@@ -1,6 +1,6 @@
 """The history checker: questions and changes in, violations of C1 to C8 out (docs/invariants.md). It owns no clock.
 
-What counts as an answer: `good` or `revoked`, signed, for that serial, with that nonce; the asker has checked all three.
+What counts as an answer: `good` or `revoked`, signed, for that serial, with that nonce; the asker has checked that.
 tryLater, another error, a broken connection after one reconnect and silence are none. While a change is between its
 begin and its confirmation either status is right. Who is excused may say tryLater or nothing, and nothing else.
 """

@@ -1,4 +1,4 @@
-"""What a fault is: it is injected, proves from outside that it took hold, and is healed. Nothing here judges answers."""
+"""What a fault is: injected, proved from outside to have taken hold, healed. Nothing here judges answers."""
 
 import asyncio
 import os
@@ -22,7 +22,6 @@ def cut_off(host: str, *, beyond_h: bool) -> tuple[Excused, ...]:
     changes = Excused(host, frozenset({CHANGES}), why="edge and signer may have heard differently of a change")
     no_lease = Excused(host, frozenset({GOODS}), BEYOND_H, "the lease has run out")
     return (changes, no_lease) if beyond_h else (changes,)
-
 
 
 class NotTaken(AssertionError):

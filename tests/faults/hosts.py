@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import psutil
 
+from responder.clock import read_clock
 from responder.feed.machine import State
 from responder.feed.shared import PAGE_NAME, SLOT_STATE, SLOT_UNTIL_BOOT, FeedPage
-from responder.clock import read_clock
 from responder.master import pids
 from tests.faults.proxy import Proxy
 
@@ -47,7 +47,9 @@ class Host:
     def start(self, database: str, password: str, *names: str) -> None:
         """The programs of that name, or all of them."""
         for name in names or PROGRAMS:
-            url = f"postgresql://{database}:{quote(password)}@127.0.0.1:{self.links[name].port}/fastocsp?sslmode=disable"
+            url = (
+                f"postgresql://{database}:{quote(password)}@127.0.0.1:{self.links[name].port}/fastocsp?sslmode=disable"
+            )
             environ = self._environ | {"FASTOCSP_DATABASE_URL": url} | self._faked()
             with (self.folder / f"{name}.log").open("ab") as log:
                 self.programs[name] = subprocess.Popen(

@@ -46,7 +46,7 @@ class BlackHole(OfLink):
 class BlackHoleLong(BlackHole):
     """Longer."""
 
-    name, hold_s, stretch = "black hole to north, longer than H", HORIZON_S + 0.8, True
+    name, hold_s, stretch = "black hole to north, longer than H", HORIZON_S + 0.5, True
     excused = cut_off("north", beyond_h=True)
 
 

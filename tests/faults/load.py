@@ -1,8 +1,9 @@
 """The askers, in a process of their own: keep-alive connections to every host, half of the questions with a nonce.
 
-`python -m tests.faults.load` is told by a line of JSON what to do ({"hosts", "issuer", "certificates", "connections",
-"pause_s"} first, then {"window": [...]}, {"drain": true}) and answers a drain with the history since the last one. A
-broken connection is made again and the question repeated, once: a client does that. Each question has its patience.
+`python -m tests.faults.load` is told what to do by lines of JSON: {"hosts", "issuer", "certificates", "connections",
+"pause_s"} first, then {"window": [...], "again": false}, {"count": true}, {"drain": true}; it answers each with a line,
+a drain with the history since the last one. A broken connection is made again and the question repeated, once: a
+client does that. Each question has its patience.
 """
 
 import asyncio
@@ -47,6 +48,7 @@ class Askers:
         issuer = Path(told["issuer"])
         self.serials = {Path(path).stem: Serial(Path(path), issuer) for path in told["certificates"]}
         self.window = list(self.serials)
+        self._known: set[str] = set()
         self.reader = Reader(certificate(issuer))
         self.history: list[Asked] = []
         self.pause_s: float = told["pause_s"]
@@ -57,9 +59,13 @@ class Askers:
             for number in range(told["connections"])
         ]
 
-    async def know(self) -> None:
-        """Ask every host for every serial of the window with a nonce: its signer then knows that it was issued."""
-        await asyncio.gather(*(Asker(self, name, port, -1).once_each() for name, port in self.hosts.items()))
+    async def know(self, *, again: bool) -> None:
+        """Ask every host for every serial that is new to the window with a nonce: its signer then knows that it was
+        issued. `again`: for all of them, as a signer has forgotten.
+        """
+        new = [name for name in self.window if again or name not in self._known]
+        self._known.update(new)
+        await asyncio.gather(*(Asker(self, name, port, -1).once_each(new) for name, port in self.hosts.items()))
 
 
 class Asker:
@@ -79,9 +85,9 @@ class Asker:
             nonce = secrets.token_bytes(NONCE_OCTETS) if self._random.random() < 0.5 else None
             self._askers.history.append(await self._ask(serial, nonce))
 
-    async def once_each(self) -> None:
-        """The whole window, once."""
-        for name in self._askers.window:
+    async def once_each(self, names: list[str]) -> None:
+        """These, once."""
+        for name in names:
             nonce = secrets.token_bytes(NONCE_OCTETS)
             self._askers.history.append(await self._ask(self._askers.serials[name], nonce))
         self._hang_up()
@@ -143,8 +149,10 @@ async def main() -> None:
         told = json.loads(line)
         if "window" in told:
             askers.window = told["window"]
-            await askers.know()
+            await askers.know(again=told["again"])
             say({"known": len(askers.window)})
+        if "count" in told:
+            say(len(askers.history))
         if "drain" in told:
             history, askers.history = askers.history, []
             say(history)

@@ -4,16 +4,17 @@ import itertools
 import random
 
 from tests.faults.fault import Fault
+from tests.faults.hosts import LIBFAKETIME
 from tests.faults.links import OF_LINKS
 from tests.faults.processes import OF_PROCESSES
 from tests.faults.revoker import Revoker
+from tests.faults.stalled import NewEdgeStalled
 from tests.faults.stores import OF_STORES, ClockJump, FullDisk
 from tests.faults.world import World
 from tests.faults.writers import OF_WRITERS, ByRevoker
-from tests.faults.hosts import LIBFAKETIME
 
 Kind = type[Fault]
-ALL: tuple[Kind, ...] = (*OF_PROCESSES, *OF_STORES, *OF_LINKS, *OF_WRITERS)
+ALL: tuple[Kind, ...] = (*OF_PROCESSES, *OF_STORES, *OF_LINKS, *OF_WRITERS, NewEdgeStalled)
 #: A fault of this length or more is drawn now and then in a full run.
 LONG_S = (10.0, 30.0, 60.0)
 

@@ -5,15 +5,18 @@ from html import escape
 from typing import Any
 
 _COLOURS = {
-    "LIVE": "#2e9e5b", "STALE": "#e0b000", "CLOSED": "#d0453e", "BOOT": "#8888a0", "SNAPSHOT": "#5a7fd0", "CATCHUP": "#5ab0d0",
+    "LIVE": "#2e9e5b", "STALE": "#e0b000", "CLOSED": "#d0453e",
+    "BOOT": "#8888a0", "SNAPSHOT": "#5a7fd0", "CATCHUP": "#5ab0d0",
     "good": "#2e9e5b", "revoked": "#5a4fb0", "TRY_LATER": "#e0b000", "no answer": "#d0453e",
 }  # fmt: skip
 _OTHER = "#000000"
 _STYLE = """body{font:14px/1.4 system-ui,sans-serif;margin:2em;max-width:1500px;color:#222}
-table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #ccc;padding:3px 8px;text-align:left;vertical-align:top}
+table{border-collapse:collapse;margin:1em 0}
+td,th{border:1px solid #ccc;padding:3px 8px;text-align:left;vertical-align:top}
 th{background:#f2f2f5}.held{color:#1c7a42;font-weight:600}.broken{color:#c0271f;font-weight:600}.n{text-align:right}
 .scroll{overflow-x:auto;border:1px solid #ccc;padding:4px}pre{background:#fff0f0;padding:6px;white-space:pre-wrap}
-details{margin:.3em 0}summary{cursor:pointer}small{color:#666}span.key{display:inline-block;padding:0 .5em;color:#fff;margin-right:.4em}"""
+details{margin:.3em 0}summary{cursor:pointer}small{color:#666}
+span.key{display:inline-block;padding:0 .5em;color:#fff;margin-right:.4em}"""
 _LEFT, _ROW, _HOSTS_TOP, _BARS = 70, 18, 190, 120
 
 
@@ -23,12 +26,13 @@ def render(facts: dict[str, Any]) -> str:
     verdict = f'<span class="{"broken" if broken else "held"}">{broken} violations</span>'
     about = (
         f"{facts['seconds']:.0f} s, {len(facts['episodes']) - 1} episodes, {facts['questions']:,} questions"
-        f" ({facts['excused']:,} without an answer that were not owed one), {facts['changes']} changes. Seed {facts['seed']},"
-        f" commit {escape(facts['commit'])}, horizon {facts['horizon_s']} s. {escape(facts['machine'])}. Hosts:"
-        f" {escape(facts['hosts'])}."
+        f" ({facts['excused']:,} without an answer that were not owed one), {facts['changes']} changes."
+        f" Seed {facts['seed']}, commit {escape(facts['commit'])}, horizon {facts['horizon_s']} s."
+        f" {escape(facts['machine'])}. Hosts: {escape(facts['hosts'])}."
     )
     return "\n".join([
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Faults</title><style>{_STYLE}</style></head><body>',
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Faults</title>',
+        f"<style>{_STYLE}</style></head><body>",
         f"<h1>Faults: {verdict}</h1><p>{about}</p>",
         *(f"<p>Left out: {escape(line)}</p>" for line in facts["left_out"]),
         _rules(facts["rules"]),
@@ -68,23 +72,29 @@ def _timeline(facts: dict[str, Any]) -> str:
     hosts = sorted({run["host"] for run in facts["states"]})
     for number, host in enumerate(hosts):
         top = _HOSTS_TOP + _ROW * number
-        parts.append(f'<text x=0 y={top + 12} font-size=12>{escape(host)}</text>')
+        parts.append(f"<text x=0 y={top + 12} font-size=12>{escape(host)}</text>")
         parts += [
             _bar(scale, run["begin"], run["end"], top, _COLOURS.get(run["state"], _OTHER), f"{host} {run['state']}")
             for run in facts["states"] if run["host"] == host
         ]  # fmt: skip
     base = _HOSTS_TOP + _ROW * len(hosts) + 10 + _BARS
-    parts.append(f'<text x=0 y={base - _BARS + 12} font-size=12>answers</text><text x=0 y={base - _BARS + 26} font-size=12>a second</text>')
+    parts.append(
+        f"<text x=0 y={base - _BARS + 12} font-size=12>answers</text>"
+        f"<text x=0 y={base - _BARS + 26} font-size=12>a second</text>"
+    )
     parts += _answers(facts, scale, base)
-    parts += [f'<text x={_LEFT + scale * at} y={base + 14} font-size=10>{at} s</text>' for at in range(0, int(seconds), 10)]
-    return f'<svg width="{_LEFT + scale * seconds + 20:.0f}" height="{base + 20}" font-family="sans-serif">{"".join(parts)}</svg>'
+    parts += [
+        f"<text x={_LEFT + scale * at} y={base + 14} font-size=10>{at} s</text>" for at in range(0, int(seconds), 10)
+    ]
+    size = f'width="{_LEFT + scale * seconds + 20:.0f}" height="{base + 20}"'
+    return f'<svg {size} font-family="sans-serif">{"".join(parts)}</svg>'
 
 
 def _bar(scale: float, begin: float, end: float, top: int, colour: str, title: str, text: str = "") -> str:
     x, width = _LEFT + scale * begin, max(1.0, scale * (end - begin))
-    label = f'<text x={x + 2:.1f} y={top + 11} font-size=10>{text}</text>' if text else ""
-    rect = f'<rect x="{x:.1f}" y="{top}" width="{width:.1f}" height="14" fill="{colour}"><title>{escape(title)}</title></rect>'
-    return rect + label
+    label = f"<text x={x + 2:.1f} y={top + 11} font-size=10>{text}</text>" if text else ""
+    rect = f'<rect x="{x:.1f}" y="{top}" width="{width:.1f}" height="14" fill="{colour}">'
+    return f"{rect}<title>{escape(title)}</title></rect>{label}"
 
 
 def _answers(facts: dict[str, Any], scale: float, base: int) -> list[str]:
@@ -126,7 +136,12 @@ def _faults(episodes: list[dict[str, Any]]) -> str:
 
 def _episode(number: int, each: dict[str, Any]) -> str:
     excuses = [
-        [escape(x["host"] or "every host"), ", ".join(x["kinds"]) or "every question", f"{x['since_s']:.1f} s", escape(x["why"])]
+        [
+            escape(x["host"] or "every host"),
+            ", ".join(x["kinds"]) or "every question",
+            f"{x['since_s']:.1f} s",
+            escape(x["why"]),
+        ]
         for x in each["excused"]
     ]
     changes = [
@@ -150,5 +165,5 @@ def _episode(number: int, each: dict[str, Any]) -> str:
 def _final(final: dict[str, Any]) -> str:
     rows = [["ledger", final.get("ledger", "")], *([host, said] for host, said in final.get("edges", {}).items())]
     differences = "".join(f"<p class=broken>{escape(line)}</p>" for line in final.get("differences", ["not looked at"]))
-    acknowledged = final.get("acknowledged", 0)
-    return f"<h2>The end</h2>{differences}{_table(['Set of', 'SHA-256'], rows)}<p>{acknowledged} acknowledged changes looked up.</p>"
+    looked_up = f"<p>{final.get('acknowledged', 0)} acknowledged changes looked up.</p>"
+    return f"<h2>The end</h2>{differences}{_table(['Set of', 'SHA-256'], rows)}{looked_up}"

@@ -91,14 +91,14 @@ class StopAgent(Stop):
 class StopAgentLong(StopAgent):
     """The workers close by themselves."""
 
-    name, hold_s, stretch = "SIGSTOP the agent of south, longer than H", HORIZON_S + 0.8, True
+    name, hold_s, stretch = "SIGSTOP the agent of south, longer than H", HORIZON_S + 0.5, True
     excused = cut_off("south", beyond_h=True)
 
 
 class StopHost(Stop):
     """Master, workers and signer, as a machine that was suspended."""
 
-    name, target, hold_s, stretch = "SIGSTOP the whole host north, longer than H", "worker", HORIZON_S + 0.8, True
+    name, target, hold_s, stretch = "SIGSTOP the whole host north, longer than H", "worker", HORIZON_S + 0.5, True
     excused = (Excused("north", why="the host is stopped"),)
 
     def pids(self) -> list[int]:
@@ -118,7 +118,7 @@ class StopSigner(Stop):
 class StopWarmer(Stop):
     """Old records stay in Redis and in the tables; the gate stops them."""
 
-    name, target, hold_s, stretch = "SIGSTOP the warmer", "warmer", 1.5, True
+    name, target, hold_s, stretch = "SIGSTOP the warmer", "warmer", 2.5, True
 
     def pids(self) -> list[int]:
         return [pid_of(self.world.centre, "warmer")]

@@ -1,4 +1,4 @@
-"""Answers read by an outsider (`cryptography`): status, times, and whether it is a signed answer to that very question."""
+"""Answers read by an outsider (`cryptography`): status, times, and whether they are signed."""
 
 import datetime
 from typing import NamedTuple

@@ -104,8 +104,9 @@ def facts(run: "Run") -> dict[str, Any]:
         "seed": run.seed,
         "full": run.full,
         "commit": commit(),
-        "machine": f"{platform.node()}, {os.cpu_count()} processors, Linux {platform.release()}, Python {platform.python_version()}",
-        "hosts": f"separate processes, a TCP proxy for each program of north and south; libfaketime: {LIBFAKETIME is not None}",
+        "machine": f"{os.cpu_count()} processors, Linux {platform.release()}, Python {platform.python_version()}",
+        "hosts": "separate processes, a TCP proxy for each program of north and south"
+        + ("; south under libfaketime" if LIBFAKETIME else ""),
         "horizon_s": run.checker.horizon,
         "seconds": run.ended - begun,
         "questions": counts["questions"],
@@ -113,7 +114,8 @@ def facts(run: "Run") -> dict[str, Any]:
         "changes": len(run.revoker.changes),
         "left_out": run.left_out,
         "rules": [
-            {"rule": rule, "says": says, "checked": checked[rule], "broken": broken[rule]} for rule, says in RULES.items()
+            {"rule": rule, "says": says, "checked": checked[rule], "broken": broken[rule]}
+            for rule, says in RULES.items()
         ],
         "not_taken": broken["proof"],
         "final": run.final,
@@ -131,7 +133,9 @@ def told(judged: Judged, begun: float) -> dict[str, Any]:
         "healed": (episode.healed or episode.ended) - begun,
         "end": episode.ended - begun,
         "proof": judged.proof,
-        "excused": [asdict(excused) | {"kinds": sorted(excused.kinds), "but_workers": []} for excused in episode.excused],
+        "excused": [
+            asdict(excused) | {"kinds": sorted(excused.kinds), "but_workers": []} for excused in episode.excused
+        ],
         "questions": judged.questions,
         "after": judged.after,
         "says": judged.says,

@@ -73,24 +73,39 @@ class Revoker:
     async def bulk(self, count: int) -> list[Change]:
         """Revoke so many in one statement and wait for all."""
         changes = [self._begin(REVOKE, self.fresh().stem, f"bulk of {count}") for _ in range(count)]
+        while changes[0].confirmed is None and time.monotonic() < changes[0].begin + GIVE_UP_S:
+            try:
+                await self._try_bulk(changes)
+            except (Transient, OSError, TimeoutError) as error:
+                for change in changes:
+                    change.outcome = f"{type(error).__name__}: {error}"
+                await asyncio.sleep(PAUSE_S)
+        return changes
+
+    async def _try_bulk(self, changes: list[Change]) -> None:
         wanted = [Revocation(bytes.fromhex(change.serial), CRLReason.superseded) for change in changes]
-        connection = await connect(self._world.writer_url, timeout_s=1)
+        connection = await connect(self._world.writer_url, timeout_s=2)
+
+        async def still_so() -> bool:
+            rows = await connection.fetch(
+                "select from certificate_revocations where serial_number = any($1)",
+                [bytes.fromhex(change.serial) for change in changes],
+            )
+            return len(rows) == len(changes)
+
         try:
             done = await bulk_revoke(connection, ISSUER, wanted, actor=ACTOR)
             committed = time.monotonic()
-
-            async def still_so() -> bool:
-                return True
-
+            for change in changes:
+                change.committed, change.tries = change.committed or committed, change.tries + 1
             waited = await wait_for_edges(
                 connection, done.generation, done.seq, committed=committed, patience_s=None, still_so=still_so
             )
         finally:
             connection.terminate()
         for change in changes:
-            change.committed, change.outcome, change.tries = committed, waited.outcome.value, 1
+            change.outcome = waited.outcome.value
             change.confirmed = time.monotonic() if waited.outcome is Outcome.CONFIRMED else None
-        return changes
 
     async def command(self) -> Change:
         """`fastocsp revoke --wait`, as an operator."""
@@ -136,4 +151,3 @@ class Revoker:
                 change.revoked_at = int(done.result.revoked_at.timestamp())
         if done.waited.outcome is Outcome.CONFIRMED:
             change.confirmed = now
-

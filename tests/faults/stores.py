@@ -47,7 +47,7 @@ class RollBackRedis(Fault):
         old = self.world.old_records
         with self.world.redis() as client:
             now: Any = client.mget(list(old))
-            client.mset({name: octets for name, octets in old.items()})
+            client.mset(dict(old))
         return sum(octets != before for octets, before in zip(now, old.values(), strict=True))
 
     async def prove(self) -> str:
@@ -91,7 +91,7 @@ class StopPostgres(Stop):
 class StopPostgresLong(StopPostgres):
     """Revoked goes on."""
 
-    name, hold_s, stretch = "Postgres stopped, longer than H", HORIZON_S + 0.8, True
+    name, hold_s, stretch = "Postgres stopped, longer than H", HORIZON_S + 0.5, True
     excused = (Excused(None, frozenset({GOODS, CHANGES}), BEYOND_H, "no lease without Postgres"),)
 
 
@@ -107,7 +107,7 @@ class StopBackend(Stop):
 class FullDisk(Fault):
     """What cannot be written is not acknowledged, so the lease is not renewed."""
 
-    name, target, hold_s = "disk full at the journal of north", "journal", HORIZON_S + 0.8
+    name, target, hold_s = "disk full at the journal of north", "journal", HORIZON_S + 0.5
     excused = cut_off("north", beyond_h=True)
 
     async def inject(self) -> None:

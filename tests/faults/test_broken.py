@@ -17,10 +17,11 @@ from tests.faults.links import LateReply
 from tests.faults.nemesis import Kind
 from tests.faults.processes import StopWarmer
 from tests.faults.run import Run
+from tests.faults.stalled import NewEdgeStalled
 from tests.faults.world import World
-from tests.faults.writers import NewEdgeStalled, RevokerStopped
+from tests.faults.writers import RevokerStopped
 
-CERTIFICATES = 240
+CERTIFICATES = 300
 
 
 class Broken(Run):

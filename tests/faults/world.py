@@ -6,7 +6,9 @@ break all the links that namespaces would. All settings are the product's; the b
 import asyncio
 import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 import urllib.request
@@ -49,9 +51,7 @@ class World:
     def __init__(self, certificates: int, builds: dict[str, list[str]] | None = None) -> None:
         self.folder = scratch()
         self._builds = builds or {}
-        self.centre = Instance(
-            self.folder / "data", WORKERS, certificates, 0, FASTOCSP_EDGE_NAME="centre", **SHARED
-        )
+        self.centre = Instance(self.folder / "data", WORKERS, certificates, 0, FASTOCSP_EDGE_NAME="centre", **SHARED)
         self.hosts: dict[str, Host] = {}
         self._mounted: list[Path] = []
         self.ledger_link: Proxy | None = None
@@ -67,11 +67,17 @@ class World:
         valkey = read_passwords(self.centre.folder / "valkey.passwords", USERS)
         self.ledger_link = await Proxy(self.server).start()
         await self._bound_notify_queue()
-        environ = environment() | SHARED | {
-            "FASTOCSP_WORKERS": str(WORKERS),
-            "FASTOCSP_REDIS_URL": facts["redis_url"].replace(f"writer:{valkey['writer']}", f"reader:{valkey['reader']}"),
-            "FASTOCSP_OCSP_RESPONDER_KEY_DIR": settings["ocsp_responder_key_dir"],
-        }
+        environ = (
+            environment()
+            | SHARED
+            | {
+                "FASTOCSP_WORKERS": str(WORKERS),
+                "FASTOCSP_REDIS_URL": facts["redis_url"].replace(
+                    f"writer:{valkey['writer']}", f"reader:{valkey['reader']}"
+                ),
+                "FASTOCSP_OCSP_RESPONDER_KEY_DIR": settings["ocsp_responder_key_dir"],
+            }
+        )
         for name in ("north", "south"):
             module = self._builds.get(name, HEALTHY)
             host = Host(name, self.folder / name, free_port(), environ, module)
@@ -101,7 +107,7 @@ class World:
         await connection.execute(f"alter system set max_notify_queue_pages = {NOTIFY_PAGES}")
         await connection.close()
         before = pid_of(self.centre, "postgres")
-        subprocess.run(["kill", "-INT", str(before)], check=True)
+        os.kill(before, signal.SIGINT)
         await until(lambda: pid_of(self.centre, "postgres") not in (0, before), 30, "no new postmaster")
 
     def _mount(self, folder: Path) -> None:
@@ -169,6 +175,9 @@ class World:
         if self.ledger_link is not None:
             await self.ledger_link.stop()
         self.centre.stop()
+        self._clear()
+
+    def _clear(self) -> None:
         for folder in self._mounted:
             subprocess.run(["umount", "-l", str(folder)], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,11 +1,10 @@
 """Faults of those who write: cut at COMMIT, a revoker stopped inside its transaction, a full NOTIFY queue, two warmers,
-a zombie warmer, and the first poll of an edge stalled between reading the head and its commit.
+a zombie warmer.
 """
 
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -16,11 +15,11 @@ from cachewarm.errors import CachewarmError
 from cachewarm.ledger.feed import feed_position
 from cachewarm.waiting import Outcome, wait_for_edges
 from tests.e2e.faults import pid_of
-from tests.faults.fault import Fault, NotTaken, cut_off, letter, require
+from tests.faults.fault import Fault, NotTaken, letter, require
 from tests.faults.history import REVOKE, Change
 from tests.faults.hosts import ROOT
 from tests.faults.revoker import Revoker
-from tests.faults.world import HORIZON_S, World, until
+from tests.faults.world import World, until
 
 _FILLER = "x" * 7900
 
@@ -98,7 +97,6 @@ class RevokerStopped(ByRevoker):
         finally:
             self.connection.terminate()
 
-
     async def _wait(self, committed: float) -> None:
         """As `revoke --wait` does."""
         head = await feed_position(self.connection)
@@ -148,8 +146,8 @@ class TwoWarmers(Fault):
 
     async def inject(self) -> None:
         with (self.world.folder / "second-warmer.log").open("ab") as log:
-            self.second = subprocess.Popen(
-                [sys.executable, "-m", "cachewarm.cli", "warm"], env=self.world.centre.environ, cwd=ROOT, stderr=log
+            self.second = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "cachewarm.cli", "warm"), env=self.world.centre.environ, cwd=ROOT, stderr=log
             )
 
     async def prove(self) -> str:
@@ -159,7 +157,7 @@ class TwoWarmers(Fault):
 
     async def heal(self) -> None:
         self.second.terminate()
-        await asyncio.to_thread(self.second.wait, 20)
+        await asyncio.wait_for(self.second.wait(), 20)
 
 
 class ZombieWarmer(TwoWarmers):
@@ -184,63 +182,6 @@ class ZombieWarmer(TwoWarmers):
         await super().heal()
 
 
-class NewEdgeStalled(ByRevoker):
-    """An edge without a lease row polls: it has read the head, its row is not committed, a revocation is. Who waits for
-    that revocation must see the row all the same. Afterwards the edge hears nothing more for a horizon.
-    """
-
-    name, target, hold_s = "a new edge's poll stalled before its commit", "link", HORIZON_S + 0.8
-    excused = cut_off("north", beyond_h=True)
-
-    async def inject(self) -> None:
-        host = self.world.hosts["north"]
-        edge, signer = host.links["edge"], host.links["signer"]
-        edge.up.hole = edge.down.hole = True
-        await asyncio.sleep(0.3)
-        holder = await self.world.owner()
-        try:
-            await holder.execute("select feed_forget('north')")
-            transaction = holder.transaction()
-            await transaction.start()
-            await holder.execute(
-                "insert into edge_lease (edge, boot, horizon, acked_gen, acked)"
-                " values ('north', gen_random_uuid(), interval '2 s', 0, 0)"
-            )
-            edge.reset()
-            edge.heal()
-            await self._until_waiting()
-            edge.up.hole = signer.up.hole = signer.down.hole = True
-            self.waiter = asyncio.get_running_loop().create_task(self.revoker.single("behind a stalled poll"))
-            await asyncio.sleep(0.35)
-            await transaction.rollback()
-        finally:
-            holder.terminate()
-
-    async def _until_waiting(self) -> None:
-        watcher = await self.world.owner()
-        try:
-            for _ in range(200):
-                self.waits = await watcher.fetchval(
-                    "select wait_event_type || ': ' || wait_event from pg_stat_activity"
-                    " where application_name = 'fastocsp feed' and wait_event_type = 'Lock'"
-                    " and query like '%feed_poll%'"
-                )
-                if self.waits:
-                    return
-                await asyncio.sleep(0.02)
-            raise NotTaken("no poll waits")
-        finally:
-            await watcher.close()
-
-    async def prove(self) -> str:
-        return f"its poll waited: {self.waits}; the revoker waits or is done: {self.waiter.done()}"
-
-    async def heal(self) -> None:
-        for link in self.world.hosts["north"].links.values():
-            link.heal()
-        await self.waiter
-
-
 async def committed_before(world: World, change: Change) -> float:
     """Seconds between the row's own time and now; NotTaken when there is no row."""
     connection = await world.owner()
@@ -257,4 +198,4 @@ async def committed_before(world: World, change: Change) -> float:
     return float(age)
 
 
-OF_WRITERS = (CutAtCommit, RevokerStopped, NotifyQueueFull, TwoWarmers, ZombieWarmer, NewEdgeStalled)
+OF_WRITERS = (CutAtCommit, RevokerStopped, NotifyQueueFull, TwoWarmers, ZombieWarmer)
