@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,7 @@ from tests.faults.world import HORIZON_S, World, until
 #: A lease began at the last question before the injection, a poll or two earlier: that much good is not owed.
 EARLY_S = 0.5
 BEYOND_H = HORIZON_S - EARLY_S
+WORDS, SHOWN = {"T": "stopped", "Z": "ended", "gone": "gone"}, 4
 
 
 def cut_off(host: str, *, beyond_h: bool) -> tuple[Excused, ...]:
@@ -29,10 +31,13 @@ class NotTaken(AssertionError):
 
 
 class Fault:
-    """`target` keeps two of a kind from being paired; `hold_s` is how long it stays; `stretch` lets it stay longer."""
+    """`target` keeps two of a kind from being paired; `hold_s` is how long it stays; `stretch` lets it stay longer. Of
+    two the lower `turn` is injected first and healed last: some need what others break.
+    """
 
     name = ""
     target = ""
+    turn = 2
     hold_s = 1.0
     stretch = False
     excused: tuple[Excused, ...] = ()
@@ -70,13 +75,21 @@ def letter(pid: int) -> str:
         return "gone"
 
 
-def letters(pids: list[int]) -> str:
-    """Of several."""
-    return ", ".join(f"{pid} {letter(pid)}" for pid in pids)
+def letters(pids: Sequence[int]) -> str:
+    """Of several: `4 stopped (7, 8, 9 ...)`."""
+    by_letter: dict[str, list[str]] = {}
+    for pid in pids:
+        by_letter.setdefault(WORDS.get(letter(pid), letter(pid)), []).append(str(pid))
+    return ", ".join(
+        f"{len(some)} {word} ({', '.join(some[:SHOWN])}{' ...' if len(some) > SHOWN else ''})"
+        for word, some in by_letter.items()
+    )
 
 
 class Stop(Fault):
     """SIGSTOP of processes, SIGCONT after."""
+
+    stopped: Sequence[int] = ()
 
     def pids(self) -> list[int]:
         """Whose; asked at the injection."""
@@ -102,6 +115,8 @@ class Stop(Fault):
 class Kill(Fault):
     """SIGKILL of one process; somebody starts another."""
 
+    killed = 0
+
     def pid(self) -> int:
         """Whose; 0 while there is none."""
         raise NotImplementedError
@@ -116,4 +131,4 @@ class Kill(Fault):
         return f"/proc: {letters([self.killed])}"
 
     async def heal(self) -> None:
-        await until(lambda: self.pid() not in (0, self.killed), 20, f"{self.name}: nobody started another")
+        await until(lambda: self.pid() not in (0, self.killed), 30, f"{self.name}: nobody started another")

@@ -12,7 +12,7 @@ LATE_S = 0.85
 class OfLink(Fault):
     """`host`'s edge and signer lose Postgres, nobody else."""
 
-    host, target = "north", "link"
+    host, target, turn = "north", "link", 1
     excused = cut_off("north", beyond_h=False)
 
     @property

@@ -2,8 +2,8 @@
 
 `python -m tests.faults.load` is told what to do by lines of JSON: {"hosts", "issuer", "certificates", "connections",
 "pause_s"} first, then {"window": [...], "again": false}, {"count": true}, {"drain": true}; it answers each with a line,
-a drain with the history since the last one. A broken connection is made again and the question repeated, once: a
-client does that. Each question has its patience.
+a drain with the history since the last one. A broken connection is made again after 50 ms and the question
+repeated, once: a client does that. Each question has its patience.
 """
 
 import asyncio
@@ -23,6 +23,8 @@ from tests.faults.history import Asked
 from tests.faults.reading import Read, Reader
 
 PATIENCE_S = 3.0
+#: A process that dies closes its connections before its listener: who is back at once meets it again.
+RECONNECT_S = 0.05
 NONCE_OCTETS = 16
 _MARK = b"\x5a" * NONCE_OCTETS
 
@@ -110,6 +112,7 @@ class Asker:
             return await self._once(serial, nonce)
         except (OSError, EOFError):
             self._hang_up()
+            await asyncio.sleep(RECONNECT_S)
             return await self._once(serial, nonce)
 
     async def _once(self, serial: Serial, nonce: bytes | None) -> Read:

@@ -2,8 +2,10 @@
 
 import itertools
 import random
+from collections.abc import Sequence
 
 from tests.faults.fault import Fault
+from tests.faults.history import Excused
 from tests.faults.hosts import LIBFAKETIME
 from tests.faults.links import OF_LINKS
 from tests.faults.processes import OF_PROCESSES
@@ -33,6 +35,13 @@ def possible(world: World) -> tuple[list[Kind], list[str]]:
 def make(kind: Kind, world: World, revoker: Revoker) -> Fault:
     """One fault, to be injected once."""
     return kind(world, revoker) if issubclass(kind, ByRevoker) else kind(world)
+
+
+def excuses_together(faults: Sequence[Fault]) -> list[Excused]:
+    """What is not owed because of both."""
+    if {"signer", "redis"} <= {fault.target for fault in faults}:
+        return [Excused(why="neither Redis nor a signer: what is in no table has no answer")]
+    return []
 
 
 def singles(kinds: list[Kind], rng: random.Random) -> list[tuple[Kind, ...]]:

@@ -123,10 +123,10 @@ def _faults(episodes: list[dict[str, Any]]) -> str:
             f'<a href="#e{number}">{escape(each["name"])}</a>',
             f"{each['healed'] - each['begin']:.1f} s",
             escape(each["proof"]) or "<small>none</small>",
-            f"{each['questions']:,}",
+            f"{each['questions']:,}<br><small>{each['rate_per_s']} a second</small>",
             f"{each['after']:,}",
             ", ".join(f"{count:,} {escape(says)}" for says, count in each["says"].items()),
-            _word(len(each["violations"])),
+            _word(len(each["violations"])) + (" and repeated: the machine was busy" if each["repeated"] else ""),
         ]
         for number, each in enumerate(episodes)
     ]

@@ -33,6 +33,10 @@ RULES = {
 }
 
 
+#: A machine that is busy with something else breaks these, and no other.
+OF_SPEED = ("C7", "C8")
+
+
 @dataclass
 class Judged:
     """One episode with its figures."""
@@ -45,6 +49,17 @@ class Judged:
     workers: dict[str, int]
     changes: list[Change]
     violations: list[Violation]
+    repeated: bool = False
+
+    @property
+    def rate_per_s(self) -> float:
+        """Questions a second."""
+        return self.questions / max(0.001, self.episode.ended - self.episode.injected)
+
+    @property
+    def counted(self) -> list[Violation]:
+        """Without those of availability when the episode was repeated on a machine that could not cope."""
+        return [each for each in self.violations if not (self.repeated and each.rule in OF_SPEED)]
 
     @classmethod
     def of(
@@ -69,7 +84,8 @@ class Judged:
     def summary(self) -> str:
         """For a line of progress."""
         broken = ", ".join(sorted({violation.rule for violation in self.violations}))
-        return f"{self.after} after a confirmation, {'BROKEN ' + broken if broken else 'held'}; {self.proof[:110]}"
+        verdict = f"BROKEN {broken}{', repeated' if self.repeated else ''}" if broken else "held"
+        return f"{self.rate_per_s:.0f} a second, {self.after} after a confirmation, {verdict}; {self.proof[:110]}"
 
     @property
     def proof(self) -> str:
@@ -95,7 +111,7 @@ def facts(run: "Run") -> dict[str, Any]:
     """All of it, times in seconds since the start."""
     begun, counts = run.begun, run.checker.counts
     broken = Counter(violation.rule for violation in run.violations)
-    faults = [judged for judged in run.episodes if judged.episode.proofs]
+    faults = [judged for judged in run.episodes if judged.episode.proofs and not judged.repeated]
     checked = {rule: counts[rule] for rule in RULES} | {
         "C3": 1 + len(run.world.run_folders),
         "C8": min((judged.after for judged in faults), default=0),
@@ -137,6 +153,8 @@ def told(judged: Judged, begun: float) -> dict[str, Any]:
             asdict(excused) | {"kinds": sorted(excused.kinds), "but_workers": []} for excused in episode.excused
         ],
         "questions": judged.questions,
+        "rate_per_s": round(judged.rate_per_s),
+        "repeated": judged.repeated,
         "after": judged.after,
         "says": judged.says,
         "workers": judged.workers,

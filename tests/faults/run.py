@@ -13,9 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
+from cachewarm.errors import CachewarmError
 from tests.faults import nemesis, report
 from tests.faults.checker import ENOUGH, RECOVERY_S, Checker
-from tests.faults.fault import Fault, NotTaken
+from tests.faults.fault import Fault
 from tests.faults.final import final
 from tests.faults.history import Asked, Change, Episode, Violation
 from tests.faults.hosts import ROOT
@@ -26,6 +29,10 @@ CERTIFICATES, FULL_CERTIFICATES, REVOKED, FRESH = 640, 6000, 140, 60
 CONNECTIONS, PAUSE_S = 4, 0.014
 TAIL_S, SAMPLE_S, HOUR_S = 0.5, 0.1, 3600.0
 FIRST_BULK, BULK = 140, 5
+#: A quiet machine of two processors asks 500 to 800 questions a second.
+COPES_PER_S, TRIES = 350.0, 3
+NOT_TAKEN = "did not take hold"
+FAILED = (AssertionError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, CachewarmError)
 ENOUGH_ASKED, ENOUGH_WITHIN_S = 1900, 15.0
 
 
@@ -33,10 +40,16 @@ class Run:
     """One world under one seed."""
 
     def __init__(
-        self, seed: int, *, full: bool = False, kinds: list[nemesis.Kind] | None = None, world: World | None = None
+        self,
+        seed: int,
+        *,
+        lasts_s: float = HOUR_S,
+        full: bool = False,
+        kinds: list[nemesis.Kind] | None = None,
+        world: World | None = None,
     ) -> None:
         self.seed, self.full, self._kinds = seed, full, kinds
-        self.random = random.Random(seed)
+        self.random, self.lasts_s = random.Random(seed), lasts_s
         self.world = world or World(FULL_CERTIFICATES if full else CERTIFICATES)
         self.checker = Checker(HORIZON_S)
         self.episodes: list[report.Judged] = []
@@ -70,13 +83,24 @@ class Run:
         kinds = self._kinds or kinds
         order = nemesis.pairs(kinds, self.random) if self.full else nemesis.singles(kinds, self.random)
         await self.calm()
-        until = self.begun + HOUR_S
+        until = self.begun + self.lasts_s
         for number, chosen in enumerate(order, 1):
             if self.full and time.monotonic() > until:
                 break
+            await self._often_enough(f"{number}/{len(order)}", chosen)
+
+    async def _often_enough(self, number: str, chosen: tuple[nemesis.Kind, ...]) -> None:
+        """Once, and again when the machine was too busy with something else to say anything about availability. What
+        is wrong every time is wrong; a lie counts the first time.
+        """
+        for left in reversed(range(TRIES)):
             await self.episode(chosen)
             last = self.episodes[-1]
-            say(f"{number}/{len(order)} {last.episode.name}: {last.questions} questions, {last.summary}")
+            slow = last.rate_per_s < COPES_PER_S and {one.rule for one in last.violations} <= set(report.OF_SPEED)
+            last.repeated = bool(left and slow and last.violations)
+            say(f"{number} {last.episode.name}: {last.questions} questions, {last.summary}")
+            if not last.repeated:
+                return
 
     async def _ask(self) -> None:
         self.revoker = Revoker(self.world)
@@ -112,31 +136,38 @@ class Run:
 
     async def episode(self, chosen: tuple[nemesis.Kind, ...]) -> None:
         """One fault, or two at once."""
-        faults = [nemesis.make(kind, self.world, self.revoker) for kind in chosen]
+        faults = sorted((nemesis.make(kind, self.world, self.revoker) for kind in chosen), key=lambda one: one.turn)
         episode = Episode(" + ".join(fault.name for fault in faults), time.monotonic())
-        injected: list[Fault] = []
+        begun: list[Fault] = []
+        changing: asyncio.Future[Any] | None = None
         try:
             for fault in faults:
-                injected.append(fault)
+                begun.append(fault)
                 await fault.inject()
                 episode.excused += fault.excuses()
-            began = time.monotonic()
-            during = asyncio.gather(
-                self.revoker.single("during"), self.revoker.hold_and_release(), self.revoker.bulk(BULK)
-            )
-            episode.proofs += [await fault.prove() for fault in faults]
-            await asyncio.sleep(max(0.0, began + self._hold_s(faults) - time.monotonic()))
-        except NotTaken as error:
-            episode.proofs.append(f"did not take hold: {error}")
+                injected = time.monotonic()
+                if fault is faults[-1]:
+                    changing = self._change()
+                episode.proofs.append(await fault.prove())
+            episode.excused += nemesis.excuses_together(faults)
+            await asyncio.sleep(max(0.0, injected + self._hold_s(faults) - time.monotonic()))
+        except FAILED as error:
+            episode.proofs.append(f"{NOT_TAKEN}: {type(error).__name__} {error}")
         finally:
-            for fault in injected:
+            for fault in reversed(begun):
                 await fault.heal()
         episode.healed = time.monotonic()
-        await asyncio.gather(during, self.revoker.single("after"))
+        await (changing or self._change())
+        await self.revoker.single("after")
         await self._aim(again=any(fault.target == "signer" for fault in faults))
         await asyncio.sleep(max(0.0, episode.healed + RECOVERY_S + TAIL_S - time.monotonic()))
         await self._until_enough()
         await self._judge(episode, faults)
+
+    def _change(self) -> "asyncio.Future[Any]":
+        """What is revoked and released while the fault lasts."""
+        single, held, bulk = self.revoker.single("during"), self.revoker.hold_and_release(), self.revoker.bulk(BULK)
+        return asyncio.gather(single, held, bulk)
 
     async def _until_enough(self) -> None:
         """A machine that is busy with something else takes longer to ask so much; it asks all the same."""
@@ -163,7 +194,7 @@ class Run:
         changes: list[Change] = self.revoker.changes[self._judged_changes :]
         self._judged_changes = len(self.revoker.changes)
         violations = self.checker.judge(episode, asked, changes, enough=ENOUGH if faults else 0)
-        if any(proof.startswith("did not take hold") for proof in episode.proofs):
+        if any(proof.startswith(NOT_TAKEN) for proof in episode.proofs):
             violations.append(Violation("proof", episode.proofs[-1], ()))
         self.episodes.append(report.Judged.of(episode, asked, self.checker.after, changes, violations))
         for violation in violations:
@@ -179,7 +210,7 @@ class Run:
     @property
     def violations(self) -> list[Violation]:
         """Of all episodes and of the end."""
-        found = [violation for judged in self.episodes for violation in judged.violations]
+        found = [violation for judged in self.episodes for violation in judged.counted]
         return found + [Violation("C3", line, ()) for line in self.final.get("differences", ["not looked at"])]
 
 
@@ -194,11 +225,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.run")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--full", action="store_true", help="pairs for an hour instead of each fault once")
+    parser.add_argument("--seconds", type=float, default=HOUR_S, help="with --full: no new pair after so many")
     parser.add_argument("--only", action="append", default=[], help="part of a fault's name; may be repeated")
     parser.add_argument("--report", type=Path, default=ROOT / ".faults")
     given = parser.parse_args()
     kinds = [kind for kind in nemesis.ALL if any(part in kind.name for part in given.only)] or None
-    run = asyncio.run(Run(given.seed, full=given.full, kinds=kinds).go())
+    run = asyncio.run(Run(given.seed, full=given.full, lasts_s=given.seconds, kinds=kinds).go())
     page = report.write(run, given.report)
     say(f"{len(run.violations)} violations; report: {page}")
     return 1 if run.violations else 0

@@ -3,6 +3,7 @@
 import asyncio
 
 from tests.faults.fault import NotTaken, cut_off
+from tests.faults.history import Change
 from tests.faults.world import HORIZON_S
 from tests.faults.writers import ByRevoker
 
@@ -12,7 +13,9 @@ class NewEdgeStalled(ByRevoker):
     that revocation must see the row all the same. Afterwards the edge hears nothing more for a horizon.
     """
 
-    name, target, hold_s = "a new edge's poll stalled before its commit", "link", HORIZON_S + 0.5
+    name, target, turn = "a new edge's poll stalled before its commit", "link", 1
+    hold_s = HORIZON_S + 0.5
+    waiter: "asyncio.Task[Change] | None" = None
     excused = cut_off("north", beyond_h=True)
 
     async def inject(self) -> None:
@@ -56,9 +59,12 @@ class NewEdgeStalled(ByRevoker):
             await watcher.close()
 
     async def prove(self) -> str:
-        return f"its poll waited: {self.waits}; the revoker waits or is done: {self.waiter.done()}"
+        assert self.waiter is not None
+        says = "is done" if self.waiter.done() else "waits"
+        return f"its poll waited in Postgres ({self.waits}); who revokes {says}"
 
     async def heal(self) -> None:
         for link in self.world.hosts["north"].links.values():
             link.heal()
-        await self.waiter
+        if self.waiter is not None:
+            await self.waiter

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -57,10 +58,10 @@ class RollBackRedis(Fault):
 class KillBackend(Kill):
     """The postmaster ends every other backend and recovers."""
 
-    name, target, hold_s = "kill -9 a Postgres backend", "postgres", 0.5
+    name, target, hold_s, turn = "kill -9 a Postgres backend", "postgres", 0.5, 3
 
     def pid(self) -> int:
-        return self.world.hosts["north"].links["edge"].poller()
+        return self.world.hosts["north"].links["edge"].poller() or self.world.hosts["south"].links["edge"].poller()
 
     async def heal(self) -> None:
         await until_postgres(self)
@@ -69,7 +70,7 @@ class KillBackend(Kill):
 class KillPostmaster(Kill):
     """The supervisor starts another, which recovers."""
 
-    name, target, hold_s = "kill -9 the postmaster", "postgres", 0.5
+    name, target, hold_s, turn = "kill -9 the postmaster", "postgres", 0.5, 3
 
     def pid(self) -> int:
         return pid_of(self.world.centre, "postgres")
@@ -82,7 +83,7 @@ class KillPostmaster(Kill):
 class StopPostgres(Stop):
     """Good and revoked go on."""
 
-    name, target, hold_s = "Postgres stopped, shorter than H", "postgres", HORIZON_S / 2
+    name, target, hold_s, turn = "Postgres stopped, shorter than H", "postgres", HORIZON_S / 2, 3
 
     def pids(self) -> list[int]:
         return family(pid_of(self.world.centre, "postgres"))
@@ -98,16 +99,18 @@ class StopPostgresLong(StopPostgres):
 class StopBackend(Stop):
     """The one that answers an edge's polls: the edge gives it up and asks another."""
 
-    name, target, hold_s = "SIGSTOP the backend of an edge's polls", "postgres", 1.8
+    name, target, hold_s, turn = "SIGSTOP the backend of an edge's polls", "postgres", 1.8, 3
 
     def pids(self) -> list[int]:
-        return [pid for pid in [self.world.hosts["south"].links["edge"].poller()] if pid]
+        pollers = [self.world.hosts[name].links["edge"].poller() for name in ("south", "north")]
+        return [pid for pid in pollers if pid][:1]
 
 
 class FullDisk(Fault):
     """What cannot be written is not acknowledged, so the lease is not renewed."""
 
-    name, target, hold_s = "disk full at the journal of north", "journal", HORIZON_S + 0.5
+    name, target, hold_s, turn = "disk full at the journal of north", "journal", HORIZON_S + 0.5, 0
+    filler: Path | None = None
     excused = cut_off("north", beyond_h=True)
 
     async def inject(self) -> None:
@@ -122,16 +125,18 @@ class FullDisk(Fault):
         log = self.world.hosts["north"].folder / "edge.log"
         begun = log.stat().st_size
         await until(lambda: b"No space left" in log.read_bytes()[begun:], 5, "the journal was written")
-        return f"{os.statvfs(self.filler).f_bavail} blocks free; edge.log: No space left on device"
+        return f"{os.statvfs(self.world.hosts['north'].journal).f_bavail} blocks free; edge.log: No space left"
 
     async def heal(self) -> None:
-        self.filler.unlink(missing_ok=True)
+        if self.filler is not None:
+            self.filler.unlink(missing_ok=True)
 
 
 class ClockJump(Fault):
     """The wall clock of a host jumps by more than a lease allows; nobody is called good there until it is right."""
 
-    name, target, hold_s, seconds = f"wall clock of south {CLOCK_S} s ahead", "clock", 1.5, CLOCK_S
+    name, target, hold_s, turn = f"wall clock of south {CLOCK_S} s ahead", "clock", 1.5, 1
+    seconds = CLOCK_S
     excused = (Excused("south", frozenset({GOODS}), why="its clock is wrong: nobody is called good"),)
 
     async def inject(self) -> None:
