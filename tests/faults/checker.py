@@ -151,10 +151,11 @@ class Checker:
         return due
 
     def _excuses(self, excused: Excused, one: Asked, episode: Episode, changed: set[str]) -> bool:
-        begin, end = episode.injected + excused.since_s, (episode.healed or float("inf")) + RECOVERY_S
+        begin, healed = episode.injected + excused.since_s, episode.healed or float("inf")
         return (
-            one.returned >= begin
-            and one.invoke <= end
+            healed >= begin
+            and one.returned >= begin
+            and one.invoke <= healed + RECOVERY_S
             and excused.host in (None, one.host)
             and (one.worker == 0 or one.worker not in excused.but_workers)
             and (not excused.kinds or bool(excused.kinds & self._kinds(one, changed)))

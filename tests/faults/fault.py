@@ -17,13 +17,13 @@ BEYOND_H = HORIZON_S - EARLY_S
 WORDS, SHOWN = {"T": "stopped", "Z": "ended", "gone": "gone"}, 4
 
 
-def cut_off(host: str, *, beyond_h: bool) -> tuple[Excused, ...]:
+def cut_off(host: str) -> tuple[Excused, ...]:
     """What a host without word of the ledger does not owe. Its edge and its signer may have heard of a change, one
     without the other, when it began: they then contradict each other, which is no answer.
     """
     changes = Excused(host, frozenset({CHANGES}), why="edge and signer may have heard differently of a change")
     no_lease = Excused(host, frozenset({GOODS}), BEYOND_H, "the lease has run out")
-    return (changes, no_lease) if beyond_h else (changes,)
+    return (changes, no_lease)
 
 
 class NotTaken(AssertionError):

@@ -13,7 +13,7 @@ class OfLink(Fault):
     """`host`'s edge and signer lose Postgres, nobody else."""
 
     host, target, turn = "north", "link", 1
-    excused = cut_off("north", beyond_h=False)
+    excused = cut_off("north")
 
     @property
     def links(self) -> list[Proxy]:
@@ -47,7 +47,7 @@ class BlackHoleLong(BlackHole):
     """Longer."""
 
     name, hold_s, stretch = "black hole to north, longer than H", HORIZON_S + 0.5, True
-    excused = cut_off("north", beyond_h=True)
+    excused = cut_off("north")
 
 
 class Reset(OfLink):
@@ -71,22 +71,23 @@ class Delay(OfLink):
     """Everything arrives, later than a lease lasts."""
 
     name, hold_s, host = "delay of H and more to south, both ways", HORIZON_S + 1.2, "south"
-    excused = cut_off("south", beyond_h=True)
+    excused = cut_off("south")
 
     async def inject(self) -> None:
         for link in self.links:
             link.up.delay_s = link.down.delay_s = HORIZON_S + 0.2
 
     async def prove(self) -> str:
-        await until(lambda: self.world.states()[self.host] == "STALE", HORIZON_S, "polls are still answered")
-        return f"delay {self.links[0].up.delay_s} s; state STALE, no poll was answered in time"
+        await until(lambda: self.world.states()[self.host] != "LIVE", HORIZON_S, "polls are still answered")
+        state = self.world.states()[self.host]
+        return f"delay {self.links[0].up.delay_s} s; state {state}: no poll was answered in time"
 
 
 class LateReply(OfLink):
     """One poll's reply comes 0.85 s late and nothing after it: a lease counted from its receipt would be too long."""
 
     name, hold_s = "a late reply, then a black hole to north", HORIZON_S + 1.6
-    excused = cut_off("north", beyond_h=True)
+    excused = cut_off("north")
 
     async def inject(self) -> None:
         edge, signer = self.world.hosts[self.host].links["edge"], self.world.hosts[self.host].links["signer"]

@@ -82,7 +82,7 @@ class StopAgent(Stop):
     """For less than the horizon: nobody notices."""
 
     name, target, hold_s = "SIGSTOP the agent of south, shorter than H", "agent", 1.5
-    excused = cut_off("south", beyond_h=False)
+    excused = cut_off("south")
 
     def pids(self) -> list[int]:
         return [self.world.hosts["south"].master]
@@ -92,7 +92,7 @@ class StopAgentLong(StopAgent):
     """The workers close by themselves."""
 
     name, hold_s, stretch = "SIGSTOP the agent of south, longer than H", HORIZON_S + 0.5, True
-    excused = cut_off("south", beyond_h=True)
+    excused = cut_off("south")
 
 
 class StopHost(Stop):

@@ -17,6 +17,8 @@ from pathlib import Path
 #: BackendKeyData: 'K', length 12, pid, key.
 _KEY = re.compile(rb"K\x00\x00\x00\x0c(....)....", re.DOTALL)
 _COMMITS = b"insert into certificate_revocations"
+#: How soon a delay that was healed lets go of what it still has.
+_LOOK_S = 0.02
 _LINGER_0 = struct.pack("ii", 1, 0)
 
 
@@ -147,7 +149,8 @@ class Proxy:
         async def write() -> None:
             while True:
                 due, octets = await queue.get()
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                while way.delay_s and (left := due - time.monotonic()) > 0:
+                    await asyncio.sleep(min(left, _LOOK_S))
                 if way.hole:
                     way.held += len(octets)
                     await way.open.wait()

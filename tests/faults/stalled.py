@@ -16,7 +16,7 @@ class NewEdgeStalled(ByRevoker):
     name, target, turn = "a new edge's poll stalled before its commit", "link", 1
     hold_s = HORIZON_S + 0.5
     waiter: "asyncio.Task[Change] | None" = None
-    excused = cut_off("north", beyond_h=True)
+    excused = cut_off("north")
 
     async def inject(self) -> None:
         host = self.world.hosts["north"]

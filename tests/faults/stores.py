@@ -55,8 +55,14 @@ class RollBackRedis(Fault):
         return require(self.changed >= 20, f"{self.changed} of {len(self.world.old_records)} records were newer")
 
 
+#: However it came to be away: after H nobody has a lease.
+AWAY = (Excused(None, frozenset({GOODS, CHANGES}), BEYOND_H, "no lease without Postgres"),)
+
+
 class KillBackend(Kill):
     """The postmaster ends every other backend and recovers."""
+
+    excused = AWAY
 
     name, target, hold_s, turn = "kill -9 a Postgres backend", "postgres", 0.5, 3
 
@@ -69,6 +75,8 @@ class KillBackend(Kill):
 
 class KillPostmaster(Kill):
     """The supervisor starts another, which recovers."""
+
+    excused = AWAY
 
     name, target, hold_s, turn = "kill -9 the postmaster", "postgres", 0.5, 3
 
@@ -83,6 +91,7 @@ class KillPostmaster(Kill):
 class StopPostgres(Stop):
     """Good and revoked go on."""
 
+    excused = AWAY
     name, target, hold_s, turn = "Postgres stopped, shorter than H", "postgres", HORIZON_S / 2, 3
 
     def pids(self) -> list[int]:
@@ -93,13 +102,13 @@ class StopPostgresLong(StopPostgres):
     """Revoked goes on."""
 
     name, hold_s, stretch = "Postgres stopped, longer than H", HORIZON_S + 0.5, True
-    excused = (Excused(None, frozenset({GOODS, CHANGES}), BEYOND_H, "no lease without Postgres"),)
 
 
 class StopBackend(Stop):
     """The one that answers an edge's polls: the edge gives it up and asks another."""
 
     name, target, hold_s, turn = "SIGSTOP the backend of an edge's polls", "postgres", 1.8, 3
+    excused = (Excused(None, frozenset({CHANGES}), why="that edge hears of a change later than its signer"),)
 
     def pids(self) -> list[int]:
         pollers = [self.world.hosts[name].links["edge"].poller() for name in ("south", "north")]
@@ -111,7 +120,7 @@ class FullDisk(Fault):
 
     name, target, hold_s, turn = "disk full at the journal of north", "journal", HORIZON_S + 0.5, 0
     filler: Path | None = None
-    excused = cut_off("north", beyond_h=True)
+    excused = cut_off("north")
 
     async def inject(self) -> None:
         require(self.world.small_disks, "a file system of our own")

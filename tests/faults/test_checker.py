@@ -131,6 +131,8 @@ def test_c7_a_release_that_is_confirmed_is_owed_good() -> None:
         (Excused(), asked(30 + RECOVERY_S + 0.01, "TRY_LATER"), {"C7"}),
         (Excused(since_s=4), asked(23.9, "TRY_LATER"), {"C7"}),
         (Excused(since_s=4), asked(24, "TRY_LATER"), set()),
+        (Excused(since_s=10), asked(30.5, "TRY_LATER"), set()),
+        (Excused(since_s=10.1), asked(30.5, "TRY_LATER"), {"C7"}),
         (Excused(kinds=frozenset({NONCES})), asked(25, "TRY_LATER"), {"C7"}),
         (Excused(kinds=frozenset({NONCES})), asked(25, "TRY_LATER", nonce=True), set()),
         (Excused(kinds=frozenset({GOODS})), asked(25, "TRY_LATER"), set()),
