@@ -17,10 +17,10 @@ SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responde
 PIP = pip() { $(BIN)/python -m pip --disable-pip-version-check "$$@" > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }; }; pip
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint types layers build trace asan fuzz faults bench docs clean tools
+.PHONY: help quickstart test check lint types layers build trace asan fuzz faults bench bench-coherence docs clean tools
 
 help:  ## This list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 quickstart: $(VENV)/.run  ## Run everything with a demo CA (DATA_DIR PORT ADMIN_PORT WORKERS ARGS)
 	@exec $(BIN)/fastocsp quickstart --data-dir "$(DATA_DIR)" --port $(PORT) --admin-port $(ADMIN_PORT) --workers $(WORKERS) $(ARGS)
@@ -58,6 +58,9 @@ fuzz: $(VENV)/.fuzz  ## Every fuzz target for FUZZ_SECONDS each
 
 bench: $(VENV)/.bench  ## The figures of bench/README.md, nginx beside us
 	$(BIN)/python -m bench.compare
+
+bench-coherence: $(VENV)/.bench  ## What the promise costs: snapshot, membership, waits
+	$(BIN)/python -m bench.coherence
 
 docs: $(VENV)/.docs  ## The documentation, warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

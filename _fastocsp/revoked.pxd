@@ -27,6 +27,10 @@ cdef struct Group:
     uint16_t serial_len
     uint32_t count
     uint64_t rows_at              # offset of count rows of serial_len + 5 octets, ascending by serial
+    uint64_t index_at             # offset of u32 starts[slots + 1]: the first row of each slot, count at the end
+    uint64_t first                # leading octets of the first row; slot of a serial: (leading - first) >> shift
+    uint32_t slots
+    uint32_t shift
 
 cdef struct Delta:
     uint16_t issuer_no

@@ -4,7 +4,7 @@ One writer, any number of readers, no lock. The rows never change once the image
 or release is a delta entry, written whole and then linked in by one release store of its bucket. The newest entry
 of a serial number wins over older ones and over the rows. It knows nothing of leases or clocks: the gate does.
 
-Image: ImageHead | Group[group_count] | rows of each group | uint32 buckets[] | Delta[delta_capacity].
+Image: ImageHead | Group[group_count] | index of each group | rows of each group | uint32 buckets[] | Delta[].
 Row: serial (serial_len octets) | revocation time u32 big-endian | reason u8; ascending by serial.
 """
 
@@ -19,37 +19,45 @@ cdef extern from *:
     """
     #include <stdint.h>
     static inline uint32_t load_acquire(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+    static inline uint64_t load_be64(const uint8_t* p) {
+        uint64_t v;
+        __builtin_memcpy(&v, p, 8);
+        return __builtin_bswap64(v);
+    }
     static inline void store_release(uint32_t* p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
     """
     uint32_t load_acquire(const uint32_t* p) noexcept nogil
+    uint64_t load_be64(const uint8_t* p) noexcept nogil
     void store_release(uint32_t* p, uint32_t v) noexcept nogil
 
-cdef uint64_t MAGIC = 0x31564552_50534346
+cdef uint64_t MAGIC = 0x32564552_50534346
+cdef uint64_t SPREAD = 0x9E3779B97F4A7C15
 cdef enum:
+    ROWS_A_SLOT = 8
     ROW_TAIL = 5
     ITEM_FIXED = 21               # octets of a feed item besides its serial
-
-
-cdef inline uint32_t hash_serial(uint16_t issuer_no, const uint8_t* serial, size_t n) noexcept nogil:
-    """FNV-1a; only the spread over the delta's buckets depends on it."""
-    cdef uint32_t h = <uint32_t>2166136261 ^ issuer_no
-    cdef size_t i
-    for i in range(n):
-        h = (h ^ serial[i]) * <uint32_t>16777619
-    return h ^ (h >> 15)
-
-
-cdef inline uint32_t be32(const uint8_t* p) noexcept nogil:
-    return (<uint32_t>p[0] << 24) | (<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]
 
 
 cdef inline uint64_t leading64(const uint8_t* p, size_t n) noexcept nogil:
     """The first eight octets as a number, short serials padded with zeros on the right."""
     cdef uint64_t v = 0
     cdef size_t i
+    if n >= 8:
+        return load_be64(p)
     for i in range(8):
         v = (v << 8) | (p[i] if i < n else 0)
     return v
+
+
+cdef inline uint32_t hash_serial(uint16_t issuer_no, const uint8_t* serial, size_t n) noexcept nogil:
+    """Of both ends of the serial; only the spread over the delta's buckets depends on it."""
+    cdef uint64_t h = leading64(serial, n) ^ (leading64(serial + n - min(n, 8), n) * SPREAD) ^ issuer_no
+    h = (h ^ (h >> 32)) * SPREAD
+    return <uint32_t>(h >> 32)
+
+
+cdef inline uint32_t be32(const uint8_t* p) noexcept nogil:
+    return (<uint32_t>p[0] << 24) | (<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]
 
 
 cdef const Delta* find_delta(const uint8_t* image, uint16_t issuer_no, const uint8_t* serial,
@@ -77,33 +85,31 @@ cdef const uint8_t* find_row(const uint8_t* image, uint16_t issuer_no, const uin
     cdef uint32_t i
     for i in range(head.group_count):
         if group[i].issuer_no == issuer_no and group[i].serial_len == serial_len:
-            return search_rows(image + group[i].rows_at, group[i].count, serial, serial_len)
+            return search_rows(image, &group[i], serial, serial_len)
     return NULL
 
 
-cdef const uint8_t* search_rows(const uint8_t* rows, size_t count, const uint8_t* serial, size_t n) noexcept nogil:
-    """Interpolation while it pays (random serials), then bisection (any serials)."""
+cdef const uint8_t* search_rows(const uint8_t* image, const Group* group, const uint8_t* serial,
+                                size_t n) noexcept nogil:
+    """Bisection between two neighbours of the index: about eight rows for random serials, right for any."""
+    cdef const uint32_t* starts = <const uint32_t*>(image + group.index_at)
+    cdef const uint8_t* rows = image + group.rows_at
     cdef size_t stride = n + ROW_TAIL
-    cdef size_t low = 0
-    cdef size_t high = count
-    cdef size_t middle
     cdef uint64_t wanted = leading64(serial, n)
-    cdef uint64_t first
-    cdef uint64_t last
-    cdef int guesses = 6
+    cdef uint64_t slot
+    cdef size_t low
+    cdef size_t high
+    cdef size_t middle
     cdef int order
+    if wanted < group.first:
+        return NULL
+    slot = (wanted - group.first) >> group.shift
+    if slot >= group.slots:
+        return NULL
+    low = starts[slot]
+    high = starts[slot + 1]
     while low < high:
         middle = low + (high - low) // 2
-        if guesses > 0 and high - low > 8:
-            guesses -= 1
-            first = leading64(rows + low * stride, n)
-            last = leading64(rows + (high - 1) * stride, n)
-            if wanted < first or wanted > last:
-                return NULL
-            if last > first:
-                middle = low + <size_t>(<double>(wanted - first) / <double>(last - first) * <double>(high - low - 1))
-                if middle >= high:
-                    middle = high - 1
         order = memcmp(rows + middle * stride, serial, n)
         if order == 0:
             return rows + middle * stride
@@ -112,6 +118,30 @@ cdef const uint8_t* search_rows(const uint8_t* rows, size_t count, const uint8_t
         else:
             high = middle
     return NULL
+
+
+cdef void write_index(uint8_t* image, Group* group) noexcept nogil:
+    """The starts of every slot, for rows that are in place."""
+    cdef uint32_t* starts = <uint32_t*>(image + group.index_at)
+    cdef const uint8_t* rows = image + group.rows_at
+    cdef size_t stride = group.serial_len + ROW_TAIL
+    cdef uint64_t span
+    cdef uint64_t slot
+    cdef uint64_t filled = 0
+    cdef uint32_t i
+    group.first = leading64(rows, group.serial_len) if group.count else 0
+    span = leading64(rows + (group.count - 1) * stride, group.serial_len) - group.first if group.count else 0
+    group.shift = 0
+    while (span >> group.shift) >= group.slots:
+        group.shift += 1
+    for i in range(group.count):
+        slot = (leading64(rows + i * stride, group.serial_len) - group.first) >> group.shift
+        while filled <= slot and filled < group.slots:    # rows out of order would be found nowhere, not anywhere
+            starts[filled] = i
+            filled += 1
+    while filled <= group.slots:
+        starts[filled] = group.count
+        filled += 1
 
 
 cdef int find_revoked(const uint8_t* image, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,
@@ -153,11 +183,16 @@ def parse_items(bytes payload not None):
 
 def image_size(groups, delta_capacity):
     """Octets of an image with these {(issuer_no, serial_len): row count} and room for so many deltas."""
-    rows = 0
+    rows = index = 0
     for (_, serial_len), count in groups.items():
         rows += count * (serial_len + ROW_TAIL)
-    return (sizeof(ImageHead) + len(groups) * sizeof(Group) + (rows + 7) // 8 * 8
+        index += (_slots(count) + 1) * 4
+    return (sizeof(ImageHead) + len(groups) * sizeof(Group) + (index + rows + 7) // 8 * 8
             + _buckets(delta_capacity) * 4 + delta_capacity * sizeof(Delta))
+
+
+def _slots(count):
+    return max(2, count // ROWS_A_SLOT)  # a shift of 64 bits would be none: one slot cannot be had
 
 
 def _buckets(delta_capacity):
@@ -180,20 +215,26 @@ cdef class RevokedImage:
         """Lay the image out for `groups`, {(issuer_no, serial_len): sorted rows as one bytes}."""
         cdef ImageHead* head = <ImageHead*>self.image
         cdef Group* group = <Group*>(self.image + sizeof(ImageHead))
-        cdef size_t at = sizeof(ImageHead) + len(groups) * sizeof(Group)
+        cdef size_t index_at = sizeof(ImageHead) + len(groups) * sizeof(Group)
+        cdef size_t at
         cdef bytes rows
         counts = {key: len(rows_) // (key[1] + ROW_TAIL) for key, rows_ in groups.items()}
         if not self.writable or self.image_len < image_size(counts, delta_capacity):
             raise ValueError("the buffer is too small for this image, or read-only")
         head.group_count = 0
         head.listed = 0
+        at = index_at + sum([(_slots(count) + 1) * 4 for count in counts.values()])
         for (issuer_no, serial_len), rows in sorted(groups.items()):
             group[head.group_count].issuer_no = issuer_no
             group[head.group_count].serial_len = serial_len
             group[head.group_count].count = counts[issuer_no, serial_len]
             group[head.group_count].rows_at = at
+            group[head.group_count].index_at = index_at
+            group[head.group_count].slots = _slots(counts[issuer_no, serial_len])
             memcpy(self.image + at, <const uint8_t*>rows, len(rows))
+            write_index(self.image, &group[head.group_count])
             at += len(rows)
+            index_at += (group[head.group_count].slots + 1) * 4
             head.listed += counts[issuer_no, serial_len]
             head.group_count += 1
         at = (at + 7) // 8 * 8

@@ -76,6 +76,10 @@ class Settings(EdgeSettings):
     public_url: str | None = Field(
         None, description="base of the URLs written into certificates; default http://HOST:PORT"
     )
+    feed_keep: int = Field(
+        100_000, ge=1, description="events of the feed that are kept; an edge further behind takes a whole snapshot"
+    )
+    feed_trim_interval: Duration = Field(3600.0, ge=1, description="seconds between two trimmings of the feed")
     warm_interval: Duration = Field(30.0, ge=1, le=3600, description="seconds between two walks of the inventory")
     warm_batch: int = Field(2000, ge=1, le=100000, description="certificates signed and published in one batch")
     signer_queue: int = Field(

@@ -85,6 +85,7 @@ class Warmer:
             self._again(self._walks, "walk"),
             self._again(self.crls.run, "CRLs"),
             self._again(self._audit, "audit"),
+            self._again(self._trim, "trimming"),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
@@ -194,6 +195,14 @@ class Warmer:
             if verdict.broken_at is not None:
                 log.error("the audit chain is broken", at=verdict.broken_at, events=verdict.seq)
             await asyncio.sleep(self.settings.audit_chain_verify_interval)
+
+    async def _trim(self, connection: Connection) -> None:
+        """Drop events of the feed that every edge has had for long; one that was away longer takes a snapshot."""
+        while True:
+            gone = await ledger_feed.trim_feed(connection, self.settings.feed_keep)
+            if gone:
+                log.info("feed trimmed", events=gone)
+            await asyncio.sleep(self.settings.feed_trim_interval)
 
     async def _ring_changed(self, connection: Connection) -> bool:
         before = set(self.keys.ring.signing)

@@ -124,7 +124,11 @@ class Master:
     def _show(self, catalog: Catalog) -> None:
         if catalog == self.catalog:
             return
-        keep_catalog(self.state_folder, catalog)
+        try:
+            keep_catalog(self.state_folder, catalog)
+        except OSError as error:  # a full disk: the workers go on with the one they have
+            log.error("catalog not kept", error=str(error))
+            return
         self.catalog = catalog
         self._catalog_version += 1
         self.shared.show_catalog(self._catalog_version)

@@ -4,7 +4,6 @@ A certificate's id is `{issuer_id}:{serial_hex}`. Revoking answers with the word
 UNKNOWN.
 """
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -16,17 +15,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cachewarm import revoking
+from cachewarm.admin.asked import read_moment, read_object, read_reason, read_wait
 from cachewarm.admin.auth import admins_only, problem
+from cachewarm.admin.bulk import bulk_revoke
 from cachewarm.config import Settings
 from cachewarm.errors import Fatal, Refused, Transient
 from cachewarm.ledger import inventory, issuers
 from cachewarm.ledger.connect import open_pool
 from responder.domain.serial import parse_serial
 from responder.domain.status import CRLReason
-from responder.web.body import read_body
-
-LONGEST_WAIT_S = 300.0
-MAX_BODY = 1 << 20
 
 
 async def health(_: Request) -> Response:
@@ -56,12 +53,8 @@ async def get_certificate(request: Request) -> Response:
 @admins_only
 async def revoke(request: Request) -> Response:
     """POST /api/v1/certificates/{id}/revoke?wait=SECONDS with {"reason": name, "invalidity_date": time} or less."""
-    target, asked = _target(request), await _body(request)
-    reason = CRLReason.parse(str(asked.get("reason") or "unspecified"))
-    if reason is CRLReason.removeFromCRL:
-        raise ValueError("removeFromCRL takes a certificate off hold: POST .../unhold")
-    since = _moment(asked.get("invalidity_date"))
-    wait = _wait(request)
+    target, asked = _target(request), await read_object(request)
+    reason, since, wait = read_reason(asked), read_moment(asked.get("invalidity_date")), read_wait(request)
     async with request.app.state.pool.acquire() as connection:
         done = await revoking.revoke(
             connection,
@@ -78,7 +71,7 @@ async def revoke(request: Request) -> Response:
 @admins_only
 async def unhold(request: Request) -> Response:
     """POST /api/v1/certificates/{id}/unhold?wait=SECONDS."""
-    target, wait = _target(request), _wait(request)
+    target, wait = _target(request), read_wait(request)
     async with request.app.state.pool.acquire() as connection:
         done = await revoking.unhold(
             connection, target, actor=request.state.actor.name, wait=wait is not None, patience_s=wait
@@ -101,6 +94,7 @@ def build_app(settings: Settings) -> Starlette:
         routes=[
             Route("/health", health),
             Route("/api/v1/issuers", list_issuers),
+            Route("/api/v1/certificates/bulk-revoke", bulk_revoke, methods=["POST"]),
             Route("/api/v1/certificates/{id}", get_certificate),
             Route("/api/v1/certificates/{id}/revoke", revoke, methods=["POST"]),
             Route("/api/v1/certificates/{id}/unhold", unhold, methods=["POST"]),
@@ -129,34 +123,6 @@ def _target(request: Request) -> revoking.Target:
     if not colon:
         raise ValueError("a certificate's id is ISSUER_ID:SERIAL_HEX")
     return revoking.Target(issuer_id, parse_serial(serial))
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    octets = await read_body(request, MAX_BODY)
-    if octets is None:
-        raise ValueError(f"a body has at most {MAX_BODY} octets")
-    asked = json.loads(octets) if octets.strip() else {}
-    if not isinstance(asked, dict):
-        raise ValueError("the body is a JSON object")
-    return asked
-
-
-def _wait(request: Request) -> float | None:
-    """?wait= in seconds; `true` waits to the bound; absent or 0 does not wait."""
-    text = request.query_params.get("wait", "0").lower()
-    if text in ("true", "yes", ""):
-        return LONGEST_WAIT_S
-    seconds = 0.0 if text in ("false", "no") else float(text)
-    if not 0 <= seconds <= LONGEST_WAIT_S:
-        raise ValueError(f"wait is 0 to {LONGEST_WAIT_S:.0f} seconds")
-    return seconds or None
-
-
-def _moment(text: object) -> datetime | None:
-    if text is None:
-        return None
-    moment = datetime.fromisoformat(str(text))
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _done(done: revoking.Done) -> Response:

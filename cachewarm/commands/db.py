@@ -51,6 +51,26 @@ def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
             fail("the schema is not this version's: run `fastocsp db migrate`")
 
 
+@app.command("restored")
+def restored_command(
+    above: Annotated[
+        int, typer.Option(min=0, help="The highest generation that an edge had: see its /ready, or its log.")
+    ] = 0,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """After a dump was restored: begin a new generation, which edges follow. What the dump lost they keep revoked."""
+    from cachewarm.ledger.connect import connected
+    from cachewarm.ledger.feed import begin_generation
+
+    async def run(url: SecretStr) -> int:
+        async with connected(url, name="fastocsp db") as connection:
+            return await begin_generation(connection, above)
+
+    with reported():
+        show({"generation": asyncio.run(run(_database_url(data_dir)))}, as_json=as_json)
+
+
 def _database_url(data_dir: Path | None) -> SecretStr:
     settings = load_settings(Settings, data_dir=data_dir)
     if settings.database_url is None:

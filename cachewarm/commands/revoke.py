@@ -45,7 +45,7 @@ def revoke(
     """Revoke a certificate. Repeating it is safe and keeps the earliest time."""
     with reported():
         _one_of(serial, cert)
-        because, since = _reason(reason), _moment(invalidity_date)
+        because, since = reason_of(reason), _moment(invalidity_date)
         settings = settings_of(data_dir)
         done = asyncio.run(_revoke(settings, serial, cert, issuer, because, since, wait=wait, patience=patience))
         _report(done, "revoked", wait=wait, as_json=as_json)
@@ -105,7 +105,8 @@ def _one_of(serial: str | None, cert: Path | None) -> None:
         raise typer.BadParameter("name the certificate by --serial or by --cert")
 
 
-def _reason(text: str) -> CRLReason:
+def reason_of(text: str) -> CRLReason:
+    """The reason of that name, a usage error when there is none that one may give."""
     try:
         reason = CRLReason.parse(text)
     except ValueError as error:
@@ -146,6 +147,11 @@ def _report(done: Any, status: str, *, wait: bool, as_json: bool) -> None:
         },
         as_json=as_json,
     )
+    leave(waited, wait=wait)
+
+
+def leave(waited: Any, *, wait: bool) -> None:
+    """Say what is not confirmed, and end with the status that tells it."""
     match waited.outcome.value:
         case "UNKNOWN":
             say("the connection was lost while committing: repeat the command, that is safe")

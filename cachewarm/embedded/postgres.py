@@ -203,9 +203,9 @@ class EmbeddedPostgres:
             time.sleep(0.05)
 
     def _is_ready(self, cluster: Path) -> bool:
-        """Line 8 of postmaster.pid, as pg_ctl reads it."""
+        """Line 8 of postmaster.pid, as pg_ctl reads it; a standby takes questions too."""
         lines = _pid_lines(cluster)
-        return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
+        return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() in ("ready", "standby")
 
 
 def _pid_lines(cluster: Path) -> list[str]:

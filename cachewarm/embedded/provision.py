@@ -24,7 +24,7 @@ async def provision(server: EmbeddedPostgres, database: str = DATABASE) -> Datab
     try:
         await migrate(connection)
         for role in ("writer", "reader"):
-            await _create_login(connection, LOGINS[role], server.passwords[role], f"fastocsp_{role}")
+            await create_login(connection, LOGINS[role], server.passwords[role], f"fastocsp_{role}")
     finally:
         await connection.close()
     return database_urls(server, database)
@@ -44,7 +44,7 @@ async def _create_database(server: EmbeddedPostgres, database: str) -> None:
         await connection.close()
 
 
-async def _create_login(connection: asyncpg.Connection, login: str, password: str, group: str) -> None:
+async def create_login(connection: asyncpg.Connection, login: str, password: str, group: str) -> None:
     """`password` holds letters, digits, - and _ only: utility statements take no arguments."""
     if not await connection.fetchval("select to_regrole($1) is not null", login):
         await connection.execute(f'create role "{login}" nologin in role "{group}"')

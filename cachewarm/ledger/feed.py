@@ -83,6 +83,12 @@ async def set_horizon(connection: Connection, seconds: float) -> None:
         await connection.execute("select feed_set_horizon($1)", timedelta(seconds=seconds))
 
 
+async def begin_generation(connection: Connection, above: int = 0) -> int:
+    """The feed's history from here on is another one than any edge may have heard, and above `above`; its number."""
+    with translated():
+        return await connection.fetchval("select feed_begin_generation($1)", above)  # type: ignore[no-any-return]
+
+
 async def forget_edge(connection: Connection, edge: str) -> bool:
     """Drop the lease of an edge that is gone for good."""
     with translated():

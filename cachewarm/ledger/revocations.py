@@ -148,6 +148,17 @@ async def bulk_revoke(
     return BulkResult(asked, changed, generation, seq, tuple(unknown))
 
 
+async def count_revoked(connection: Connection, issuer_id: str, serials: Sequence[bytes]) -> int:
+    """How many of these are revoked now."""
+    with translated():
+        found: int = await connection.fetchval(
+            "select count(*) from certificate_revocations where issuer_id = $1 and serial_number = any($2::bytea[])",
+            issuer_id,
+            serials,
+        )
+    return found
+
+
 async def purge_expired(connection: Connection, issuer_id: str, expired_before: datetime, *, actor: str) -> int:
     """Take up to one chunk of revocations away whose certificates ended before that moment; how many."""
     with changing():

@@ -30,6 +30,7 @@ from cachewarm.errors import Fatal
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.feed import set_horizon
 from cachewarm.quickstart.demo import Demo, prepare
+from cachewarm.quickstart.outside import prepare_outside
 from cachewarm.quickstart.probes import is_ready, serves_crl, signs_live
 from cachewarm.quickstart.supervisor import Program, Supervisor
 from cachewarm.quickstart.welcome import print_welcome
@@ -142,9 +143,7 @@ class Quickstart:
 
     def _start_postgres(self) -> DatabaseURLs:
         if self.settings.database_url is not None:
-            url = self.settings.database_url.get_secret_value()
-            asyncio.run(_migrate(url))
-            return DatabaseURLs(url, url, url)
+            return asyncio.run(prepare_outside(self.settings.database_url.get_secret_value(), self.folder))
         server = EmbeddedPostgres(self.folder, self.settings.run)
         say("starting Postgres")
         self.supervisor.start("postgres", server)
@@ -240,13 +239,6 @@ def _for_commands(settings: Settings) -> dict[str, str]:
 
 def _secret_of(url: str) -> SecretStr:
     return SecretStr(url)
-
-
-async def _migrate(url: str) -> None:
-    from cachewarm.ledger.migrate import migrate
-
-    async with connected(url, name="fastocsp quickstart", check=False) as connection:
-        await migrate(connection)
 
 
 def run_quickstart(settings: Settings, plan: Plan) -> None:

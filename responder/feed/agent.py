@@ -36,6 +36,7 @@ class FeedAgent:
         self._connect, self._who, self._shown = connect, who, shown
         self._clock, self._interval = clock, interval_s
         self._nudged = asyncio.Event()
+        self._refused: int | None = None
         self.replica = Replica(who.horizon_s, shown, journal)
 
     @classmethod
@@ -54,6 +55,7 @@ class FeedAgent:
         position = self.machine.position
         if position is not None:
             log.info("journal loaded", seq=position.seq, generation=position.generation)
+        self._report()
 
     async def run(self) -> None:
         """Poll until cancelled; a lost connection is made again with a pause."""
@@ -85,6 +87,8 @@ class FeedAgent:
         """One question; True when another should follow at once: an early acknowledgement ends somebody's wait."""
         question = self.machine.question(self._clock())
         answer = await poll(connection, self._who, question)
+        if answer.generation < question.position.generation:
+            self._refuse(answer.generation, question.position.generation)
         again = False
         for effect in self.machine.answered(question, answer, self._clock()):
             if isinstance(effect, TakeSnapshot):
@@ -95,6 +99,11 @@ class FeedAgent:
             again = self.replica.carry_out(effect) or again
         self._report()
         return again
+
+    def _refuse(self, generation: int, ours: int) -> None:
+        if self._refused != generation:
+            self._refused = generation
+            log.error("the ledger is older than what was heard: not followed", generation=generation, ours=ours)
 
     async def _take_snapshot(self, connection: Connection, due: TakeSnapshot) -> bool:
         log.warning("new snapshot", reason=due.reason)

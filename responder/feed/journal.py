@@ -129,6 +129,20 @@ class Journal:
                 path.unlink(missing_ok=True)
 
 
+def peek_orphans(folder: Path) -> list[tuple[int, bytes, int, int]]:
+    """(issuer_no, serial, revoked_at, reason) of every orphan on disk, beside a running agent or without one."""
+    kept = Journal(folder).open()
+    if kept is None:
+        return []
+    named = {(item[1], item[2]) for row in kept.rows for item in parse_items(row.payload)}
+    rows = [
+        (issuer_no, octets[at : at + n], int.from_bytes(octets[at + n : at + n + 4], "big"), octets[at + n + 4])
+        for (issuer_no, n), octets in kept.orphans.items()
+        for at in range(0, len(octets), n + 5)
+    ]
+    return [row for row in rows if row[:2] not in named]
+
+
 def groups_of(kept: Kept) -> Groups:
     """The set at the kept position, rows applied."""
     return merge_groups(kept.groups, [item for row in kept.rows for item in parse_items(row.payload)])

@@ -43,6 +43,9 @@ class LocalFeed:
         """`good` may be signed until the end of this lease; not at all without one."""
         self._lease = lease
 
+    def former_lease(self) -> None:
+        """This memory had no life before."""
+
     def show_orphans(self, count: int) -> None:
         """The edges alarm."""
         self.orphans = count

@@ -80,11 +80,15 @@ class Apply(NamedTuple):
 
 
 class Renew(NamedTuple):
-    """`good` is allowed until then, on both clocks; `as_of` is the wall time of the question."""
+    """`good` is allowed until then, on both clocks; `as_of` is the wall time of the question, (generation, seq) what
+    the set must have for it.
+    """
 
     until_boot: int
     until_mono: int
     as_of: int
+    generation: int
+    seq: int
 
 
 class Withdraw(NamedTuple):
@@ -216,7 +220,8 @@ class FeedMachine:
             return [Withdraw("the ledger's clock and this host's are more than 60 s apart")]
         if not self._steady:
             return []
-        return [Renew(asked.boot + self.horizon, asked.mono + self.horizon, asked.wall_s)]
+        until = asked.boot + self.horizon, asked.mono + self.horizon
+        return [Renew(*until, asked.wall_s, answer.generation, answer.head)]
 
     def _wall_holds(self, now: Instant) -> bool:
         """Did the wall clock go on with the boot clock since it was last read?"""

@@ -27,6 +27,7 @@ class Shown(Protocol):
     def renew(self, lease: Renew | None) -> None: ...  # noqa: D102
     def show(self, position: Position, head: int, state: State) -> None: ...  # noqa: D102
     def show_orphans(self, count: int) -> None: ...  # noqa: D102
+    def former_lease(self) -> Renew | None: ...  # noqa: D102
 
 
 class Disk(Protocol):
@@ -47,7 +48,9 @@ class Replica:
         self._shown, self._disk = shown, disk
 
     def boot(self) -> None:
-        """Show what the disk kept: `revoked` is answered before the first word from the ledger, `good` is not."""
+        """Show what the disk kept: `revoked` is answered before the first word from the ledger, `good` only by a lease
+        of the life before that has not run out, and for no less of a set than it was given for.
+        """
         kept = self._disk.open() if self._disk else None
         self._shown.renew(None)
         if kept is None:
@@ -56,6 +59,9 @@ class Replica:
         self._own(_without(kept.orphans, [item for row in kept.rows for item in parse_items(row.payload)]))
         self._shown.replace(groups_of(kept))
         self.machine = FeedMachine(self.machine.horizon / NS, kept.position)
+        former = self._shown.former_lease()
+        if former is not None and (former.generation, former.seq) <= kept.position[:2]:
+            self._lease(former)
 
     def carry_out(self, effect: Apply | Renew | Withdraw) -> bool:
         """True when the next question should follow at once: something new is to be acknowledged."""

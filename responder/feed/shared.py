@@ -3,12 +3,14 @@
 The page says which image file is current and until when `good` may be said. Order of every change: the image first,
 the page second, the acknowledgement last; so a worker that sees a lease sees every revocation the lease stands for.
 Files live in the run folder. A new life of the agent closes the page of the one before it, whose workers may be slow to
-die: they would trust a lease that the ledger no longer knows of. A page that was removed or replaced under the agent's
+die: they would trust a lease that the ledger no longer knows of. What that lease allowed is handed to the new life, as
+long as the host did not boot meanwhile (ADR 0007). A page that was removed or replaced under the agent's
 feet is closed too, and ends the agent: nobody can map it any more.
 """
 
 import contextlib
 import fcntl
+import hashlib
 import mmap
 import os
 from pathlib import Path
@@ -24,6 +26,10 @@ MAGIC = 0x31504646_50534346
 # u64 slots of the page; responder/edge/gate.pyx reads the first five
 SLOT_MAGIC, SLOT_IMAGE, SLOT_UNTIL_BOOT, SLOT_UNTIL_MONO, SLOT_AS_OF = range(5)
 SLOT_GENERATION, SLOT_SEQ, SLOT_HEAD, SLOT_STATE, SLOT_CATALOG, SLOT_ORPHANS = range(5, 11)
+# for the next life of the agent: what was allowed at its end, and in which life of the host
+SLOT_HOST_LIFE, SLOT_LEFT_BOOT, SLOT_LEFT_MONO, SLOT_LEFT_GENERATION, SLOT_LEFT_SEQ = range(11, 16)
+_LEFT_SLOTS = SLOT_LEFT_BOOT, SLOT_LEFT_MONO, SLOT_AS_OF, SLOT_LEFT_GENERATION, SLOT_LEFT_SEQ
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 DELTA_CAPACITY = 1 << 16
 
 
@@ -58,7 +64,7 @@ class SharedFeed:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = _lock(folder / "feed.lock")
-        close_page(folder)
+        self._former = close_page(folder)
         for left in folder.glob("revoked-*.map"):
             left.unlink()
         self._number = 0
@@ -66,12 +72,13 @@ class SharedFeed:
         new = folder / (PAGE_NAME + ".new")
         self._page = Counters(map_file(new, PAGE_SIZE))
         self._put(SLOT_MAGIC, MAGIC)
+        self._put(SLOT_HOST_LIFE, _host_life())
         self._inode = new.stat().st_ino
         new.rename(folder / PAGE_NAME)
 
     def close(self) -> None:
-        """End every lease and let another one write here."""
-        self.renew(None)
+        """End the lease of these workers; the next life that writes here has what is left of it."""
+        _end_lease(self._page)
         os.close(self._lock)
 
     def replace(self, groups: Groups) -> None:
@@ -104,10 +111,19 @@ class SharedFeed:
         """Allow `good` until the end of this lease; not at all without one."""
         if lease is None:
             _end_lease(self._page)
+            self._put(SLOT_LEFT_BOOT, 0)
             return
+        self._put(SLOT_LEFT_GENERATION, lease.generation)
+        self._put(SLOT_LEFT_SEQ, lease.seq)
         self._put(SLOT_AS_OF, lease.as_of)
+        self._put(SLOT_LEFT_MONO, lease.until_mono)
+        self._put(SLOT_LEFT_BOOT, lease.until_boot)
         self._put(SLOT_UNTIL_MONO, lease.until_mono)
         self._put(SLOT_UNTIL_BOOT, lease.until_boot)
+
+    def former_lease(self) -> Renew | None:
+        """What the page of the life before allowed, on the clocks of this same boot of the host."""
+        return self._former
 
     def show(self, position: Position, head: int, state: State) -> None:
         """For metrics and /ready; nothing safe depends on it. PageGone: it is shown to nobody any more."""
@@ -151,12 +167,20 @@ class FeedPage:
         return self._page.get(slot)
 
 
-def close_page(folder: Path) -> None:
-    """End the lease of the page that lies there, whoever still maps it."""
+def close_page(folder: Path) -> Renew | None:
+    """End the lease of the page that lies there, whoever still maps it; it is returned if it is of the host's boot."""
     with contextlib.suppress(FileNotFoundError, ValueError):
         page = Counters(open_map(folder / PAGE_NAME, write=True))
         if page.count * 8 == PAGE_SIZE and page.get(SLOT_MAGIC) == MAGIC:
+            lease = Renew(*map(page.get, _LEFT_SLOTS))
             _end_lease(page)
+            return lease if lease.until_boot and page.get(SLOT_HOST_LIFE) == _host_life() else None
+    return None
+
+
+def _host_life() -> int:
+    """Differs from boot to boot: the clocks of a lease begin again at zero with each."""
+    return int.from_bytes(hashlib.sha256(BOOT_ID.read_bytes()).digest()[:7], "big")
 
 
 def _end_lease(page: Counters) -> None:

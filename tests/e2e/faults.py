@@ -143,9 +143,9 @@ class Watch:
         """How far the metric has moved."""
         return metrics(self._instance).get(name, 0.0) - self._before.get(name, 0.0)
 
-    def lines(self, program: str, event: str, *, ever: bool = False) -> list[dict[str, Any]]:
-        """The program's log lines of that event, with `ever` those from before too."""
-        begin = 0 if ever else self._sizes.get(program, 0)
+    def lines(self, program: str, event: str) -> list[dict[str, Any]]:
+        """The program's log lines of that event."""
+        begin = self._sizes.get(program, 0)
         octets = (self._instance.folder / "logs" / f"{program}.log").read_bytes()[begin:]
         found = [json.loads(line) for line in octets.splitlines() if line.startswith(b"{")]
         return [line for line in found if line.get("event") == event]

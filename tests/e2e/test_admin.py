@@ -67,6 +67,36 @@ def test_revoking_waits_for_the_edges(instance: Instance) -> None:
     assert status_of(instance, path) is ocsp.OCSPCertStatus.GOOD
 
 
+def test_a_bulk_has_one_word_for_all(instance: Instance) -> None:
+    """CONFIRMED, and every answer is revoked; what the inventory does not know is named; a repeat changes nothing."""
+    chosen, key = [spare(instance) for _ in range(3)], instance.facts["api_key"]
+    body = {"issuer_id": "demo", "serial_numbers": [*(path.stem for path in chosen), "5e5e"], "reason": "superseded"}
+    for changed in (3, 0):
+        status, said = call(instance, "/api/v1/certificates/bulk-revoke?wait=10", key=key, body=body)
+        assert (status, said["result"], said["edges"]) == (200, "CONFIRMED", [])
+        assert (said["asked"], said["changed"], said["unknown"]) == (4, changed, ["5e5e"])
+    assert {status_of(instance, path) for path in chosen} == {ocsp.OCSPCertStatus.REVOKED}
+    assert call(instance, "/api/v1/certificates/bulk-revoke", body=body)[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"issuer_id": "demo", "serial_numbers": []}, 400),
+        ({"issuer_id": "demo", "serial_numbers": "01"}, 400),
+        ({"issuer_id": "demo", "serial_numbers": ["01"], "reason": "because"}, 400),
+        ({"issuer_id": "demo", "serial_numbers": ["01", "xx"]}, 409),
+        ({"issuer_id": "nobody", "serial_numbers": ["01"]}, 409),
+        ({"serial_numbers": ["01"]}, 409),
+    ],
+)
+def test_a_bad_bulk_changes_nothing(instance: Instance, body: dict[str, Any], status: int) -> None:
+    """A sentence says what is wrong."""
+    got, said = call(instance, "/api/v1/certificates/bulk-revoke", key=instance.facts["api_key"], body=body)
+    assert got == status
+    assert said["error"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [

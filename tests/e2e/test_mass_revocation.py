@@ -16,12 +16,13 @@ from typing import NamedTuple
 import pytest
 
 from cachewarm.ledger.connect import connected
+from cachewarm.ledger.feed import feed_position
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
 from cachewarm.waiting import Outcome, wait_for_edges
 from responder.domain.status import CRLReason
 from tests.e2e.asking import Talk
 from tests.e2e.conftest import scratch
-from tests.e2e.faults import GOOD, REVOKED, ask, certificates, metrics, octets_of, says
+from tests.e2e.faults import GOOD, REVOKED, ask, certificates, eventually, metrics, octets_of, says
 from tests.e2e.instance import Instance
 
 REVOKED_COUNT, CLIENTS, P99_S = 2000, 4, 0.25
@@ -93,12 +94,24 @@ def p99(seen: list[Seen]) -> float:
     return sorted(each.seconds for each in seen)[int(len(seen) * 0.99)]
 
 
+async def trimmed(instance: Instance) -> bool:
+    """Only the last event is left."""
+    async with connected(instance.facts["database_url"]) as connection:
+        position = await feed_position(connection)
+    return position.base == position.seq - 1
+
+
 @pytest.fixture
 def crowded() -> Iterator[Instance]:
     """Enough certificates, all in Redis."""
     folder = scratch()
     running = Instance(
-        folder / "data", certificates=REVOKED_COUNT + 100, revoked=1, FASTOCSP_READY_COVERAGE="1"
+        folder / "data",
+        certificates=REVOKED_COUNT + 100,
+        revoked=1,
+        FASTOCSP_READY_COVERAGE="1",
+        FASTOCSP_FEED_KEEP="1",
+        FASTOCSP_FEED_TRIM_INTERVAL="1s",
     ).start()
     yield running
     running.stop()
@@ -126,6 +139,7 @@ def test_after_the_confirmation_of_a_bulk_nothing_is_good(
     storm = [each for each in others if begun <= each.begun < confirmed + 2]
     assert p99(storm) < P99_S
     assert all(ask(crowded, path, nonce=True).says is REVOKED for path in sorted(doomed)[::100])
+    eventually(lambda: asyncio.run(trimmed(crowded)), 5, "the feed is not trimmed")
     figures = {
         "bulk_s": committed - begun,
         "confirmed_after_s": confirmed - committed,

@@ -57,8 +57,8 @@ class Excused:
 
     NONCES: with a nonce. GOODS: about a certificate that may be called good. CHANGES: about one whose status changed in
     this episode: its answer has to be signed anew, and who was cut off cannot know of it. No kinds: every question.
-    `since_s` counts from the injection, and a fault healed before it excuses nothing; `but_workers` still owe, where the
-    connection is known to be theirs.
+    `since_s` counts from the injection, and a fault healed before it excuses nothing. `but_workers` still owe, where
+    the connection is known to be theirs.
     """
 
     host: str | None = None

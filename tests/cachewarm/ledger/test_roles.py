@@ -60,6 +60,7 @@ WRITER_READS = {
 WRITER_CALLS = {
     "is_serial_number",
     "feed_item",
+    "feed_begin_generation",
     "feed_poll",
     "feed_unacked",
     "feed_horizon",

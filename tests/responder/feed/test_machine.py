@@ -57,7 +57,7 @@ def machine() -> FeedMachine:
 
 def test_a_lease_starts_when_the_edge_asked(machine: FeedMachine) -> None:
     """On both clocks; an answer 9 s later gives what is left."""
-    renew = Renew(T0.boot + H * NS, T0.mono + H * NS, T0.wall_s)
+    renew = Renew(T0.boot + H * NS, T0.mono + H * NS, T0.wall_s, 3, 0)
     assert asked(machine, answer(), after=9) == [Apply((), START), renew]
 
 

@@ -1,5 +1,6 @@
 """The shared page and the gate, in real files and across processes."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -37,7 +38,7 @@ def record(status: int, *, at: int = 0, reason: int = 255) -> bytes:
 def lease(seconds: float) -> Renew:
     """From now."""
     now = read_clock()
-    return Renew(now.boot + int(seconds * NS), now.mono + int(seconds * NS), now.wall_s)
+    return Renew(now.boot + int(seconds * NS), now.mono + int(seconds * NS), now.wall_s, 3, 7)
 
 
 @pytest.fixture
@@ -102,6 +103,34 @@ def test_the_next_life_closes_the_page_of_the_one_before(tmp_path: Path, shared:
     assert slow.check_record(1, B, record(GOOD)) == 1
     SharedFeed(tmp_path).replace(SET)
     assert slow.check_record(1, B, record(GOOD)) == -1
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_the_next_life_has_the_lease_that_was_left(tmp_path: Path, shared: SharedFeed, clean: bool) -> None:
+    """Whether the one before was stopped or killed; not what it had withdrawn."""
+    left = lease(60)
+    shared.renew(left)
+    if not clean:
+        os.close(shared._lock)
+    else:
+        shared.close()
+    heir = SharedFeed(tmp_path)
+    assert heir.former_lease() == left
+    heir.renew(left)
+    heir.renew(None)
+    heir.close()
+    assert SharedFeed(tmp_path).former_lease() is None
+
+
+def test_no_lease_outlives_a_boot_of_the_host(
+    tmp_path: Path, shared: SharedFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clocks count from zero again."""
+    shared.close()
+    other = tmp_path / "boot_id"
+    other.write_text("another boot")
+    monkeypatch.setattr("responder.feed.shared.BOOT_ID", other)
+    assert SharedFeed(tmp_path).former_lease() is None
 
 
 def test_two_agents_never_share_a_folder(tmp_path: Path, shared: SharedFeed) -> None:

@@ -46,6 +46,7 @@ class Page:
         self.told: dict[bytes, int] = {}
         self.whole = False
         self.seq = 0
+        self.former: Renew | None = None
 
     def replace(self, groups: Groups) -> None:
         self._step()
@@ -71,6 +72,9 @@ class Page:
     def renew(self, lease: Renew | None) -> None:
         self._step()
         self.lease = lease
+
+    def former_lease(self) -> Renew | None:
+        return self.former
 
     def show(self, position: Position, head: int, state: State) -> None:
         """Nothing safe depends on it."""
@@ -140,13 +144,19 @@ class Edge:
     def boot(self) -> None:
         """A new life: it closes the page of the one before, then shows what the disk kept."""
         self.boots += 1
+        former = self.former_lease()
         self.close_former_page()
         self.page = Page(self.stepped)
+        self.page.former = former
         self.disk.step = self.stepped
         self.question = None
         replica = Replica(HORIZON_S, self.page, self.disk)
         replica.boot()
         self.replica = replica
+
+    def former_lease(self) -> Renew | None:
+        """Of the page that lies there; a boot of the host ends it."""
+        return self.old_pages[-1].lease if self.old_pages else None
 
     def close_former_page(self) -> None:
         for page in self.old_pages:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from responder.clock import NS, Instant
+from responder.clock import Instant
 from responder.feed import replica
 from responder.feed.machine import Adopt, Answer, Apply, FeedMachine, Position, Question, Renew, TakeSnapshot
 from tests.responder.feed.simulation import edge, ledger, watch
@@ -30,8 +30,8 @@ def _model(owner: type, name: str, instead: Any) -> Broken:
 class _FromReceipt(FeedMachine):
     def answered(self, question: Question, answer: Answer, now: Instant) -> list[Any]:
         effects = super().answered(question, answer, now)
-        late = Renew(now.boot + self.horizon, now.mono + self.horizon, now.wall // NS)
-        return [late if isinstance(effect, Renew) else effect for effect in effects]
+        late = {"until_boot": now.boot + self.horizon, "until_mono": now.mono + self.horizon, "as_of": now.wall_s}
+        return [effect._replace(**late) if isinstance(effect, Renew) else effect for effect in effects]
 
 
 class _NoGapCheck(FeedMachine):
@@ -93,13 +93,21 @@ def _forgotten_leases(self: ledger.Ledger, now: int) -> None:
     self.rows.leases.pop(ledger.BEFORE, None)
 
 
+def _kept_over_power(self: edge.Edge, now: int, *, power: bool) -> None:
+    pages = [*self.old_pages, *self.pages()]
+    _KILL(self, now, power=power)
+    if power:
+        self.old_pages = pages[-1:]
+
+
 def _nothing(self: object, *_: object) -> None:
     """Left out."""
 
 
 _UNACKED, _CURRENT = ledger.Ledger.unacked, ledger.Ledger.current
+_KILL = edge.Edge.kill
 
-#: The twelve of the specification, then two that this house adds.
+#: The twelve of the specification, then three that this house adds.
 MUTANTS: dict[str, Broken] = {
     "lease from receipt": _class(_FromReceipt),
     "old snapshot": _machine(snapshot_read=_old_snapshot),
@@ -114,6 +122,7 @@ MUTANTS: dict[str, Broken] = {
     "no barrier": _model(ledger.Ledger, "under_way", lambda self: False),
     "no fsync": _model(edge.ModelDisk, "sync", _nothing),
     "set before lease": _model(edge.Request, "step", _set_before_lease),
+    "lease over a boot": _model(edge.Edge, "kill", _kept_over_power),
     "lost leases forgotten": _model(ledger.Ledger, "current", _forgotten_leases),
 }
 __all__ = ["MUTANTS", "watch"]

@@ -10,8 +10,8 @@ from tests.responder.feed.simulation.mutants import MUTANTS
 from tests.responder.feed.simulation.rules import FeedRules
 from tests.responder.feed.simulation.watch import Violation
 
-#: Many times what the slowest of them needs. What is drawn depends on more than the seed: Hypothesis also picks constants
-#: out of the modules that are loaded.
+#: Many times what the slowest of them needs. What is drawn depends on more than the seed: Hypothesis also picks
+#: constants out of the modules that are loaded.
 EXAMPLES = int(os.environ.get("FASTOCSP_SIMULATIONS", "6000"))
 
 

@@ -1,0 +1,51 @@
+"""What a request to the admin API asks for: its JSON object, its ?wait=, its reason. ValueError says what is wrong."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+
+from responder.domain.status import CRLReason
+from responder.web.body import read_body
+
+LONGEST_WAIT_S = 300.0
+MAX_BODY = 1 << 20
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """The body, {} when there is none."""
+    octets = await read_body(request, MAX_BODY)
+    if octets is None:
+        raise ValueError(f"a body has at most {MAX_BODY} octets")
+    asked = json.loads(octets) if octets.strip() else {}
+    if not isinstance(asked, dict):
+        raise ValueError("the body is a JSON object")
+    return asked
+
+
+def read_wait(request: Request) -> float | None:
+    """?wait= in seconds; `true` waits to the bound; absent or 0 does not wait."""
+    text = request.query_params.get("wait", "0").lower()
+    if text in ("true", "yes", ""):
+        return LONGEST_WAIT_S
+    seconds = 0.0 if text in ("false", "no") else float(text)
+    if not 0 <= seconds <= LONGEST_WAIT_S:
+        raise ValueError(f"wait is 0 to {LONGEST_WAIT_S:.0f} seconds")
+    return seconds or None
+
+
+def read_reason(asked: dict[str, Any]) -> CRLReason:
+    """Its name; `unspecified` when there is none."""
+    reason = CRLReason.parse(str(asked.get("reason") or "unspecified"))
+    if reason is CRLReason.removeFromCRL:
+        raise ValueError("removeFromCRL takes a certificate off hold: POST .../unhold")
+    return reason
+
+
+def read_moment(text: object) -> datetime | None:
+    """ISO 8601, UTC when it names no zone."""
+    if text is None:
+        return None
+    moment = datetime.fromisoformat(str(text))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,28 @@
+"""POST /api/v1/certificates/bulk-revoke?wait=SECONDS: many serial numbers of one issuer, one word for all of them."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from cachewarm.admin.asked import read_object, read_reason, read_wait
+from cachewarm.admin.auth import admins_only
+from cachewarm.bulk import parse_serials, revoke_many
+
+
+@admins_only
+async def bulk_revoke(request: Request) -> Response:
+    """{"issuer_id": name, "serial_numbers": [hex, ..], "reason": name}; one number that cannot be read revokes none."""
+    asked, wait = await read_object(request), read_wait(request)
+    serials = asked.get("serial_numbers")
+    if not isinstance(serials, list) or not serials:
+        raise ValueError("serial_numbers is a list of hexadecimal serial numbers")
+    async with request.app.state.pool.acquire() as connection:
+        done = await revoke_many(
+            connection,
+            str(asked.get("issuer_id") or ""),
+            parse_serials(map(str, serials)),
+            reason=read_reason(asked),
+            actor=request.state.actor.name,
+            wait=wait is not None,
+            patience_s=wait,
+        )
+    return JSONResponse(done.facts())

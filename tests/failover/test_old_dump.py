@@ -1,0 +1,66 @@
+"""An old dump is restored: edges keep what it lost, and the runbook of docs/failover.md brings them back."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from cachewarm.embedded.postgres import DATABASE
+from cachewarm.ledger.connect import connected
+from cachewarm.ledger.feed import begin_generation, feed_position
+from tests.e2e.faults import GOOD, REVOKED, TRY_LATER, Watch, ask, certificates, eventually, metrics, ready, revoke
+from tests.e2e.instance import Instance
+from tests.failover.conftest import HORIZON_S
+from tests.failover.pair import Pair
+
+
+async def begin_more_generations(pair: Pair, count: int) -> int:
+    """As so many failovers would; the last one."""
+    async with connected(pair.url()) as connection:
+        for _ in range(count):
+            await begin_generation(connection)
+        return (await feed_position(connection)).generation
+
+
+async def restore(pair: Pair, dump: Path) -> None:
+    """The database of that dump in place of the one there is."""
+    await pair.tell(pair.first, f'drop database "{DATABASE}" with (force)', database="postgres")
+    await pair.tell(pair.first, f'create database "{DATABASE}" template template0', database="postgres")
+    pair.tool("psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", pair.first.url("owner"), "-f", str(dump))
+
+
+@pytest.mark.parametrize("failovers", [0, 2])
+def test_an_old_dump_loses_nothing_that_an_edge_heard(pair: Pair, product: Instance, failovers: int) -> None:
+    """Revocations younger than the dump stay revoked and are alarmed, whether the edges were generations ahead of it
+    or in the same one; after `fastocsp db restored` good is said again, and a new revocation is confirmed only when
+    leases that the dump does not know have run out.
+    """
+    chosen = certificates(product)
+    older, lost, later, spared = chosen[0], chosen[1:4], chosen[4], chosen[5]
+    assert revoke(product, older)["result"] == "CONFIRMED"
+    dump = pair.first.state / "dump.sql"
+    pair.tool("pg_dump", "-d", pair.first.url("owner"), "-f", str(dump))
+    highest = asyncio.run(begin_more_generations(pair, failovers))
+    for path in lost:
+        assert revoke(product, path)["result"] == "CONFIRMED"
+    eventually(lambda: ready(product)[1]["generation"] == highest, 5)
+    watch = Watch(product)
+
+    asyncio.run(restore(pair, dump))
+    if failovers:
+        eventually(lambda: ask(product, spared).says is TRY_LATER, HORIZON_S + 3, "an older generation was followed")
+        assert watch.lines("edge", "the ledger is older than what was heard: not followed")[0]["ours"] == highest
+    above = str(ready(product)[1]["generation"])
+    said = json.loads(product.command("db", "restored", "--above", above, "--json").stdout)
+    assert said["generation"] > highest
+    restored = time.monotonic()
+
+    assert revoke(product, later)["result"] == "CONFIRMED"
+    assert time.monotonic() - restored > HORIZON_S, "confirmed while a lease from before may stand"
+    eventually(lambda: metrics(product)["feed_orphans"] == len(lost), 10, "no alarm")
+    eventually(lambda: ready(product)[0] == 200, 5)
+    for nonce in (False, True):
+        assert {ask(product, path, nonce=nonce).says for path in (older, *lost, later)} == {REVOKED}
+        assert ask(product, spared, nonce=nonce).says is GOOD
