@@ -1,8 +1,8 @@
 """The askers, in a process of their own: keep-alive connections to every host, half of the questions with a nonce.
 
 `python -m tests.faults.load` is told what to do by lines of JSON: {"hosts", "issuer", "certificates", "connections",
-"pause_s"} first, then {"window": [...], "again": false}, {"count": true}, {"drain": true}; it answers each with a line,
-a drain with the history since the last one. A broken connection is made again after 50 ms and the question
+"workers", "pause_s"} first, then {"window": [...], "again": false}, {"count": true}, {"drain": true}; it answers each
+with a line, a drain with the history since the last one. A broken connection is made again after 50 ms and the question
 repeated, once: a client does that. Each question has its patience.
 """
 
@@ -25,7 +25,7 @@ from tests.faults.reading import Read, Reader
 PATIENCE_S = 3.0
 #: A process that dies closes its connections before its listener: who is back at once meets it again.
 RECONNECT_S = 0.05
-NONCE_OCTETS, KNOW_TRIES = 16, 10
+NONCE_OCTETS, KNOW_TRIES, MOVES = 16, 10, 12
 _MARK = b"\x5a" * NONCE_OCTETS
 
 
@@ -55,11 +55,17 @@ class Askers:
         self.history: list[Asked] = []
         self.pause_s: float = told["pause_s"]
         self.hosts: dict[str, int] = told["hosts"]
-        self.tasks = [
-            asyncio.get_running_loop().create_task(Asker(self, name, port, number).run())
+        self._share: int = told["connections"] // told["workers"]
+        self.askers = [
+            Asker(self, name, port, number)
             for name, port in self.hosts.items()
             for number in range(told["connections"])
         ]
+        self.tasks = [asyncio.get_running_loop().create_task(asker.run()) for asker in self.askers]
+
+    def crowded(self, worker: int) -> bool:
+        """That worker has more than its share of the connections: the kernel gives them out as it likes."""
+        return sum(asker.worker == worker for asker in self.askers) > self._share
 
     async def know(self, *, again: bool) -> None:
         """Ask every host for every serial that is new to the window with a nonce: its signer then knows that it was
@@ -77,7 +83,7 @@ class Asker:
         self._askers, self._host, self._port = askers, host, port
         self._random = random.Random(f"{host} {number}")
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        self._worker = 0
+        self.worker = self._moves = 0
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -106,9 +112,14 @@ class Asker:
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             read = Read(f"failed: {error or type(error).__name__}")
             self._hang_up()
-        returned, worker = time.monotonic(), self._worker
-        if self._streams and not self._worker:
-            self._worker = await asyncio.to_thread(worker_of, self._streams[1].get_extra_info("sockname"))
+        returned, worker = time.monotonic(), self.worker
+        if self._streams and not self.worker:
+            self.worker = await asyncio.to_thread(worker_of, self._streams[1].get_extra_info("sockname"))
+            if self._askers.crowded(self.worker) and self._moves < MOVES:
+                self._moves += 1
+                self._hang_up()
+            else:
+                self._moves = 0
         return Asked(self._host, worker, serial.name, nonce is not None, invoke, returned, wall, *read[:5])
 
     async def _twice(self, serial: Serial, nonce: bytes | None) -> Read:
@@ -134,7 +145,7 @@ class Asker:
     def _hang_up(self) -> None:
         if self._streams is not None:
             self._streams[1].transport.abort()
-        self._streams, self._worker = None, 0
+        self._streams, self.worker = None, 0
 
 
 def worker_of(name: tuple[str, int]) -> int:

@@ -23,7 +23,7 @@ from tests.faults.final import final
 from tests.faults.history import NONCES, Asked, Change, Episode, Excused, Violation
 from tests.faults.hosts import ROOT
 from tests.faults.revoker import Revoker
-from tests.faults.world import HORIZON_S, World
+from tests.faults.world import HORIZON_S, WORKERS, World
 
 CERTIFICATES, FULL_CERTIFICATES, REVOKED, FRESH = 640, 6000, 140, 60
 CONNECTIONS, PAUSE_S = 4, 0.014
@@ -112,6 +112,7 @@ class Run:
             "issuer": self.world.centre.facts["issuer_cert"],
             "certificates": [str(path) for path in self.world.certificates],
             "connections": CONNECTIONS,
+            "workers": WORKERS,
             "pause_s": PAUSE_S,
         }
         await self._tell(told, answer=True)
