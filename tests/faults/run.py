@@ -37,7 +37,9 @@ ENOUGH_ASKED, ENOUGH_WITHIN_S = 1900, 15.0
 
 
 class Run:
-    """One world under one seed."""
+    """One world under one seed; `first_bulk` are revoked at the beginning, one by the command line if `commands`."""
+
+    first_bulk, commands = FIRST_BULK, True
 
     def __init__(
         self,
@@ -131,8 +133,8 @@ class Run:
         await self._aim()
         episode.healed = time.monotonic()
         await asyncio.sleep(1.5)
-        await self.revoker.bulk(FIRST_BULK)
-        await asyncio.gather(self.revoker.command(), self.revoker.hold_and_release())
+        await self.revoker.bulk(self.first_bulk)
+        await asyncio.gather(self.revoker.hold_and_release(), *([self.revoker.command()] if self.commands else []))
         await self._aim()
         await asyncio.sleep(1.5)
         await self._judge(episode, [])

@@ -21,11 +21,13 @@ from tests.faults.stalled import NewEdgeStalled
 from tests.faults.world import World
 from tests.faults.writers import RevokerStopped
 
-CERTIFICATES = 300
+CERTIFICATES = 120
 
 
 class Broken(Run):
-    """One fault on a world whose host north, or whose ledger, is that build."""
+    """One fault on a small world whose host north, or whose ledger, is that build."""
+
+    first_bulk, commands = 20, False
 
     def __init__(self, build: str, kind: Kind) -> None:
         builds = {"north": ["tests.faults.broken", build]} if build in IN_PROCESSES else {}
