@@ -160,7 +160,7 @@ class Run:
             episode.proofs.append(f"{NOT_TAKEN}: {type(error).__name__} {error}")
         finally:
             for fault in reversed(begun):
-                await fault.heal()
+                await self._heal(fault, episode)
         episode.healed = time.monotonic()
         await (changing or self._change())
         await self.revoker.single("after")
@@ -168,6 +168,13 @@ class Run:
         await asyncio.sleep(max(0.0, episode.healed + RECOVERY_S + TAIL_S - time.monotonic()))
         await self._until_enough()
         await self._judge(episode, faults)
+
+    async def _heal(self, fault: Fault, episode: Episode) -> None:
+        """What cannot be healed must not keep the next one from being healed."""
+        try:
+            await fault.heal()
+        except FAILED as error:
+            episode.proofs.append(f"{NOT_TAKEN}: healing {fault.name}: {type(error).__name__} {error}")
 
     def _change(self) -> "asyncio.Future[Any]":
         """What is revoked and released while the fault lasts."""
@@ -199,8 +206,8 @@ class Run:
         changes: list[Change] = self.revoker.changes[self._judged_changes :]
         self._judged_changes = len(self.revoker.changes)
         violations = self.checker.judge(episode, asked, changes, enough=ENOUGH if faults else 0)
-        if any(proof.startswith(NOT_TAKEN) for proof in episode.proofs):
-            violations.append(Violation("proof", episode.proofs[-1], ()))
+        if wrong := [proof for proof in episode.proofs if proof.startswith(NOT_TAKEN)]:
+            violations.append(Violation("proof", "; ".join(wrong), ()))
         self.episodes.append(report.Judged.of(episode, asked, self.checker.after, changes, violations))
         for violation in violations:
             say(f"VIOLATION of {violation.rule} under {episode.name}: {violation.what}")

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 
 import asyncpg
 import psutil
@@ -160,7 +161,8 @@ class TwoWarmers(Fault):
         return f"warmers {pid_of(self.world.centre, 'warmer')} and {self.second.pid} follow the feed"
 
     async def heal(self) -> None:
-        self.second.terminate()
+        with suppress(ProcessLookupError):  # a warmer ends by itself when it finds no ledger: its supervisor starts it
+            self.second.terminate()
         await asyncio.wait_for(self.second.wait(), 20)
 
 
