@@ -8,12 +8,12 @@ from pathlib import Path
 
 import psutil
 
+from responder.feed.poll import POLL_TIMEOUT_S
 from tests.faults.history import CHANGES, GOODS, Excused
-from tests.faults.world import HORIZON_S, World, until
+from tests.faults.world import HORIZON_S, POLL_S, World, until
 
-#: A lease began at the last question before the injection, a poll or two earlier: that much good is not owed.
-EARLY_S = 0.5
-BEYOND_H = HORIZON_S - EARLY_S
+#: The last lease began with a question before the injection: by a poll's time-out and a pause at most.
+BEYOND_H = HORIZON_S - POLL_TIMEOUT_S - POLL_S
 WORDS, SHOWN = {"T": "stopped", "Z": "ended", "gone": "gone"}, 4
 
 

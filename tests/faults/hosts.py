@@ -19,6 +19,7 @@ from tests.faults.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBFAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
+#: Signer and edge may be started in either order: whoever is first makes the run folder.
 PROGRAMS = ("signer", "edge")
 
 
@@ -37,7 +38,6 @@ class Host:
         }
         self.clock = folder / "clock"
         self.journal.mkdir(parents=True, exist_ok=True)
-        self.run_folder.mkdir(mode=0o700, exist_ok=True)
 
     async def link(self, server: Path) -> "Host":
         """Its proxies to that Postgres."""

@@ -20,7 +20,7 @@ from tests.faults import nemesis, report
 from tests.faults.checker import ENOUGH, RECOVERY_S, Checker
 from tests.faults.fault import Fault
 from tests.faults.final import final
-from tests.faults.history import NONCES, Asked, Change, Episode, Excused, Violation
+from tests.faults.history import Asked, Change, Episode, Excused, Violation
 from tests.faults.hosts import ROOT
 from tests.faults.revoker import Revoker
 from tests.faults.world import HORIZON_S, WORKERS, World
@@ -129,7 +129,7 @@ class Run:
     async def calm(self) -> None:
         """Tables and signers get to know every certificate of the window, then the first are revoked."""
         episode = Episode("no fault", time.monotonic())
-        episode.excused = [Excused(kinds=frozenset({NONCES}), why="the signers get to know the certificates")]
+        episode.excused = [Excused(why="the signers get to know the certificates")]
         await self._aim()
         episode.healed = time.monotonic()
         await asyncio.sleep(1.5)
@@ -236,7 +236,7 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.run")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--full", action="store_true", help="pairs for an hour instead of each fault once")
+    parser.add_argument("--full", action="store_true", help="pairs for an hour")
     parser.add_argument("--seconds", type=float, default=HOUR_S, help="with --full: no new pair after so many")
     parser.add_argument("--only", action="append", default=[], help="part of a fault's name; may be repeated")
     parser.add_argument("--report", type=Path, default=ROOT / ".faults")
