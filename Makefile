@@ -17,7 +17,7 @@ SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responde
 PIP = pip() { $(BIN)/python -m pip --disable-pip-version-check "$$@" > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }; }; pip
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint types layers build trace asan fuzz faults bench bench-coherence docs clean tools
+.PHONY: help quickstart test check lint types layers build trace asan fuzz faults bench bench-coherence bench-crl docs clean tools
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ fuzz: $(VENV)/.fuzz  ## Every fuzz target for FUZZ_SECONDS each
 
 bench: $(VENV)/.bench  ## The figures of bench/README.md, nginx beside us
 	$(BIN)/python -m bench.compare
+
+bench-crl: $(VENV)/.test tools  ## Seconds to make a CRL, ours and others', at 10k, 100k and 1M entries
+	$(BIN)/python -m bench.crl
 
 bench-coherence: $(VENV)/.bench  ## What the promise costs: snapshot, membership, waits
 	$(BIN)/python -m bench.coherence

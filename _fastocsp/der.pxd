@@ -101,17 +101,19 @@ cdef inline int read_u8(Cursor* c, uint8_t* out) noexcept nogil:
 
 
 cdef inline int read_u16(Cursor* c, uint16_t* out) noexcept nogil:
-    cdef uint64_t wide = 0
-    cdef int result = read_big_endian(c, 2, &wide)
-    out[0] = <uint16_t>wide
-    return result
+    cdef const uint8_t* octets = take(c, 2)
+    if octets == NULL:
+        return -1
+    out[0] = <uint16_t>(<uint16_t>octets[0] << 8 | octets[1])
+    return 0
 
 
 cdef inline int read_u32(Cursor* c, uint32_t* out) noexcept nogil:
-    cdef uint64_t wide = 0
-    cdef int result = read_big_endian(c, 4, &wide)
-    out[0] = <uint32_t>wide
-    return result
+    cdef const uint8_t* octets = take(c, 4)
+    if octets == NULL:
+        return -1
+    out[0] = <uint32_t>octets[0] << 24 | <uint32_t>octets[1] << 16 | <uint32_t>octets[2] << 8 | octets[3]
+    return 0
 
 
 cdef inline int peek_tag(const Cursor* c) noexcept nogil:

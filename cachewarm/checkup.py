@@ -23,6 +23,7 @@ _PAIRS = (("ca_cert_path", "ca_key_path"), ("admin_tls_cert", "admin_tls_key"))
 #: The first must be below the second.
 _BELOW = (
     ("crl_generation_interval", "crl_validity"),
+    ("crl_delta_interval", "crl_delta_validity"),
     ("ocsp_responder_rotation_grace", "ocsp_responder_validity"),
 )
 _SCHEMES = {

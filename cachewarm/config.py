@@ -55,6 +55,18 @@ class Settings(EdgeSettings):
     crl_debounce: Duration = Field(
         5.0, ge=0, le=600, description="seconds a CRL waits after a revocation for more of them"
     )
+    crl_delta_interval: Duration = Field(
+        600.0, ge=1, description="seconds between two delta CRLs of an issuer that has them; below CRL_DELTA_VALIDITY"
+    )
+    crl_delta_validity: Duration = Field(
+        3600.0, ge=60, le=864000, description="seconds from a delta CRL's thisUpdate to its nextUpdate"
+    )
+    crl_shrink_limit: float = Field(
+        0.5, ge=0, le=1, description="part of a CRL's entries that may leave at once (a hundred always may); 1: all"
+    )
+    crl_growth_limit: float = Field(
+        100.0, ge=0, description="times as many entries as before that a CRL of over 100000 may have; 0: no limit"
+    )
     ca_cert_path: Path | None = Field(None, description="certificate of the CA that CA_KEY_PATH belongs to")
     ca_key_path: Path | None = Field(None, description="private key of a CA that was made elsewhere")
     config_encryption_key: SecretStr | None = Field(

@@ -41,6 +41,7 @@ class Brought:
     unissued_policy: UnissuedPolicy | None
     ocsp_url: str | None
     crl_url: str | None
+    crls: issuers.CRLWish = issuers.ONLY_COMPLETE
 
     def __post_init__(self) -> None:
         check_ca(self.ca)
@@ -115,6 +116,7 @@ async def _add(connection: Connection, brought: Brought, base_url: str, actor: s
         ca_issuers_url=urls.ca_issuers_url,
         unissued_policy=brought.unissued_policy or UnissuedPolicy.UNAUTHORIZED,
         publishes_crl=_publishes(brought) or False,
+        crls=brought.crls,
         actor=actor,
     )
 
@@ -129,6 +131,7 @@ async def _change(connection: Connection, brought: Brought, issuer_id: str, acto
         crl_url=brought.crl_url,
         unissued_policy=brought.unissued_policy,
         publishes_crl=_publishes(brought),
+        crls=brought.crls,
         actor=actor,
     )
 

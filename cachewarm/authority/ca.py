@@ -22,6 +22,7 @@ from cachewarm.errors import Refused
 from cachewarm.signing.base import SigningKey
 from cachewarm.signing.builders import sign_certificate
 from cachewarm.signing.softkey import SoftKey
+from responder.domain.serial import serial_octets
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def init_root(
     key: SigningKey, subject: x509.Name, *, now: int, validity_s: int = ROOT_VALIDITY_S, path_length: int | None = None
 ) -> Issued:
     """A self-signed CA certificate, without pointers: nobody can revoke a root (RFC 5280 3.2)."""
-    builder = _ca_builder(key, subject, path_length).issuer_name(subject)
+    builder = _ca_builder(key, subject, path_length, new_serial()).issuer_name(subject)
     builder = builder.not_valid_before(moment(now - BACKDATE_S)).not_valid_after(
         moment(now + check_validity(validity_s))
     )
@@ -96,10 +97,11 @@ def init_sub(
     if subject == parent.certificate.subject:
         raise Refused("a subordinate CA needs a subject of its own: with its parent's it would look self-issued")
     not_before, not_after = parent.window(now, validity_s, SUB_CA_VALIDITY_S)
-    builder = _ca_builder(key, subject, _below(parent, path_length)).issuer_name(parent.certificate.subject)
+    serial = new_serial()
+    builder = _ca_builder(key, subject, _below(parent, path_length), serial).issuer_name(parent.certificate.subject)
     builder = builder.not_valid_before(moment(not_before)).not_valid_after(moment(not_after))
     builder = builder.add_extension(authority_key_identifier(parent.certificate), critical=False)
-    for extension in pointers.extensions():
+    for extension in pointers.extensions(serial_octets(serial)):
         builder = builder.add_extension(extension, critical=False)
     return Issued.of(sign_certificate(builder, parent.key))
 
@@ -135,10 +137,10 @@ def authority_key_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifie
     return x509.AuthorityKeyIdentifier(key_identifier(ca), None, None)
 
 
-def _ca_builder(key: SigningKey, subject: x509.Name, path_length: int | None) -> x509.CertificateBuilder:
+def _ca_builder(key: SigningKey, subject: x509.Name, path_length: int | None, serial: int) -> x509.CertificateBuilder:
     if not subject.rdns:
         raise Refused("a CA certificate needs a subject")
-    builder = x509.CertificateBuilder().subject_name(subject).public_key(key.public_key).serial_number(new_serial())
+    builder = x509.CertificateBuilder().subject_name(subject).public_key(key.public_key).serial_number(serial)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
     builder = builder.add_extension(CA_KEY_USAGE, critical=True)
     return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key), critical=False)

@@ -11,6 +11,7 @@ from cachewarm.authority.profiles import DIGITAL_SIGNATURE, TLS_SERVER, Pointers
 from cachewarm.errors import Refused
 from cachewarm.signing.builders import sign_certificate
 from responder.domain.certificate import UNREADABLE
+from responder.domain.serial import serial_octets
 from responder.domain.signature import PublicKey, scheme_of
 
 #: ub-common-name, RFC 5280 A.1.
@@ -100,16 +101,19 @@ def _issue(
     subject = _common_name(alternatives) if subject is None else subject
     not_before, not_after = authority.window(now, terms.validity_s, terms.profile.validity_s)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(authority.certificate.subject)
-    builder = builder.public_key(check_key(public_key)).serial_number(new_serial())
+    serial = new_serial()
+    builder = builder.public_key(check_key(public_key)).serial_number(serial)
     builder = builder.not_valid_before(moment(not_before)).not_valid_after(moment(not_after))
-    for extension, critical in _extensions(authority, public_key, terms):
+    for extension, critical in _extensions(authority, public_key, terms, serial_octets(serial)):
         builder = builder.add_extension(extension, critical)
     if alternatives:  # critical when it is the only name, RFC 5280 4.2.1.6
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=not subject.rdns)
     return Issued.of(sign_certificate(builder, authority.key))
 
 
-def _extensions(authority: Authority, public_key: PublicKey, terms: Terms) -> list[tuple[x509.ExtensionType, bool]]:
+def _extensions(
+    authority: Authority, public_key: PublicKey, terms: Terms, serial: bytes
+) -> list[tuple[x509.ExtensionType, bool]]:
     found: list[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (DIGITAL_SIGNATURE, True),
@@ -117,7 +121,7 @@ def _extensions(authority: Authority, public_key: PublicKey, terms: Terms) -> li
         (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
         (authority_key_identifier(authority.certificate), False),
     ]
-    found += [(extension, False) for extension in terms.pointers.extensions()]
+    found += [(extension, False) for extension in terms.pointers.extensions(serial)]
     if terms.must_staple:
         found.append((x509.TLSFeature([x509.TLSFeatureType.status_request]), False))
     return found

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
+from _fastocsp.crl import shard_of
 from cachewarm.errors import Refused
 
 DAY_S = 86400
@@ -60,18 +61,28 @@ RESPONDER_VALIDITY_S = 30 * DAY_S
 
 @dataclass(frozen=True, slots=True)
 class Pointers:
-    """Where a certificate says its status and its issuer are found; None leaves one out."""
+    """Where a certificate says its status and its issuer are found; None leaves one out.
+
+    With shards the distribution point is the URL of the serial's own one, below `crl_url` (RFC 5280 5.2.5).
+    """
 
     ocsp_url: str | None = None
     ca_issuers_url: str | None = None
     crl_url: str | None = None
+    crl_shards: int = 0
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
+        for name in ("ocsp_url", "ca_issuers_url", "crl_url"):
             if getattr(self, name) is not None:
                 check_url(getattr(self, name), name)
 
-    def extensions(self) -> list[x509.ExtensionType]:
+    def crl_url_of(self, serial: bytes) -> str | None:
+        """The distribution point of the certificate with that serial number."""
+        if self.crl_url is None or not self.crl_shards:
+            return self.crl_url
+        return f"{self.crl_url}/{shard_of(serial, self.crl_shards)}"
+
+    def extensions(self, serial: bytes) -> list[x509.ExtensionType]:
         """AuthorityInfoAccess and CRLDistributionPoints; never an empty one (RFC 5280 4.2.2.1)."""
         found: list[x509.ExtensionType] = []
         methods = (
@@ -81,8 +92,9 @@ class Pointers:
         access = [x509.AccessDescription(method, x509.UniformResourceIdentifier(url)) for method, url in methods if url]
         if access:
             found.append(x509.AuthorityInformationAccess(access))
-        if self.crl_url:
-            point = x509.DistributionPoint([x509.UniformResourceIdentifier(self.crl_url)], None, None, None)
+        crl_url = self.crl_url_of(serial)
+        if crl_url:
+            point = x509.DistributionPoint([x509.UniformResourceIdentifier(crl_url)], None, None, None)
             found.append(x509.CRLDistributionPoints([point]))
         return found
 

@@ -34,6 +34,11 @@ def public_urls(base_url: str, issuer_id: str) -> Pointers:
     )
 
 
+def pointers_of(issuer: issuers.Issuer) -> Pointers:
+    """What a certificate of that issuer says."""
+    return Pointers(issuer.ocsp_url, issuer.ca_issuers_url, issuer.crl_url, issuer.crl_shards)
+
+
 def ca_key_path(keys: Path, issuer_id: str) -> Path:
     """Where a local CA's key is."""
     return keys / f"ca-{issuer_id}.key"
@@ -53,6 +58,7 @@ async def found_ca(
     now: int,
     validity_s: int | None = None,
     policy: UnissuedPolicy = UnissuedPolicy.UNAUTHORIZED,
+    crls: issuers.CRLWish = issuers.ONLY_COMPLETE,
     actor: str,
 ) -> issuers.Issuer:
     """A new root, or a sub-CA of `parent`; Refused when the id is taken or a key of that name lies there."""
@@ -67,13 +73,14 @@ async def found_ca(
     if parent is None or parent_authority is None:
         made = init_root(key, subject, now=now, validity_s=ROOT_VALIDITY_S if validity_s is None else validity_s)
     else:
-        pointers = Pointers(parent.ocsp_url, parent.ca_issuers_url, parent.crl_url)
-        made = init_sub(key, subject, parent_authority, now=now, pointers=pointers, validity_s=validity_s)
+        if parent.crl_scope == "user":
+            raise Refused(f"the CRLs of {parent.issuer_id} are about user certificates alone: a CA would be on none")
+        made = init_sub(key, subject, parent_authority, now=now, pointers=pointers_of(parent), validity_s=validity_s)
     write_new(path, key.to_pem(passphrase))
     try:
         async with connection.transaction():
             if parent is not None:
-                await enter(connection, parent.issuer_id, made)
+                await enter(connection, parent.issuer_id, made, crl_shards=parent.crl_shards)
             return await issuers.add_issuer(
                 connection,
                 issuer_id,
@@ -84,6 +91,7 @@ async def found_ca(
                 crl_url=urls.crl_url,
                 ca_issuers_url=urls.ca_issuers_url,
                 unissued_policy=policy,
+                crls=crls,
                 actor=actor,
             )
     except Refused:
@@ -104,22 +112,28 @@ async def issue_leaf(
 ) -> Issued:
     """A certificate, entered into the inventory."""
     made = issue(authority, public_key, terms, names=names, now=now, subject=subject)
-    await enter(connection, issuer.issuer_id, made)
+    await enter(connection, issuer.issuer_id, made, crl_shards=terms.pointers.crl_shards)
     return made
 
 
-async def enter(connection: Connection, issuer_id: str, *made: Issued) -> int:
-    """Certificates into the inventory; how many were new."""
-    return await inventory.add_certificates(
-        connection,
-        issuer_id,
-        [
-            inventory.NewCertificate(
-                each.serial, moment(each.not_before), moment(each.not_after), each.subject, each.cert_der
-            )
-            for each in made
-        ],
-    )
+async def enter(connection: Connection, issuer_id: str, *made: Issued, crl_shards: int = 0) -> int:
+    """Certificates into the inventory; how many were new.
+
+    Refused when they name shards that the issuer has no more: somebody changed their number since they were made.
+    """
+    async with connection.transaction():
+        if crl_shards:
+            await issuers.hold_shards(connection, issuer_id, crl_shards)
+        return await inventory.add_certificates(
+            connection,
+            issuer_id,
+            [
+                inventory.NewCertificate(
+                    each.serial, moment(each.not_before), moment(each.not_after), each.subject, each.cert_der
+                )
+                for each in made
+            ],
+        )
 
 
 def check_id(issuer_id: str) -> None:

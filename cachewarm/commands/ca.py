@@ -18,6 +18,7 @@ from cachewarm.authority.profiles import check_url
 from cachewarm.authority.registry import check_id, found_ca
 from cachewarm.authority.show import describe
 from cachewarm.commands.ca_issue import issue_command
+from cachewarm.commands.crl_options import CRLScope, CRLShards, DeltaCRL, crl_wish
 from cachewarm.commands.options import AsJson, DataDir, Validity, actor_name, given_by, seconds_of, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show
@@ -53,6 +54,9 @@ def init_command(
     validity: Validity = None,
     unissued: Unissued = UnissuedPolicy.UNAUTHORIZED,
     public_url: PublicUrl = None,
+    crl_shards: CRLShards = None,
+    delta_crl: DeltaCRL = None,
+    crl_scope: CRLScope = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -76,6 +80,7 @@ def init_command(
                 parent_id=parent,
                 validity_s=seconds,
                 policy=unissued,
+                crls=crl_wish(crl_shards, delta_crl, crl_scope),
             )
         )
         say(f"{made.issuer_id} is ready; its key is {made.key_path}: keep a copy of it in a safe place")
@@ -108,6 +113,7 @@ async def _init(
     parent_id: str | None,
     validity_s: int | None,
     policy: UnissuedPolicy,
+    crls: issuers.CRLWish,
 ) -> issuers.Issuer:
     async with connected(settings.require_database(), name="fastocsp ca init") as connection:
         parent = await issuers.require_issuer(connection, parent_id) if parent_id is not None else None
@@ -124,6 +130,7 @@ async def _init(
             now=int(time.time()),
             validity_s=validity_s,
             policy=policy,
+            crls=crls,
             actor=actor_name(),
         )
 
@@ -152,5 +159,8 @@ def _result(made: issuers.Issuer) -> dict[str, Any]:
             "ocsp_url": made.ocsp_url,
             "crl_url": made.crl_url,
             "ca_issuers_url": made.ca_issuers_url,
+            "crl_shards": made.crl_shards,
+            "delta_crl": made.delta_crl,
+            "crl_scope": made.crl_scope,
         }
     )

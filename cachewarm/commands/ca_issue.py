@@ -19,7 +19,7 @@ from cachewarm.authority.ca import Authority
 from cachewarm.authority.certificate import Issued, parse_subject
 from cachewarm.authority.issue import Terms, issue, issue_request, read_request
 from cachewarm.authority.profiles import PROFILES, Pointers, check_url, parse_names
-from cachewarm.authority.registry import enter
+from cachewarm.authority.registry import enter, pointers_of
 from cachewarm.authority.show import describe
 from cachewarm.commands.options import AsJson, DataDir, Validity, given_by, seconds_of, settings_of
 from cachewarm.config import Settings
@@ -40,7 +40,6 @@ Out = Annotated[Path, typer.Option("--out", help="Folder for NAME.pem and NAME.k
 File = Path | None
 
 _PROFILES_HELP = "tls-server or tls-client."
-_URLS = ("ocsp_url", "ca_issuers_url", "crl_url")
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ async def _issue(settings: Settings, issuer_id: str, wish: Wish) -> Issued:
         with ExitStack() as held:
             for path, octets, mode in files:
                 held.enter_context(new_file(path, octets, mode))
-            await enter(connection, issuer_id, made)
+            await enter(connection, issuer_id, made, crl_shards=terms.pointers.crl_shards)
     return made
 
 
@@ -136,8 +135,16 @@ def _make(
 
 
 def _terms(issuer: issuers.Issuer, wish: Wish) -> Terms:
-    urls = {field: getattr(issuer, field) for field in _URLS} | wish.urls
-    return Terms(Pointers(**urls), PROFILES[wish.profile], wish.validity_s, wish.must_staple)
+    if issuer.crl_scope == "ca":
+        raise Refused(f"the CRLs of {issuer.issuer_id} are about CA certificates alone: this one would be on none")
+    own = pointers_of(issuer)
+    pointers = Pointers(
+        wish.urls.get("ocsp_url", own.ocsp_url),
+        wish.urls.get("ca_issuers_url", own.ca_issuers_url),
+        wish.urls.get("crl_url", own.crl_url),
+        0 if "crl_url" in wish.urls else own.crl_shards,  # a URL that is given names no shard of ours
+    )
+    return Terms(pointers, PROFILES[wish.profile], wish.validity_s, wish.must_staple)
 
 
 def _require_free(wish: Wish) -> None:

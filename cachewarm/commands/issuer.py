@@ -17,6 +17,7 @@ from cachewarm.authority.certificate import read_certificate
 from cachewarm.authority.external import ExternalResponder, validate
 from cachewarm.authority.profiles import check_url
 from cachewarm.authority.registry import check_id
+from cachewarm.commands.crl_options import CRLScope, CRLShards, DeltaCRL, crl_wish
 from cachewarm.commands.options import AsJson, DataDir, actor_name, given_by, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show, show_rows
@@ -69,6 +70,9 @@ def add_command(
     unissued: Unissued = None,
     ocsp_url: OcspUrl = None,
     crl_url: CrlUrl = None,
+    crl_shards: CRLShards = None,
+    delta_crl: DeltaCRL = None,
+    crl_scope: CRLScope = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -94,6 +98,7 @@ def add_command(
             unissued_policy=unissued,
             ocsp_url=ocsp_url,
             crl_url=crl_url,
+            crls=crl_wish(crl_shards, delta_crl, crl_scope),
         )
         _report(asyncio.run(_add(settings, brought)), brought, as_json=as_json)
 
@@ -191,5 +196,8 @@ def _result(done: Adopted, issuer: issuers.Issuer, remarks: tuple[str, ...]) -> 
         "ca_key": issuer.key_path,
         "ocsp_url": issuer.ocsp_url,
         "crl_url": issuer.crl_url,
+        "crl_shards": issuer.crl_shards,
+        "delta_crl": issuer.delta_crl,
+        "crl_scope": issuer.crl_scope,
         "remarks": list(remarks),
     }

@@ -1,13 +1,10 @@
-"""What stands in an issuer's next complete CRL, and for how long it holds. Pure: rows and times in, values out.
+"""Which entries an issuer's next complete CRL still has, and for how long a CRL holds. Pure: times in, times out."""
 
-RFC 5280 3.3: an entry stays until it has appeared on one CRL issued after its certificate's end.
-"""
-
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from cachewarm.errors import Refused
+from cachewarm.ledger.revoked_rows import NOTHING_EXPIRED
 from responder.domain.issuer import Issuer
 
 #: Two clocks (the ledger's and the warmer's) and a transaction under way stay within this.
@@ -23,29 +20,12 @@ class RevokedEntry(NamedTuple):
     invalidity_date: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """A revoked certificate of the ledger: its entry, its end, and when the ledger took the revocation down."""
+def expired_before(last_this_update: datetime | None) -> datetime:
+    """What ended, and was taken down as revoked, before this was on the last CRL after its end (RFC 5280 3.3).
 
-    entry: RevokedEntry
-    not_after: int
-    recorded_at: int
-
-
-def entries(revocations: Iterable[Revocation], last_this_update: int | None) -> Iterator[RevokedEntry]:
-    """The entries of the next CRL, in the order given; `last_this_update` is that of the last published one."""
-    return (each.entry for each in revocations if not may_go(each, last_this_update))
-
-
-def may_go(revocation: Revocation, last_this_update: int | None) -> bool:
-    """Whether the last CRL was issued after the certificate's end and had the entry on it.
-
-    It had when the revocation was taken down before its thisUpdate; the margin keeps an entry on one CRL too many
-    rather than on none.
+    The margin keeps an entry on one CRL too many rather than on none.
     """
-    if last_this_update is None:
-        return False
-    return max(revocation.not_after, revocation.recorded_at) + SETTLED_S < last_this_update
+    return NOTHING_EXPIRED if last_this_update is None else last_this_update - timedelta(seconds=SETTLED_S)
 
 
 def window(issuer: Issuer, now: int, validity_s: int) -> tuple[int, int]:

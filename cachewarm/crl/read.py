@@ -1,17 +1,17 @@
 """A CRL read back by a second library, for whoever must not trust the one that wrote it.
 
-Pure: DER in, values out. `peek_*` does not check the signature. RFC 5280 5.1. The fields before and after the entries
-are read at once, the entries when they are first asked for: about 50 us each.
+Pure: DER in, values out. `peek_*` does not check the signature. RFC 5280 5.1. asn1crypto reads the fields before and
+after the entries; cryptography's parser, in Rust, the entries when they are asked for: about 1 us each.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from asn1crypto import crl as asn1
 from asn1crypto import x509 as asn1_x509
+from cryptography import x509
 
 from cachewarm.crl.plan import RevokedEntry
 from responder.domain.serial import serial_octets
@@ -41,24 +41,45 @@ class ReadCRL:
     next_update: int | None
     number: int | None
     authority_key_identifier: bytes | None
-    is_delta: bool
+    base_number: int | None
+    freshest: tuple[str, ...]
     has_distribution_point: bool
     urls: tuple[str, ...]
     scope: tuple[str, ...]
     critical: frozenset[str]
-    _revoked: Any = field(repr=False, compare=False)
+    der: bytes = field(repr=False)
 
-    @cached_property
-    def entries(self) -> tuple[RevokedEntry, ...]:
-        """Every entry, in order; ValueError when one does not parse."""
+    def listed(self) -> "Listed":
+        """What the entries say as a whole; ValueError when one does not parse."""
         with _value_errors():
-            return tuple(_entry(each) for each in self._revoked or ())
+            parsed = x509.load_der_x509_crl(self.der)
+            if not len(parsed):
+                return Listed(0, 0, 0, 0, 0)
+            serials = {entry.serial_number for entry in parsed}
+            latest = max(entry.revocation_date_utc for entry in parsed)
+            return Listed(len(parsed), len(serials), min(serials), max(serials), int(latest.timestamp()))
+
+    def entries(self) -> tuple[RevokedEntry, ...]:
+        """Every entry, in order; ValueError when one does not parse. A tenth of a second for a thousand."""
+        with _value_errors():
+            revoked = asn1.CertificateList.load(self.der)["tbs_cert_list"]["revoked_certificates"]
+            return tuple(_entry(each) for each in revoked or ())
+
+
+class Listed(NamedTuple):
+    """How many entries there are and how many serial numbers, the smallest and the largest, the latest revocation."""
+
+    entries: int
+    distinct: int
+    smallest: int
+    largest: int
+    latest: int
 
 
 def peek_crl(crl_der: bytes) -> ReadCRL:
     """The CRL in that DER; ValueError when it is none, or when octets follow it."""
     with _value_errors():
-        return _read(asn1.CertificateList.load(crl_der, strict=True))
+        return _read(asn1.CertificateList.load(crl_der, strict=True), crl_der)
 
 
 @contextmanager
@@ -70,13 +91,14 @@ def _value_errors() -> Iterator[None]:
         raise ValueError(f"not a CRL: {error}") from error
 
 
-def _read(parsed: Any) -> ReadCRL:
+def _read(parsed: Any, der: bytes) -> ReadCRL:
     tbs = parsed["tbs_cert_list"]
     if parsed["signature"].contents[:1] != b"\0":  # asn1crypto reads over unused bits of whole octets
         raise ValueError("its signature has unused bits")
     point = parsed.issuing_distribution_point_value
     key = parsed.authority_key_identifier_value
     next_update = tbs["next_update"].native
+    base, freshest = parsed.delta_crl_indicator_value, parsed.freshest_crl_value
     return ReadCRL(
         tbs=tbs.dump(),
         signature=parsed.signature,
@@ -88,12 +110,13 @@ def _read(parsed: Any) -> ReadCRL:
         next_update=None if next_update is None else int(next_update.timestamp()),
         number=None if parsed.crl_number_value is None else parsed.crl_number_value.native,
         authority_key_identifier=None if key is None else key["key_identifier"].native,
-        is_delta=parsed.delta_crl_indicator_value is not None,
+        base_number=None if base is None else base.native,
+        freshest=() if freshest is None else tuple(url for each in freshest for url in _urls(each)),
         has_distribution_point=point is not None,
         urls=() if point is None else _urls(point),
         scope=() if point is None else tuple(name for name in _SCOPE if point[name].native),
         critical=frozenset(parsed.critical_extensions),
-        _revoked=tbs["revoked_certificates"],
+        der=der,
     )
 
 

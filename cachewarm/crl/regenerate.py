@@ -1,160 +1,156 @@
-"""One CRL, from the ledger to crl_cache: plan, number, build, gate, write; the build is logged, failures too.
+"""An issuer's CRLs, from the ledger to crl_cache: number, read, build, gate, publish; each build is logged.
 
-A number is spent before it is used, so a build that is killed leaves a gap and never two CRLs of one number; the old
-CRL stays until the new one has passed the gate.
+A complete build makes the complete CRL, its shards and its delta of one moment, under one number (RFC 5280 5.2.3); they
+are published together or not at all. Between two of them a delta alone may follow. A number is spent before it is used,
+so a build that is killed leaves a gap and never two CRLs of one number; the old ones stay until the new have passed the
+gate.
 """
 
 import asyncio
-import time
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-import asyncpg
 import structlog
 
-from cachewarm.crl.build import build
-from cachewarm.crl.plan import Revocation, RevokedEntry, entries, window
-from cachewarm.crl.publish_gate import gate
-from cachewarm.crl.read import peek_crl
-from cachewarm.errors import CachewarmError, Refused
+from cachewarm.crl.make import Bench, Made, Rules, make_complete, make_delta, make_shard, parsed_update
+from cachewarm.crl.parts import DELTA
+from cachewarm.crl.plan import expired_before
+from cachewarm.crl.snapshot import read_changes, read_snapshot
+from cachewarm.errors import CachewarmError, Refused, Transient
 from cachewarm.keyring import domain_issuer
-from cachewarm.ledger import crls, issuers
+from cachewarm.ledger import crl_parts, crls, issuers
 from cachewarm.ledger.connect import Connection
 from cachewarm.responders import load_authority
 
 log = structlog.get_logger("crl")
-#: The end of a revoked certificate that the inventory never saw.
-NEVER = 1 << 62
-
-
-@dataclass(frozen=True)
-class Built:
-    """A CRL that passed the gate, and when its build began."""
-
-    crl: crls.CachedCRL
-    started_at: datetime
 
 
 async def regenerate(
-    connection: Connection, issuer: issuers.Issuer, passphrase: bytes | None, validity_s: float
+    connection: Connection, issuer: issuers.Issuer, passphrase: bytes | None, rules: Rules
 ) -> int | None:
-    """The number of the new CRL, None when another builder is at it. Errors are logged in the ledger and raised."""
+    """The number of the new complete CRL and all that belongs to it; None when another builder is at it.
+
+    Errors are logged in the ledger and raised.
+    """
+    return await _in_turn(connection, issuer, passphrase, rules, "complete", _complete)
+
+
+async def regenerate_delta(
+    connection: Connection, issuer: issuers.Issuer, passphrase: bytes | None, rules: Rules
+) -> int | None:
+    """The same for a delta alone, on the bases that there are; a complete build when there are none."""
+    bases = await crl_parts.read_bases(connection, issuer.issuer_id)
+    complete = await crls.read_crl(connection, issuer.issuer_id) if bases else None
+    if complete is None or parsed_update(complete.crl_der) is None:
+        return await regenerate(connection, issuer, passphrase, rules)
+    return await _in_turn(connection, issuer, passphrase, rules, "delta", _delta)
+
+
+async def _in_turn(
+    connection: Connection,
+    issuer: issuers.Issuer,
+    passphrase: bytes | None,
+    rules: Rules,
+    kind: str,
+    work: Callable[[Connection, Bench], Awaitable[Made]],
+) -> int | None:
     async with crls.crl_turn(connection, issuer.issuer_id) as ours:
         if not ours:
             return None
         started = datetime.now(UTC)
         try:
-            built = await _build(connection, issuer, passphrase, validity_s, started)
-            await crls.write_crl(connection, built.crl)
+            authority = load_authority(issuer, passphrase)
+            made = await work(connection, Bench(issuer, domain_issuer(issuer), authority, rules, started))
         except CachewarmError as error:
-            await crls.log_crl_build(
-                connection,
-                crls.CRLBuild(
-                    issuer.issuer_id, started, False, f"{type(error).__name__}: {error}", _since_ms(started), None, None
-                ),
-            )
+            why = f"{type(error).__name__}: {error}"
+            await _log(connection, crls.CRLBuild(issuer.issuer_id, started, False, why, 0, None, None, kind))
             raise
-        crl = built.crl
-        await crls.log_crl_build(
-            connection,
-            crls.CRLBuild(
-                issuer.issuer_id, started, True, None, crl.generation_duration_ms, crl.crl_number, crl.revoked_count
-            ),
-        )
-        log.info("CRL published", issuer_id=issuer.issuer_id, number=crl.crl_number, revoked=crl.revoked_count)
-        return crl.crl_number
+        await _log(connection, crls.CRLBuild(issuer.issuer_id, started, True, None, 0, made.number, made.count, kind))
+        log.info("CRL published", issuer_id=issuer.issuer_id, kind=kind, number=made.number, entries=made.count)
+        return made.number
 
 
-async def _build(
-    connection: Connection, row: issuers.Issuer, passphrase: bytes | None, validity_s: float, started: datetime
-) -> Built:
-    issuer, authority = domain_issuer(row), load_authority(row, passphrase)
-    last = await crls.read_crl(connection, row.issuer_id)
-    last_der = last.crl_der if last is not None and _parses(last.crl_der) else None
-    found, counted = await _revocations(connection, row.issuer_id)
-    listed = list(entries(found, _this_update(last_der)))
-    # after the rows: none of them lies ahead of thisUpdate
-    now = int(time.time())
-    number = await crls.next_crl_number(connection, row.issuer_id)
-    this_update, end = window(issuer, now, int(validity_s))
-    der = await asyncio.to_thread(
-        build,
-        issuer,
-        authority.key,
-        listed,
-        number=number,
-        this_update=this_update,
-        next_update=end,
-        crl_url=issuer.crl_url,
-    )
-    refusal = await asyncio.to_thread(
-        gate,
-        der,
-        last_der,
-        issuer.cert_der,
-        now=int(time.time()),
-        crl_url=issuer.crl_url,
-        revoked_count=counted - (len(found) - len(listed)),
-    )
-    if refusal is not None:
-        raise Refused(f"the new CRL is not published ({refusal.rule}): {refusal.text}")
-    crl = crls.CachedCRL(
-        row.issuer_id,
-        number,
-        der,
-        datetime.fromtimestamp(this_update, UTC),
-        datetime.fromtimestamp(end, UTC),
-        datetime.now(UTC),
-        _since_ms(started),
-        len(listed),
-    )
-    return Built(crl, started)
+async def _log(connection: Connection, event: crls.CRLBuild) -> None:
+    await crls.log_crl_build(connection, crls.CRLBuild(**vars(event) | {"duration_ms": since_ms(event.started_at)}))
 
 
-async def _revocations(connection: Connection, issuer_id: str) -> tuple[list[Revocation], int]:
-    """The revoked set of one moment, and its size counted apart from it."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        rows = await _rows(connection, issuer_id)
-        counted = await connection.fetchval(
-            "select count(*) from certificate_revocations where issuer_id = $1", issuer_id
-        )
-    return [_revocation(row) for row in rows], counted
-
-
-async def _rows(connection: Connection, issuer_id: str) -> list[asyncpg.Record]:
-    found: list[asyncpg.Record] = await connection.fetch(
-        "select r.serial_number, r.revoked_at, r.reason, r.invalidity_date, r.created_at, c.not_after"
-        " from certificate_revocations r left join certificates c using (issuer_id, serial_number)"
-        " where r.issuer_id = $1 order by r.serial_number",
+async def _complete(connection: Connection, bench: Bench) -> Made:
+    issuer_id = bench.row.issuer_id
+    last = await crls.read_crl(connection, issuer_id)
+    update = None if last is None else parsed_update(last.crl_der)
+    last_der = None if last is None or update is None else last.crl_der
+    old = await crl_parts.read_parts(connection, issuer_id)
+    known = await crl_parts.read_bases(connection, issuer_id)
+    number = await crls.next_crl_number(connection, issuer_id)
+    seen = await read_snapshot(connection, bench.row, number, update, known, bench.rules.base_age_s)
+    whole = await asyncio.to_thread(make_complete, bench, number, seen.entries, seen.count, last_der)
+    parts = await _shards(bench, whole, seen.entries.parts[1:], old)
+    if seen.changes is not None:
+        base = seen.bases[0].crl_number
+        made = await asyncio.to_thread(make_delta, bench, number, seen.changes, base, _der(old, DELTA), whole)
+        parts.append(_part(bench, DELTA, made, base))
+    cached = crls.CachedCRL(
         issuer_id,
+        number,
+        whole.der,
+        datetime.fromtimestamp(whole.this_update, UTC),
+        datetime.fromtimestamp(whole.next_update, UTC),
+        datetime.now(UTC),
+        since_ms(bench.started),
+        whole.count,
     )
-    return found
+    await crl_parts.publish(connection, cached, parts, bases=seen.bases)
+    return whole
 
 
-def _revocation(row: asyncpg.Record) -> Revocation:
-    since = row["invalidity_date"]
-    entry = RevokedEntry(
-        row["serial_number"],
-        int(row["revoked_at"].timestamp()),
-        row["reason"],
-        int(since.timestamp()) if since else None,
+async def _shards(
+    bench: Bench, whole: Made, parts: list[bytearray], old: dict[str, crls.CRLPart]
+) -> list[crls.CRLPart]:
+    made = []
+    for shard, entries in enumerate(parts):
+        one = await asyncio.to_thread(make_shard, bench, whole, shard, entries, _der(old, str(shard)))
+        made.append(_part(bench, str(shard), one))
+    if made and sum(part.revoked_count for part in made) != whole.count:
+        raise Refused("the shards together do not have the entries of the complete CRL")
+    return made
+
+
+async def _delta(connection: Connection, bench: Bench) -> Made:
+    issuer_id = bench.row.issuer_id
+    bases = await crl_parts.read_bases(connection, issuer_id)
+    complete = await crls.read_crl(connection, issuer_id)
+    if complete is None or not bases:
+        raise Transient("the complete CRL that the delta belongs to is gone: a new one comes first")
+    old = await crl_parts.read_parts(connection, issuer_id)
+    number = await crls.next_crl_number(connection, issuer_id)
+    limit = max(expired_before(complete.this_update), bases[0].expired_before)
+    changes = await read_changes(connection, issuer_id, bases[0], limit)
+    base = bases[0].crl_number
+    made = await asyncio.to_thread(make_delta, bench, number, changes, base, _der(old, DELTA), None)
+    await crl_parts.publish(connection, None, [_part(bench, DELTA, made, base)], bases=bases[:1])
+    return made
+
+
+def _part(bench: Bench, part: str, made: Made, base_number: int | None = None) -> crls.CRLPart:
+    return crls.CRLPart(
+        bench.row.issuer_id,
+        part,
+        made.number,
+        base_number,
+        made.der,
+        datetime.fromtimestamp(made.this_update, UTC),
+        datetime.fromtimestamp(made.next_update, UTC),
+        datetime.now(UTC),
+        made.count,
     )
-    not_after = int(row["not_after"].timestamp()) if row["not_after"] else NEVER
-    return Revocation(entry, not_after, int(row["created_at"].timestamp()))
 
 
-def _parses(der: bytes) -> bool:
-    try:
-        peek_crl(der)
-    except ValueError:
-        log.warning("the CRL in crl_cache does not parse; a new one replaces it")
-        return False
-    return True
+def _der(parts: dict[str, crls.CRLPart], part: str) -> bytes | None:
+    """The published CRL of that name when it parses: one that somebody damaged is replaced."""
+    found = parts.get(part)
+    return None if found is None or parsed_update(found.crl_der) is None else found.crl_der
 
 
-def _this_update(der: bytes | None) -> int | None:
-    return None if der is None else peek_crl(der).this_update
-
-
-def _since_ms(started: datetime) -> int:
+def since_ms(started: datetime) -> int:
+    """Milliseconds since then."""
     return int((datetime.now(UTC) - started).total_seconds() * 1000)

@@ -1,4 +1,4 @@
-"""CRLs: numbers that only grow, the current CRL of each issuer, a log of every build."""
+"""CRLs: numbers that only grow, the current CRLs of each issuer, what deltas are based on, a log of every build."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,8 +23,34 @@ class CachedCRL:
 
 
 @dataclass(frozen=True)
+class CRLPart:
+    """A CRL that is served beside the complete one: `part` is "delta" or the number of a shard."""
+
+    issuer_id: str
+    part: str
+    crl_number: int
+    base_number: int | None
+    crl_der: bytes
+    this_update: datetime
+    next_update: datetime
+    generated_at: datetime
+    revoked_count: int
+
+
+@dataclass(frozen=True)
+class CRLBase:
+    """A complete CRL that deltas may be based on: the last change it had seen, and what it left out as expired."""
+
+    issuer_id: str
+    crl_number: int
+    this_update: datetime
+    change_no: int
+    expired_before: datetime
+
+
+@dataclass(frozen=True)
 class CRLBuild:
-    """One build, good or not."""
+    """One build, good or not; `kind` is "complete" (with all that belongs to it) or "delta"."""
 
     issuer_id: str
     started_at: datetime
@@ -33,6 +59,7 @@ class CRLBuild:
     duration_ms: int
     crl_number: int | None
     revoked_count: int | None
+    kind: str = "complete"
 
 
 @dataclass(frozen=True)
@@ -118,8 +145,8 @@ async def log_crl_build(connection: Connection, build: CRLBuild) -> None:
     with translated():
         await connection.execute(
             """insert into crl_generation_events
-                 (issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count)
-               values ($1, $2, $3, $4, $5, $6::text::numeric, $7)""",
+                 (issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count, kind)
+               values ($1, $2, $3, $4, $5, $6::text::numeric, $7, $8)""",
             build.issuer_id,
             build.started_at,
             build.succeeded,
@@ -127,6 +154,7 @@ async def log_crl_build(connection: Connection, build: CRLBuild) -> None:
             build.duration_ms,
             None if build.crl_number is None else str(build.crl_number),
             build.revoked_count,
+            build.kind,
         )
 
 
@@ -134,7 +162,7 @@ async def crl_builds(connection: Connection, issuer_id: str, limit: int = 50) ->
     """The latest builds, newest first."""
     with translated():
         rows = await connection.fetch(
-            """select issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count
+            """select issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count, kind
                  from crl_generation_events where issuer_id = $1 order by started_at desc, id desc limit $2""",
             issuer_id,
             limit,

@@ -8,7 +8,7 @@ from cachewarm.ledger.connect import Connection, translated
 from responder.domain.status import UnissuedPolicy
 
 _COLUMNS = """issuer_id, issuer_no, subject, cert_der, key_path, responder_mode, ocsp_url, crl_url, ca_issuers_url,
-  unissued_policy, publishes_crl, created_at"""
+  unissued_policy, publishes_crl, created_at, delta_crl, crl_shards, crl_scope"""
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,24 @@ class Issuer:
     unissued_policy: UnissuedPolicy
     publishes_crl: bool
     created_at: datetime
+    delta_crl: bool = False
+    crl_shards: int = 0
+    crl_scope: str = "all"
+
+
+@dataclass(frozen=True)
+class CRLWish:
+    """What CRLs an issuer has besides the complete one; None where nothing is said.
+
+    scope  "all", or what the issuer issues and its CRLs say they are about: "user" or "ca" certificates alone
+    """
+
+    delta: bool | None = None
+    shards: int | None = None
+    scope: str | None = None
+
+
+ONLY_COMPLETE = CRLWish()
 
 
 async def add_issuer(
@@ -42,6 +60,7 @@ async def add_issuer(
     ca_issuers_url: str | None = None,
     unissued_policy: UnissuedPolicy = UnissuedPolicy.UNAUTHORIZED,
     publishes_crl: bool = True,
+    crls: CRLWish = ONLY_COMPLETE,
     actor: str,
 ) -> Issuer:
     """A new issuer, with its audit row. Refused: the id is malformed or taken, the certificate is another issuer's."""
@@ -49,8 +68,9 @@ async def add_issuer(
         async with connection.transaction():
             row = await connection.fetchrow(
                 f"""insert into issuers (issuer_id, subject, cert_der, key_path, responder_mode, ocsp_url, crl_url,
-                      ca_issuers_url, unissued_policy, publishes_crl)
-                    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict do nothing returning {_COLUMNS}""",  # noqa: S608 - our own constant
+                      ca_issuers_url, unissued_policy, publishes_crl, delta_crl, crl_shards, crl_scope)
+                    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, false), coalesce($12, 0),
+                      coalesce($13, 'all')) on conflict do nothing returning {_COLUMNS}""",  # noqa: S608 - our own constant
                 issuer_id,
                 subject,
                 cert_der,
@@ -61,6 +81,9 @@ async def add_issuer(
                 ca_issuers_url,
                 unissued_policy,
                 publishes_crl,
+                crls.delta,
+                crls.shards,
+                crls.scope,
             )
             if row is None:
                 raise Refused(await _why_not(connection, issuer_id, cert_der))
@@ -111,15 +134,21 @@ async def change_issuer(
     crl_url: str | None = None,
     unissued_policy: UnissuedPolicy | None = None,
     publishes_crl: bool | None = None,
+    crls: CRLWish = ONLY_COMPLETE,
     actor: str,
 ) -> Issuer:
-    """Change what is not None, with an audit row; the issuer as it stands then. Refused: there is none of that id."""
+    """Change what is not None, with an audit row; the issuer as it stands then.
+
+    Refused: there is none of that id, or live certificates name shards that would go.
+    """
     with translated():
         async with connection.transaction():
             row = await connection.fetchrow(
                 f"""update issuers set key_path = coalesce($2, key_path), responder_mode = coalesce($3, responder_mode),
                       ocsp_url = coalesce($4, ocsp_url), crl_url = coalesce($5, crl_url),
-                      unissued_policy = coalesce($6, unissued_policy), publishes_crl = coalesce($7, publishes_crl)
+                      unissued_policy = coalesce($6, unissued_policy), publishes_crl = coalesce($7, publishes_crl),
+                      delta_crl = coalesce($8, delta_crl), crl_shards = coalesce($9, crl_shards),
+                      crl_scope = coalesce($10, crl_scope)
                     where issuer_id = $1 returning {_COLUMNS}""",  # noqa: S608 - our own constant
                 issuer_id,
                 key_path,
@@ -128,11 +157,22 @@ async def change_issuer(
                 crl_url,
                 unissued_policy,
                 publishes_crl,
+                crls.delta,
+                crls.shards,
+                crls.scope,
             )
             if row is None:
                 raise Refused(f"there is no issuer {issuer_id!r}")
             await connection.execute("select audit_append($1, 'issuer', $2)", actor, issuer_id)
     return _issuer(row)
+
+
+async def hold_shards(connection: Connection, issuer_id: str, shards: int) -> None:
+    """Until the transaction ends nobody changes the issuer; Refused when it does not have so many shards."""
+    with translated():
+        found = await connection.fetchval("select crl_shards from issuers where issuer_id = $1 for share", issuer_id)
+    if found != shards:
+        raise Refused(f"{issuer_id} does not have {shards} shards any more: make the certificate again")
 
 
 async def list_issuers(connection: Connection) -> list[Issuer]:

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cachewarm.authority.certificate import parse_subject
 from cachewarm.authority.issue import Terms, issue
-from cachewarm.authority.profiles import DAY_S, Pointers
-from cachewarm.authority.registry import enter, found_ca
+from cachewarm.authority.profiles import DAY_S
+from cachewarm.authority.registry import enter, found_ca, pointers_of
 from cachewarm.config import Settings
 from cachewarm.console import progress
 from cachewarm.ledger import issuers
@@ -76,14 +76,14 @@ async def _issue_missing(
     if have >= wanted:
         return
     authority = load_authority(issuer, settings.passphrase)
-    terms = Terms(Pointers(issuer.ocsp_url, issuer.ca_issuers_url, issuer.crl_url), validity_s=90 * DAY_S)
+    terms = Terms(pointers_of(issuer), validity_s=90 * DAY_S)
     key = SoftKey.generate(KeyKind.P256)
     with progress("issuing demo certificates", wanted - have) as meter:
         for first in range(have, wanted, BATCH):
             numbers = range(first, min(first + BATCH, wanted))
             now = int(time.time())
             made = [issue(authority, key.public_key, terms, names=[f"host{n}.demo.test"], now=now) for n in numbers]
-            await enter(connection, ISSUER_ID, *made)
+            await enter(connection, ISSUER_ID, *made, crl_shards=issuer.crl_shards)
             for each in made:
                 (folder / f"{each.serial.hex()}.pem").write_bytes(each.pem)
             meter.advance(len(made))

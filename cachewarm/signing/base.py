@@ -1,12 +1,15 @@
 """What a signing key is, wherever it lives.
 
-It takes the whole TBS, hashes it itself and never shows its private half; a key in a file and a key in an HSM look
-the same from here.
+It takes the whole TBS and hashes it itself, or takes its hash; it never shows its private half. A key in a file and a
+key in an HSM look the same from here.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from responder.domain.signature import PublicKey
+from cryptography.hazmat.primitives import hashes
+
+from responder.domain.signature import PublicKey, scheme_of
 
 
 class SigningKey(Protocol):
@@ -25,3 +28,18 @@ class SigningKey(Protocol):
     def sign(self, tbs: bytes) -> bytes:
         """Signature over those octets, as it stands in a BIT STRING; Transient when the key cannot be reached."""
         ...
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """The same signature, given the hash of the octets; Refused by a kind of key that hashes nothing (Ed25519)."""
+        ...
+
+
+def sign_parts(key: SigningKey, parts: Sequence[bytes | bytearray]) -> bytes:
+    """Signature over the parts one after the other, which are not joined for it where the kind of key allows that."""
+    algorithm = scheme_of(key.public_key).hash
+    if algorithm is None:
+        return key.sign(b"".join(parts))
+    digest = hashes.Hash(algorithm)
+    for part in parts:
+        digest.update(part)
+    return key.sign_digest(digest.finalize())

@@ -1,4 +1,4 @@
-"""Certificates and CRLs by cryptography's builders, signed by any SigningKey.
+"""Certificates by cryptography's builders, signed by any SigningKey.
 
 The builders ask for one of cryptography's own private keys and then only call its `sign`. The three faces below are
 registered as such keys and pass the TBS on, so that a key in an HSM signs certificates as well; the private half never
@@ -48,11 +48,6 @@ ed25519.Ed25519PrivateKey.register(_Ed25519Face)
 
 def sign_certificate(builder: x509.CertificateBuilder, key: SigningKey) -> x509.Certificate:
     """The certificate, signed with the algorithm of that key."""
-    return builder.sign(_face(key), scheme_of(key.public_key).hash)
-
-
-def sign_crl(builder: x509.CertificateRevocationListBuilder, key: SigningKey) -> x509.CertificateRevocationList:
-    """The CRL, signed with the algorithm of that key."""
     return builder.sign(_face(key), scheme_of(key.public_key).hash)
 
 

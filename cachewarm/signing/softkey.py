@@ -10,10 +10,11 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from cachewarm.errors import Refused
 from cachewarm.signing.keyfile import read_secret, write_atomically
-from responder.domain.signature import PublicKey, SignatureScheme, scheme_of
+from responder.domain.signature import Hash, PublicKey, SignatureScheme, scheme_of
 
 _ENCRYPTED_HINT = "set FASTOCSP_CONFIG_ENCRYPTION_KEY"
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -39,7 +40,8 @@ class SoftKey:
         self._private_key = private_key
         self._public_key: PublicKey = private_key.public_key()
         self._scheme = _checked_scheme(self._public_key)
-        self._sign = _signer(private_key, self._scheme)
+        self._sign = _signer(private_key, self._scheme.hash)
+        self._sign_digest = _signer(private_key, Prehashed(self._scheme.hash)) if self._scheme.hash else None
 
     @classmethod
     def generate(cls, kind: KeyKind) -> "SoftKey":
@@ -89,6 +91,12 @@ class SoftKey:
         """Signature over those octets."""
         return self._sign(tbs)
 
+    def sign_digest(self, digest: bytes) -> bytes:
+        """The same signature, given the hash of the octets."""
+        if self._sign_digest is None:
+            raise Refused("an Ed25519 key signs octets, not their hash (RFC 8032)")
+        return self._sign_digest(digest)
+
     def __repr__(self) -> str:
         return f"<SoftKey {type(self._private_key).__name__}>"
 
@@ -119,13 +127,12 @@ def _checked_scheme(public_key: PublicKey) -> SignatureScheme:
         raise Refused(str(error)) from error
 
 
-def _signer(key: PrivateKey, scheme: SignatureScheme) -> Callable[[bytes], bytes]:
+def _signer(key: PrivateKey, hash_: Hash | Prehashed | None) -> Callable[[bytes], bytes]:
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return key.sign
-    hash_ = scheme.hash
     if hash_ is None:
         raise Refused("this key has no hash to sign with")
     if isinstance(key, rsa.RSAPrivateKey):
-        return lambda tbs: key.sign(tbs, padding.PKCS1v15(), hash_)
+        return lambda octets: key.sign(octets, padding.PKCS1v15(), hash_)
     ecdsa = ec.ECDSA(hash_)
-    return lambda tbs: key.sign(tbs, ecdsa)
+    return lambda octets: key.sign(octets, ecdsa)

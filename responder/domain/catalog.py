@@ -48,6 +48,8 @@ class Catalog:
     responders: Mapping[int, tuple[ResponderCertificate, ...]] = field(default_factory=dict)
     crls: Mapping[str, CRLEntry] = field(default_factory=dict)
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
+    #: By issuer: CRL builds that failed since the last good one.
+    crl_failures: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def by_id(self) -> dict[str, Issuer]:
@@ -115,6 +117,7 @@ def dump_catalog(catalog: Catalog) -> str:
             "issuers": [_dump_issuer(issuer, catalog) for issuer in catalog.issuers],
             "crls": catalog.crls,
             "coverage": catalog.coverage,
+            "crl_failures": catalog.crl_failures,
         }
     )
 
@@ -131,7 +134,7 @@ def load_catalog(text: str) -> Catalog:
         )
     crls = {issuer_id: CRLEntry(*values) for issuer_id, values in written["crls"].items()}
     coverage = {issuer_id: Coverage(*values) for issuer_id, values in written["coverage"].items()}
-    return Catalog(tuple(issuers), responders, crls, coverage)
+    return Catalog(tuple(issuers), responders, crls, coverage, written.get("crl_failures", {}))
 
 
 _PLAIN = ("issuer_id", "issuer_no", "ocsp_url", "crl_url", "ca_issuers_url", "publishes_crl")

@@ -25,7 +25,8 @@ async def read_ledger(connection: Connection, folder: Path) -> Catalog:
     ):
         number = numbers[row["issuer_id"]]
         responders[number] = (*responders.get(number, ()), ResponderCertificate.from_der(row["cert_der"]))
-    return Catalog(issuers, responders, await _read_crls(connection, folder), await _read_coverage(connection))
+    crls, coverage = await _read_crls(connection, folder), await _read_coverage(connection)
+    return Catalog(issuers, responders, crls, coverage, await _read_failures(connection))
 
 
 async def read_issuers(connection: Connection) -> tuple[Issuer, ...]:
@@ -49,21 +50,43 @@ async def read_issuers(connection: Connection) -> tuple[Issuer, ...]:
 
 
 async def _read_crls(connection: Connection, folder: Path) -> dict[str, CRLEntry]:
+    """Complete CRLs by issuer_id, deltas and shards by issuer_id/delta, issuer_id/0 ..; as their paths end in URLs."""
     entries = {}
-    for row in await connection.fetch(
-        "select issuer_id, crl_number::text as number, extract(epoch from this_update)::bigint as this_update,"
-        " extract(epoch from next_update)::bigint as next_update, crl_der is not null as whole from crl_cache"
-    ):
+    for row in await connection.fetch(_CRLS):
         if not row["whole"]:
             continue
-        entry = CRLEntry(
-            int(row["number"]), row["this_update"], row["next_update"], f"{row['issuer_id']}-{row['number']}.crl"
-        )
+        name = row["issuer_id"] if row["part"] is None else f"{row['issuer_id']}/{row['part']}"
+        number = int(row["number"])
+        entry = CRLEntry(number, row["this_update"], row["next_update"], f"{file_stem(name)}-{number}.crl")
         if not (folder / entry.file).exists():
-            der = await connection.fetchval("select crl_der from crl_cache where issuer_id = $1", row["issuer_id"])
+            der = await _read_der(connection, row["issuer_id"], row["part"], row["number"])
+            if der is None:
+                continue  # replaced a moment ago: the next reading has the new one
             write_file(folder / entry.file, der)
-        entries[row["issuer_id"]] = entry
+        entries[name] = entry
     return entries
+
+
+_SHOWN = """crl_number::text as number, extract(epoch from this_update)::bigint as this_update,
+  extract(epoch from next_update)::bigint as next_update, crl_der is not null as whole"""
+_CRLS = f"""select issuer_id, null as part, {_SHOWN} from crl_cache
+  union all select issuer_id, part, {_SHOWN} from crl_parts"""  # noqa: S608 - our own constant
+
+
+async def _read_der(connection: Connection, issuer_id: str, part: str | None, number: str) -> bytes | None:
+    table, only = ("crl_cache", "$3::text is null") if part is None else ("crl_parts", "part = $3")
+    der: bytes | None = await connection.fetchval(
+        f"select crl_der from {table} where issuer_id = $1 and crl_number = $2::text::numeric and {only}",  # noqa: S608
+        issuer_id,
+        number,
+        part,
+    )
+    return der
+
+
+def file_stem(name: str) -> str:
+    """A catalog's name of a CRL as the beginning of a file name; `@` is in no issuer_id."""
+    return name.replace("/", "@")
 
 
 async def _read_coverage(connection: Connection) -> dict[str, Coverage]:
@@ -73,12 +96,16 @@ async def _read_coverage(connection: Connection) -> dict[str, Coverage]:
     return {row["issuer_id"]: Coverage(row["inventory"], row["covered"], row["at"]) for row in rows}
 
 
+async def _read_failures(connection: Connection) -> dict[str, int]:
+    return {row["issuer_id"]: row["failed"] for row in await connection.fetch("select * from crl_failures")}
+
+
 def keep_catalog(folder: Path, catalog: Catalog) -> None:
     """To disk, then forget the CRL files that it no longer names, but for the last ones."""
     write_file(folder / CATALOG_NAME, dump_catalog(catalog).encode())
-    for issuer_id, entry in catalog.crls.items():
-        for path in folder.glob(f"{issuer_id}-*.crl"):
-            number = path.stem.removeprefix(f"{issuer_id}-")
+    for name, entry in catalog.crls.items():
+        for path in folder.glob(f"{file_stem(name)}-*.crl"):
+            number = path.stem.removeprefix(f"{file_stem(name)}-")
             if number.isdigit() and int(number) < entry.number - 1:
                 path.unlink(missing_ok=True)
 

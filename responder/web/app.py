@@ -22,9 +22,9 @@ _FOUND_NOTHING = {"Cache-Control": "no-store"}
 
 
 async def crl(request: Request) -> Response:
-    """GET and HEAD /.well-known/pki/crl/{issuer_id}."""
+    """GET and HEAD /.well-known/pki/crl/{issuer_id}, and /delta or the number of a shard after it."""
     edge: Edge = request.app.state.edge
-    shelved = edge.crls.get(request.path_params["issuer_id"])
+    shelved = edge.crls.get("/".join(request.path_params.values()))
     if shelved is None:
         return PlainTextResponse("no CRL here\n", 404, headers=_FOUND_NOTHING)
     now = int(time.time())
@@ -97,6 +97,7 @@ def _routes() -> list[Route]:
         Route(f"{PKI}/ocsp/{{issuer_id}}/", ocsp.post, methods=["POST"]),
         Route(f"{PKI}/ocsp/{{issuer_id}}/{{rest:path}}", ocsp.get),
         Route(f"{PKI}/crl/{{issuer_id}}", crl),
+        Route(f"{PKI}/crl/{{issuer_id}}/{{part}}", crl),
         Route(f"{PKI}/issuer/{{issuer_id}}", issuer),
     ]
 

@@ -24,7 +24,7 @@ class ShelvedCRL(NamedTuple):
 
 
 class CRLShelf:
-    """The CRLs that the catalog names, by issuer_id."""
+    """The CRLs that the catalog names: issuer_id, issuer_id/delta, issuer_id/0 .."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -33,17 +33,17 @@ class CRLShelf:
     def take(self, catalog: Catalog) -> None:
         """Load what is new; keep the old one while a file cannot be read."""
         kept = {}
-        for issuer_id, entry in catalog.crls.items():
-            crl = self._crls.get(issuer_id)
+        for name, entry in catalog.crls.items():
+            crl = self._crls.get(name)
             if crl is None or crl.entry != entry:
                 crl = self._load(entry) or crl
             if crl is not None:
-                kept[issuer_id] = crl
+                kept[name] = crl
         self._crls = kept
 
-    def get(self, issuer_id: str) -> ShelvedCRL | None:
-        """The CRL of that issuer."""
-        return self._crls.get(issuer_id)
+    def get(self, name: str) -> ShelvedCRL | None:
+        """The CRL of that name."""
+        return self._crls.get(name)
 
     def _load(self, entry: CRLEntry) -> ShelvedCRL | None:
         try:

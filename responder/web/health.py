@@ -141,8 +141,17 @@ class EdgeCollector:
                 value=max(0, edge.now() - min(counted)),
             )
         ends = GaugeMetricFamily(
-            "fastocsp_crl_next_update_seconds", "nextUpdate of the CRL served", labels=["issuer_id"]
+            "fastocsp_crl_next_update_seconds",
+            "nextUpdate of the CRL served; part: delta, the number of a shard, empty for the complete one",
+            labels=["issuer_id", "part"],
         )
-        for issuer_id, entry in edge.catalog.crls.items():
-            ends.add_metric([issuer_id], entry.next_update)
+        for name, entry in edge.catalog.crls.items():
+            issuer_id, _, part = name.partition("/")
+            ends.add_metric([issuer_id, part], entry.next_update)
         yield ends
+        failed = GaugeMetricFamily(
+            "fastocsp_crl_builds_failed", "CRL builds that failed since the last good one", labels=["issuer_id"]
+        )
+        for issuer_id, count in edge.catalog.crl_failures.items():
+            failed.add_metric([issuer_id], count)
+        yield failed

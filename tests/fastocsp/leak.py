@@ -6,17 +6,23 @@ import sys
 from contextlib import suppress
 
 from _fastocsp.certid import parse_cert_id
+from _fastocsp.crl import EntryWriter
 from _fastocsp.errors import WireError
 from _fastocsp.getpath import decode_get
 from _fastocsp.record import pack_record, unpack_record
 from _fastocsp.request import parse_request
 from _fastocsp.response import Template, encode_signed, responder_id_by_key
 from _fastocsp.values import Record
+from tests.fastocsp.copy_rows import stream
 from tests.fastocsp.corpus import octets_of
+from tests.reference.crl import Entry
 
 REQUEST = octets_of("request", "openssl-signed.der")
 PATH, BAD_PATH = base64.b64encode(REQUEST), base64.b64encode(REQUEST).replace(b"/", b"//")
 RECORD = Record(1, 1, b"respondr", 1, 2, 1, reason=1, revocation_time=1, signature=b"s" * 71)
+
+
+ROWS = stream([Entry(bytes((n + 1, n)), 5, n % 5) for n in range(100)])
 
 
 def template() -> Template:
@@ -43,6 +49,10 @@ def one_round(made: Template, number: int) -> None:
         with suppress(WireError):
             parse(bad)
     if number % 10 == 0:
+        writer = EntryWriter(3)
+        with suppress(WireError):
+            writer.feed(ROWS[: len(ROWS) - number % 7])
+            writer.take_parts()
         encode_signed(template(), made.tbs(b"\x80", RECORD, b"n" * 32), b"s")
         decode_get(PATH)
         with suppress(WireError):

@@ -103,7 +103,7 @@ def test_left_out_pointers_leave_no_empty_extension(p256: House) -> None:
 def test_bad_urls_are_refused_by_name(name: str, url: str, sentence: str) -> None:
     """An empty or unusable URL is an error that names its field, never an extension silently left out."""
     with pytest.raises(Refused, match=sentence) as caught:
-        Pointers(**{name: url})
+        Pointers(**{name: url})  # type: ignore[arg-type]
     assert str(caught.value).startswith(name)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from cryptography import x509
 
+from _fastocsp.crl import shard_of
 from cachewarm.errors import Refused
 from cachewarm.ledger.connect import Connection
 from cachewarm.signing.softkey import KeyKind, SoftKey
@@ -46,6 +47,31 @@ def test_an_issued_certificate_says_where_its_status_is(root_ca: Fastocsp) -> No
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert SoftKey.load(key).public_key == x509.load_pem_x509_certificate(cert.read_bytes()).public_key()
     assert root_ca("ca", "show", "_.a.example.pem", "--json").json["serial"] == made["serial"]
+
+
+def test_a_certificate_names_its_shard_unless_it_is_told_another_url(fastocsp: Fastocsp) -> None:
+    """What `ca init` said of CRLs is shown, and in what it issues; a URL that is given is taken as it is."""
+    options = ("--crl-shards", "5", "--delta-crl", "--crl-scope", "user", "--json")
+    made = fastocsp("ca", "init", "--id", "web", "--subject", "CN=Web", *options).json
+    assert (made["crl_shards"], made["delta_crl"], made["crl_scope"]) == (5, True, "user")
+    issued = fastocsp("ca", "issue", "web", "--name", "a.example", "--json").json
+    shard = shard_of(bytes.fromhex(issued["serial"]), 5)
+    assert issued["crl_url"] == [f"http://127.0.0.1:8080/.well-known/pki/crl/web/{shard}"]
+    other = ("--crl-url", "http://crl.example.com/x")
+    assert fastocsp("ca", "issue", "web", "--name", "b.example", *other, "--json").json["crl_url"] == [other[1]]
+    assert fastocsp("ca", "issue", "web", "--name", "c.example", "--no-crl-url", "--json").json["crl_url"] == []
+    below = fastocsp("ca", "init", "--id", "sub", "--subject", "CN=Sub", "--parent", "web")
+    assert (below.status, "user certificates alone" in below.err) == (1, True)
+
+
+def test_an_issuer_of_ca_certificates_issues_no_other(fastocsp: Fastocsp) -> None:
+    """Its CRLs could not revoke it; nothing is written."""
+    assert fastocsp("ca", "init", "--id", "top", "--subject", "CN=Top", "--crl-scope", "ca").status == 0
+    refused = fastocsp("ca", "issue", "top", "--name", "a.example")
+    assert (refused.status, "CA certificates alone" in refused.err) == (1, True)
+    assert not (fastocsp.folder / "a.example.pem").exists()
+    for option, value in (("--crl-shards", "4097"), ("--crl-shards", "-1"), ("--crl-scope", "some")):
+        assert fastocsp("ca", "init", "--id", "x", "--subject", "CN=X", option, value).status == 2
 
 
 def test_keys_are_encrypted_under_the_passphrase(fastocsp: Fastocsp) -> None:

@@ -3,9 +3,10 @@
 import pytest
 from asn1crypto import crl as asn1
 
+from _fastocsp.crl_fields import Scope
 from cachewarm.authority.responder_cert import make
 from cachewarm.crl.plan import RevokedEntry
-from cachewarm.crl.publish_gate import Refusal, Rule, gate
+from cachewarm.crl.publish_gate import GROWTH_FREE, SHRINK_FREE, Expected, Refusal, Rule, gate, size_refusal
 from cachewarm.crl.read import peek_crl
 from cachewarm.signing.softkey import KeyKind
 from tests.cachewarm.conftest import NOW, House, house_of
@@ -21,10 +22,23 @@ def judged(
     *,
     now: int = NOW,
     crl_url: str | None = URL,
-    revoked_count: int = COUNT,
+    revoked_count: int | None = COUNT,
+    scope: Scope | None = None,
+    base_number: int | None = None,
+    freshest_url: str | None = None,
 ) -> Refusal | None:
-    """The gate, for the issuing CA."""
-    return gate(new, old, house.chain[1].cert_der, now=now, crl_url=crl_url, revoked_count=revoked_count)
+    """The gate, for the issuing CA; what it lets through has the entries that were counted."""
+    expected = Expected(
+        scope=Scope(url=crl_url) if scope is None else scope,
+        base_number=base_number,
+        freshest_url=freshest_url,
+        revoked_count=revoked_count,
+    )
+    verdict = gate(new, old, house.chain[1].cert_der, expected, now=now)
+    if isinstance(verdict, Refusal):
+        return verdict
+    assert revoked_count in (None, verdict)
+    return None
 
 
 def rule_of(*args: object, **kwargs: object) -> Rule:
@@ -68,6 +82,50 @@ def test_entries_must_be_all(p256: House) -> None:
     """A CRL that lost an entry, or every one of them, does not get out."""
     assert rule_of(p256, crl_of(p256, ENTRIES[1:])) is Rule.ENTRIES
     assert rule_of(p256, crl_of(p256, [], number=8), crl_of(p256)) is Rule.ENTRIES
+
+
+def test_scope_must_be_the_wanted_one(p256: House) -> None:
+    """User or CA certificates alone: said when wanted, and not said otherwise."""
+    user, ca = Scope(url=URL, only_user_certs=True), Scope(url=URL, only_ca_certs=True)
+    assert judged(p256, crl_of(p256, scope=user), scope=user) is None
+    assert judged(p256, crl_of(p256, scope=ca), scope=ca) is None
+    for made, wanted in ((user, ca), (user, Scope(url=URL)), (Scope(url=URL), ca)):
+        assert rule_of(p256, crl_of(p256, scope=made), scope=wanted) is Rule.DISTRIBUTION_POINT
+
+
+def test_delta_and_complete_crl_are_not_taken_for_each_other(p256: House) -> None:
+    """The base is the wanted one, and a complete CRL names its delta when there is one."""
+    delta = crl_of(p256, base_number=5)
+    assert judged(p256, delta, base_number=5) is None
+    assert rule_of(p256, delta) is Rule.BASE
+    assert rule_of(p256, delta, base_number=4) is Rule.BASE
+    assert rule_of(p256, crl_of(p256), base_number=5) is Rule.BASE
+    assert judged(p256, crl_of(p256, freshest_url=f"{URL}/delta"), freshest_url=f"{URL}/delta") is None
+    assert rule_of(p256, crl_of(p256, freshest_url=f"{URL}/delta")) is Rule.FRESHEST
+    assert rule_of(p256, crl_of(p256), freshest_url=f"{URL}/delta") is Rule.FRESHEST
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shrink", "growth", "refused"),
+    [
+        (SHRINK_FREE, 0, 0.5, 0, False),
+        (400, 200, 0.5, 0, False),
+        (400, 199, 0.5, 0, True),
+        (400, 0, 1, 0, False),
+        (400, 299, 0, 0, True),
+        (1, GROWTH_FREE, 0.5, 2, False),
+        (1, GROWTH_FREE + 2, 0.5, 2, True),
+        (1, GROWTH_FREE + 2, 0.5, 0, False),
+    ],
+)
+def test_size_stays_within_its_limits(
+    p256: House, old: int, new: int, shrink: float, growth: float, refused: bool
+) -> None:
+    """So many may always go or come; beyond that a part of what there was, or times as many."""
+    published = crl_of(p256, [RevokedEntry((number + 1).to_bytes(4, "big"), NOW - 5, 1) for number in range(old)])
+    refusal = size_refusal(new, published, shrink=shrink, growth=growth)
+    assert (refusal is not None) is refused
+    assert refusal is None or refusal.rule is Rule.SIZE
 
 
 def test_other_signer_and_other_issuer_are_refused(p256: House) -> None:

@@ -12,7 +12,14 @@ FUNCTIONS = """select p.oid::regprocedure::text as signature, p.proname as name 
   where p.pronamespace = 'public'::regnamespace"""
 RIGHTS = ("select", "insert", "update", "delete", "truncate", "references", "trigger")
 
-READER_TABLES = {"crl_cache", "presign_coverage", "feed_position", "feed_snapshot"}
+READER_TABLES = {
+    "crl_cache",
+    "crl_parts",
+    "crl_failures",
+    "presign_coverage",
+    "feed_position",
+    "feed_snapshot",
+}
 READER_COLUMNS = {
     "issuers": {
         "issuer_id",
@@ -36,6 +43,8 @@ READER_COLUMNS = {
     },
 }
 WRITER_TABLES = {
+    "crl_parts",
+    "crl_bases",
     "issuers",
     "certificates",
     "certificate_revocations",
@@ -46,6 +55,8 @@ WRITER_TABLES = {
     "warmer_cursor",
 }
 WRITER_READS = {
+    "crl_changes",
+    "crl_failures",
     "schema_migrations",
     "feed_position",
     "feed_snapshot",
@@ -58,6 +69,8 @@ WRITER_READS = {
     "crl_numbers",
 }
 WRITER_CALLS = {
+    "crl_changes_forget",
+    "crl_epoch",
     "is_serial_number",
     "feed_item",
     "feed_begin_generation",

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from cachewarm.errors import Refused
-from cachewarm.signing.base import SigningKey
+from cachewarm.signing.base import SigningKey, sign_parts
 from cachewarm.signing.keyfile import write_atomically
 from cachewarm.signing.softkey import KeyKind, SoftKey
 from responder.domain.signature import scheme_of, verifier
@@ -36,6 +36,16 @@ def test_every_kind_signs_what_its_public_half_verifies(kind: KeyKind) -> None:
     with pytest.raises(InvalidSignature):
         verify(signature, b"to be signed!")
     assert key.signature_algorithm.hex() == ALGORITHMS[kind]
+
+
+@pytest.mark.parametrize("kind", KeyKind, ids=str)
+def test_parts_are_signed_as_one(kind: KeyKind) -> None:
+    """The signature over octets in pieces is one over all of them; a hash alone is refused by Ed25519."""
+    key = SoftKey.generate(kind)
+    verifier(key.public_key)(sign_parts(key, [b"to be ", bytearray(b"sig"), b"", b"ned"]), b"to be signed")
+    if kind is KeyKind.ED25519:
+        with pytest.raises(Refused, match="RFC 8032"):
+            key.sign_digest(bytes(32))
 
 
 @pytest.mark.parametrize("passphrase", [None, PASSPHRASE], ids=["plain", "encrypted"])

@@ -12,8 +12,7 @@ import pytest
 from cachewarm.authority.ca import Authority
 from cachewarm.authority.certificate import Issued, parse_subject
 from cachewarm.authority.issue import Terms
-from cachewarm.authority.profiles import Pointers
-from cachewarm.authority.registry import found_ca, issue_leaf
+from cachewarm.authority.registry import found_ca, issue_leaf, pointers_of
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.keyring import Keyring, load_keyring
@@ -93,7 +92,7 @@ async def plant(database: DatabaseURLs, valkey: EmbeddedValkey, tmp_path: Path) 
     )
     authority = load_authority(issuer, None)
     key = SoftKey.generate(KeyKind.P256)
-    terms = Terms(Pointers(issuer.ocsp_url, issuer.ca_issuers_url, issuer.crl_url))
+    terms = Terms(pointers_of(issuer))
     leaves = [
         await issue_leaf(
             connection, issuer, authority, names=[f"h{n}.example.com"], public_key=key.public_key, terms=terms, now=now

@@ -1,0 +1,74 @@
+"""The revoked set of one moment, as entries of the complete CRL, of its shards and of the delta: one transaction.
+
+The number is spent and the bases are chosen before; thisUpdate is taken after, so no entry lies ahead of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from _fastocsp.crl import EntryWriter
+from _fastocsp.errors import WireError
+from cachewarm.crl.build import Taken, taken
+from cachewarm.crl.plan import expired_before
+from cachewarm.errors import Refused
+from cachewarm.ledger import revoked_rows as rows
+from cachewarm.ledger.connect import Connection, translated
+from cachewarm.ledger.crl_parts import next_bases
+from cachewarm.ledger.crls import CRLBase
+from cachewarm.ledger.issuers import Issuer
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was read: `count` apart from the entries; with deltas the changes since the first of `bases`."""
+
+    entries: Taken
+    count: int
+    bases: list[CRLBase]
+    changes: Taken | None
+
+
+async def read_snapshot(
+    connection: Connection,
+    issuer: Issuer,
+    number: int,
+    last_this_update: datetime | None,
+    known_bases: Sequence[CRLBase],
+    base_age_s: float,
+) -> Snapshot:
+    """Everything that is revoked now, but for what has expired and was on a CRL since, for CRL `number`."""
+    limit = expired_before(last_this_update)
+    writer = EntryWriter(issuer.crl_shards)
+    bases: list[CRLBase] = []
+    changes = None
+    with translated():
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            change_no = await rows.last_change(connection, issuer.issuer_id)
+            count = await rows.count_entries(connection, issuer.issuer_id, limit)
+            try:
+                await rows.copy_entries(connection, issuer.issuer_id, limit, writer.feed)
+                entries = taken(writer)
+            except WireError as error:
+                raise Refused(f"the revoked set of {issuer.issuer_id} makes no CRL: {error}") from error
+            if issuer.delta_crl:
+                new = CRLBase(issuer.issuer_id, number, datetime.now(UTC), change_no, limit)
+                bases = next_bases(known_bases, new, base_age_s)
+                changes = await read_changes(connection, issuer.issuer_id, bases[0], limit)
+    return Snapshot(entries, count, bases, changes)
+
+
+async def read_changes(connection: Connection, issuer_id: str, base: CRLBase, limit: datetime) -> Taken:
+    """What a delta on that base says; `limit` is what a complete CRL of this moment leaves out as expired."""
+    writer = EntryWriter(is_delta=True)
+    try:
+        await rows.copy_changes(
+            connection,
+            issuer_id,
+            change_no=base.change_no,
+            expired_before=(base.expired_before, limit),
+            feed=writer.feed,
+        )
+        return taken(writer)
+    except WireError as error:
+        raise Refused(f"the changes of {issuer_id} make no delta CRL: {error}") from error
