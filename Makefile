@@ -10,6 +10,8 @@ WORKERS ?= 1
 ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 FUZZ_SECONDS ?= 60
+SEED ?= 1
+FULL ?=
 SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responder/*/*.pxd) setup.py pyproject.toml
 # What pip says is shown when it fails, and kept in .venv/pip.log.
 PIP = pip() { $(BIN)/python -m pip --disable-pip-version-check "$$@" > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }; }; pip
@@ -47,6 +49,9 @@ trace: $(VENV)/.test  ## Tests with line coverage of the Cython modules
 
 asan: $(VENV)/.test  ## The codec's tests under AddressSanitizer and UBSan
 	tests/asan.sh $(BIN)/python
+
+faults: $(VENV)/.test tools  ## Break everything, one fault after the other; FULL=1: pairs for an hour (SEED)
+	$(BIN)/python -m tests.faults.run --seed $(SEED) --report .faults $(if $(FULL),--full)
 
 fuzz: $(VENV)/.fuzz  ## Every fuzz target for FUZZ_SECONDS each
 	tests/fuzz.sh $(BIN)/python $(FUZZ_SECONDS)
