@@ -26,7 +26,8 @@ quickstart: $(VENV)/.run  ## Run everything with a demo CA (DATA_DIR PORT ADMIN_
 	@exec $(BIN)/fastocsp quickstart --data-dir "$(DATA_DIR)" --port $(PORT) --admin-port $(ADMIN_PORT) --workers $(WORKERS) $(ARGS)
 
 test: $(VENV)/.test tools  ## Run the tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: lint types layers test docs  ## Everything that a reviewer would run
 
