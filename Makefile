@@ -10,6 +10,8 @@ WORKERS ?= 1
 ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 FUZZ_SECONDS ?= 60
+SEED ?= 1
+FULL ?=
 SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responder/*/*.pxd) setup.py pyproject.toml
 # What pip says is shown when it fails, and kept in .venv/pip.log.
 PIP = pip() { $(BIN)/python -m pip --disable-pip-version-check "$$@" > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }; }; pip
@@ -24,7 +26,8 @@ quickstart: $(VENV)/.run  ## Run everything with a demo CA (DATA_DIR PORT ADMIN_
 	@exec $(BIN)/fastocsp quickstart --data-dir "$(DATA_DIR)" --port $(PORT) --admin-port $(ADMIN_PORT) --workers $(WORKERS) $(ARGS)
 
 test: $(VENV)/.test tools  ## Run the tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: lint types layers test docs  ## Everything that a reviewer would run
 
@@ -50,6 +53,9 @@ asan: $(VENV)/.test  ## The codec's tests under AddressSanitizer and UBSan
 
 tsan: $(VENV)/.test  ## The connection loop's tests under ThreadSanitizer
 	tests/tsan.sh $(BIN)/python
+
+faults: $(VENV)/.test tools  ## Break everything, one fault after the other; FULL=1: pairs for an hour (SEED)
+	$(BIN)/python -m tests.faults.run --seed $(SEED) --report .faults $(if $(FULL),--full)
 
 fuzz: $(VENV)/.fuzz  ## Every fuzz target for FUZZ_SECONDS each
 	tests/fuzz.sh $(BIN)/python $(FUZZ_SECONDS)

@@ -19,6 +19,7 @@ COMMANDS = {
     "ca": ("ca", "app", "The local CA: init, issue, show."),
     "issuer": ("issuer", "app", "Issuers whose certificates are answered for: add, list, show."),
     "import": ("ingest", "app", "Take over the inventory and the revocations of another CA."),
+    "crl": ("crl", "app", "CRLs: list, show, generate, fetch, verify."),
     "edge": ("edge", "app", "Edges as the ledger knows them: list, horizon, forget, orphans."),
     "db": ("db", "app", "The ledger's schema: migrate, status."),
     "status": ("status", "status", "What runs, how fresh it is, what it covers."),

@@ -98,6 +98,18 @@ class Progress:
         return f"{self._title}: {self._done} of {self._total}, {rate:.0f} a second, {left:.0f} s left"
 
 
+def logs_to_the_person() -> None:
+    """What our own code logs goes to standard error, and only what is wrong: standard output is for the result."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def fail(text: str, *, status: int = 1) -> NoReturn:
     """Say what is wrong and leave."""
     say(f"fastocsp: {text}")

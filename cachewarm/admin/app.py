@@ -18,6 +18,7 @@ from cachewarm import revoking
 from cachewarm.admin.asked import read_moment, read_object, read_reason, read_wait
 from cachewarm.admin.auth import admins_only, problem
 from cachewarm.admin.bulk import bulk_revoke
+from cachewarm.admin.crls import crl_cache
 from cachewarm.config import Settings
 from cachewarm.errors import Fatal, Refused, Transient
 from cachewarm.ledger import inventory, issuers
@@ -94,6 +95,7 @@ def build_app(settings: Settings) -> Starlette:
         routes=[
             Route("/health", health),
             Route("/api/v1/issuers", list_issuers),
+            Route("/api/v1/admin/crl/cache", crl_cache),
             Route("/api/v1/certificates/bulk-revoke", bulk_revoke, methods=["POST"]),
             Route("/api/v1/certificates/{id}", get_certificate),
             Route("/api/v1/certificates/{id}/revoke", revoke, methods=["POST"]),

@@ -1,18 +1,14 @@
 """`fastocsp edge`: who holds a lease, what the horizon is, what the ledger lost, and forgetting an edge."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, cast
 
 import typer
 
-from cachewarm.commands.options import AsJson, DataDir, given_by, settings_of
-from cachewarm.config import Settings
+from cachewarm.commands.options import AsJson, DataDir, given_by, settings_of, with_ledger
 from cachewarm.console import fail, reported, say, show, show_rows
 from responder.config import parse_duration
-
-T = TypeVar("T")
 
 app = typer.Typer(help="Edges, as the ledger knows them: list, horizon, forget, orphans.", no_args_is_help=True)
 
@@ -39,7 +35,7 @@ def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         ]
 
     with reported():
-        show_rows(_asked(settings_of(data_dir), read), as_json=as_json, name="edges")
+        show_rows(with_ledger(settings_of(data_dir), read), as_json=as_json, name="edges")
 
 
 @app.command("horizon")
@@ -69,7 +65,7 @@ def horizon_command(
         return (await feed.feed_position(connection)).horizon, await feed.feed_horizon(connection)
 
     with reported():
-        most, waited_for = _asked(settings_of(data_dir), act)
+        most, waited_for = with_ledger(settings_of(data_dir), act)
         show({"horizon_s": most.total_seconds(), "waited_for_s": waited_for.total_seconds()}, as_json=as_json)
 
 
@@ -89,7 +85,7 @@ def forget_command(
         return await feed.forget_edge(connection, name)
 
     with reported():
-        if not _asked(settings_of(data_dir), act):
+        if not with_ledger(settings_of(data_dir), act):
             fail(f"no edge is called {name}: see `fastocsp edge list`")
         say(f"{name} is forgotten")
 
@@ -124,13 +120,3 @@ async def _still_asks(connection: Any, renewals: int, name: str) -> bool:
 
     await asyncio.sleep(1.5)
     return any(one.edge == name and one.renewals != renewals for one in await feed.leases(connection))
-
-
-def _asked(settings: Settings, act: Callable[[Any], Awaitable[T]]) -> T:
-    from cachewarm.ledger.connect import connected
-
-    async def run() -> T:
-        async with connected(settings.require_database(), name="fastocsp edge") as connection:
-            return await act(connection)
-
-    return asyncio.run(run())

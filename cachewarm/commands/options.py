@@ -1,16 +1,20 @@
 """Options that many commands share, and how they find the running instance."""
 
+import asyncio
 import getpass
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
 from cachewarm.config import Settings
+from cachewarm.console import logs_to_the_person
 from cachewarm.errors import Refused
 from responder.config import load_settings, parse_duration
+
+T = TypeVar("T")
 
 DataDir = Annotated[
     Path | None,
@@ -29,6 +33,19 @@ Validity = Annotated[
 def settings_of(data_dir: Path | None, **given: Any) -> Settings:
     """Settings of that instance, over them the environment, over it the command line."""
     return load_settings(Settings, data_dir=data_dir, **given)
+
+
+def with_ledger(settings: Settings, act: Callable[[Any], Awaitable[T]]) -> T:
+    """What `act` returns for a connection to the ledger, made for this command and closed after it."""
+    from cachewarm.ledger.connect import connected
+
+    logs_to_the_person()
+
+    async def run() -> T:
+        async with connected(settings.require_database(), name="fastocsp command") as connection:
+            return await act(connection)
+
+    return asyncio.run(run())
 
 
 def actor_name() -> str:

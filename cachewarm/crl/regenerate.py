@@ -127,7 +127,7 @@ async def _delta(connection: Connection, bench: Bench) -> Made:
     changes = await read_changes(connection, issuer_id, bases[0], limit)
     base = bases[0].crl_number
     made = await asyncio.to_thread(make_delta, bench, number, changes, base, _der(old, DELTA), None)
-    await crl_parts.publish(connection, None, [_part(bench, DELTA, made, base)], bases=None)
+    await crl_parts.publish(connection, None, [_part(bench, DELTA, made, base)], bases=bases[:1])
     return made
 
 

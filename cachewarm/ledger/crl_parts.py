@@ -38,22 +38,39 @@ async def publish(
     complete: CachedCRL | None,
     parts: Sequence[CRLPart],
     *,
-    bases: Sequence[CRLBase] | None,
+    bases: Sequence[CRLBase],
 ) -> None:
     """Replace them in one transaction. With the complete CRL go all parts but these, and all bases but those.
 
-    Transient, and nothing changed, when there are CRLs of a higher number by now.
+    Transient, and nothing changed, when there are CRLs of a higher number by now, or when a base has gone meanwhile:
+    deltas were off for a moment, and what changed then was not noted.
     """
     with translated():
         async with connection.transaction():
+            await _require_bases(connection, [base for base in bases if not _is_new(base, complete)])
             if complete is not None:
                 if not await write_crl(connection, complete):
                     raise Transient("a CRL with a higher number is there by now")
                 await connection.execute("delete from crl_parts where issuer_id = $1", complete.issuer_id)
             for part in parts:
                 await _write_part(connection, part)
-            if complete is not None and bases is not None:
+            if complete is not None:
                 await _keep_bases(connection, complete.issuer_id, bases)
+
+
+def _is_new(base: CRLBase, complete: CachedCRL | None) -> bool:
+    return complete is not None and base.crl_number == complete.crl_number
+
+
+async def _require_bases(connection: Connection, bases: Sequence[CRLBase]) -> None:
+    """They are there, and stay until the transaction ends."""
+    for base in bases:
+        if not await connection.fetchval(
+            "select true from crl_bases where issuer_id = $1 and crl_number = $2::text::numeric for update",
+            base.issuer_id,
+            str(base.crl_number),
+        ):
+            raise Transient(f"CRL {base.crl_number} is a base for deltas no more: they begin anew")
 
 
 async def _write_part(connection: Connection, part: CRLPart) -> None:

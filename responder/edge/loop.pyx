@@ -27,7 +27,6 @@ from responder.edge.posix cimport (
 from responder.telemetry import INDEX
 
 cdef enum:
-    MANY_AT_ONCE = 64             # connections accepted in one turn
     LISTENER = 0                  # tags of the epoll set; a connection's has its generation, which is never 0
     BELL = 1
     IS_EMPTY = 3                  # kinds of letters, besides those of the exchange
@@ -116,7 +115,8 @@ cdef class Loop(Exchange):
         for i in range(n):
             tag = event_tag(&self.events[i])
             if tag == LISTENER:
-                self.accept_some(MANY_AT_ONCE)
+                # one: the listener says so again if there are more, and asking in vain costs a socket made and unmade
+                self.accept_some(1)
             elif tag == BELL:
                 self.read_letters()
             else:

@@ -1,5 +1,6 @@
 """One running quickstart for all tests that only ask; those that kill or stop start their own."""
 
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.instance import Instance
+
+#: An API key of the shared instance without the admin flag.
+READER_KEY = secrets.token_hex(16)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,7 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def instance() -> Iterator[Instance]:
     """The shared one: two workers, no rate limit."""
     folder = scratch()
-    running = Instance(folder / "data").start()
+    keys = f"boss:{secrets.token_hex(16)}:admin,reader:{READER_KEY}"
+    running = Instance(folder / "data", FASTOCSP_API_KEYS_NAMED=keys).start()
     yield running
     running.stop()
     shutil.rmtree(folder)

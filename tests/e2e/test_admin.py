@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cryptography.x509 import ocsp
 
+from tests.e2e.conftest import READER_KEY
 from tests.e2e.instance import Instance
 from tests.e2e.test_revoking import spare, status_of
 
@@ -65,6 +66,31 @@ def test_revoking_waits_for_the_edges(instance: Instance) -> None:
     assert call(instance, url, key=key)[1]["status"] == "revoked"
     assert call(instance, f"{url}/unhold?wait=10", key=key, body={})[1]["result"] == "CONFIRMED"
     assert status_of(instance, path) is ocsp.OCSPCertStatus.GOOD
+
+
+def test_the_crl_cache_is_shown_to_admins(instance: Instance) -> None:
+    """Rows, row_count and generated_at; 401 without a key, 403 without the flag."""
+    path, key = "/api/v1/admin/crl/cache", instance.facts["api_key"]
+    status, found = call(instance, path, key=key)
+    assert (status, found["row_count"], bool(found["generated_at"])) == (200, 1, True)
+    (row,) = found["cache_rows"]
+    assert set(row) == {
+        "issuer_id",
+        "cache_present",
+        "crl_number",
+        "this_update",
+        "next_update",
+        "generated_at",
+        "generation_duration_ms",
+        "revoked_count",
+        "is_stale",
+        "recent_events",
+    }
+    assert (row["issuer_id"], row["cache_present"], row["is_stale"]) == ("demo", True, False)
+    assert 1 <= len(row["recent_events"]) <= 5
+    assert json.loads(instance.command("crl", "list", "--json").stdout)["cache_rows"][0].keys() == row.keys()
+    assert call(instance, path)[0] == 401
+    assert call(instance, path, key=READER_KEY)[0] == 403
 
 
 def test_a_bulk_has_one_word_for_all(instance: Instance) -> None:

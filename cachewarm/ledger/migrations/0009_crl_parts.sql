@@ -82,6 +82,7 @@ begin
   if new.delta_crl is distinct from old.delta_crl then      -- changes were not noted all the time
     perform ledger_lock();
     delete from crl_bases where issuer_id = old.issuer_id;
+    delete from crl_changes where issuer_id = old.issuer_id;
   end if;
   if (new.crl_shards, new.crl_url) is not distinct from (old.crl_shards, old.crl_url) then return new; end if;
   if old.crl_shards > 0 then

@@ -15,6 +15,7 @@ from cachewarm.authority.certificate import moment
 from cachewarm.crl.make import Rules
 from cachewarm.crl.read import ReadCRL
 from cachewarm.crl.regenerate import regenerate, regenerate_delta
+from cachewarm.errors import Transient
 from cachewarm.ledger import crl_parts, crls, issuers
 from cachewarm.ledger.crls import CRLBase
 from cachewarm.ledger.inventory import NewCertificate, add_certificates
@@ -173,6 +174,23 @@ async def test_deltas_that_pause_begin_anew(delta_plant: Plant) -> None:
     on = await issuers.change_issuer(delta_plant.connection, "ca", crls=issuers.CRLWish(delta=True), actor="tests")
     await regenerate_delta(delta_plant.connection, on, None, RULES)
     assert (await published(delta_plant.connection))["delta"].base_number == 3
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["delta", "complete"])
+async def test_a_delta_whose_base_went_during_its_build_is_not_published(delta_plant: Plant, alone: bool) -> None:
+    """Deltas were switched off and on while it was made: it may lack what changed then, so it begins anew."""
+    await regenerate(delta_plant.connection, delta_plant.issuer, None, RULES)
+    complete = await crls.read_crl(delta_plant.connection, "ca")
+    parts = await crl_parts.read_parts(delta_plant.connection, "ca")
+    bases = await crl_parts.read_bases(delta_plant.connection, "ca")
+    assert complete is not None
+    for wanted in (False, True):
+        wish = issuers.CRLWish(delta=wanted)
+        await issuers.change_issuer(delta_plant.connection, "ca", crls=wish, actor="tests")
+    newer = None if alone else replace(complete, crl_number=2)
+    with pytest.raises(Transient, match="they begin anew"):
+        await crl_parts.publish(delta_plant.connection, newer, [replace(parts["delta"], crl_number=2)], bases=bases)
+    assert {crl.number for crl in (await published(delta_plant.connection)).values()} == {1}
 
 
 def test_a_replaced_complete_crl_is_a_base_for_its_time() -> None:

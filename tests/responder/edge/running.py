@@ -40,7 +40,7 @@ SHA1_ALGORITHM = bytes.fromhex("300906052b0e03021a0500")
 def lease(seconds: float) -> Renew:
     """From now."""
     now = read_clock()
-    return Renew(now.boot + int(seconds * NS), now.mono + int(seconds * NS), now.wall_s)
+    return Renew(now.boot + int(seconds * NS), now.mono + int(seconds * NS), now.wall_s, 1, 0)
 
 
 def cert_id(authority: Authority, serial: bytes) -> bytes:
