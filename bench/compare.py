@@ -1,8 +1,8 @@
 """`make bench`: CPU microseconds of the serving process per answered request: ours, nginx's and the floor's, in turns.
 
 One edge worker, one nginx worker and the floor (`floor.c`), each alone on core 0 while `load.c` drives it from core
-1; medians over the turns. 1000 distinct ECDSA P-256 answers in random order, the rate limit on (and too high to trip),
-counters on. Machines are noisy, so the ratios are the figures, not the microseconds.
+1; medians over the rounds, of microseconds and of the ratios within a round. 1000 distinct ECDSA P-256 answers in random
+order, the rate limit on (and too high to trip), counters on. Machines are noisy: the ratios are the figures.
 """
 
 import argparse
@@ -37,6 +37,10 @@ GOALS = [
     ("edge POST", "nginx GET", 0.55),
     ("edge GET, one a connection", "nginx GET, one a connection", 0.95),
 ]
+
+
+#: (CPU microseconds per answer, answers a second) of each round, by case
+Turns = dict[str, list[tuple[float, float]]]
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,11 @@ def cases_of(folder: Path, instance: Instance, nginx: Nginx, floor: Floor, asked
         written = write_messages(folder / f"{len(made)}.messages", messages)
         made.append(Case(name, pid, port, written, CLOSE.encode() in messages[0]))
 
-    for what, extra in (("GET", ""), ("GET, one a connection", CLOSE)):
-        add(f"edge {what}", edge, instance.port, [edge_get(der, extra) for der in asked])
-        add(f"nginx {what}", nginx.worker, nginx.port, [get_octets(f"/{n}.ors", extra) for n in files])
-        add(f"floor {what}", floor.worker, floor.port, [edge_get(der, extra) for der in asked])
     add("edge POST", edge, instance.port, [post_octets(der, "/.well-known/pki/ocsp/demo") for der in asked])
+    for what, extra in (("GET", ""), ("GET, one a connection", CLOSE)):
+        add(f"nginx {what}", nginx.worker, nginx.port, [get_octets(f"/{n}.ors", extra) for n in files])
+        add(f"edge {what}", edge, instance.port, [edge_get(der, extra) for der in asked])
+        add(f"floor {what}", floor.worker, floor.port, [edge_get(der, extra) for der in asked])
     return made
 
 
@@ -117,10 +121,8 @@ def message_of(port: int, octets: bytes) -> tuple[bytes, int]:
     return head + b"\r\n\r\n" + body, head.count(b"\r\n")
 
 
-def measure(
-    folder: Path, rounds: int, seconds: float, nice: int, wanted: Callable[[str], bool]
-) -> dict[str, dict[str, float]]:
-    """Medians by case."""
+def measure(folder: Path, rounds: int, seconds: float, nice: int, wanted: Callable[[str], bool]) -> Turns:
+    """Every turn, by case."""
     settings = {"FASTOCSP_OCSP_RATE_LIMIT_PER_IP_MIN": str(LIMIT_PER_MIN), "FASTOCSP_OCSP_RESPONSE_VALIDITY": "24h"}
     beside: list[Nginx | Floor] = []
     instance = Instance(folder / "data", 1, ANSWERS, 10, **settings).start()
@@ -142,8 +144,7 @@ def measure(
         for one in beside:
             one.stop()
         instance.stop()
-    found = {name: summary(turn) for name, turn in turns.items()}
-    return found | {"body": {"octets": statistics.median(map(len, bodies))}}
+    return turns
 
 
 def prefer(pid: int, nice: int) -> None:
@@ -155,16 +156,14 @@ def prefer(pid: int, nice: int) -> None:
             Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
-def take_turns(
-    cases: list[Case], load: str, rounds: int, seconds: float, nice: int
-) -> dict[str, list[tuple[float, float]]]:
+def take_turns(cases: list[Case], load: str, rounds: int, seconds: float, nice: int) -> Turns:
     """Every case once a round, so that what disturbs one disturbs its neighbours."""
     for pid in {case.pid for case in cases}:
         for task in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setaffinity(int(task.name), {0})
         prefer(pid, nice)
     prefer(os.getpid(), nice)
-    turns: dict[str, list[tuple[float, float]]] = {case.name: [] for case in cases}
+    turns: Turns = {case.name: [] for case in cases}
     for number in range(rounds):
         for case in cases:
             turns[case.name].append(drive(case, load, seconds))
@@ -183,20 +182,26 @@ def summary(rounds: list[tuple[float, float]]) -> dict[str, float]:
     }
 
 
-def report(found: dict[str, dict[str, float]]) -> list[dict[str, object]]:
+def ratio_of(turns: Turns, name: str, over: str) -> float:
+    """The median of the rounds' ratios: neighbours share what the machine did to them."""
+    pairs = zip(turns[name], turns[over], strict=True)
+    return round(statistics.median(mine[0] / theirs[0] for mine, theirs in pairs), 2)
+
+
+def report(turns: Turns) -> list[dict[str, object]]:
     """Print both tables; the ratios."""
     print("| workload | CPU us per answer | lowest - highest | x nginx | answers a second |\n|---|---|---|---|---|")
-    for name, row in sorted(found.items()):
-        if "us_per_answer" in row:
-            kind = "GET, one a connection" if "one a connection" in name else "GET"
-            ratio = row["us_per_answer"] / found.get(f"nginx {kind}", row)["us_per_answer"]
-            spread = f"{row['lowest']} - {row['highest']}"
-            print(f"| {name} | {row['us_per_answer']} | {spread} | {ratio:.2f} | {row['answers_per_s']} |")
+    for name, rounds in sorted(turns.items()):
+        row = summary(rounds)
+        over = "nginx GET, one a connection" if "one a connection" in name else "nginx GET"
+        ratio = ratio_of(turns, name, over if over in turns else name)
+        spread = f"{row['lowest']} - {row['highest']}"
+        print(f"| {name} | {row['us_per_answer']} | {spread} | {ratio:.2f} | {row['answers_per_s']} |")
     print("\n| figure | over | ratio | goal |\n|---|---|---|---|")
     ratios: list[dict[str, object]] = []
     for name, over, goal in GOALS:
-        if name in found and over in found:
-            ratio = round(found[name]["us_per_answer"] / found[over]["us_per_answer"], 2)
+        if name in turns and over in turns:
+            ratio = ratio_of(turns, name, over)
             ratios.append({"figure": name, "over": over, "ratio": ratio, "goal": goal})
             print(f"| {name} | {over} | {ratio} | {goal} |")
     return ratios
@@ -220,17 +225,22 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="fastocsp-bench-"))
     folder.chmod(0o755)
     try:
-        found = measure(
+        turns = measure(
             folder, given.rounds, given.seconds, given.nice, lambda name: re.search(given.only, name) is not None
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    ratios = report(found)
+    ratios = report(turns)
     if given.only:
         return
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-    written = {"commit": commit.strip(), "machine": machine, "cases": found, "ratios": ratios}
+    written = {
+        "commit": commit.strip(),
+        "machine": machine,
+        "cases": {name: summary(turn) for name, turn in turns.items()},
+        "ratios": ratios,
+    }
     RESULTS.write_text(json.dumps(written, indent=1) + "\n")
 
 
