@@ -1,8 +1,8 @@
 """`make bench`: CPU microseconds of the serving process per answered request: ours, nginx's and the floor's, in turns.
 
 One edge worker, one nginx worker and the floor (`floor.c`), each alone on core 0 while `load.c` drives it from core
-1; medians over the rounds, of microseconds and of the ratios within a round. 1000 distinct ECDSA P-256 answers in random
-order, the rate limit on (and too high to trip), counters on. Machines are noisy: the ratios are the figures.
+1; medians over the rounds, of microseconds and of the ratios within a round. 1000 distinct ECDSA P-256 answers, drawn
+anew each time, the rate limit on (and too high to trip), counters on. Machines are noisy: the ratios are the figures.
 """
 
 import argparse
