@@ -48,7 +48,7 @@ build: $(VENV)/.run  ## Compile the modules in place
 trace: $(VENV)/.test  ## Tests with line coverage of the Cython modules
 	FASTOCSP_BUILD=trace tests/trace.sh $(BIN)/python
 
-asan: $(VENV)/.test  ## The codec's tests under AddressSanitizer and UBSan
+asan: $(VENV)/.test  ## The codec's and the connection loop's tests under AddressSanitizer and UBSan
 	tests/asan.sh $(BIN)/python
 
 tsan: $(VENV)/.test  ## The connection loop's tests under ThreadSanitizer
