@@ -31,6 +31,8 @@ cdef inline size_t buffered(const Buffer* b) noexcept nogil:
 cdef void empty(Buffer* b) noexcept nogil
 # Replaces what was there by a copy; -1 without memory
 cdef int fill(Buffer* b, const uint8_t* octets, size_t n) noexcept nogil
+# Puts a copy behind what is there; -1 without memory
+cdef int append(Buffer* b, const uint8_t* octets, size_t n) noexcept nogil
 
 
 @cython.final

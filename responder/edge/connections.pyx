@@ -27,6 +27,19 @@ cdef int fill(Buffer* b, const uint8_t* octets, size_t n) noexcept nogil:
     return 0
 
 
+cdef int append(Buffer* b, const uint8_t* octets, size_t n) noexcept nogil:
+    cdef size_t there = buffered(b)
+    cdef uint8_t* kept = <uint8_t*>malloc(there + n)
+    if kept == NULL:
+        return -1
+    if there:
+        memcpy(kept, b.octets + b.at, there)
+    memcpy(kept + there, octets, n)
+    free(b.octets)
+    b.octets, b.at, b.n = kept, 0, there + n
+    return 0
+
+
 cdef class Connections:
     """Room for so many."""
 

@@ -78,9 +78,11 @@ cdef class Exchange(Sockets):
             at += http.consumed
             c.close_after = not http.keep_alive
         self.lane.lock.give()
+        # known to the send: the answers before this one do not wait for it
+        c.waiting = done != LANE_ANSWERED and done != LANE_FULL
         if sink_used(&out) and not self.write_out(c, &out):
             return False
-        if done != LANE_ANSWERED and done != LANE_FULL:
+        if c.waiting:
             if not self.ask_slow(c, self.in_ + slow_at, at - slow_at):
                 return False
         return self.settle(c, self.in_ + at, n - at, at != 0, got)
@@ -125,7 +127,6 @@ cdef class Exchange(Sockets):
         if not self.to_python.put(letter):
             self.drop(c)
             return False
-        c.waiting = True
         return True
 
     cdef void hand_over(self, Connection* c, const uint8_t* rest, size_t n) noexcept nogil:

@@ -213,9 +213,6 @@ cdef class Loop(Exchange):
         self.now_ns = monotonic_ns()
         if letter.kind == GIVE_UP:
             self.drop(c)
-        elif buffered(&c.backlog):
-            # cannot be: nothing is asked while answers wait to be read
-            self.drop(c)
         elif self.send_octets(c, letter_octets(letter), letter.n):
             self.go_on(c, True)
 

@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from _fastocsp.sink cimport Sink, open_sink, sink_used
-from responder.edge.connections cimport Connection, Connections, buffered, empty, fill, slot_of
+from responder.edge.connections cimport Connection, Connections, append, buffered, empty, slot_of
 from responder.edge.posix cimport (
     EAGAIN, EINTR, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_MORE,
     MSG_NOSIGNAL, SHUT_WR, close, epoll_create1, last_error, monotonic_ns, recv, send, shutdown, watch,
@@ -84,8 +84,9 @@ cdef class Sockets:
     cdef bint send_octets(self, Connection* c, const uint8_t* octets, size_t n) noexcept nogil:
         """Send what the socket takes and keep the rest; False when the connection is gone."""
         # the last answer leaves together with the end of the connection, in one segment
-        cdef int flags = MSG_NOSIGNAL | MSG_MORE if c.close_after else MSG_NOSIGNAL
-        cdef Py_ssize_t sent = send(c.fd, octets, n, flags)
+        cdef int flags = MSG_NOSIGNAL | MSG_MORE if c.close_after and not c.waiting else MSG_NOSIGNAL
+        # behind answers that wait to be read this one waits as well
+        cdef Py_ssize_t sent = send(c.fd, octets, n, flags) if buffered(&c.backlog) == 0 else 0
         if sent == <Py_ssize_t>n:
             return True
         if sent < 0:
@@ -93,7 +94,7 @@ cdef class Sockets:
                 self.drop(c)
                 return False
             sent = 0
-        if fill(&c.backlog, octets + sent, n - sent) < 0:
+        if append(&c.backlog, octets + sent, n - sent) < 0:
             self.drop(c)
             return False
         # the client does not read: neither do we, and not for long

@@ -123,6 +123,39 @@ def test_thousands_of_pipelined_requests_read_late(tmp_path: Path, authority: Au
             sending.join()
 
 
+def test_slow_answers_queue_behind_answers_that_wait_to_be_read(tmp_path: Path, authority: Authority) -> None:
+    """A client that reads late, and whose every twentieth request is slow: an answer that comes while others wait goes
+    behind them.
+    """
+    with Running(tmp_path, authority) as running:
+        body = running.put(GOOD)
+        order = [ABSENT if n % 20 == 19 else GOOD for n in range(8000)]
+        octets = b"".join(post(running, serial) for serial in order)
+        for _ in range(3):
+            with running.connect(20) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+                sending = threading.Thread(target=client.sendall, args=(octets,))
+                sending.start()
+                time.sleep(0.5)
+                left = bytearray()
+                for serial in order:
+                    assert read_answer(client, left)[1] == (body if serial == GOOD else b"slow")
+                sending.join()
+
+
+def test_answers_before_a_slow_last_one_do_not_wait_for_it(tmp_path: Path, authority: Authority) -> None:
+    """What is held back to leave with the end of a connection is its last answer, not those before it."""
+    with Running(tmp_path, authority, answers=False) as running, running.connect(0.15) as client:
+        body = running.put(GOOD)
+        client.sendall(post(running) + post_octets(question(authority, ABSENT), close=True))
+        left = bytearray()
+        assert read_answer(client, left)[1] == body
+        until(lambda: running.held)
+        running.release()
+        assert read_answer(client, left)[1] == b"slow"
+        assert client.recv(1) == b""
+
+
 def test_a_client_that_has_sent_more_than_a_turn_reads(tmp_path: Path, authority: Authority) -> None:
     """Before it was accepted, so that nothing tells of it again but the loop itself: all of it is read."""
     running = Running(tmp_path, authority, receive_octets=4_000_000)
