@@ -1,4 +1,6 @@
-"""One worker: its table, its lanes, its tick, and the catalog as of now. Everything in it belongs to one event loop."""
+"""One worker: its table, its lanes, its tick, and the catalog as of now. It belongs to one event loop; what the lane
+reads, the connection loop uses as well, under the lane's lock.
+"""
 
 import asyncio
 import contextlib
