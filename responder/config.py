@@ -115,12 +115,28 @@ class EdgeSettings(BaseSettings):
         description="strict: 1-32 octets, else unauthorized; rfc9654: 1-128, else malformedRequest",
     )
     header_timeout: Duration = Field(10.0, gt=0, le=60, description="seconds for a request's head and body to arrive")
+    write_timeout: Duration = Field(
+        10.0, gt=0, le=300, description="seconds for a client to read OCSP answers that its socket did not take at once"
+    )
     keep_alive_timeout: Duration = Field(65.0, gt=0, le=3600, description="seconds an idle connection is kept")
+    pipelined_size: Size = Field(
+        65536,
+        ge=1024,
+        le=1 << 20,
+        description="octets that are read ahead of what one connection has been answered; more waits in its socket",
+    )
     max_connections: int = Field(10000, ge=1, description="open connections of one worker; more are closed at once")
     redis_timeout: Duration = Field(0.2, gt=0, le=5, description="seconds for one Redis round trip on the request path")
     signer_timeout: Duration = Field(2.0, gt=0, le=30, description="seconds for one live signature")
     signer_lane: int = Field(
         256, ge=1, le=65536, description="live signatures one worker has under way; more are answered tryLater"
+    )
+    slow_lane: int = Field(
+        4096,
+        ge=1,
+        le=1 << 20,
+        description="requests of one worker that wait for more than its table, SIGNER_LANE's among them; more are "
+        "answered tryLater",
     )
     log_format: str = Field("auto", pattern="^(auto|json|text)$", description="text on a terminal, json otherwise")
 

@@ -1,8 +1,9 @@
 """Requests and answers on the connections of one loop."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from _fastocsp.proxies cimport Proxies
+from _fastocsp.sink cimport Sink
 from _fastocsp.wire cimport HttpRequest
 from responder.edge.connections cimport Connection
 from responder.edge.lane cimport Lane
@@ -12,6 +13,7 @@ from responder.edge.sockets cimport Sockets
 cdef enum:
     TO_SLOW = 1                   # kinds of letters to Python
     TO_COLD = 2
+    TO_SIGN = 6                   # a slow one with a nonce
 
 
 cdef class Exchange(Sockets):
@@ -19,13 +21,19 @@ cdef class Exchange(Sockets):
     cdef Proxies proxies
     cdef readonly Mailbox to_python
     cdef long long elsewhere      # open connections that were handed over; both sides count it
+    cdef uint32_t slow_under_way  # letters whose answer has not come back, whether their connection lives or not
+    cdef uint32_t nonces_under_way
+    cdef uint32_t slow_lane       # how many of each there may be
+    cdef uint32_t nonce_lane
 
     # Read and answer while there is something to read and nothing to wait for
     cdef void go_on(self, Connection* c, bint resumed) noexcept nogil
     # These are False when the connection has ended, or is no longer ours
     cdef bint work(self, Connection* c, size_t n) noexcept nogil
     cdef bint settle(self, Connection* c, const uint8_t* rest, size_t left, bint moved, int got) noexcept nogil
-    cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n) noexcept nogil
+    cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n, int kind) noexcept nogil
+    cdef bint lane_full(self, int done) noexcept nogil
+    cdef void put_try_later(self, const HttpRequest* http, Sink* out) noexcept nogil
     cdef void hand_over(self, Connection* c, const uint8_t* rest, size_t n) noexcept nogil
     cdef uint64_t client_of(self, const Connection* c, const HttpRequest* http) noexcept nogil
     cdef void count(self, size_t index) noexcept nogil

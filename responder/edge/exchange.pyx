@@ -3,16 +3,21 @@
 What the hot lane can answer is written into one buffer and leaves by one send, at once: nothing comes between the gate
 and the socket. What it leaves goes to Python as a letter, and what the client sent behind it waits for that answer. The
 first thing that is not a plain OCSP request hands the socket, with its octets, to uvicorn's own protocol, for good.
+
+Python is never asked for more than it can have under way: beyond that the answer is `tryLater`, written here at the
+price of a hit. So a flood of what only Python can answer takes its time from nobody but itself.
 """
 
 from libc.stdint cimport uint8_t, uint64_t
 
 from _fastocsp.bucket cimport address_key
 from _fastocsp.counters cimport count_more
-from _fastocsp.sink cimport Sink, open_sink, sink_used
+from _fastocsp.der cimport Octets
+from _fastocsp.gentime cimport FIXDATE
+from _fastocsp.sink cimport Sink, open_sink, put_octets, put_static, sink_used
 from _fastocsp.wire cimport METHOD_GET, WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN, HttpRequest, Span, recognise
 from responder.edge.connections cimport Connection, buffered, fill, slot_of
-from responder.edge.lane cimport LANE_ANSWERED, LANE_FULL
+from responder.edge.lane cimport LANE_ANSWERED, LANE_FULL, LANE_NONCE, LANE_SLOW
 from responder.edge.mailbox cimport Letter, new_letter
 from responder.edge.posix cimport EPOLL_CTL_DEL, EPOLLIN, EPOLLRDHUP, monotonic_ns, number_add, watch
 from responder.edge.sockets cimport GONE, OUT_OCTETS, Sockets
@@ -24,6 +29,13 @@ cdef enum:
     ROUNDS = 4                    # buffers read from one connection before the others have their turn
 
 cdef size_t AT_HANDED_OVER = INDEX["handed_over"]
+cdef size_t AT_TRY_LATER = INDEX["answers:try_later"]
+
+cdef bytes TRY_LATER_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: 5\r\n"
+    b"Cache-Control: no-store\r\nRetry-After: 5\r\nDate: ")
+cdef const char* TRY_LATER = TRY_LATER_HEAD
+cdef size_t TRY_LATER_LEN = len(TRY_LATER_HEAD)
 
 
 cdef class Exchange(Sockets):
@@ -74,16 +86,19 @@ cdef class Exchange(Sockets):
                     break
                 done = LANE_ANSWERED
                 continue
+            if done != LANE_ANSWERED and self.lane_full(done):
+                self.put_try_later(&http, &out)
+                done = LANE_ANSWERED
             slow_at = at
             at += http.consumed
             c.close_after = not http.keep_alive
         self.lane.lock.give()
         # known to the send: the answers before this one do not wait for it
-        c.waiting = done != LANE_ANSWERED and done != LANE_FULL
+        c.waiting = done == LANE_SLOW or done == LANE_NONCE
         if sink_used(&out) and not self.write_out(c, &out):
             return False
         if c.waiting:
-            if not self.ask_slow(c, self.in_ + slow_at, at - slow_at):
+            if not self.ask_slow(c, self.in_ + slow_at, at - slow_at, TO_SIGN if done == LANE_NONCE else TO_SLOW):
                 return False
         return self.settle(c, self.in_ + at, n - at, at != 0, got)
 
@@ -121,13 +136,31 @@ cdef class Exchange(Sockets):
         n = self.proxies.client(http.forwarded_for, packed)
         return address_key(packed, n) if n else c.client
 
-    cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n) noexcept nogil:
+    cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n, int kind) noexcept nogil:
         """Python answers this request; False when the connection is gone."""
-        cdef Letter* letter = new_letter(TO_SLOW, slot_of(self.connections, c), c.generation, octets, n)
+        cdef Letter* letter = new_letter(kind, slot_of(self.connections, c), c.generation, octets, n)
         if not self.to_python.put(letter):
             self.drop(c)
             return False
+        self.slow_under_way += 1
+        if kind == TO_SIGN:
+            self.nonces_under_way += 1
         return True
+
+    cdef bint lane_full(self, int done) noexcept nogil:
+        return self.slow_under_way >= self.slow_lane or (
+            done == LANE_NONCE and self.nonces_under_way >= self.nonce_lane)
+
+    cdef void put_try_later(self, const HttpRequest* http, Sink* out) noexcept nogil:
+        """What the slow lane says when it is full; the caller holds the lock, for the date."""
+        cdef Octets date
+        date.p, date.n = self.lane.date, FIXDATE
+        put_static(out, TRY_LATER, TRY_LATER_LEN)
+        put_octets(out, date)
+        if not http.keep_alive:
+            put_static(out, b"\r\nConnection: close", 19)
+        put_static(out, b"\r\n\r\n\x30\x03\x0a\x01\x03", 9)
+        self.count(AT_TRY_LATER)
 
     cdef void hand_over(self, Connection* c, const uint8_t* rest, size_t n) noexcept nogil:
         """From here on the connection is uvicorn's."""

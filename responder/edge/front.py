@@ -17,7 +17,8 @@ from uvicorn.server import ServerState
 
 from responder.edge.edge import Edge
 from responder.edge.exchange import slow_request
-from responder.edge.loop import ALL_GONE, TO_COLD_LANE, TO_SLOW_LANE, Loop
+from responder.edge.limits import Limits
+from responder.edge.loop import ALL_GONE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
 from responder.web.cold import ColdProtocol
 
 log = structlog.get_logger("worker")
@@ -46,9 +47,7 @@ class Front:
             self._edge.lane,
             self._edge.proxies,
             bound.detach(),
-            settings.max_connections,
-            settings.header_timeout,
-            settings.keep_alive_timeout,
+            Limits.of(settings),
         )
         self.cold_gone = self.loop.cold_gone
         self._edge.front = self
@@ -82,17 +81,17 @@ class Front:
 
     def _read_letters(self) -> None:
         for kind, fd, slot, generation, octets in self.loop.to_python.letters():
-            if kind == TO_SLOW_LANE:
+            if kind in {TO_SLOW_LANE, TO_NONCE_LANE}:
                 task = self._edge.start_slow(slow_request(octets, self._edge.lane.max_body))
-                task.add_done_callback(partial(self._answered, slot, generation))
+                task.add_done_callback(partial(self._answered, kind, slot, generation))
             elif kind == TO_COLD_LANE:
                 self._hand_over(socket.socket(fileno=fd), octets)
             elif kind == ALL_GONE:
                 self._when_handed_over(lambda: self._state.connections.discard(self))
 
-    def _answered(self, slot: int, generation: int, task: "asyncio.Task[bytes]") -> None:
+    def _answered(self, kind: int, slot: int, generation: int, task: "asyncio.Task[bytes]") -> None:
         failed = task.cancelled() or task.exception() is not None
-        self.loop.answer(slot, generation, None if failed else task.result())
+        self.loop.answer(kind, slot, generation, None if failed else task.result())
 
     def _hand_over(self, connected: socket.socket, octets: bytes) -> None:
         async def connect() -> None:

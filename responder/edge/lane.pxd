@@ -18,6 +18,7 @@ cdef enum:
     LANE_SLOW = 0                 # not answered: the slow lane must
     LANE_ANSWERED = 1             # head and body are in the sink
     LANE_FULL = 2                 # the sink has no room: flush it and ask again
+    LANE_NONCE = 3                # not answered: the slow lane must have it signed
 
 cdef struct DueKey:
     uint16_t issuer_no

@@ -121,8 +121,10 @@ cdef class Lane:
             der = self.der
         if n <= 0 or parse_request(der, n, &request, &offset) != 0:
             return LANE_SLOW
-        if request.cert_id_count != 1 or request.nonce_len >= 0 or request.nonce_malformed or request.unknown_critical:
+        if request.cert_id_count != 1 or request.nonce_malformed or request.unknown_critical:
             return LANE_SLOW
+        if request.nonce_len >= 0:
+            return LANE_NONCE if 1 <= request.nonce_len <= 32 else LANE_SLOW
         return self.answer_cert(&request.first, http, out)
 
     cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil:

@@ -15,7 +15,7 @@ from libc.stdlib cimport free
 from _fastocsp.bucket cimport address_key
 from _fastocsp.proxies cimport Proxies
 from responder.edge.connections cimport Connection, buffered
-from responder.edge.exchange cimport TO_COLD, TO_SLOW, Exchange
+from responder.edge.exchange cimport TO_COLD, TO_SIGN, TO_SLOW, Exchange
 from responder.edge.lane cimport Lane
 from responder.edge.mailbox cimport Letter, Mailbox, letter_octets, new_letter
 from responder.edge.posix cimport (
@@ -32,8 +32,9 @@ cdef enum:
     IS_EMPTY = 3                  # kinds of letters, besides those of the exchange
     ANSWER = 4
     GIVE_UP = 5
+    SIGNED = 8                    # set in the kind of an answer to a nonce
 
-TO_SLOW_LANE, TO_COLD_LANE, ALL_GONE = TO_SLOW, TO_COLD, IS_EMPTY
+TO_SLOW_LANE, TO_NONCE_LANE, TO_COLD_LANE, ALL_GONE = TO_SLOW, TO_SIGN, TO_COLD, IS_EMPTY
 
 cdef uint64_t TICK_NS = 100_000_000
 cdef size_t AT_OPENED = INDEX["connections_opened"]
@@ -44,11 +45,12 @@ cdef size_t AT_TIMED_OUT = INDEX["timed_out"]
 cdef class Loop(Exchange):
     """Made for a listening socket, whose descriptor it owns from then on."""
 
-    def __cinit__(self, Lane lane not None, Proxies proxies not None, int listener, uint32_t max_connections,
-                  double patience_s, double idle_s):
+    def __cinit__(self, Lane lane not None, Proxies proxies not None, int listener, limits not None):
         self.lane, self.proxies, self.listener = lane, proxies, listener
         self.to_python, self.from_python = Mailbox(), Mailbox()
-        self.open_sockets(max_connections, lane.max_body, patience_s, idle_s)
+        self.slow_lane, self.nonce_lane = limits.slow_lane, limits.nonce_lane
+        self.open_sockets(limits.connections, lane.max_body, limits.patience_s, limits.reading_s, limits.idle_s,
+                          limits.read_ahead)
         if (watch(self.epoll, EPOLL_CTL_ADD, listener, EPOLLIN, LISTENER) < 0
                 or watch(self.epoll, EPOLL_CTL_ADD, self.from_python.bell, EPOLLIN, BELL) < 0):
             raise OSError("epoll_ctl")
@@ -78,13 +80,14 @@ cdef class Loop(Exchange):
         flag_store(&self.drain_wanted, 1)
         self.from_python.ring()
 
-    def answer(self, uint32_t slot, uint32_t generation, bytes octets):
-        """The slow lane's answer; None gives the connection up."""
+    def answer(self, int kind, uint32_t slot, uint32_t generation, bytes octets):
+        """The slow lane's answer to a letter of that kind, once for each; None gives the connection up."""
         cdef Letter* letter
+        cdef int signed_ = SIGNED if kind == TO_SIGN else 0
         if octets is None:
-            letter = new_letter(GIVE_UP, slot, generation, NULL, 0)
+            letter = new_letter(GIVE_UP | signed_, slot, generation, NULL, 0)
         else:
-            letter = new_letter(ANSWER, slot, generation, octets, len(octets))
+            letter = new_letter(ANSWER | signed_, slot, generation, octets, len(octets))
         if letter == NULL:
             raise MemoryError
         self.from_python.put(letter)
@@ -207,11 +210,14 @@ cdef class Loop(Exchange):
 
     cdef void on_answer(self, Letter* letter) noexcept nogil:
         cdef Connection* c = self.connections.get(letter.slot, letter.generation)
+        self.slow_under_way -= 1
+        if letter.kind & SIGNED:
+            self.nonces_under_way -= 1
         if c == NULL or not c.waiting:
             return
         c.waiting = False
         self.now_ns = monotonic_ns()
-        if letter.kind == GIVE_UP:
+        if letter.kind & ~SIGNED == GIVE_UP:
             self.drop(c)
         elif self.send_octets(c, letter_octets(letter), letter.n):
             self.go_on(c, True)

@@ -15,14 +15,16 @@ cdef class Sockets:
     cdef Connections connections
     cdef int epoll
     cdef bint draining            # whoever has been answered is closed
-    cdef uint64_t patience_ns     # for a request to arrive or an answer to be read
+    cdef uint64_t patience_ns     # for a request to arrive
+    cdef uint64_t reading_ns      # for answers to be read
     cdef uint64_t idle_ns
     cdef uint64_t now_ns          # monotonic, of the last thing that happened
     cdef size_t in_octets
     cdef uint8_t* in_
     cdef uint8_t* out
 
-    cdef int open_sockets(self, uint32_t max_connections, size_t max_body, double patience_s, double idle_s) except -1
+    cdef int open_sockets(self, uint32_t max_connections, size_t max_body, double patience_s, double reading_s,
+                          double idle_s, size_t read_ahead) except -1
     # Octets in the buffer `in_`, NOTHING or GONE
     cdef Py_ssize_t read_some(self, Connection* c, bint resumed) noexcept nogil
     # These are False when the connection has ended

@@ -17,7 +17,6 @@ from responder.edge.posix cimport (
 )
 
 cdef enum:
-    IN_OCTETS = 65536
     HEAD_OCTETS = 8194            # the longest head of which the recogniser asks for more
 
 cdef uint64_t SECOND = 1_000_000_000
@@ -35,12 +34,14 @@ cdef class Sockets:
         if self.epoll >= 0:
             close(self.epoll)
 
-    cdef int open_sockets(self, uint32_t max_connections, size_t max_body, double patience_s, double idle_s) except -1:
+    cdef int open_sockets(self, uint32_t max_connections, size_t max_body, double patience_s, double reading_s,
+                          double idle_s, size_t read_ahead) except -1:
         """For the constructor."""
         self.connections = Connections(max_connections)
         self.patience_ns, self.idle_ns = <uint64_t>(patience_s * SECOND), <uint64_t>(idle_s * SECOND)
-        # a request that is not whole yet, and a buffer full behind it
-        self.in_octets = IN_OCTETS + HEAD_OCTETS + max_body
+        self.reading_ns = <uint64_t>(reading_s * SECOND)
+        # a request that is not whole yet, and what is read ahead behind it
+        self.in_octets = read_ahead + HEAD_OCTETS + max_body
         self.in_ = <uint8_t*>malloc(self.in_octets)
         self.out = <uint8_t*>malloc(OUT_OCTETS)
         if self.in_ == NULL or self.out == NULL:
@@ -98,7 +99,7 @@ cdef class Sockets:
             self.drop(c)
             return False
         # the client does not read: neither do we, and not for long
-        c.deadline = self.now_ns + self.patience_ns
+        c.deadline = self.now_ns + self.reading_ns
         return self.watch_for(c, EPOLLIN | EPOLLRDHUP | EPOLLOUT)
 
     cdef bint send_backlog(self, Connection* c) noexcept nogil:

@@ -25,7 +25,8 @@ from _fastocsp.values import Record
 from responder.clock import NS, read_clock
 from responder.edge.gate import Gate
 from responder.edge.lane import Lane
-from responder.edge.loop import ALL_GONE, TO_COLD_LANE, TO_SLOW_LANE, Loop
+from responder.edge.limits import Limits
+from responder.edge.loop import ALL_GONE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
 from responder.feed.machine import Renew
 from responder.feed.shared import SharedFeed
 from responder.telemetry import INDEX, ROW_SIZE
@@ -35,6 +36,7 @@ from tests.fastocsp.authority import Authority, key_bits
 ISSUER_NO, ISSUER_ID, MAX_BODY = 1, b"demo", 4096
 SLOW_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Lane: slow\r\n\r\nslow"
 SHA1_ALGORITHM = bytes.fromhex("300906052b0e03021a0500")
+NONCE_OID = bytes.fromhex("06092b0601050507300102")
 
 
 def lease(seconds: float) -> Renew:
@@ -55,6 +57,13 @@ def question(authority: Authority, serial: bytes) -> bytes:
     return der(0x30, der(0x30, der(0x30, der(0x30, cert_id(authority, serial)))))
 
 
+def nonce_question(authority: Authority, serial: bytes, nonce: bytes) -> bytes:
+    """The same with a nonce."""
+    extension = der(0x30, NONCE_OID, der(4, der(4, nonce)))
+    asked = der(0x30, der(0x30, cert_id(authority, serial)))
+    return der(0x30, der(0x30, asked, der(0xA2, der(0x30, extension))))
+
+
 class Running:
     """The loop in a thread, and a thread of Python that answers its letters."""
 
@@ -66,6 +75,10 @@ class Running:
         max_connections: int = 100,
         patience_s: float = 5.0,
         idle_s: float = 5.0,
+        reading_s: float = 5.0,
+        read_ahead: int = 65536,
+        slow_lane: int = 100,
+        nonce_lane: int = 100,
         per_minute: int = 0,
         family: socket.AddressFamily = socket.AF_INET,
         proxies: tuple[tuple[bytes, int], ...] = (),
@@ -92,10 +105,11 @@ class Running:
         if receive_octets:
             self.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_octets)
         self.address = self.bound.getsockname()[:2]
-        self.loop = Loop(self.lane, Proxies(proxies), self.bound.detach(), max_connections, patience_s, idle_s)
+        limits = Limits(max_connections, patience_s, reading_s, idle_s, read_ahead, slow_lane, nonce_lane)
+        self.loop = Loop(self.lane, Proxies(proxies), self.bound.detach(), limits)
         self.slow: list[bytes] = []
         self.cold: list[tuple[socket.socket, bytes]] = []
-        self.held: list[tuple[int, int]] = []
+        self.held: list[tuple[int, int, int]] = []
         self.answers, self.empty, self._ended = answers, threading.Event(), threading.Event()
         self._threads = [threading.Thread(target=self.loop.run), threading.Thread(target=self._read_letters)]
 
@@ -147,8 +161,8 @@ class Running:
 
     def release(self) -> None:
         """Answer what `answers` False held back."""
-        for slot, generation in self.held:
-            self.loop.answer(slot, generation, SLOW_ANSWER)
+        for kind, slot, generation in self.held:
+            self.loop.answer(kind, slot, generation, SLOW_ANSWER)
         self.held.clear()
 
     def _read_letters(self) -> None:
@@ -156,12 +170,12 @@ class Running:
             if not select.select([self.loop.to_python.bell], [], [], 0.05)[0]:
                 continue
             for kind, fd, slot, generation, octets in self.loop.to_python.letters():
-                if kind == TO_SLOW_LANE:
+                if kind in {TO_SLOW_LANE, TO_NONCE_LANE}:
                     self.slow.append(octets)
                     if self.answers:
-                        self.loop.answer(slot, generation, SLOW_ANSWER)
+                        self.loop.answer(kind, slot, generation, SLOW_ANSWER)
                     else:
-                        self.held.append((slot, generation))
+                        self.held.append((kind, slot, generation))
                 elif kind == TO_COLD_LANE:
                     os.set_blocking(fd, True)
                     self.cold.append((socket.socket(fileno=fd), octets))

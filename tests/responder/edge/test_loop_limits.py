@@ -93,7 +93,7 @@ def test_a_slow_answer_has_no_deadline_of_the_connection(tmp_path: Path, authori
 
 def test_who_does_not_read_is_cut_off(tmp_path: Path, authority: Authority) -> None:
     """Answers that nobody fetches end the connection by a reset; what is kept of them is one buffer."""
-    with Running(tmp_path, authority, patience_s=0.5) as running:
+    with Running(tmp_path, authority, reading_s=0.5) as running:
         running.put(GOOD)
         octets = get(running) * 1000
         with running.connect() as deaf:

@@ -1,0 +1,30 @@
+"""What one worker's connection loop allows: how many, how much and how long; each from its setting."""
+
+from typing import NamedTuple, Self
+
+from responder.config import EdgeSettings
+
+
+class Limits(NamedTuple):
+    """Times in seconds."""
+
+    connections: int
+    patience_s: float  # for a request to arrive
+    reading_s: float  # for answers to be read that the socket did not take
+    idle_s: float
+    read_ahead: int  # octets of pipelined requests
+    slow_lane: int  # requests that wait for Python, and
+    nonce_lane: int  # those of them that wait for a signature of their own
+
+    @classmethod
+    def of(cls, settings: EdgeSettings) -> Self:
+        """As they are set."""
+        return cls(
+            settings.max_connections,
+            settings.header_timeout,
+            settings.write_timeout,
+            settings.keep_alive_timeout,
+            settings.pipelined_size,
+            settings.slow_lane,
+            settings.signer_lane,
+        )
