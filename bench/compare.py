@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import re
 import shutil
 import statistics
@@ -23,6 +22,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bench.beside import Floor, Nginx, compiled
+from bench.machine import cpu_s, stamp
 from tests.e2e.asking import Talk, certificate, get_octets, post_octets, question
 from tests.e2e.instance import Instance, free_port
 
@@ -52,11 +52,6 @@ class Case:
     port: int
     messages: str
     closing: bool
-
-
-def cpu_s(pid: int) -> float:
-    """Seconds on a core of that process so far, all threads."""
-    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 def drive(case: Case, load: str, seconds: float) -> tuple[float, float]:
@@ -233,11 +228,8 @@ def main() -> None:
     ratios = report(turns)
     if given.only:
         return
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
     written = {
-        "commit": commit.strip(),
-        "machine": machine,
+        **stamp(),
         "cases": {name: summary(turn) for name, turn in turns.items()},
         "ratios": ratios,
     }

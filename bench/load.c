@@ -2,7 +2,10 @@
  * send also does the client's receiving, and wakes it when it sleeps: whoever sends in two pieces pays twice.
  * `load PORT MESSAGES CONNECTIONS SECONDS CLOSE`: MESSAGES holds requests, each behind its length (32 bits, this
  * machine's order), sent in an order that looks random. One request at a time on each connection; with CLOSE 1 each on a
- * connection of its own. Prints answers, failures, and the 50th, 99th and 99.9th percentile of the answer times in us. */
+ * connection of its own. Prints answers, failures, and the 50th, 99th and 99.9th percentile of the answer times in us,
+ * then how many answers said tryLater.
+ * A sixth word, RATE, makes it an open loop: so many requests a second arrive, whether the server answers or not, at
+ * connections that are idle; times count from the arrival. One that finds none is lost: the seventh number. */
 #define _GNU_SOURCE
 #include <netinet/in.h>
 #include <stdint.h>
@@ -14,19 +17,21 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_CONNECTIONS = 1024, MAX_MESSAGES = 65536, SLOTS = 200000 };
+enum { MAX_CONNECTIONS = 16384, MAX_MESSAGES = 65536, SLOTS = 200000 };
 
 struct talk {
     int fd;
     size_t got, wanted;       /* octets of the answer; wanted is 0 until its head was read */
     uint64_t begun;
-    char answer[16384];
+    char answer[4096];
 };
 
 static struct talk talks[MAX_CONNECTIONS];
 static char *messages[MAX_MESSAGES];
 static uint32_t lengths[MAX_MESSAGES], count, seed = 1;
-static uint64_t answered, failed, times[SLOTS];      /* by whole microseconds */
+static struct talk *idle[MAX_CONNECTIONS];           /* of an open loop */
+static int idle_count, open_loop;
+static uint64_t answered, failed, later, lost, times[SLOTS];      /* by whole microseconds */
 static struct sockaddr_in server;
 static int set, closing;
 
@@ -57,10 +62,36 @@ static void begin(struct talk *t)
     epoll_ctl(set, EPOLL_CTL_ADD, t->fd, &e);
 }
 
+/* As many as have arrived by now; all of them at once when we were late. */
+static uint64_t arrive(uint64_t due, uint64_t now, double gap_ns)
+{
+    static double part;
+    while (due <= now) {
+        if (idle_count == 0) {
+            lost++;
+        } else {
+            struct talk *t = idle[--idle_count];
+            if (t->fd < 0)
+                begin(t);
+            else
+                ask(t);
+            t->begun = due;
+        }
+        part += gap_ns;
+        due += (uint64_t)part;
+        part -= (double)(uint64_t)part;
+    }
+    return due;
+}
+
 static void again(struct talk *t)
 {
     close(t->fd);
-    begin(t);
+    t->fd = -1;
+    if (open_loop)
+        idle[idle_count++] = t;
+    else
+        begin(t);
 }
 
 static void measure(struct talk *t)
@@ -88,10 +119,16 @@ static void hear(struct talk *t, uint64_t now)
     if (memcmp(t->answer, "HTTP/1.1 200", 12) != 0 || t->got > t->wanted)
         failed++;
     answered++;
+    if (t->got > 5 && memcmp(t->answer + t->got - 5, "\x30\x03\x0a\x01\x03", 5) == 0)
+        later++;
     uint64_t us = (now - t->begun) / 1000;
     times[us < SLOTS ? us : SLOTS - 1]++;
     if (closing) {
         again(t);
+        return;
+    }
+    if (open_loop) {
+        idle[idle_count++] = t;
         return;
     }
     t->begun = now;
@@ -109,8 +146,9 @@ static unsigned percentile(double share)
 
 int main(int argc, char **argv)
 {
-    FILE *file = argc == 6 ? fopen(argv[2], "rb") : NULL;
+    FILE *file = argc == 6 || argc == 7 ? fopen(argv[2], "rb") : NULL;
     struct epoll_event events[64];
+    double rate = argc == 7 ? atof(argv[6]) : 0;
     if (file == NULL || atoi(argv[3]) < 1 || atoi(argv[3]) > MAX_CONNECTIONS)
         return 2;
     while (count < MAX_MESSAGES && fread(&lengths[count], 4, 1, file) == 1) {
@@ -124,15 +162,28 @@ int main(int argc, char **argv)
     server.sin_port = htons((uint16_t)atoi(argv[1]));
     closing = atoi(argv[5]);
     set = epoll_create1(0);
-    for (int i = 0; i < atoi(argv[3]); i++)
-        begin(&talks[i]);
-    uint64_t now = now_ns(), end = now + (uint64_t)(atof(argv[4]) * 1e9);
+    open_loop = rate > 0;
+    for (int i = 0; i < atoi(argv[3]); i++) {
+        talks[i].fd = -1;
+        if (open_loop)
+            idle[idle_count++] = &talks[i];
+        else
+            begin(&talks[i]);
+    }
+    uint64_t now = now_ns(), end = now + (uint64_t)(atof(argv[4]) * 1e9), due = now;
     while (now < end) {
-        int n = epoll_wait(set, events, 64, 100);
+        struct timespec wait = {.tv_nsec = 100000000};
+        if (open_loop) {
+            due = arrive(due, now, 1e9 / rate);
+            if (due - now < 100000000)
+                wait.tv_nsec = (long)(due - now);
+        }
+        int n = epoll_pwait2(set, events, 64, &wait, NULL);
         now = now_ns();
         for (int i = 0; i < n; i++)
             hear(events[i].data.ptr, now);
     }
-    printf("%lu %lu %u %u %u\n", answered, failed, percentile(0.5), percentile(0.99), percentile(0.999));
+    printf("%lu %lu %u %u %u %lu %lu\n", answered, failed, percentile(0.5), percentile(0.99), percentile(0.999), later,
+           lost);
     return 0;
 }

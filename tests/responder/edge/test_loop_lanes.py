@@ -1,4 +1,4 @@
-"""Limits on what waits for Python: beyond them the loop says `tryLater` itself, as Python would, and goes on with hits."""
+"""Limits on what waits for Python: beyond them the loop says `tryLater` itself, as Python would, and hits go on."""
 
 import re
 import socket

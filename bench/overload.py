@@ -1,0 +1,164 @@
+"""`make bench-overload`: twice the capacity, and ten times the nonce lane's, beside answers from the table.
+
+One edge worker on core 0; signer and generators on core 1, where nonces are slower than they could be: a machine of two
+cores has no third. Capacity is the best of some closed loops; twice that arrives in an open loop at 1000 connections, and
+an arrival that finds none idle is lost. Turns that are compared follow each other; medians over the rounds.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.beside import compiled
+from bench.compare import CLOSE, edge_get, prefer, questions, write_messages
+from bench.driving import Spent, Stream, Turn, drive
+from bench.machine import pin, stamp
+from tests.e2e.asking import certificate, post_octets, question
+from tests.e2e.instance import Instance
+
+RESULTS = Path(__file__).parent / "overload.json"
+ANSWERS, OPEN_CONNECTIONS, FLOOD_CONNECTIONS = 1000, 1000, 1000
+SETTINGS = {"OCSP_RATE_LIMIT_PER_IP_MIN": "1000000000", "OCSP_RESPONSE_VALIDITY": "24h", "MAX_CONNECTIONS": "16000"}
+
+
+class Bench:
+    """A quickstart, its processes on their cores, and messages to send."""
+
+    def __init__(self, instance: Instance, folder: Path, seconds: float, nice: int) -> None:
+        self.instance, self.seconds, self.load = instance, seconds, compiled(folder, "load")
+        pids = instance.facts["pids"]
+        self.edge, self.signer = pids["edge"][0], pids["signer"]
+        pin(self.edge, 0)
+        pin(self.signer, 1)
+        for pid in (self.edge, self.signer, os.getpid()):
+            prefer(pid, nice)
+        asked = questions(self.instance)
+        self.hits = write_messages(folder / "hits", [edge_get(der) for der in asked])
+        self.closing = write_messages(folder / "closing", [edge_get(der, CLOSE) for der in asked])
+        self.nonces = write_messages(folder / "nonces", self._nonces())
+        self.drive(self.stream(self.hits, 16))
+
+    def _nonces(self) -> list[bytes]:
+        issuer = certificate(self.instance.facts["issuer_cert"])
+        paths = sorted(Path(self.instance.facts["certs_dir"]).glob("*.pem"))[:200]
+        ders = [question(certificate(path), issuer, nonce=os.urandom(32)) for path in paths]
+        return [post_octets(der, "/.well-known/pki/ocsp/demo") for der in ders]
+
+    def stream(self, messages: str, connections: int, rate: float = 0.0) -> Stream:
+        """Of these messages."""
+        return Stream(self.load, self.instance.port, messages, connections, rate, messages == self.closing)
+
+    def drive(self, *streams: Stream) -> tuple[list[Turn], Spent]:
+        """One turn."""
+        return drive(list(streams), self.seconds, self.edge, self.signer)
+
+    def one(self, *streams: Stream) -> Turn:
+        """What the first stream got."""
+        return self.drive(*streams)[0][0]
+
+
+def twice(bench: Bench, messages: str, rounds: int) -> dict[str, object]:
+    """Capacity and twice of it, in turns."""
+    found = []
+    for _ in range(rounds):
+        capacity = max((bench.one(bench.stream(messages, n)) for n in (16, 64, 256)), key=lambda turn: turn.goodput)
+        (over,), spent = bench.drive(bench.stream(messages, OPEN_CONNECTIONS, 2 * capacity.goodput))
+        found.append((capacity, over, spent))
+    return {
+        "capacity": median_of([capacity for capacity, _, _ in found]),
+        "at twice": median_of([over for _, over, _ in found]),
+        "goodput ratio": median(over.goodput / capacity.goodput for capacity, over, _ in found),
+        "edge's share of its core": median(spent.loop + spent.python for _, _, spent in found),
+    }
+
+
+def nonces(bench: Bench, rounds: int) -> dict[str, object]:
+    """The lane's capacity alone, with what it costs."""
+    found = [bench.drive(bench.stream(bench.nonces, 64)) for _ in range(rounds)]
+    answers = [(turns[0].goodput, spent) for turns, spent in found]
+    return {
+        "lane": median_of([turns[0] for turns, _ in found]),
+        "edge us per answer": median((spent.loop + spent.python) * 1e6 / rate for rate, spent in answers),
+        "signer us per answer": median(spent.signer * 1e6 / rate for rate, spent in answers),
+    }
+
+
+def flood(bench: Bench, capacity: float, lane: float, share: float, rounds: int) -> dict[str, object]:
+    """Cached answers, a share of the capacity or (0) as many as go, alone and beside ten times the lane."""
+    found = []
+    for _ in range(rounds):
+        cached = bench.stream(bench.hits, 16 if share == 0 else 256, capacity * share)
+        (alone,), idle = bench.drive(cached)
+        (beside, flooding), busy = bench.drive(cached, bench.stream(bench.nonces, FLOOD_CONNECTIONS, 10 * lane))
+        found.append((alone, beside, flooding, idle, busy))
+    return {
+        "alone": median_of([row[0] for row in found]),
+        "beside": median_of([row[1] for row in found]),
+        "flood": median_of([row[2] for row in found]),
+        "loss of rate": median(1 - row[1].goodput / row[0].goodput for row in found),
+        "loop us per request, alone": median(row[3].loop * 1e6 / row[0].goodput for row in found),
+        "loop us per request, beside": median(
+            row[4].loop * 1e6 / (row[1].goodput + row[2].goodput + row[2].later) for row in found
+        ),
+        "Python's share of the edge's core": median(row[4].python for row in found),
+        "loop's share of the edge's core": median(row[4].loop for row in found),
+    }
+
+
+def median(values: "object") -> float:
+    """Of numbers, to three digits behind the point."""
+    return round(statistics.median(values), 3)  # type: ignore[call-overload, no-any-return]
+
+
+def median_of(turns: list[Turn]) -> dict[str, float]:
+    """Each figure's median."""
+    return {name: median(asdict(turn)[name] for turn in turns) for name in asdict(turns[0])}
+
+
+def measure(folder: Path, rounds: int, seconds: float, nice: int) -> dict[str, object]:
+    """Everything, as it is written."""
+    settings = {f"FASTOCSP_{name}": value for name, value in SETTINGS.items()}
+    instance = Instance(folder / "data", 1, ANSWERS, 10, **settings).start()
+    try:
+        bench = Bench(instance, folder, seconds, nice)
+        alive, closing = twice(bench, bench.hits, rounds), twice(bench, bench.closing, rounds)
+        lane = nonces(bench, rounds)
+        capacity = alive["capacity"]["goodput"]  # type: ignore[index]
+        width = lane["lane"]["goodput"]  # type: ignore[index]
+        return {
+            "keep-alive": alive,
+            "one a connection": closing,
+            "nonces": lane,
+            "cached at a quarter beside ten times the lane": flood(bench, capacity, width, 0.25, rounds),
+            "cached at capacity beside ten times the lane": flood(bench, capacity, width, 0, rounds),
+        }
+    finally:
+        instance.stop()
+
+
+def main() -> None:
+    """Measure, print, write overload.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of one turn")
+    parser.add_argument("--nice", type=int, default=0, help="of all that is measured")
+    parser.add_argument("--dry", action="store_true", help="write nothing")
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="fastocsp-overload-"))
+    try:
+        figures = measure(folder, given.rounds, given.seconds, given.nice)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    written = json.dumps({**stamp(), "figures": figures}, indent=1)
+    print(written)
+    if not given.dry:
+        RESULTS.write_text(written + "\n")
+
+
+if __name__ == "__main__":
+    main()
