@@ -145,8 +145,10 @@ def measure(folder: Path, rounds: int, seconds: float, nice: int, wanted: Callab
 def prefer(pid: int, nice: int) -> None:
     """Before the other work of the machine; sessions are scheduled as groups where the kernel groups them."""
     if nice:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            os.setpriority(os.PRIO_PROCESS, int(task.name), nice)
+        threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+        first = min(os.getpriority(os.PRIO_PROCESS, thread) for thread in threads)
+        for thread in threads:
+            os.setpriority(os.PRIO_PROCESS, thread, nice + os.getpriority(os.PRIO_PROCESS, thread) - first)
         with contextlib.suppress(FileNotFoundError):
             Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 

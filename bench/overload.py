@@ -101,6 +101,9 @@ def flood(bench: Bench, capacity: float, lane: float, share: float, rounds: int)
         "beside": median_of([row[1] for row in found]),
         "flood": median_of([row[2] for row in found]),
         "loss of rate": median(1 - row[1].goodput / row[0].goodput for row in found),
+        "answers for a second of the edge's CPU, loss": median(
+            1 - per_cpu_s(row[1], row[4]) / per_cpu_s(row[0], row[3]) for row in found
+        ),
         "loop us per request, alone": median(row[3].loop * 1e6 / row[0].goodput for row in found),
         "loop us per request, beside": median(
             row[4].loop * 1e6 / (row[1].goodput + row[2].goodput + row[2].later) for row in found
@@ -108,6 +111,11 @@ def flood(bench: Bench, capacity: float, lane: float, share: float, rounds: int)
         "Python's share of the edge's core": median(row[4].python for row in found),
         "loop's share of the edge's core": median(row[4].loop for row in found),
     }
+
+
+def per_cpu_s(turn: Turn, spent: Spent) -> float:
+    """Cached answers for each second on a core, whatever else the edge did in it."""
+    return turn.goodput / (spent.loop + spent.python)
 
 
 def median(values: "object") -> float:

@@ -138,6 +138,13 @@ class EdgeSettings(BaseSettings):
         description="requests of one worker that wait for more than its table, SIGNER_LANE's among them; more are "
         "answered tryLater",
     )
+    slow_nice: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="how far a worker's Python stands back behind answers from its table where a core is short; 0 has "
+        "it take as much",
+    )
     log_format: str = Field("auto", pattern="^(auto|json|text)$", description="text on a terminal, json otherwise")
 
     @field_validator("data_dir")

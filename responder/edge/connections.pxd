@@ -19,6 +19,7 @@ cdef struct Connection:
     bint behind_proxy             # the peer's X-Forwarded-For is believed
     bint partial                  # a request has begun to arrive: its deadline stands
     bint waiting                  # the slow lane is answering
+    bint paused                   # was told to try later: what it asks next waits for a tick
     bint readable                 # the socket may have octets that were not read
     bint eof_near                 # its end is in the socket, behind what was not read yet
     bint eof                      # the client has said all

@@ -5,7 +5,8 @@ and the socket. What it leaves goes to Python as a letter, and what the client s
 first thing that is not a plain OCSP request hands the socket, with its octets, to uvicorn's own protocol, for good.
 
 Python is never asked for more than it can have under way: beyond that the answer is `tryLater`, written here at the
-price of a hit. So a flood of what only Python can answer takes its time from nobody but itself.
+price of a hit, and what that client sends next is not looked at for up to a second (a trusted proxy's is: it speaks for
+many). So a flood of what only Python can answer takes its time from itself, and little from others.
 """
 
 from libc.stdint cimport uint8_t, uint64_t
@@ -45,7 +46,7 @@ cdef class Exchange(Sockets):
         """Read and answer while there is something to read and nothing to wait for."""
         cdef Py_ssize_t n
         cdef int rounds = ROUNDS
-        while not c.waiting and buffered(&c.backlog) == 0 and (c.readable or resumed):
+        while not c.waiting and not c.paused and buffered(&c.backlog) == 0 and (c.readable or resumed):
             if rounds == 0:
                 break
             rounds -= 1
@@ -72,7 +73,7 @@ cdef class Exchange(Sockets):
         self.now_ns = now_ns
         open_sink(&out, self.out, OUT_OCTETS)
         self.lane.lock.take()
-        while at < n and done == LANE_ANSWERED and not c.close_after:
+        while at < n and done == LANE_ANSWERED and not c.close_after and not c.paused:
             got = recognise(self.in_ + at, n - at, self.lane.max_body, &http)
             if got != WIRE_TAKEN:
                 break
@@ -89,6 +90,7 @@ cdef class Exchange(Sockets):
             if done != LANE_ANSWERED and self.lane_full(done):
                 self.put_try_later(&http, &out)
                 done = LANE_ANSWERED
+                c.paused = http.keep_alive and not c.behind_proxy
             slow_at = at
             at += http.consumed
             c.close_after = not http.keep_alive
@@ -105,7 +107,7 @@ cdef class Exchange(Sockets):
     cdef bint settle(self, Connection* c, const uint8_t* rest, size_t left, bint moved, int got) noexcept nogil:
         """What to do with the rest, and until when; False when the connection is gone."""
         cdef bint blocked = buffered(&c.backlog) != 0
-        if not blocked and not c.waiting:
+        if not blocked and not c.waiting and (self.draining or not c.paused):
             if c.close_after or self.draining:
                 self.drop(c)
                 return False
@@ -118,12 +120,12 @@ cdef class Exchange(Sockets):
         if left and fill(&c.pending, rest, left) < 0:
             self.drop(c)
             return False
-        if c.waiting:
+        if c.waiting or (c.paused and not blocked):
             c.deadline = 0
         elif not blocked:
             if left == 0:
                 c.deadline = self.now_ns + self.idle_ns
-            elif moved or not c.partial:
+            elif moved or not c.partial or c.deadline == 0:
                 c.deadline = self.now_ns + self.patience_ns
         c.partial = left != 0
         return True

@@ -25,6 +25,12 @@ log = structlog.get_logger("worker")
 JOIN_S = 5.0
 
 
+def step_back(nice: int) -> None:
+    """This thread, and those that it starts from here on, leave a core that is short to the connections' thread."""
+    here = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, here, os.getpriority(os.PRIO_PROCESS, here) + nice)
+
+
 class Front:
     """One worker's connections."""
 
@@ -55,6 +61,7 @@ class Front:
         asyncio.get_running_loop().add_reader(self.loop.to_python.bell, self._read_letters)
         self._thread = threading.Thread(target=self.loop.run, name="connections", daemon=True)
         self._thread.start()
+        step_back(settings.slow_nice)
 
     async def close(self) -> None:
         """End the thread; whoever is still connected is closed."""

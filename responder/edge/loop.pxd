@@ -21,6 +21,7 @@ cdef class Loop(Exchange):
     cdef int drain_wanted         # set by Python
     cdef int stop_wanted
     cdef uint64_t tick_ns         # of the next tick
+    cdef uint32_t tick_number
     cdef epoll_event events[MAX_EVENTS]
 
     cdef int turn(self) noexcept nogil

@@ -32,6 +32,7 @@ cdef enum:
     IS_EMPTY = 3                  # kinds of letters, besides those of the exchange
     ANSWER = 4
     GIVE_UP = 5
+    PAUSE_TICKS = 10
     SIGNED = 8                    # set in the kind of an answer to a nonce
 
 TO_SLOW_LANE, TO_NONCE_LANE, TO_COLD_LANE, ALL_GONE = TO_SLOW, TO_SIGN, TO_COLD, IS_EMPTY
@@ -135,16 +136,23 @@ cdef class Loop(Exchange):
         cdef uint32_t i
         cdef Connection* c
         self.tick_ns = self.now_ns + TICK_NS
+        self.tick_number += 1
         self.lane.lock.take()
         self.lane.move_clock(epoch_seconds())
         self.lane.lock.give()
         for i in range(self.connections.used_to):
             c = &self.connections.slots[i]
-            if c.deadline != 0 and c.generation & 1 and self.now_ns > c.deadline:
+            if c.generation & 1 == 0:
+                continue
+            if c.deadline != 0 and self.now_ns > c.deadline:
                 self.count(AT_TIMED_OUT)
                 if buffered(&c.backlog):
                     reset_on_close(c.fd)
                 self.drop(c)
+            elif c.paused and (self.tick_number + i) % PAUSE_TICKS == 0:
+                # a part of them at each tick: all at once would be a burst that hits wait behind
+                c.paused = False
+                self.go_on(c, True)
         if not self.accepting and self.listener >= 0:
             self.accepting = watch(self.epoll, EPOLL_CTL_ADD, self.listener, EPOLLIN, LISTENER) == 0
 

@@ -107,10 +107,66 @@ def test_a_full_slow_lane_says_try_later_to_all_but_hits(tmp_path: Path, authori
             hit, miss = (post_octets(question(authority, serial)) for serial in (GOOD, ABSENT))
             client.sendall(hit + miss + hit + nonce(authority) + post_octets(b"bad") + hit)
             left = bytearray()
+            client.settimeout(10)
             bodies = [read_answer(client, left)[1] for _ in range(6)]
             assert bodies == [body, TRY_LATER, body, TRY_LATER, TRY_LATER, body]
             running.release()
             assert read_answer(waiting, bytearray())[1] == b"slow"
+
+
+def test_who_was_told_to_try_later_is_heard_again_a_tick_later(tmp_path: Path, authority: Authority) -> None:
+    """A client that asks again at once gets few answers a second; a trusted proxy, which speaks for many, all of them."""
+    counts = []
+    for proxies in ((), ((b"\x7f\0\0\0", 8),)):
+        folder = tmp_path / str(len(counts))
+        folder.mkdir()
+        with Running(folder, authority, nonce_lane=1, proxies=proxies, answers=False) as running:
+            body = running.put(GOOD)
+            with running.connect() as first, running.connect() as client:
+                first.sendall(nonce(authority))
+                until(lambda running=running: running.held)
+                begun, count = time.monotonic(), 0
+                while time.monotonic() < begun + 2.5:
+                    assert ask(client, nonce(authority))[1] == TRY_LATER
+                    count += 1
+                counts.append(count)
+                assert ask(client, post_octets(question(authority, GOOD)))[1] == body
+            running.release()
+    assert 2 <= counts[0] <= 4
+    assert counts[1] > 100
+
+
+@pytest.mark.parametrize("kind", ["refused", "answered"])
+def test_half_a_request_behind_a_slow_one_is_cut_off(tmp_path: Path, authority: Authority, kind: str) -> None:
+    """H-34: it arrived while nothing was read, and its time begins when that ends."""
+    with Running(tmp_path, authority, nonce_lane=1, patience_s=0.3, answers=False) as running:
+        with running.connect() as first, running.connect() as client:
+            first.sendall(nonce(authority))
+            until(lambda: running.held)
+            client.sendall((nonce(authority) if kind == "refused" else post_octets(question(authority, ABSENT))) + b"G")
+            if kind == "answered":
+                until(lambda: len(running.held) == 2)
+                running.release()
+            read_answer(client, bytearray())
+            begun = time.monotonic()
+            assert client.recv(1) == b""
+            assert time.monotonic() - begun < 2
+            assert running.counted("timed_out") == 1
+        running.release()
+
+
+def test_who_is_paused_is_closed_by_the_drain(tmp_path: Path, authority: Authority) -> None:
+    """Nobody waits for a pause to end."""
+    with Running(tmp_path, authority, nonce_lane=1, answers=False) as running:
+        with running.connect() as first, running.connect() as client:
+            first.sendall(nonce(authority))
+            until(lambda: running.held)
+            assert ask(client, nonce(authority))[1] == TRY_LATER
+            running.loop.drain()
+            assert client.recv(1) == b""
+            running.release()
+            read_answer(first, bytearray())
+        assert running.empty.wait(5)
 
 
 def unread_octets(server: tuple[str, int], client: tuple[str, int]) -> int:
