@@ -84,6 +84,7 @@ class Running:
         proxies: tuple[tuple[bytes, int], ...] = (),
         answers: bool = True,
         receive_octets: int = 0,
+        table_bytes: int = 1 << 20,
     ) -> None:
         self.authority, lock = authority, Lock()
         self.feed = SharedFeed(folder)
@@ -91,7 +92,7 @@ class Running:
         self.feed.renew(lease(600))
         self.template = authority.template(codes.SHA1)
         self.counters = Counters(bytearray(ROW_SIZE))
-        self.table = Table(1 << 20, lock)
+        self.table = Table(table_bytes, lock)
         self.lane = Lane(
             self.table,
             Gate(folder, lock),
@@ -100,7 +101,9 @@ class Running:
             self.index(),
             MAX_BODY,
         )
-        self.bound = socket.create_server(("127.0.0.1" if family is socket.AF_INET else "::1", 0), family=family)
+        self.bound = socket.create_server(
+            ("127.0.0.1" if family is socket.AF_INET else "::1", 0), family=family, backlog=4096
+        )
         self.bound.setblocking(False)
         if receive_octets:
             self.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_octets)

@@ -115,8 +115,8 @@ def test_a_full_slow_lane_says_try_later_to_all_but_hits(tmp_path: Path, authori
 
 
 def test_who_was_told_to_try_later_is_heard_again_a_tick_later(tmp_path: Path, authority: Authority) -> None:
-    """A client that asks again at once gets few answers a second; a trusted proxy, which speaks for many, all of them."""
-    counts = []
+    """A client that asks again at once gets few answers a second; a trusted proxy, which speaks for many, gets all."""
+    counts: list[int] = []
     for proxies in ((), ((b"\x7f\0\0\0", 8),)):
         folder = tmp_path / str(len(counts))
         folder.mkdir()

@@ -1,0 +1,1 @@
+"""Locust scenarios; `make bench-load SCENARIO=...`."""
