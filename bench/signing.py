@@ -9,6 +9,8 @@ import argparse
 import json
 import os
 import shutil
+import signal
+import socket
 import statistics
 import subprocess
 import tempfile
@@ -20,7 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from bench.beside import Floor, await_answer, compiled
+from bench.beside import Floor, compiled
 from bench.compare import CLOSE, edge_get, message_of, prefer, questions, write_messages
 from bench.driving import Stream, turn_of
 from bench.machine import cpu_s, pin, stamp
@@ -50,7 +52,7 @@ class OpensslOCSP:
         words = f"openssl ocsp -port {self.port} -index index -CA ca -rsigner cert -rkey key -ndays 1".split()
         words += ["-multi", str(multi)] if multi else []
         self._process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        await_port(self.port)
+        await_openssl(self.port, openssl_messages(authority)[0])
 
     @property
     def pids(self) -> list[int]:
@@ -60,18 +62,24 @@ class OpensslOCSP:
 
     def stop(self) -> None:
         """End it."""
-        self._process.terminate()
+        for pid in self.pids:
+            os.kill(pid, signal.SIGKILL)
         self._process.wait(10)
 
 
-def await_port(port: int) -> None:
-    """Until something answers there, even if that is an error."""
-    import urllib.error
-
-    try:
-        await_answer(f"http://127.0.0.1:{port}/")
-    except urllib.error.HTTPError:
-        return
+def await_openssl(port: int, message: bytes) -> None:
+    """Until it answers; anything but a good question would end it."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as talk:
+                talk.sendall(message)
+                if talk.recv(65536).startswith(b"HTTP/1.0 200"):
+                    return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
 
 
 def openssl_messages(authority: Authority) -> list[bytes]:
