@@ -12,12 +12,13 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 FUZZ_SECONDS ?= 60
 SEED ?= 1
 FULL ?=
+SCENARIO ?= edge-direct
 SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responder/*/*.pxd) setup.py pyproject.toml
 # What pip says is shown when it fails, and kept in .venv/pip.log.
 PIP = pip() { $(BIN)/python -m pip --disable-pip-version-check "$$@" > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }; }; pip
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint types layers build trace asan tsan fuzz faults bench bench-coherence bench-crl bench-crl-serving docs clean tools
+.PHONY: help quickstart test check lint types layers build trace asan tsan fuzz faults bench bench-coherence bench-crl bench-crl-serving bench-growth bench-load bench-load-all bench-micro bench-overload bench-signing docs clean tools
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -71,6 +72,24 @@ bench-crl-serving: $(VENV)/.bench  ## OCSP answers while a hundred clients pull 
 
 bench-coherence: $(VENV)/.bench  ## What the promise costs: snapshot, membership, waits
 	$(BIN)/python -m bench.coherence
+
+bench-overload: $(VENV)/.bench  ## Twice the capacity, ten times the nonce lane's
+	$(BIN)/python -m bench.overload
+
+bench-signing: $(VENV)/.bench  ## Nonce answers, and `openssl ocsp` beside them
+	$(BIN)/python -m bench.signing
+
+bench-growth: $(VENV)/.bench  ## Cost over records, connections, workers; docs/growth.png
+	$(BIN)/python -m bench.growth
+
+bench-micro: $(VENV)/.bench  ## Nanoseconds of each function
+	$(BIN)/python -m pytest bench/micro -q --benchmark-columns=min,median,iqr,ops
+
+bench-load: $(VENV)/.bench  ## Locust: SCENARIO= edge-direct cdn-origin stampede revocation-storm slowloris
+	$(BIN)/python -m bench.locust.run $(SCENARIO)
+
+bench-load-all: $(VENV)/.bench  ## Every scenario for five seconds
+	for name in edge-direct cdn-origin stampede revocation-storm slowloris; do SECONDS_EACH=5 USERS=20 $(BIN)/python -m bench.locust.run $$name || exit 1; done
 
 docs: $(VENV)/.docs  ## The documentation, warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

@@ -1,6 +1,6 @@
 """`make bench-load SCENARIO=NAME`: a quickstart, Locust against it for a while, and what both say, as JSON.
 
-Each scenario stops by itself. Options, as environment: SECONDS, USERS, ZIPF (exponent of the popularity; 0 is even),
+Each scenario stops by itself. Options, as environment: SECONDS_EACH, USERS, ZIPF (exponent of the popularity; 0 is even),
 POST and NONCE (shares of the requests), CLOSE (share on a connection of its own), ORIGIN (a URL to load instead of a
 quickstart; then FACTS names its quickstart.json). Locust is Python: on two cores it asks some thousand times a
 second and is the bottleneck; what it is for is behaviour - mixes, bursts, faults - not capacity (`make bench`).
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenario", choices=SCENARIOS)
     given = parser.parse_args()
-    seconds, users = float(os.environ.get("SECONDS", "20")), int(os.environ.get("USERS", "50"))
+    seconds, users = float(os.environ.get("SECONDS_EACH", "20")), int(os.environ.get("USERS", "50"))
     folder = Path(tempfile.mkdtemp(prefix="fastocsp-locust-"))
     settings = {"HEADER_TIMEOUT": "2s", "KEEP_ALIVE_TIMEOUT": "20s"}
     instance = None

@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +35,8 @@ def limited() -> Iterator[Instance]:
 def hasty() -> Iterator[Instance]:
     """Short times and few connections."""
     folder = scratch()
-    settings = {"HEADER_TIMEOUT": "1s", "KEEP_ALIVE_TIMEOUT": "3s", "MAX_CONNECTIONS": str(MAX_CONNECTIONS)}
+    settings = {"HEADER_TIMEOUT": "1s", "WRITE_TIMEOUT": "1s", "KEEP_ALIVE_TIMEOUT": "3s"}
+    settings |= {"MAX_CONNECTIONS": str(MAX_CONNECTIONS), "SLOW_NICE": "7"}
     running = Instance(
         folder / "data", 2, 60, 8, **{f"FASTOCSP_{name}": value for name, value in settings.items()}
     ).start()
@@ -241,6 +244,14 @@ def test_idle_and_slow_clients_delay_nobody(instance: Instance) -> None:
         one.socket.close()
     assert max(times) < 2
     assert sorted(times)[100] < 0.05
+
+
+def test_python_stands_back_behind_the_connections(hasty: Instance) -> None:
+    """The worker's first thread, which runs Python, is nicer than the one that has the connections, by what is set."""
+    for pid in hasty.facts["pids"]["edge"]:
+        threads = [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
+        nices = {thread: os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
+        assert nices[pid] - min(nices.values()) == 7
 
 
 def test_no_worker_was_restarted(hasty: Instance, limited: Instance) -> None:

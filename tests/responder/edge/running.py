@@ -105,6 +105,7 @@ class Running:
             ("127.0.0.1" if family is socket.AF_INET else "::1", 0), family=family, backlog=4096
         )
         self.bound.setblocking(False)
+        self.bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_octets:
             self.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_octets)
         self.address = self.bound.getsockname()[:2]
