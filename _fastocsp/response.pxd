@@ -38,6 +38,7 @@ cdef class Template:
     cdef int measure(self, Layout* out, Octets serial, const RecordHead* record) noexcept nogil
     cdef void put_response_data(self, Sink* s, const Layout* layout) noexcept nogil
     cdef bytes single_response(self, bytes serial, bytes record)
+    cdef bytes response_data(self, bytes serial, bytes record)
 
     # Octets of the complete OCSPResponse DER; 0 when the record does not belong to this template, has no signature,
     # or the serial is empty or longer than MAX_SERIAL
