@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -186,7 +187,11 @@ async def walk(urls: DatabaseURLs, valkey: EmbeddedValkey, keys: Path) -> dict[s
         found["bound_per_s"] = await bound(pool, signing)
         with redis.Redis.from_url(valkey.url("writer")) as asked:
             before = asked.info("memory")["used_memory"]
+            whose = {"warmer": [os.getpid()], "signing": pool.pids, "valkey": [valkey.pid]}
+            spent = {name: cpu_s(pids) for name, pids in whose.items()}
             count, found["first_walk_s"] = await timed(walking, connection)
+            for name, pids in whose.items():
+                found[f"cpu_us_a_record_{name}"] = (cpu_s(pids) - spent[name]) / count.signed * 1e6
             await asyncio.sleep(1)
             found["octets_a_record"] = (asked.info("memory")["used_memory"] - before) / count.signed
             found["keys"], found["records"] = asked.dbsize(), count.signed
@@ -202,6 +207,12 @@ async def walk(urls: DatabaseURLs, valkey: EmbeddedValkey, keys: Path) -> dict[s
         await client.aclose()
         await connection.close()
     return {name: round(figure, 3) for name, figure in found.items()}
+
+
+def cpu_s(pids: Sequence[int | None]) -> float:
+    """Seconds of CPU that these processes have had."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split() for pid in pids]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
 
 async def bound(pool: SigningPool, signing: Signing) -> float:
