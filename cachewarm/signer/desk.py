@@ -101,8 +101,11 @@ class Desk:
         as_of, now = self._feed.as_of, self._now()
         if as_of is None or now < as_of - WALL_STEP_S:  # the wall clock stepped back and no poll has noticed yet
             raise TryLater
-        end = self._end(signing, self._validity, not_after)
-        return Statement(status, min(now, as_of), end, self._feed.position)
+        this_update = min(now, as_of)
+        end = min(self._end(signing, self._validity, not_after), this_update + int(self._validity))
+        if end <= now:
+            raise TryLater
+        return Statement(status, this_update, end, self._feed.position)
 
     def _end(self, signing: Signing, validity_s: float, not_after: int | None) -> int:
         end = next_update(self._now(), validity_s, not_after, signing.pair.certificate.not_after)

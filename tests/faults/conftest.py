@@ -1,4 +1,4 @@
-"""Fault runs load the machine: all of them run in one xdist worker, one after the other."""
+"""Fault runs load the machine and judge how soon it answers: `make test` runs them after everything else, alone."""
 
 import pytest
 
@@ -9,4 +9,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "tests/faults" in item.nodeid and "test_checker" not in item.nodeid:
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.xdist_group("e2e"))
+            item.add_marker(pytest.mark.alone)
