@@ -29,6 +29,8 @@ BATCH = 256
 DEPTH = 2
 ATTEMPTS = 3
 PATIENCE_S = 10.0
+#: More for the first answer of a process: an interpreter starts, on a host that may be busy.
+START_S = 30.0
 #: A serial number and the unsigned record that answers for it.
 Unsigned = tuple[bytes, bytes]
 
@@ -46,6 +48,7 @@ class Running:
         self._child, self._asked, self._answers = child, child.stdin, child.stdout
         self._waiting: deque[asyncio.Future[bytes]] = deque()
         self._told: dict[int, Signing] = {}
+        self.answered = False
         self._reader = asyncio.create_task(self._read())
 
     @property
@@ -84,6 +87,7 @@ class Running:
             while True:
                 length, _, _ = frames.HEAD.unpack(await self._answers.readexactly(frames.HEAD.size))
                 body = await self._answers.readexactly(length)
+                self.answered = True
                 answer = self._waiting.popleft()
                 if not answer.done():
                     answer.set_result(body)
@@ -107,7 +111,7 @@ class Seat:
         """The batch's signatures; Lost, and the seat is empty, when the process died or did not answer in time."""
         running = await self._taken()
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._patience if running.answered else max(self._patience, START_S)):
                 return await running.sign(signing, batch)
         except (Lost, TimeoutError) as error:
             why = "ended" if isinstance(error, Lost) else "does not answer"
