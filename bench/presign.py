@@ -187,7 +187,11 @@ async def walk(urls: DatabaseURLs, valkey: EmbeddedValkey, keys: Path) -> dict[s
         found["bound_per_s"] = await bound(pool, signing)
         with redis.Redis.from_url(valkey.url("writer")) as asked:
             before = asked.info("memory")["used_memory"]
-            whose = {"warmer": [os.getpid()], "signing": pool.pids, "valkey": [valkey.pid]}
+            whose: dict[str, Sequence[int | None]] = {
+                "warmer": [os.getpid()],
+                "signing": pool.pids,
+                "valkey": [valkey.pid],
+            }
             spent = {name: cpu_s(pids) for name, pids in whose.items()}
             count, found["first_walk_s"] = await timed(walking, connection)
             for name, pids in whose.items():
