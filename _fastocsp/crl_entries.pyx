@@ -1,15 +1,14 @@
 """revokedCertificates of somebody else's CRL as rows for the ledger's COPY: one pass, no Python object for an entry.
 
-RFC 5280 5.1.2.6 (entries), 5.3 (entry extensions: a critical one that is not understood forbids the whole CRL). Rows are
-COPY binary: serial bytea, revocation time int8 (epoch seconds), reason int2, invalidity date int8 or NULL. A time before
-1970 is 1970, one after `latest` (the CRL's thisUpdate) is that: whoever is listed is revoked. Order is the CRL's; a
-serial number may come twice.
+RFC 5280 5.1.2.6 (entries), 5.3 (entry extensions: a critical one that is not understood forbids the whole CRL). Rows
+are COPY binary: serial bytea, revocation time int8 (epoch seconds), reason int2, invalidity date int8 or NULL. A time
+before 1970 is 1970, one after `latest` (the CRL's thisUpdate) is that: whoever is listed is revoked. Order is the
+CRL's; a serial number may come twice.
 """
 
 cimport cython
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t
-from libc.string cimport memcmp
 
 from _fastocsp.codes cimport MAX_SERIAL
 from _fastocsp.der cimport (
@@ -18,7 +17,7 @@ from _fastocsp.der cimport (
     peek_tag, read_element, wire_error, without_leading_zeros,
 )
 from _fastocsp.sink cimport (
-    Sink, bytes_sink, new_bytes, octets_of, open_sink, put_big_endian, put_octets, put_static, sink_room, sink_used,
+    Sink, bytes_sink, new_bytes, octets_of, put_big_endian, put_octets, put_static, sink_room, sink_used,
 )
 
 from _fastocsp.errors import WireError

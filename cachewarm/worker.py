@@ -1,7 +1,7 @@
 """The warmer: hears what the ledger committed and keeps Redis, CRLs and responder certificates as they should be.
 
 Loops that share nothing but the feed and the keyring: the feed agent, the pipeline behind it, the walk of the
-inventory, the responders, the CRLs, the check of the audit chain. Each may fail and try again without the others; all
+inventory, the responders, the CRLs, others' CRLs, the check of the audit chain. Each may fail and try again without the others; all
 of their work is idempotent, so a killed warmer and two warmers are the same case.
 """
 
@@ -27,6 +27,7 @@ from cachewarm.keywatch import KeyWatch
 from cachewarm.ledger import feed as ledger_feed
 from cachewarm.ledger.audit import verify_audit
 from cachewarm.ledger.connect import Connection, connect
+from cachewarm.mirror.schedule import MirrorSchedule
 from cachewarm.pipeline import Pipeline
 from cachewarm.publish import Publisher
 from cachewarm.publish import connect as connect_redis
@@ -64,6 +65,7 @@ class Warmer:
         self.pipeline = Pipeline(self.feed, self.publisher, self.ring, self.now, settings.ocsp_response_validity)
         self.walk = Walk(self.pipeline, self.publisher, self.ring, self.now, settings.warm_batch)
         self.crls = CRLSchedule(settings)
+        self.mirrors = MirrorSchedule(settings)
         self._items: list[Item] = []
         self._changed = asyncio.Event()
         self._walk_now = asyncio.Event()
@@ -84,6 +86,7 @@ class Warmer:
             self._again(self._carry, "pipeline"),
             self._again(self._walks, "walk"),
             self._again(self.crls.run, "CRLs"),
+            self._again(self.mirrors.run, "mirrors"),
             self._again(self._audit, "audit"),
             self._again(self._trim, "trimming"),
         ]

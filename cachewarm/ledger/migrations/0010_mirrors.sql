@@ -21,6 +21,7 @@ create table crl_mirrors (
   entries bigint,
   etag text,
   last_modified text,
+  delta_url text,                               -- freshestCRL of the complete one (RFC 5280 5.2.6)
   delta_number crl_number,
   delta_sha256 bytea,
   delta_this_update timestamptz,
