@@ -1,8 +1,8 @@
 """The warmer: hears what the ledger committed and keeps Redis, CRLs and responder certificates as they should be.
 
 Loops that share nothing but the feed and the keyring: the feed agent, the pipeline behind it, the walk of the
-inventory, the responders, the CRLs, others' CRLs, the check of the audit chain. Each may fail and try again without the others; all
-of their work is idempotent, so a killed warmer and two warmers are the same case.
+inventory, the responders, the CRLs, the CRLs of others, the check of the audit chain. Each may fail and try again
+without the others; all of their work is idempotent, so a killed warmer and two warmers are the same case.
 """
 
 import asyncio

@@ -23,6 +23,7 @@ from cachewarm.errors import CachewarmError, Refused
 from cachewarm.ledger import crls, mirrors
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.issuers import Issuer
+from cachewarm.ledger.mirror_import import Incoming, TakenIn, take_in
 from cachewarm.mirror.faults import Fault, NotMirrored
 from cachewarm.mirror.fetch import Fetched, Known, Limits, fetch
 from cachewarm.mirror.judge import Before, judge, judge_delta
@@ -37,8 +38,8 @@ class Brought:
 
     crl_number: int | None
     delta_number: int | None
-    complete: mirrors.TakenIn | None
-    delta: mirrors.TakenIn | None
+    complete: TakenIn | None
+    delta: TakenIn | None
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -101,9 +102,7 @@ def _require_window(mirror: mirrors.Mirror) -> None:
         raise NotMirrored(Fault.WINDOW, f"the source still has CRL {mirror.crl_number}, which has ended")
 
 
-async def _complete(
-    connection: Connection, issuer: Issuer, mirror: mirrors.Mirror, limits: Limits
-) -> mirrors.TakenIn | None:
+async def _complete(connection: Connection, issuer: Issuer, mirror: mirrors.Mirror, limits: Limits) -> TakenIn | None:
     is_served = mirror.crl_number is not None and mirror.served_number == mirror.crl_number
     known = Known(mirror.etag, mirror.last_modified) if is_served else Known()
     fetched = await asyncio.to_thread(fetch, mirror.crl_source, known, limits)
@@ -119,14 +118,13 @@ async def _complete(
     return taken
 
 
-async def _take_complete(
-    connection: Connection, issuer: Issuer, before: Before, der: bytes, sha256: bytes
-) -> mirrors.TakenIn:
+async def _take_complete(connection: Connection, issuer: Issuer, before: Before, der: bytes, sha256: bytes) -> TakenIn:
     started = datetime.now(UTC)
     scope, now = issuer.crl_scope, int(time.time())
     read = await asyncio.to_thread(judge, der, issuer.cert_der, scope, before, now=now)
     count = await asyncio.to_thread(_count, der, read)
-    assert read.number is not None and read.next_update is not None
+    assert read.number is not None
+    assert read.next_update is not None
     crl = crls.CachedCRL(
         issuer.issuer_id,
         read.number,
@@ -138,13 +136,11 @@ async def _take_complete(
         count,
     )
     urls = [url for url in read.freshest if url.startswith(("http://", "https://"))]
-    incoming = mirrors.Incoming(crl, None, sha256, urls[0] if urls else None, lambda: _rows(der, read))
-    return await mirrors.take_in(connection, incoming)
+    incoming = Incoming(crl, None, sha256, urls[0] if urls else None, lambda: _rows(der, read))
+    return await take_in(connection, incoming)
 
 
-async def _delta(
-    connection: Connection, issuer: Issuer, mirror: mirrors.Mirror, limits: Limits
-) -> mirrors.TakenIn | None:
+async def _delta(connection: Connection, issuer: Issuer, mirror: mirrors.Mirror, limits: Limits) -> TakenIn | None:
     url = mirror.delta_source or mirror.delta_url
     if url is None:
         return None
@@ -157,7 +153,8 @@ async def _delta(
     scope, now = issuer.crl_scope, int(time.time())
     read = await asyncio.to_thread(judge_delta, der, issuer.cert_der, scope, _before(mirror), now=now)
     count = await asyncio.to_thread(_count, der, read)
-    assert read.number is not None and read.next_update is not None
+    assert read.number is not None
+    assert read.next_update is not None
     part = crls.CRLPart(
         issuer.issuer_id,
         DELTA,
@@ -169,7 +166,7 @@ async def _delta(
         datetime.now(UTC),
         count,
     )
-    return await mirrors.take_in(connection, mirrors.Incoming(None, part, sha256, None, lambda: _rows(der, read)))
+    return await take_in(connection, Incoming(None, part, sha256, None, lambda: _rows(der, read)))
 
 
 def _before(mirror: mirrors.Mirror) -> Before:
@@ -181,7 +178,9 @@ def _before(mirror: mirrors.Mirror) -> Before:
 
 def _cached(issuer: Issuer, mirror: mirrors.Mirror, der: bytes) -> crls.CachedCRL:
     """The CRL that is mirrored already, for the cache that somebody emptied."""
-    assert mirror.crl_number is not None and mirror.this_update is not None and mirror.next_update is not None
+    assert mirror.crl_number is not None
+    assert mirror.this_update is not None
+    assert mirror.next_update is not None
     return crls.CachedCRL(
         issuer.issuer_id,
         mirror.crl_number,

@@ -234,7 +234,7 @@ class _HTTP(urllib.request.HTTPHandler):
         self._watch = watch
 
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(functools.partial(_Connection, self._watch), req)  # type: ignore[arg-type]
+        return self.do_open(functools.partial(_Connection, self._watch), req)
 
 
 class _HTTPS(urllib.request.HTTPSHandler):
@@ -243,7 +243,7 @@ class _HTTPS(urllib.request.HTTPSHandler):
         self._watch = watch
 
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(functools.partial(_TLSConnection, self._watch), req)  # type: ignore[arg-type]
+        return self.do_open(functools.partial(_TLSConnection, self._watch), req)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

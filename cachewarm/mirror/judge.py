@@ -99,7 +99,7 @@ def _formed(read: ReadCRL, *, is_delta: bool) -> Iterator[Broken]:
     if read.number is None or not 0 <= read.number < NUMBER_LIMIT:
         yield (
             Fault.NUMBER,
-            "it has no CRL number (RFC 5280 5.2.3): `openssl ca` adds one with crlnumber, crl_extensions",
+            "it has no CRL number (RFC 5280 5.2.3); `openssl ca`: crlnumber, crl_extensions",
         )
     if is_delta != (read.base_number is not None):
         yield Fault.BASE, "it is no delta CRL" if is_delta else f"it is a delta CRL on {read.base_number}"
@@ -135,7 +135,8 @@ def _against(read: ReadCRL, before: Before) -> Iterator[Broken]:
 
 
 def _on(delta: ReadCRL, before: Before) -> Iterator[Broken]:
-    assert delta.number is not None and delta.base_number is not None
+    assert delta.number is not None
+    assert delta.base_number is not None
     if before.number is None or before.this_update is None or delta.base_number > before.number:
         yield Fault.BASE, f"delta {delta.number} is based on {delta.base_number}, here is {before.number}"
         return

@@ -29,7 +29,7 @@ def due_at(mirror: mirrors.Mirror, interval_s: float) -> float:
         return 0.0
     tried = mirror.tried_at.timestamp()
     if mirror.failures:
-        return tried + min(FIRST_PAUSE_S * 2 ** min(mirror.failures - 1, 10), LONGEST_PAUSE_S, interval_s)
+        return tried + min(FIRST_PAUSE_S * float(1 << min(mirror.failures - 1, 10)), LONGEST_PAUSE_S, interval_s)
     if mirror.crl_number is None or mirror.served_number != mirror.crl_number:
         return 0.0
     windows = [(mirror.this_update, mirror.next_update), (mirror.delta_this_update, mirror.delta_next_update)]

@@ -100,8 +100,8 @@ begin
   if w.issuer_id is not null then
     perform audit_append_rows(array[(w.actor, 'mirror', w.issuer_id, null, jsonb_build_object('login', session_user,
         'entries', cardinality(items), 'crl_number', w.crl_number, 'crl_sha256', encode(w.crl_sha256, 'hex'),
-        'items_sha256', encode(sha256(x.items), 'hex')))::audit_entry])
-      from (select string_agg(u.item, ''::bytea order by u.o) as items from unnest(items) with ordinality u(item, o)) x;
+        'items_sha256', encode(sha256(x.octets), 'hex')))::audit_entry])
+      from (select string_agg(u.item, ''::bytea order by u.o) as octets from unnest(items) with ordinality u(item, o)) x;
     return null;
   end if;
   perform audit_append_rows(array_agg(
