@@ -59,8 +59,10 @@ async def take_in(connection: Connection, incoming: Incoming) -> TakenIn:
         async with connection.transaction():
             await _stage(connection, incoming)
             entries = await connection.fetchval("select count(*) from crl_incoming", timeout=_TIMEOUT_S)
+            released, purged, live, unknown = await _find_gone(connection, incoming)
             revoked = await _revoke(connection, incoming)
-            released, purged, live, unknown = await _let_go(connection, incoming)
+            if released or purged:  # a DELETE of nothing would take the ledger's lock as well
+                await _let_go(connection, incoming)
             done = TakenIn(entries, revoked, released, purged, live, unknown)
             await _publish(connection, incoming, done)
     if revoked or released or purged:
@@ -123,33 +125,47 @@ async def _revoke(connection: Connection, incoming: Incoming) -> int:
     return changed
 
 
-async def _let_go(connection: Connection, incoming: Incoming) -> tuple[int, int, int, int]:
-    """(released, purged, kept though live, kept as nobody knows their end)."""
+async def _find_gone(connection: Connection, incoming: Incoming) -> tuple[int, int, int, int]:
+    """Rows to release, to purge, kept though live, kept as nobody knows their end. Before anything takes the lock."""
     gone = (
-        """not exists (select from crl_incoming c where c.serial_number = r.serial_number)"""
+        "not exists (select from crl_incoming c where c.serial_number = r.serial_number)"
         if incoming.complete is not None
-        else """exists (select from crl_incoming c where c.serial_number = r.serial_number and c.reason = 8)"""
+        else "exists (select from crl_incoming c where c.serial_number = r.serial_number and c.reason = 8)"
     )
-    await connection.execute("select set_config('fastocsp.actor', $1, true)", ACTOR)
-    row = await connection.fetchrow(
-        f"""with gone as (
-              select r.serial_number, r.reason, x.not_after from certificate_revocations r
-                left join certificates x using (issuer_id, serial_number)
-               where r.issuer_id = $1 and r.revoked_by = $2 and {gone}),
-            taken as (
-              delete from certificate_revocations r using gone g
-               where r.issuer_id = $1 and r.serial_number = g.serial_number and r.revoked_by = $2
-                 and (g.reason = 6 or g.not_after <= now()) returning g.reason = 6 as was_hold)
-            select (select count(*) from taken where was_hold) as released,
-                   (select count(*) from taken where not was_hold) as purged,
-                   (select count(*) from gone where reason <> 6 and not_after > now()) as live,
-                   (select count(*) from gone where reason <> 6 and not_after is null) as unknown""",  # noqa: S608
+    await connection.execute(
+        "create temp table crl_gone (serial_number bytea, reason int2, not_after timestamptz) on commit drop"
+    )
+    await connection.execute(
+        f"""insert into crl_gone
+            select r.serial_number, r.reason, x.not_after
+              from certificate_revocations r left join certificates x using (issuer_id, serial_number)
+             where r.issuer_id = $1 and r.revoked_by = $2 and {gone}""",  # noqa: S608 - our own constants
         incoming.crl.issuer_id,
         ACTOR,
         timeout=_TIMEOUT_S,
     )
+    row = await connection.fetchrow(
+        """select count(*) filter (where reason = 6),
+                  count(*) filter (where reason <> 6 and not_after <= now()),
+                  count(*) filter (where reason <> 6 and not_after > now()),
+                  count(*) filter (where reason <> 6 and not_after is null) from crl_gone"""
+    )
     assert row is not None
-    return row["released"], row["purged"], row["live"], row["unknown"]
+    released, purged, live, unknown = row
+    return released, purged, live, unknown
+
+
+async def _let_go(connection: Connection, incoming: Incoming) -> None:
+    """What may go, goes."""
+    await connection.execute("select set_config('fastocsp.actor', $1, true)", ACTOR)
+    await connection.execute(
+        """delete from certificate_revocations r using crl_gone g
+            where r.issuer_id = $1 and r.serial_number = g.serial_number and r.revoked_by = $2
+              and (g.reason = 6 or g.not_after <= now())""",
+        incoming.crl.issuer_id,
+        ACTOR,
+        timeout=_TIMEOUT_S,
+    )
 
 
 async def _publish(connection: Connection, incoming: Incoming, done: TakenIn) -> None:

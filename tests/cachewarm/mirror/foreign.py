@@ -45,7 +45,7 @@ class ForeignCA:
             .not_valid_after(now + timedelta(days=4000))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(
-                x509.KeyUsage(True, False, False, False, False, True, True, False, False),  # noqa: FBT003
+                x509.KeyUsage(True, False, False, False, False, True, True, False, False),
                 critical=True,
             )
             .add_extension(ski, critical=False)

@@ -91,9 +91,7 @@ async def test_what_was_revoked_here_stays(mirrored: Mirrored) -> None:
 
 async def test_deltas_add_and_remove(mirrored: Mirrored) -> None:
     """From where the complete CRL says they are: new entries come, a lifted hold goes, the delta is served on."""
-    point = x509.DistributionPoint(
-        [x509.UniformResourceIdentifier(mirrored.source.url("/delta"))], None, None, None
-    )
+    point = x509.DistributionPoint([x509.UniformResourceIdentifier(mirrored.source.url("/delta"))], None, None, None)
     freshest = ((x509.FreshestCRL([point]), False),)
     mirrored.source.put(mirrored.ca.crl(5, {1: HOLD, 2: None}, more=freshest))
     delta = mirrored.ca.crl(6, {1: REMOVED, 2: REMOVED, 3: STOLEN}, base=4, begins=-30)
@@ -111,9 +109,7 @@ async def test_deltas_add_and_remove(mirrored: Mirrored) -> None:
     assert await mirrored.connection.fetchval("select count(*) from crl_parts where crl_number < 7") == 0
 
 
-@pytest.mark.parametrize(
-    ("number", "base", "fault"), [(9, 6, Fault.BASE), (4, 3, Fault.NUMBER), (9, None, Fault.BASE)]
-)
+@pytest.mark.parametrize(("number", "base", "fault"), [(9, 6, Fault.BASE), (4, 3, Fault.NUMBER), (9, None, Fault.BASE)])
 async def test_a_delta_that_does_not_fit_changes_nothing(
     mirrored: Mirrored, number: int, base: int | None, fault: Fault
 ) -> None:
@@ -129,7 +125,7 @@ async def test_a_delta_that_does_not_fit_changes_nothing(
 
 async def test_many_entries_make_few_audit_rows_and_the_chain_holds(mirrored: Mirrored) -> None:
     """A statement's worth is one row that names the CRL; a few entries are a row each, as ever."""
-    many = {number: None for number in range(1, 6002)}
+    many = dict.fromkeys(range(1, 6002))
     await mirrored.publish(1, many)
     rows = [row for row in await list_audit(mirrored.connection, issuer_id="foreign") if row.action != "issuer"]
     assert sorted((row.action, row.detail["entries"]) for row in rows) == [("mirror", 1001), ("mirror", 5000)]
@@ -153,7 +149,7 @@ async def test_a_killed_import_leaves_the_old_state(mirrored: Mirrored) -> None:
     """The backend is ended in the middle of it: rows, CRL, window, feed are those of before; the next look does it."""
     await mirrored.publish(1, {1: None})
     before = await mirrored.rows(), await mirrored.served(), await mirrored.mirror()
-    mirrored.source.put(mirrored.ca.crl(2, {number: None for number in range(1, 12000)}))
+    mirrored.source.put(mirrored.ca.crl(2, dict.fromkeys(range(1, 12000))))
     mirrored.limits = type(mirrored.limits)(8 << 20, 2.0, 5.0)
     other = await connect(mirrored.urls.owner)
     doomed = await connect(mirrored.urls.writer)
