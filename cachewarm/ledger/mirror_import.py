@@ -60,11 +60,12 @@ async def take_in(connection: Connection, incoming: Incoming) -> TakenIn:
             await _stage(connection, incoming)
             entries = await connection.fetchval("select count(*) from crl_incoming", timeout=_TIMEOUT_S)
             released, purged, live, unknown = await _find_gone(connection, incoming)
+            await _publish(connection, incoming)
             revoked = await _revoke(connection, incoming)
             if released or purged:  # a DELETE of nothing would take the ledger's lock as well
                 await _let_go(connection, incoming)
             done = TakenIn(entries, revoked, released, purged, live, unknown)
-            await _publish(connection, incoming, done)
+            await _open_window(connection, incoming, done)
     if revoked or released or purged:
         await nudge(connection)
     return done
@@ -168,8 +169,8 @@ async def _let_go(connection: Connection, incoming: Incoming) -> None:
     )
 
 
-async def _publish(connection: Connection, incoming: Incoming, done: TakenIn) -> None:
-    """The CRL to be served, and the window: of this place of the feed, as the entries are before it."""
+async def _publish(connection: Connection, incoming: Incoming) -> None:
+    """The CRL to be served; before the entries, as a large one takes time and they hold the ledger's lock."""
     crl = incoming.crl
     if incoming.complete is not None:
         if not await write_crl(connection, incoming.complete):
@@ -179,15 +180,18 @@ async def _publish(connection: Connection, incoming: Incoming, done: TakenIn) ->
             crl.issuer_id,
             str(crl.crl_number),
         )
-        sql = _COMPLETE
     else:
         assert incoming.delta is not None
         await publish(connection, None, [incoming.delta], bases=[])
-        sql = _DELTA
     await raise_crl_number(connection, crl.issuer_id, crl.crl_number)
-    more = (done.entries, incoming.delta_url) if incoming.complete is not None else ()
+
+
+async def _open_window(connection: Connection, incoming: Incoming, done: TakenIn) -> None:
+    """For who has heard the feed up to here, as the entries are before it."""
+    crl = incoming.crl
+    more = () if incoming.complete is None else (done.entries, incoming.delta_url)
     await connection.execute(
-        sql,
+        _DELTA if incoming.complete is None else _COMPLETE,
         crl.issuer_id,
         str(crl.crl_number),
         incoming.sha256,

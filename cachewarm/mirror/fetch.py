@@ -7,11 +7,8 @@ source that sends a header octet a minute costs no more than one that is silent.
 
 import base64
 import binascii
-import functools
 import http.client
 import re
-import socket
-import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,12 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from email.message import Message
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from cachewarm.mirror.faults import Fault, NotMirrored
+from cachewarm.mirror.watched import Watch, opener
 
 SCHEMES = ("http", "https", "file")
-MAX_REDIRECTS = 5
 _PIECE = 1 << 16
 _PEM = re.compile(rb"-----BEGIN X509 CRL-----\s+([A-Za-z0-9+/=\s]+?)-----END X509 CRL-----")
 
@@ -93,19 +90,9 @@ def _read_file(url: str, limits: Limits) -> Fetched:
 
 def _request(url: str, known: Known, limits: Limits) -> Fetched:
     request = urllib.request.Request(url, headers=_headers(known))  # noqa: S310 - the schemes are checked
-    watch = _Watch()
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        _HTTP(watch),
-        _HTTPS(watch),
-        _Redirects(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.HTTPDefaultErrorHandler(),
-    ):
-        opener.add_handler(handler)
+    watch = Watch()
     with watch.limited(limits.total_s), _typed(url, watch, limits):
-        with opener.open(request, timeout=limits.idle_s) as answer:
+        with opener(watch).open(request, timeout=limits.idle_s) as answer:
             octets = _body(url, answer, limits)
         if watch.is_over:
             raise TimeoutError
@@ -154,7 +141,7 @@ def _slow(url: str, limits: Limits) -> NotMirrored:
 
 
 @contextmanager
-def _typed(url: str, watch: "_Watch", limits: Limits) -> Iterator[None]:
+def _typed(url: str, watch: Watch, limits: Limits) -> Iterator[None]:
     """What goes wrong while asking, by its kind; a 304 is nothing wrong."""
     try:
         yield
@@ -174,89 +161,3 @@ def _typed(url: str, watch: "_Watch", limits: Limits) -> Iterator[None]:
             raise NotMirrored(Fault.SLOW, f"{url} sent nothing for {limits.idle_s:g} s") from error
         fault = Fault.TRUNCATED if isinstance(reason, http.client.IncompleteRead) else Fault.UNREACHABLE
         raise NotMirrored(fault, f"{url}: {reason or type(reason).__name__}") from error
-
-
-class _Watch:
-    """Shuts the connection when the time is over."""
-
-    def __init__(self) -> None:
-        self.is_over = False
-        self._sock: socket.socket | None = None
-
-    @contextmanager
-    def limited(self, seconds: float) -> Iterator[None]:
-        timer = threading.Timer(seconds, self._end)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def see(self, sock: socket.socket) -> None:
-        """This is the connection now."""
-        self._sock = sock
-        if self.is_over:
-            self._end()
-
-    def _end(self) -> None:
-        self.is_over = True
-        if self._sock is not None:
-            try:
-                self._sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, watch: _Watch, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._watch = watch
-
-    def connect(self) -> None:
-        super().connect()
-        self._watch.see(self.sock)
-
-
-class _TLSConnection(http.client.HTTPSConnection):
-    def __init__(self, watch: _Watch, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._watch = watch
-
-    def connect(self) -> None:
-        super().connect()
-        self._watch.see(self.sock)
-
-
-class _HTTP(urllib.request.HTTPHandler):
-    def __init__(self, watch: _Watch) -> None:
-        super().__init__()
-        self._watch = watch
-
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(functools.partial(_Connection, self._watch), req)
-
-
-class _HTTPS(urllib.request.HTTPSHandler):
-    def __init__(self, watch: _Watch) -> None:
-        super().__init__()
-        self._watch = watch
-
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(functools.partial(_TLSConnection, self._watch), req)
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    max_redirections = MAX_REDIRECTS
-    max_repeats = MAX_REDIRECTS
-
-    def http_error_302(self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any) -> Any:
-        visited = getattr(req, "redirect_dict", {})
-        if sum(visited.values()) >= MAX_REDIRECTS:
-            raise NotMirrored(Fault.REDIRECTS, f"{req.full_url}: more than {MAX_REDIRECTS} redirects")
-        target = urllib.parse.urljoin(req.full_url, headers.get("Location") or headers.get("URI") or "")
-        if urllib.parse.urlsplit(target).scheme not in ("http", "https"):
-            raise NotMirrored(Fault.REDIRECTS, f"{req.full_url} leads to {target}")
-        return super().http_error_302(req, fp, code, msg, headers)
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302

@@ -68,7 +68,6 @@ class ForeignCA:
         more: tuple[tuple[x509.ExtensionType, bool], ...] = (),
         entry_more: tuple[tuple[x509.ExtensionType, bool], ...] = (),
         revoked_at: datetime = REVOKED_AT,
-        digest: hashes.HashAlgorithm | None = None,
     ) -> bytes:
         """DER of a CRL; `begins` is thisUpdate in seconds from now, `lasts` how long from then."""
         this = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=begins)
@@ -87,7 +86,7 @@ class ForeignCA:
             for extension, critical in entry_more:
                 entry = entry.add_extension(extension, critical=critical)
             building = building.add_revoked_certificate(entry.build())
-        return building.sign(self.key, digest or hashes.SHA256()).public_bytes(Encoding.DER)
+        return building.sign(self.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
     def pem(self, der: bytes) -> bytes:
         """The same CRL as PEM."""
