@@ -141,4 +141,4 @@ revoke all on function issuers_are_mirrored, mirror_revoke from public;
 revoke all on table mirror_writing from public;
 grant execute on function mirror_revoke to fastocsp_writer;
 grant select on crl_mirrors, crl_fetch_failures to fastocsp_reader, fastocsp_writer;
-grant insert, update on crl_mirrors to fastocsp_writer;
+grant update on crl_mirrors to fastocsp_writer;
