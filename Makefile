@@ -10,12 +10,14 @@ WORKERS ?= 1
 ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 FUZZ_SECONDS ?= 60
+SEED ?= 1
+FULL ?=
 SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responder/*/*.pxd) setup.py pyproject.toml
 # What pip says is shown when it fails, and kept in .venv/pip.log.
 PIP = pip() { $(BIN)/python -m pip --disable-pip-version-check "$$@" > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }; }; pip
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint types layers build trace asan fuzz faults bench bench-coherence bench-crl docs clean tools
+.PHONY: help quickstart test check lint types layers build trace asan tsan fuzz faults bench bench-coherence bench-crl bench-crl-serving docs clean tools
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -24,7 +26,8 @@ quickstart: $(VENV)/.run  ## Run everything with a demo CA (DATA_DIR PORT ADMIN_
 	@exec $(BIN)/fastocsp quickstart --data-dir "$(DATA_DIR)" --port $(PORT) --admin-port $(ADMIN_PORT) --workers $(WORKERS) $(ARGS)
 
 test: $(VENV)/.test tools  ## Run the tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: lint types layers test docs  ## Everything that a reviewer would run
 
@@ -45,8 +48,14 @@ build: $(VENV)/.run  ## Compile the modules in place
 trace: $(VENV)/.test  ## Tests with line coverage of the Cython modules
 	FASTOCSP_BUILD=trace tests/trace.sh $(BIN)/python
 
-asan: $(VENV)/.test  ## The codec's tests under AddressSanitizer and UBSan
+asan: $(VENV)/.test  ## The codec's and the connection loop's tests under AddressSanitizer and UBSan
 	tests/asan.sh $(BIN)/python
+
+tsan: $(VENV)/.test  ## The connection loop's tests under ThreadSanitizer
+	tests/tsan.sh $(BIN)/python
+
+faults: $(VENV)/.test tools  ## Break everything, one fault after the other; FULL=1: pairs for an hour (SEED)
+	$(BIN)/python -m tests.faults.run --seed $(SEED) --report .faults $(if $(FULL),--full)
 
 fuzz: $(VENV)/.fuzz  ## Every fuzz target for FUZZ_SECONDS each
 	tests/fuzz.sh $(BIN)/python $(FUZZ_SECONDS)
@@ -56,6 +65,9 @@ bench: $(VENV)/.bench  ## The figures of bench/README.md, nginx beside us
 
 bench-crl: $(VENV)/.test tools  ## Seconds to make a CRL, ours and others', at 10k, 100k and 1M entries
 	$(BIN)/python -m bench.crl
+
+bench-crl-serving: $(VENV)/.bench  ## OCSP answers while a hundred clients pull a CRL of 40 MB
+	$(BIN)/python -m bench.crl_serving
 
 bench-coherence: $(VENV)/.bench  ## What the promise costs: snapshot, membership, waits
 	$(BIN)/python -m bench.coherence

@@ -1,8 +1,9 @@
-"""Build the Cython modules in one of three flavours, chosen by FASTOCSP_BUILD.
+"""Build the Cython modules in one of four flavours, chosen by FASTOCSP_BUILD.
 
 fast    what ships: optimised, no checks that cost
 trace   line tracing for coverage; the generated C stays beside the .pyx
 asan    AddressSanitizer and UBSan, for `make asan`
+tsan    ThreadSanitizer, for `make tsan`
 """
 
 import os
@@ -22,6 +23,7 @@ FLAVOURS = {
         ["-fsanitize=address,undefined"],
         {},
     ),
+    "tsan": (["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=thread"], ["-fsanitize=thread"], {}),
 }
 WARNINGS = ["-Wall", "-Wno-unused-function", "-Wno-unused-variable"]
 DIRECTIVES = {

@@ -6,7 +6,7 @@ from typing_extensions import Buffer
 
 @final
 class Counters:
-    """A row of 64-bit counters in a buffer that is held, not copied; one writer a row.
+    """A row of 64-bit counters in a buffer that is held, not copied; one process writes a row.
 
     An index beyond the row, and writing to a read-only buffer, is an IndexError.
     """

@@ -1,7 +1,7 @@
 """Counters of one worker in memory that a scraper reads from another process.
 
-One writer a row, so a plain aligned 64-bit add is enough: a reader sees the old or the new number, never half of
-each. `put` and `get` order memory (release, acquire): what was written before a `put` is seen after its `get`. What
+One process writes a row; its threads add with one atomic instruction, so no count is lost and a reader never sees half
+a number. `put` and `get` order memory (release, acquire): what was written before a `put` is seen after its `get`. What
 each number means is its caller's to know.
 """
 
@@ -35,7 +35,7 @@ cdef class Counters:
     def add(self, size_t index, uint64_t n=1):
         """Count `n` more."""
         self._check(index)
-        self.values[index] += n
+        count_more(self.values + index, n)
 
     def put(self, size_t index, uint64_t n):
         """Set a gauge."""

@@ -12,7 +12,7 @@ from _fastocsp.der cimport (
     SEQUENCE, Cursor, Element, Fault, Octets, expect, leave, octets_left, open_cursor, read_u8, take,
 )
 from _fastocsp.request cimport OCSPRequest, parse_request
-from _fastocsp.sink cimport Sink, new_bytes, octets_of, open_sink, put_octet, sink_used
+from _fastocsp.sink cimport Sink, claim, new_bytes, octets_of, open_sink, put_octet, sink_used, store_big_endian
 
 from _fastocsp.errors import MalformedRequest
 from _fastocsp.slashes import candidates
@@ -81,6 +81,33 @@ cdef inline int put_symbol(Base64* state, Sink* sink, int symbol) noexcept nogil
     return 0
 
 
+cdef uint8_t SYMBOLS[256]
+
+
+cdef void fill_symbols() noexcept:
+    cdef int c
+    for c in range(256):
+        SYMBOLS[c] = <uint8_t>symbol_of(<uint8_t>c)
+
+fill_symbols()
+
+
+cdef inline bint read_four(Cursor* c, Sink* sink) noexcept nogil:
+    """Four plain symbols to three octets; False, and nothing read, where the next four are anything else."""
+    cdef uint32_t bits
+    cdef const uint8_t* text = c.p
+    cdef uint8_t* to
+    if octets_left(c) < 4 or (SYMBOLS[text[0]] | SYMBOLS[text[1]] | SYMBOLS[text[2]] | SYMBOLS[text[3]]) & ~63:
+        return False
+    bits = (<uint32_t>SYMBOLS[text[0]] << 18 | <uint32_t>SYMBOLS[text[1]] << 12 | <uint32_t>SYMBOLS[text[2]] << 6
+            | SYMBOLS[text[3]])
+    take(c, 4)
+    to = claim(sink, 3)
+    if to != NULL:
+        store_big_endian(to, bits, 3)
+    return True
+
+
 cdef inline bint is_complete(const Base64* state) noexcept nogil:
     """RFC 4648 3.2, 3.5: '=' may be missing but never surplus, and the bits that fill up the last symbol are zero."""
     cdef size_t over = state.symbols % 4
@@ -101,6 +128,10 @@ cdef Py_ssize_t decode_get(const uint8_t* p, size_t n, uint8_t* out) noexcept no
     open_cursor(&c, text, &fault)
     open_sink(&sink, out, n)
     while octets_left(&c):
+        # a slash in front belongs to the URL
+        if state.symbols % 4 == 0 and state.padding == 0 and (state.symbols or c.p[0] != c"/") and read_four(&c, &sink):
+            state.symbols += 4
+            continue
         if read_character(&c, &character) < 0:
             return -1
         if character == c"/" and state.symbols == 0 and state.padding == 0:

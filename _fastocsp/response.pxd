@@ -19,6 +19,15 @@ cdef struct Layout:
     size_t content_len            # content octets of OCSPResponse
 
 
+cdef struct TemplateOctets:       # what the nogil writers need of a template, owned by it
+    int hash_algorithm
+    Octets responder
+    Octets cert_id_head
+    Octets responder_id
+    Octets signature_algorithm
+    Octets certs
+
+
 @cython.final
 cdef class Template:
     """What every answer of one issuer, one responder and one CertID hash has in common."""
@@ -28,20 +37,13 @@ cdef class Template:
     cdef bytes _responder_id               # ResponderID
     cdef bytes _signature_algorithm        # AlgorithmIdentifier
     cdef bytes _certs                      # certs with its explicit tag, or empty
-    cdef Octets responder_octets           # the same octets, for the nogil writers; owned by the members above
-    cdef Octets cert_id_head
-    cdef Octets responder_id
-    cdef Octets signature_algorithm
-    cdef Octets certs
+    cdef TemplateOctets octets             # valid as long as the template
 
-    cdef int open_single(self, Single* out, Octets serial, const RecordHead* record) noexcept nogil
-    cdef int measure(self, Layout* out, Octets serial, const RecordHead* record) noexcept nogil
-    cdef void put_response_data(self, Sink* s, const Layout* layout) noexcept nogil
     cdef bytes single_response(self, bytes serial, bytes record)
 
-    # Octets of the complete OCSPResponse DER; 0 when the record does not belong to this template, has no signature,
-    # or the serial is empty or longer than MAX_SERIAL
-    cdef size_t response_size(self, size_t serial_len, const uint8_t* serial, const RecordHead* record) noexcept nogil
-    # 0, or -1 when response_size is 0 or the sink is too small; on -1 nothing useful was written
-    cdef int write_response(self, Sink* sink, size_t serial_len, const uint8_t* serial,
-                            const RecordHead* record) noexcept nogil
+# Octets of the complete OCSPResponse DER, `layout` filled in for write_response; 0 when the record does not belong to
+# this template, has no signature, or the serial is empty or longer than MAX_SERIAL. The layout borrows all three.
+cdef size_t response_size(const TemplateOctets* t, Octets serial, const RecordHead* record,
+                          Layout* layout) noexcept nogil
+# 0, or -1 when the sink is too small; on -1 nothing useful was written
+cdef int write_response(const TemplateOctets* t, Sink* sink, const Layout* layout) noexcept nogil

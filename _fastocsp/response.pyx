@@ -79,68 +79,12 @@ cdef class Template:
         self._responder_id = responder_id
         self._signature_algorithm = signature_algorithm
         self._certs = tlv(CONSTRUCTED | 0, tlv(SEQUENCE, b"".join(certs))) if certs else b""
-        self.responder_octets = octets_of(self.responder)
-        self.cert_id_head = octets_of(self._cert_id_head)
-        self.responder_id = octets_of(self._responder_id)
-        self.signature_algorithm = octets_of(self._signature_algorithm)
-        self.certs = octets_of(self._certs)
-
-    cdef int open_single(self, Single* out, Octets serial, const RecordHead* record) noexcept nogil:
-        """0, or -1 when record or serial do not belong here."""
-        if record.hash_algorithm != self.hash_algorithm or serial.n == 0 or serial.n > MAX_SERIAL:
-            return -1
-        if memcmp(record.responder, self.responder_octets.p, 8) != 0:
-            return -1
-        out.cert_id_head = self.cert_id_head
-        out.serial = serial
-        out.record = record
-        return 0
-
-    cdef int measure(self, Layout* out, Octets serial, const RecordHead* record) noexcept nogil:
-        if record.signature_len == 0 or self.open_single(&out.single, serial, record) < 0:
-            return -1
-        out.responses_len = measure_single(&out.single)
-        out.extensions = EXTENDED_REVOKE_EXTENSIONS
-        if not record.flags & FLAG_EXTENDED_REVOKE:
-            out.extensions.n = 0
-        out.tbs_len = self.responder_id.n + TIME_TLV + tlv_size(out.responses_len) + out.extensions.n
-        out.basic_len = (tlv_size(out.tbs_len) + self.signature_algorithm.n + tlv_size(1 + record.signature_len)
-                         + self.certs.n)
-        out.octet_string_len = tlv_size(out.basic_len)
-        out.bytes_len = BASIC_OID_TLV + tlv_size(out.octet_string_len)
-        out.content_len = STATUS_TLV + tlv_size(tlv_size(out.bytes_len))
-        return 0
-
-    cdef size_t response_size(self, size_t serial_len, const uint8_t* serial, const RecordHead* record) noexcept nogil:
-        cdef Layout layout
-        cdef Octets magnitude
-        magnitude.p, magnitude.n = serial, serial_len
-        return 0 if self.measure(&layout, magnitude, record) < 0 else tlv_size(layout.content_len)
-
-    cdef int write_response(self, Sink* sink, size_t serial_len, const uint8_t* serial,
-                            const RecordHead* record) noexcept nogil:
-        cdef Layout layout
-        cdef Octets magnitude
-        magnitude.p, magnitude.n = serial, serial_len
-        if self.measure(&layout, magnitude, record) < 0 or tlv_size(layout.content_len) > sink_room(sink):
-            return -1
-        put_envelope(sink, &layout)
-        self.put_response_data(sink, &layout)
-        put_octets(sink, self.signature_algorithm)
-        put_signature(sink, record)
-        put_octets(sink, self.certs)
-        return -1 if sink.overflow else 0
-
-    cdef void put_response_data(self, Sink* s, const Layout* layout) noexcept nogil:
-        # ResponseData ::= SEQUENCE {
-        #   version [0] EXPLICIT Version DEFAULT v1, responderID ResponderID, producedAt GeneralizedTime,
-        #   responses SEQUENCE OF SingleResponse, responseExtensions [1] EXPLICIT Extensions OPTIONAL }
-        put_header(s, SEQUENCE, layout.tbs_len)
-        put_octets(s, self.responder_id)
-        put_generalized_time(s, layout.single.record.produced_at)
-        put_header(s, SEQUENCE, layout.responses_len)
-        put_single(s, &layout.single)
-        put_octets(s, layout.extensions)
+        self.octets.hash_algorithm = hash_algorithm
+        self.octets.responder = octets_of(self.responder)
+        self.octets.cert_id_head = octets_of(self._cert_id_head)
+        self.octets.responder_id = octets_of(self._responder_id)
+        self.octets.signature_algorithm = octets_of(self._signature_algorithm)
+        self.octets.certs = octets_of(self._certs)
 
     cdef bytes single_response(self, bytes serial, bytes record):
         """The SingleResponse DER."""
@@ -149,7 +93,7 @@ cdef class Template:
         cdef Sink s
         cdef bytes element
         read_or_raise(record, &head)
-        if self.open_single(&single, octets_of(serial), &head) < 0:
+        if open_single(&self.octets, &single, octets_of(serial), &head) < 0:
             raise ValueError("the record or the serial does not belong to this template")
         element = new_bytes(measure_single(&single))
         bytes_sink(&s, element)
@@ -159,20 +103,72 @@ cdef class Template:
     def encode(self, bytes serial not None, bytes record not None):
         cdef RecordHead head
         cdef Sink s
+        cdef Layout layout
         cdef bytes response
-        cdef Octets magnitude = octets_of(serial)
         read_or_raise(record, &head)
-        size = self.response_size(magnitude.n, magnitude.p, &head)
+        size = response_size(&self.octets, octets_of(serial), &head, &layout)
         if size == 0:
             raise ValueError("the record or the serial does not belong to this template")
         response = new_bytes(size)
         bytes_sink(&s, response)
-        self.write_response(&s, magnitude.n, magnitude.p, &head)
+        write_response(&self.octets, &s, &layout)
         return response
 
     def tbs(self, bytes serial not None, record, bytes nonce=None):
         head = record if isinstance(record, Record) else unpack_record(record)
         return tbs_response_data(((self, serial, head),), head.produced_at, nonce)
+
+
+cdef int open_single(const TemplateOctets* t, Single* out, Octets serial, const RecordHead* record) noexcept nogil:
+    """0, or -1 when record or serial do not belong here."""
+    if record.hash_algorithm != t.hash_algorithm or serial.n == 0 or serial.n > MAX_SERIAL:
+        return -1
+    if memcmp(record.responder, t.responder.p, 8) != 0:
+        return -1
+    out.cert_id_head = t.cert_id_head
+    out.serial = serial
+    out.record = record
+    return 0
+
+
+cdef size_t response_size(const TemplateOctets* t, Octets serial, const RecordHead* record,
+                          Layout* layout) noexcept nogil:
+    if record.signature_len == 0 or open_single(t, &layout.single, serial, record) < 0:
+        return 0
+    layout.responses_len = measure_single(&layout.single)
+    layout.extensions = EXTENDED_REVOKE_EXTENSIONS
+    if not record.flags & FLAG_EXTENDED_REVOKE:
+        layout.extensions.n = 0
+    layout.tbs_len = t.responder_id.n + TIME_TLV + tlv_size(layout.responses_len) + layout.extensions.n
+    layout.basic_len = (tlv_size(layout.tbs_len) + t.signature_algorithm.n + tlv_size(1 + record.signature_len)
+                        + t.certs.n)
+    layout.octet_string_len = tlv_size(layout.basic_len)
+    layout.bytes_len = BASIC_OID_TLV + tlv_size(layout.octet_string_len)
+    layout.content_len = STATUS_TLV + tlv_size(tlv_size(layout.bytes_len))
+    return tlv_size(layout.content_len)
+
+
+cdef int write_response(const TemplateOctets* t, Sink* sink, const Layout* layout) noexcept nogil:
+    if tlv_size(layout.content_len) > sink_room(sink):
+        return -1
+    put_envelope(sink, layout)
+    put_response_data(t, sink, layout)
+    put_octets(sink, t.signature_algorithm)
+    put_signature(sink, layout.single.record)
+    put_octets(sink, t.certs)
+    return -1 if sink.overflow else 0
+
+
+cdef void put_response_data(const TemplateOctets* t, Sink* s, const Layout* layout) noexcept nogil:
+    # ResponseData ::= SEQUENCE {
+    #   version [0] EXPLICIT Version DEFAULT v1, responderID ResponderID, producedAt GeneralizedTime,
+    #   responses SEQUENCE OF SingleResponse, responseExtensions [1] EXPLICIT Extensions OPTIONAL }
+    put_header(s, SEQUENCE, layout.tbs_len)
+    put_octets(s, t.responder_id)
+    put_generalized_time(s, layout.single.record.produced_at)
+    put_header(s, SEQUENCE, layout.responses_len)
+    put_single(s, &layout.single)
+    put_octets(s, layout.extensions)
 
 
 cdef void put_envelope(Sink* s, const Layout* layout) noexcept nogil:

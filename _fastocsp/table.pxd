@@ -3,6 +3,9 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
+from _fastocsp.lock cimport Lock
+from _fastocsp.record cimport RecordHead
+
 cdef struct TableKey:
     uint32_t hash
     uint16_t issuer_no
@@ -17,6 +20,7 @@ cdef struct Entry:
     uint16_t record_len
     uint8_t hash_algorithm
     uint8_t serial_len
+    uint16_t due_round            # of the lane: already noted as due in this round
     # followed by serial_len octets of serial and record_len octets of record
 
 cdef void set_key(TableKey* key, uint16_t issuer_no, uint8_t hash_algorithm, const uint8_t* serial,
@@ -35,10 +39,14 @@ cdef class Table:
     cdef size_t bytes_limit
     cdef size_t hand              # next slot the eviction looks at
     cdef uint32_t tick
+    cdef readonly Lock lock
 
-    # The entry, or NULL. Valid until the next put or discard: the caller holds the GIL or copies.
+    # The entry, or NULL. The caller holds the lock while it calls this and while it reads the entry.
     cdef Entry* find(self, const TableKey* key) noexcept nogil
     cdef size_t slot_of(self, const TableKey* key) noexcept nogil
     cdef void remove_slot(self, size_t at) noexcept nogil
     cdef int make_room(self, size_t octets) noexcept nogil
-    cdef int grow(self) except -1
+    cdef int grow(self) noexcept nogil
+    cdef int keep(self, const TableKey* key, const RecordHead* fresh, const uint8_t* record,
+                  size_t record_len) noexcept nogil
+    cdef size_t copy(self, const TableKey* key, uint8_t* out) noexcept nogil

@@ -2,6 +2,8 @@
 
 from typing import final
 
+from _fastocsp.lock import Lock
+
 @final
 class Table:
     """Compact records by (issuer_no, hash_algorithm with PARAMETERS_ABSENT, serial magnitude of 1..20 octets).
@@ -10,7 +12,11 @@ class Table:
     a key out of range.
     """
 
-    def __new__(cls, bytes_limit: int) -> Table: ...
+    @property
+    def lock(self) -> Lock:
+        """Taken by every method; whoever reads the table from C holds it."""
+
+    def __new__(cls, bytes_limit: int, lock: Lock | None = None) -> Table: ...
     def put(self, issuer_no: int, hash_algorithm: int, serial: bytes, record: bytes) -> bool:
         """Keep this record; False when a newer one is there or it can never fit.
 

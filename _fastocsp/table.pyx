@@ -3,7 +3,7 @@
 A hash that collides can never give another certificate's answer: issuer, algorithm, length and every octet of the
 serial are compared. Memory is bounded by `bytes_limit`; above it the entries that have gone unused longest, of a few
 looked at, make room. A record replaces another only when it is newer in (generation, seq, producedAt), so a slow
-writer cannot bring an old answer back.
+writer cannot bring an old answer back. Every method takes the lock; who calls `find` from C holds it.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -11,7 +11,8 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
 from _fastocsp.codes cimport MAX_SERIAL
-from _fastocsp.record cimport RecordHead, read_record
+from _fastocsp.lock cimport Lock
+from _fastocsp.record cimport MAX_SIGNATURE, RECORD_HEAD, RecordHead, read_record
 
 from _fastocsp.errors import MalformedRecord
 
@@ -63,7 +64,8 @@ cdef bint older(const RecordHead* a, const RecordHead* b) noexcept nogil:
 cdef class Table:
     """Records by key, at most about `bytes_limit` octets."""
 
-    def __cinit__(self, size_t bytes_limit):
+    def __cinit__(self, size_t bytes_limit, Lock lock=None):
+        self.lock = lock if lock is not None else Lock()
         self.bytes_limit = bytes_limit
         self.mask = FIRST_SLOTS - 1
         self.slots = <Entry**>calloc(FIRST_SLOTS, sizeof(Entry*))
@@ -125,14 +127,15 @@ cdef class Table:
             self.remove_slot(worst)
         return 0
 
-    cdef int grow(self) except -1:
+    cdef int grow(self) noexcept nogil:
+        """Twice the slots; -1 without memory."""
         cdef size_t size = (self.mask + 1) * 2
         cdef Entry** old = self.slots
         cdef Entry** fresh = <Entry**>calloc(size, sizeof(Entry*))
         cdef size_t i
         cdef size_t at
         if fresh == NULL:
-            raise MemoryError
+            return -1
         for i in range(self.mask + 1):
             if old[i] != NULL:
                 at = old[i].hash & (size - 1)
@@ -145,63 +148,86 @@ cdef class Table:
         free(old)
         return 0
 
-    def put(self, int issuer_no, int hash_algorithm, bytes serial not None, bytes record not None):
-        """Keep this record; False when a newer one is there already or it can never fit."""
-        cdef TableKey key
-        cdef RecordHead fresh
+    cdef int keep(self, const TableKey* key, const RecordHead* fresh, const uint8_t* record,
+                  size_t record_len) noexcept nogil:
+        """1 kept, 0 not wanted or never fits, -1 no memory."""
         cdef RecordHead kept
         cdef Entry* entry
-        cdef size_t at
-        _set(&key, issuer_no, hash_algorithm, serial)
-        if read_record(record, len(record), &fresh) != 0 or fresh.hash_algorithm != key.hash_algorithm:
-            raise MalformedRecord("not a record of this key", 0)
-        at = self.slot_of(&key)
+        cdef size_t at = self.slot_of(key)
         if self.slots[at] != NULL:
             read_record(entry_record(self.slots[at]), self.slots[at].record_len, &kept)
-            if older(&fresh, &kept):
-                return False
+            if older(fresh, &kept):
+                return 0
             self.remove_slot(at)
-        if self.used_slots * 4 >= (self.mask + 1) * 3:
-            self.grow()
-        if self.make_room(sizeof(Entry) + len(serial) + len(record) + MALLOC_OVERHEAD) != 0:
-            return False
-        entry = <Entry*>malloc(sizeof(Entry) + len(serial) + len(record))
+        if self.used_slots * 4 >= (self.mask + 1) * 3 and self.grow() < 0:
+            return -1
+        if self.make_room(sizeof(Entry) + key.serial_len + record_len + MALLOC_OVERHEAD) != 0:
+            return 0
+        entry = <Entry*>malloc(sizeof(Entry) + key.serial_len + record_len)
         if entry == NULL:
-            raise MemoryError
+            return -1
         entry.hash = key.hash
         entry.used = self.tick
         entry.issuer_no = key.issuer_no
         entry.hash_algorithm = key.hash_algorithm
         entry.serial_len = key.serial_len
-        entry.record_len = <uint16_t>len(record)
+        entry.record_len = <uint16_t>record_len
+        entry.due_round = 0
         memcpy(<uint8_t*>entry + sizeof(Entry), key.serial, key.serial_len)
-        memcpy(<uint8_t*>entry_record(entry), <const uint8_t*>record, len(record))
-        self.slots[self.slot_of(&key)] = entry
+        memcpy(<uint8_t*>entry_record(entry), record, record_len)
+        self.slots[self.slot_of(key)] = entry
         self.used_slots += 1
         self.bytes_used += cost(entry)
-        return True
+        return 1
+
+    cdef size_t copy(self, const TableKey* key, uint8_t* out) noexcept nogil:
+        """The record's octets, copied and counted as used; 0 when there is none."""
+        cdef Entry* entry = self.find(key)
+        if entry == NULL:
+            return 0
+        entry.used = self.tick
+        memcpy(out, entry_record(entry), entry.record_len)
+        return entry.record_len
+
+    def put(self, int issuer_no, int hash_algorithm, bytes serial not None, bytes record not None):
+        """Keep this record; False when a newer one is there already or it can never fit."""
+        cdef TableKey key
+        cdef RecordHead fresh
+        cdef int kept
+        _set(&key, issuer_no, hash_algorithm, serial)
+        if read_record(record, len(record), &fresh) != 0 or fresh.hash_algorithm != key.hash_algorithm:
+            raise MalformedRecord("not a record of this key", 0)
+        self.lock.take_gil_held()
+        kept = self.keep(&key, &fresh, record, len(record))
+        self.lock.give()
+        if kept < 0:
+            raise MemoryError
+        return kept == 1
 
     def get(self, int issuer_no, int hash_algorithm, bytes serial not None):
         """The record, or None."""
         cdef TableKey key
-        cdef Entry* entry
+        cdef uint8_t record[RECORD_HEAD + MAX_SIGNATURE]
+        cdef size_t record_len
         _set(&key, issuer_no, hash_algorithm, serial)
-        entry = self.find(&key)
-        if entry == NULL:
-            return None
-        entry.used = self.tick
-        return (<const char*>entry_record(entry))[:entry.record_len]
+        self.lock.take_gil_held()
+        record_len = self.copy(&key, record)
+        self.lock.give()
+        return (<const char*>record)[:record_len] if record_len else None
 
     def discard(self, int issuer_no, int hash_algorithm, bytes serial not None):
         """Forget the record; True when there was one."""
         cdef TableKey key
         cdef size_t at
+        cdef bint there
         _set(&key, issuer_no, hash_algorithm, serial)
+        self.lock.take_gil_held()
         at = self.slot_of(&key)
-        if self.slots[at] == NULL:
-            return False
-        self.remove_slot(at)
-        return True
+        there = self.slots[at] != NULL
+        if there:
+            self.remove_slot(at)
+        self.lock.give()
+        return there
 
     def set_tick(self, uint32_t tick):
         """The time stamp that uses from now on get."""

@@ -85,7 +85,9 @@ class Pipeline:
         as_of = self._feed.as_of
         if as_of is None:
             raise Transient("the feed has no lease: nothing is called good")
-        statement = within(signing.issuer, good(min(now, as_of), end, self._feed.position))
+        this_update = min(now, as_of)
+        end = min(end, this_update + int(self._validity))  # BR 4.9.10 limits what lies between the two
+        statement = within(signing.issuer, good(this_update, end, self._feed.position))
         return None if statement is None or statement.next_update <= now else statement
 
     async def _ends(self, connection: Connection, serials: Sequence[Serial]) -> dict[Serial, int]:

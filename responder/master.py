@@ -23,7 +23,9 @@ from responder.domain.catalog import Catalog
 from responder.edge.edge import LIMITER_NAME, limiter_octets
 from responder.environment import as_environment
 from responder.feed.agent import FeedAgent
-from responder.feed.catalog import keep_catalog, kept_catalog, read_ledger, write_file
+from responder.feed.catalog import keep_catalog, kept_catalog, read_ledger
+from responder.feed.crl_files import CRLFiles
+from responder.feed.files import write_file
 from responder.feed.journal import Journal
 from responder.feed.poll import Connection, open_feed
 from responder.feed.shared import SharedFeed, map_file
@@ -53,6 +55,7 @@ class Master:
             self.connect, who, self.shared, read_clock, settings.poll_interval, Journal(self.state_folder)
         )
         self.catalog: Catalog | None = None
+        self._crl_files = CRLFiles(self.state_folder)
         self._catalog_version = 0
         self.workers: dict[int, asyncio.subprocess.Process] = {}
         self._stopping = asyncio.Event()
@@ -113,7 +116,7 @@ class Master:
                 continue
             try:
                 while True:
-                    self._show(await read_ledger(connection, self.state_folder))
+                    self._show(await read_ledger(connection, self._crl_files, self.catalog or Catalog()))
                     await asyncio.sleep(CATALOG_INTERVAL_S)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, ValueError) as error:
                 log.warning("catalog not read", error=str(error) or type(error).__name__)

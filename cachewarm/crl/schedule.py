@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Iterable
 import structlog
 
 from cachewarm.config import Settings
+from cachewarm.crl.checking import check_published, published_crls
 from cachewarm.crl.make import Rules
 from cachewarm.crl.parts import wanted_parts
-from cachewarm.crl.read import peek_crl
 from cachewarm.crl.regenerate import regenerate, regenerate_delta
 from cachewarm.errors import CachewarmError, Fatal
-from cachewarm.ledger import crls, issuers
+from cachewarm.ledger import issuers
 from cachewarm.ledger.connect import Connection
 
 log = structlog.get_logger("crl")
@@ -34,7 +34,7 @@ class CRLSchedule:
         self._settings = settings
         self._asked: dict[int, float] = {}
         self._not_before: dict[str, tuple[float, float]] = {}
-        self._sound: dict[str, tuple[str, int]] = {}
+        self._sound: dict[str, frozenset[str]] = {}
         self._jitter = random.uniform(0, 0.1)  # noqa: S311 - spreads load, guards nothing
         # after a pause of all warmers many CRLs are old, but hold: they are not all made in the first second
         pause = min(START_JITTER_S, settings.crl_generation_interval / 10)
@@ -75,7 +75,7 @@ class CRLSchedule:
             return True
         if await self._lacks_parts(connection, issuer):
             return True
-        return await self._is_broken(connection, issuer.issuer_id, row["octets"])
+        return await self._is_broken(connection, issuer)
 
     async def _lacks_parts(self, connection: Connection, issuer: issuers.Issuer) -> bool:
         """A delta or a shard that somebody deleted or that the issuer has since a moment ago, or one too many."""
@@ -92,20 +92,23 @@ class CRLSchedule:
         )
         return age is None or age >= self._settings.crl_delta_interval * (1 - self._jitter)
 
-    async def _is_broken(self, connection: Connection, issuer_id: str, octets: int) -> bool:
-        """A row that somebody damaged: looked at once for each length and number."""
-        number = await connection.fetchval("select crl_number::text from crl_cache where issuer_id = $1", issuer_id)
-        seen = (number, octets)
-        if self._sound.get(issuer_id) == seen:
+    async def _is_broken(self, connection: Connection, issuer: issuers.Issuer) -> bool:
+        """Whether somebody damaged a row: each is looked at once after every change, whoever made it."""
+        rows = await connection.fetch(
+            "select xmin::text as version from crl_cache where issuer_id = $1"
+            " union all select xmin::text from crl_parts where issuer_id = $1",
+            issuer.issuer_id,
+        )
+        versions = frozenset(row["version"] for row in rows)
+        if self._sound.get(issuer.issuer_id) == versions:
             return False
-        crl = await crls.read_crl(connection, issuer_id)
-        try:
-            broken = crl is not None and peek_crl(crl.crl_der).number != crl.crl_number
-        except ValueError:
-            broken = True
-        if not broken:
-            self._sound[issuer_id] = seen
-        return broken
+        for one in await published_crls(connection, issuer.issuer_id):
+            problem = await asyncio.to_thread(check_published, issuer, one, int(time.time()))
+            if problem is not None:
+                log.warning("published CRL is damaged", issuer_id=issuer.issuer_id, part=one.part, problem=problem)
+                return True
+        self._sound[issuer.issuer_id] = versions
+        return False
 
     async def _make(
         self,

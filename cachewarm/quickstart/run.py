@@ -36,7 +36,7 @@ from cachewarm.quickstart.supervisor import Program, Supervisor
 from cachewarm.quickstart.welcome import print_welcome
 from responder.config import INSTANCE_FILE
 from responder.environment import as_environment
-from responder.feed.catalog import write_file
+from responder.feed.files import write_file
 from responder.master import check_port, pids
 from responder.telemetry import set_up_logs
 

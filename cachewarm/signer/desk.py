@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from _fastocsp.codes import GOOD, REVOKED, UNKNOWN
 from cachewarm.errors import Transient
 from cachewarm.keyring import Keyring, Signing
-from cachewarm.mint import Statement, good, mint, mint_answer, revoked, within
+from cachewarm.mint import Statement, mint, mint_answer, revoked, within
 from cachewarm.signer.issued import Issued, Unreachable
 from responder.domain.status import CRLReason, UnissuedPolicy
 from responder.domain.window import next_update
@@ -21,6 +21,8 @@ from responder.sources.signed import SignedAnswer
 
 #: With the inventory out of reach a revoked certificate's end is unknown: its answer is kept short.
 BLIND_VALIDITY_S = 3600
+#: A wall clock this far before the lease's own time is not believed.
+WALL_STEP_S = 1
 
 
 class Desk:
@@ -50,10 +52,9 @@ class Desk:
         return SignedAnswer(*mint_answer(stated, signing.pair.key, self._now(), nonce))
 
     def _signing(self, key: Key) -> Signing:
-        ring = self._keyring()
-        signing = ring.signing.get(key.issuer_no)
+        signing = self._keyring().signing.get(key.issuer_no)
         if signing is None:
-            raise TryLater if key.issuer_no in ring.issuers else Unauthorized
+            raise TryLater  # an edge asks only for issuers that it knows: this ring has not been read yet, or is behind
         if key.hash_algorithm not in signing.templates:
             raise Unauthorized
         return signing
@@ -98,14 +99,14 @@ class Desk:
         raise Unauthorized
 
     def _of_lease(self, status: int, signing: Signing, not_after: int | None) -> Statement:
-        as_of = self._feed.as_of
-        if as_of is None:
+        as_of, now = self._feed.as_of, self._now()
+        if as_of is None or now < as_of - WALL_STEP_S:  # the wall clock stepped back and no poll has noticed yet
             raise TryLater
-        end = self._end(signing, self._validity, not_after)
-        if status != GOOD:
-            return Statement(status, min(self._now(), as_of), end, self._feed.position)
-        statement = within(signing.issuer, good(min(self._now(), as_of), end, self._feed.position))
-        if statement is None or statement.next_update <= self._now():
+        this_update = min(now, as_of)
+        end = min(self._end(signing, self._validity, not_after), this_update + int(self._validity))
+        said = Statement(status, this_update, end, self._feed.position)
+        statement = within(signing.issuer, said) if status == GOOD else said
+        if statement is None or statement.next_update <= now:
             raise TryLater
         return statement
 

@@ -27,6 +27,7 @@ log = structlog.get_logger("signer")
 
 async def serve(settings: Settings) -> None:
     """Until SIGTERM or SIGINT."""
+    settings.signer.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # it may be there before the edge
     stopping = asyncio.Event()
     for sig in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sig, stopping.set)

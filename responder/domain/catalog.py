@@ -25,12 +25,18 @@ from responder.sources.base import Key
 
 
 class CRLEntry(NamedTuple):
-    """A CRL that the edge holds in `file`; times are epoch seconds."""
+    """A CRL that the edge holds in `file`; times are epoch seconds, sizes octets.
+
+    `sha256` of the DER, hex; `gzip_octets` of the same gzipped in `file`.gz, 0 where that is not worth it.
+    """
 
     number: int
     this_update: int
     next_update: int
     file: str
+    sha256: str
+    octets: int
+    gzip_octets: int
 
 
 class Coverage(NamedTuple):

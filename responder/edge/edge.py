@@ -1,15 +1,19 @@
-"""One worker: its table, its lanes, its tick, and the catalog as of now. Everything in it belongs to one event loop."""
+"""One worker: its table, its lanes, its tick, and the catalog as of now. It belongs to one event loop; what the lane
+reads, the connection loop uses as well, under the lane's lock.
+"""
 
 import asyncio
 import contextlib
 import ipaddress
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from redis.exceptions import RedisError
 
 from _fastocsp.bucket import Bucket
+from _fastocsp.lock import Lock
+from _fastocsp.proxies import Proxies
 from _fastocsp.table import Table
 from responder.cache.layout import ANNOUNCE_STREAM, parse_record_name
 from responder.cache.reader import BatchReader, connect
@@ -18,7 +22,6 @@ from responder.domain.catalog import Catalog
 from responder.edge.answerer import Answerer, Policy
 from responder.edge.gate import Gate
 from responder.edge.lane import Lane
-from responder.edge.protocol import Shop
 from responder.edge.slow import SlowRequest, answer_slowly
 from responder.errors import Refusal
 from responder.feed.catalog import kept_catalog
@@ -31,6 +34,9 @@ from responder.sources.signed import SignerSource
 from responder.telemetry import INDEX, open_row
 from responder.web.crl import CRLShelf
 
+if TYPE_CHECKING:
+    from responder.edge.front import Front
+
 log = structlog.get_logger("edge")
 TICK_S = 0.1
 #: Between two looks for renewed records; a record past half of its life is looked for in each.
@@ -38,6 +44,13 @@ REFRESH_INTERVAL_S = 2.0
 LIMITER_NAME = "limiter.map"
 _ANNOUNCE_BLOCK_MS = 1000
 _MAX_REFRESH = 5000
+
+
+class Connection(Protocol):
+    """What uvicorn keeps in its set."""
+
+    def check_deadline(self) -> None:
+        """Called by the tick."""
 
 
 class Edge:
@@ -52,21 +65,19 @@ class Edge:
         self._catalog_version = -1
         self._refresh_at = 0.0
         self.crls = CRLShelf(self.state_folder)
-        self.lane = Lane()
-        self.lane.table = Table(settings.table_bytes)
-        self.lane.gate = Gate(settings.run)
-        self.lane.bucket = Bucket(
-            open_map(settings.run / LIMITER_NAME, write=True), settings.ocsp_rate_limit_per_ip_min
+        lock = Lock()
+        self.lane = Lane(
+            Table(settings.table_bytes, lock),
+            Gate(settings.run, lock),
+            Bucket(open_map(settings.run / LIMITER_NAME, write=True), settings.ocsp_rate_limit_per_ip_min),
+            self.counters,
+            self.catalog.index,
+            settings.max_body_size,
         )
-        self.lane.counters = self.counters
-        self.lane.max_body = settings.max_body_size
-        self.shop = Shop(
-            self.lane, self, settings.max_connections, settings.header_timeout, settings.keep_alive_timeout
-        )
-        self._trusted: dict[str, bool] = {}
+        self.proxies = Proxies((net.network_address.packed, net.prefixlen) for net in settings.trusted_proxies)
         self._tasks: set[asyncio.Task[object]] = set()
-        self.connections: set[object] = set()
-        self.move_clock()
+        self.connections: set[Connection] = set()
+        self.front: Front | None = None
         self.load_catalog()
 
     async def start(self) -> None:
@@ -109,31 +120,9 @@ class Edge:
         """The slow lane's task for this request."""
         return asyncio.get_running_loop().create_task(answer_slowly(request, self.answerer, self.counters, self.now()))
 
-    def is_trusted(self, peer: str) -> bool:
-        """The peer is a proxy whose X-Forwarded-For is believed."""
-        if not self.settings.trusted_proxies:
-            return False
-        if len(self._trusted) > 4096:
-            self._trusted.clear()
-        if peer not in self._trusted:
-            self._trusted[peer] = within(peer, self.settings.trusted_proxies)
-        return self._trusted[peer]
-
-    def forwarded(self, value: bytes, peer: str) -> bytes:
-        """Packed address of the client: the last hop in the list that is no trusted proxy, else the peer itself."""
-        for hop in reversed(value.decode("latin-1").split(",")):
-            try:
-                address = ipaddress.ip_address(hop.strip().strip("[]"))
-            except ValueError:
-                break
-            if not self.is_trusted(str(address)):
-                return address.packed
-        return ipaddress.ip_address(peer.partition("%")[0]).packed
-
-    def move_clock(self) -> None:
-        """Windows, Date fields and the limiter go by this."""
-        self.lane.tick(self.now())
-        self.shop.now_ns = time.monotonic_ns()
+    def client_of(self, forwarded_for: bytes, peer: str) -> bytes:
+        """Packed address of the client; `forwarded_for` is the field as it came, b"" when absent."""
+        return self.proxies.client_of(forwarded_for, ipaddress.ip_address(peer.partition("%")[0]).packed)
 
     def load_catalog(self) -> None:
         """Take over the catalog when the agent has a newer one."""
@@ -141,18 +130,19 @@ class Edge:
         if version == self._catalog_version:
             return
         catalog = kept_catalog(self.state_folder)
-        self.lane.issuers = catalog.index
+        self.lane.take_issuers(catalog.index)
         self.catalog = catalog
         self.crls.take(catalog)
+        self.lane.take_crls(self.crls.tags())
         self._catalog_version = version
 
     async def _tick(self) -> None:
         while True:
             try:
-                self.move_clock()
                 self.load_catalog()
+                self.lane.gate.remap()
                 for connection in tuple(self.connections):
-                    connection.check_deadline()  # type: ignore[attr-defined]
+                    connection.check_deadline()
                 self._put_gauges()
                 if time.monotonic() >= self._refresh_at:
                     self._refresh_at = time.monotonic() + REFRESH_INTERVAL_S
@@ -163,14 +153,14 @@ class Edge:
             await asyncio.sleep(TICK_S)
 
     def _put_gauges(self) -> None:
-        self.counters.put(INDEX["connections"], len(self.connections))
+        front = 0 if self.front is None else self.front.open_connections - 1
+        self.counters.put(INDEX["connections"], len(self.connections) + front)
         self.counters.put(INDEX["table_entries"], len(self.lane.table))
         self.counters.put(INDEX["table_octets"], self.lane.table.octets)
         self.counters.put(INDEX["slow_lane"], self.guarded.under_way)
 
     def _refresh_due(self) -> None:
-        due, self.lane.due = self.lane.due, set()
-        for key in list(due)[:_MAX_REFRESH]:
+        for key in self.lane.take_due()[:_MAX_REFRESH]:
             self._keep(asyncio.get_running_loop().create_task(self._refresh(Key(*key))))
 
     async def _refresh(self, key: Key) -> None:

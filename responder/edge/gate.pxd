@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
+from _fastocsp.lock cimport Lock
 from _fastocsp.record cimport RecordHead
 from _fastocsp.revoked cimport RevokedImage
 
@@ -9,13 +10,17 @@ cdef enum:
     GATE_PASS = 1                 # this record may be answered
     GATE_CONTRADICTED = 0         # the record does not say what the set says: sign anew
     GATE_CLOSED = -1              # the lease has run out: policy
+    GATE_MOVED = -2               # the page names another image: `remap`, then ask again
 
 cdef class Gate:
     cdef object _folder
     cdef object _page_map
     cdef const uint64_t* page
+    cdef readonly Lock lock
     cdef uint64_t number          # of the image that is mapped
-    cdef RevokedImage image
+    cdef const uint8_t* octets    # of that image
+    cdef RevokedImage image       # owns them
 
-    cdef int check(self, uint16_t issuer_no, const uint8_t* serial, size_t serial_len, const RecordHead* record)
-    cdef int remap(self) except -1
+    # The caller holds the GIL or the lock: either keeps the image where it is
+    cdef int check(self, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,
+                   const RecordHead* record) noexcept nogil

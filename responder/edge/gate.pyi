@@ -1,9 +1,14 @@
 from pathlib import Path
 
+from _fastocsp.lock import Lock
+
 class Gate:
     """The gate over the agent's shared page in `folder`; FileNotFoundError while there is none."""
 
-    def __init__(self, folder: Path) -> None: ...
+    lock: Lock
+    def __init__(self, folder: Path, lock: Lock | None = None) -> None: ...
+    def remap(self) -> None:
+        """Map the image that the page names, if it is another one."""
     def check_record(self, issuer_no: int, serial: bytes, record: bytes) -> int:
         """1 the record may be answered, 0 the revoked set says otherwise, -1 the lease has run out."""
     def is_revoked(self, issuer_no: int, serial: bytes) -> bool:

@@ -4,11 +4,15 @@ In the revoked set: only a record that says so, with that time and reason, passe
 revoked is contradicted (a hold was released); any other passes while the lease holds. The lease is read before the
 set and the clock after it: a lease that this call sees stands for a set that this call sees too, and no time that
 passed during the look-up is missed.
+
+A new image is mapped by Python alone, and takes the place of the old one under the lock: who asks with the lock held
+and without the GIL is told GATE_MOVED when the page is ahead, and answers nothing.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from _fastocsp.codes cimport MAX_SERIAL, NO_REASON, REVOKED
+from _fastocsp.lock cimport Lock
 from _fastocsp.record cimport RecordHead, read_record
 from _fastocsp.revoked cimport LISTED, RevokedEntry, RevokedImage, find_revoked
 
@@ -44,8 +48,9 @@ assert SLOT_UNTIL_MONO == AT_UNTIL_MONO
 cdef class Gate:
     """The gate over the agent's shared page in `folder`; FileNotFoundError while there is none."""
 
-    def __cinit__(self, folder):
+    def __cinit__(self, folder, Lock lock=None):
         cdef const uint8_t[::1] octets
+        self.lock = lock if lock is not None else Lock()
         self._folder = folder
         self._page_map = open_map(folder / PAGE_NAME)
         octets = self._page_map
@@ -54,11 +59,15 @@ cdef class Gate:
             raise ValueError("not a feed page")
         self.remap()
 
-    cdef int remap(self) except -1:
-        """Map the image that the page names."""
+    def remap(self):
+        """Map the image that the page names, if it is another one."""
         cdef uint64_t number
+        cdef RevokedImage image
+        cdef RevokedImage old
         while True:
             number = page_load(self.page + AT_IMAGE)
+            if self.image is not None and number == self.number:
+                return
             try:
                 image = RevokedImage(open_map(image_path(self._folder, number)))
             except FileNotFoundError:
@@ -66,17 +75,23 @@ cdef class Gate:
                     continue
                 raise
             image.check()
+            old = self.image
+            self.lock.take_gil_held()
             self.image = image
+            self.octets = image.image
             self.number = number
-            return 0
+            self.lock.give()
+            del old
+            return
 
-    cdef int check(self, uint16_t issuer_no, const uint8_t* serial, size_t serial_len, const RecordHead* record):
+    cdef int check(self, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,
+                   const RecordHead* record) noexcept nogil:
         cdef RevokedEntry entry
         cdef uint64_t until_boot = page_load(self.page + AT_UNTIL_BOOT)
         cdef uint64_t until_mono = page_load(self.page + AT_UNTIL_MONO)
         if page_load(self.page + AT_IMAGE) != self.number:
-            self.remap()
-        if find_revoked(self.image.image, issuer_no, serial, serial_len, &entry) == LISTED:
+            return GATE_MOVED
+        if find_revoked(self.octets, issuer_no, serial, serial_len, &entry) == LISTED:
             return GATE_PASS if says(record, &entry) else GATE_CONTRADICTED
         if record.status == REVOKED and record.revocation_time != 0:
             return GATE_CONTRADICTED
@@ -87,18 +102,21 @@ cdef class Gate:
     def check_record(self, int issuer_no, bytes serial not None, bytes record not None):
         """1 passes, 0 is contradicted by the set, -1 the lease has run out; the cold lane's door to the same code."""
         cdef RecordHead head
+        cdef int verdict = GATE_MOVED
         if not 1 <= len(serial) <= MAX_SERIAL:
             raise ValueError("a serial number has 1 to 20 octets")
         if read_record(record, len(record), &head) != 0:
             raise MalformedRecord("not a record", 0)
-        return self.check(<uint16_t>issuer_no, serial, len(serial), &head)
+        while verdict == GATE_MOVED:
+            self.remap()
+            verdict = self.check(<uint16_t>issuer_no, serial, len(serial), &head)
+        return verdict
 
     def is_revoked(self, int issuer_no, bytes serial not None):
         """True when the set lists the serial."""
         cdef RevokedEntry entry
-        if page_load(self.page + AT_IMAGE) != self.number:
-            self.remap()
-        return find_revoked(self.image.image, <uint16_t>issuer_no, serial, len(serial), &entry) == LISTED
+        self.remap()
+        return find_revoked(self.octets, <uint16_t>issuer_no, serial, len(serial), &entry) == LISTED
 
 
 cdef inline bint says(const RecordHead* record, const RevokedEntry* entry) noexcept nogil:

@@ -1,14 +1,17 @@
 """The hot lane: one plain request in, a whole answer out, or "somebody else must answer"."""
 
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from _fastocsp.bucket cimport Bucket
 from _fastocsp.counters cimport Counters
+from _fastocsp.crl_tags cimport CRLTags
 from _fastocsp.issuers cimport IssuerIndex
+from _fastocsp.lock cimport Lock
 from _fastocsp.record cimport RecordHead
 from _fastocsp.request cimport CertID, OCSPRequest
 from _fastocsp.sink cimport Sink
-from _fastocsp.table cimport Table
+from _fastocsp.table cimport Entry, Table, TableKey
 from _fastocsp.wire cimport HttpRequest, Span
 from responder.edge.gate cimport Gate
 
@@ -16,21 +19,38 @@ cdef enum:
     LANE_SLOW = 0                 # not answered: the slow lane must
     LANE_ANSWERED = 1             # head and body are in the sink
     LANE_FULL = 2                 # the sink has no room: flush it and ask again
+    LANE_PASS_ON = 3              # not answered: the full HTTP parser must
 
+cdef struct DueKey:
+    uint16_t issuer_no
+    uint8_t hash_algorithm
+    uint8_t serial_len
+    uint8_t serial[20]
+
+
+@cython.final
 cdef class Lane:
-    cdef public Table table
-    cdef public IssuerIndex issuers
-    cdef public Gate gate
-    cdef public Bucket bucket
-    cdef public Counters counters
-    cdef public set due                   # keys whose record should be replaced ahead of its end
-    cdef public size_t max_body
-    cdef uint32_t now                     # epoch seconds, moved by the tick
+    cdef readonly Lock lock
+    cdef readonly Table table
+    cdef readonly Gate gate
+    cdef readonly Bucket bucket
+    cdef readonly Counters counters
+    cdef readonly IssuerIndex issuers
+    cdef readonly CRLTags crls
+    cdef readonly size_t max_body
+    cdef uint32_t now                     # epoch seconds, moved by whoever drives the lane
     cdef uint8_t date[29]                 # the Date field's value of this second
-    cdef uint8_t der[16384]               # a GET's request, decoded
+    cdef uint8_t* der                     # a GET's request, decoded
+    cdef DueKey* due                      # keys whose record should be replaced ahead of its end
+    cdef size_t due_count
+    cdef uint16_t due_round               # begins with each `take_due`; never 0
 
-    cdef int answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out)
-    cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out)
+    # All of these: the caller holds the lock
+    cdef void move_clock(self, uint32_t now) noexcept nogil
+    cdef int answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out) noexcept nogil
+    cdef int answer_crl(self, const HttpRequest* http, Sink* out) noexcept nogil
+    cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil
     cdef int put_answer(self, uint16_t issuer_no, const CertID* cert_id, const RecordHead* record,
-                        const HttpRequest* http, Sink* out)
-    cdef int refuse(self, const HttpRequest* http, Sink* out)
+                        const HttpRequest* http, Sink* out) noexcept nogil
+    cdef void note_due(self, Entry* entry, const TableKey* key) noexcept nogil
+    cdef int refuse(self, const HttpRequest* http, Sink* out) noexcept nogil

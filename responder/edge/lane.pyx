@@ -2,34 +2,43 @@
 
 It reads from top to bottom: rate limit, GET path or body, parse, issuer, table, window, template, condition, gate,
 bytes. Whatever is not plain (no record, a nonce, several CertIDs, a refusal) is left to the slow lane, which knows
-every rule; this one only knows the way through.
+every rule; this one only knows the way through. Of CRLs it knows who has them already. It needs no GIL: what it reads
+and Python changes - table, index of issuers, tags of CRLs, image of the revoked set - is read and changed under one
+lock, whole objects at a time.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
 from _fastocsp.codes cimport GOOD, REVOKED
+from _fastocsp.counters cimport count_more
+from _fastocsp.crl_tags cimport CRLTag, put_crl_not_modified
+from _fastocsp.der cimport Octets
+from _fastocsp.gentime cimport FIXDATE, put_fixdate
 from _fastocsp.getpath cimport decode_get
+from _fastocsp.issuers cimport IssuerHashes
 from _fastocsp.record cimport RecordHead, read_record
-from _fastocsp.reply cimport MAX_HEAD_OCTETS, not_modified, put_not_modified_head, put_ok_head
+from _fastocsp.reply cimport MAX_HEAD_OCTETS, not_modified, put_not_modified_head, put_ok_head, tag_listed
 from _fastocsp.request cimport CertID, OCSPRequest, parse_request
-from _fastocsp.response cimport Template
-from _fastocsp.sink cimport Sink, put_static, sink_room, sink_used
+from _fastocsp.response cimport Layout, TemplateOctets, response_size, write_response
+from _fastocsp.sink cimport Sink, open_sink, put_octets, put_static, sink_room, sink_used
 from _fastocsp.table cimport Entry, TableKey, entry_record, set_key
 from _fastocsp.wire cimport METHOD_GET, HttpRequest
 from responder.edge.gate cimport GATE_CONTRADICTED, GATE_PASS
 
-from _fastocsp.gentime import imf_fixdate
 from responder.telemetry import INDEX
 
 cdef enum:
     MAX_DUE = 10000
+    MAX_DER = 16384
     ROOM_WANTED = 8192            # octets left in the sink below which it is flushed first
 
 cdef size_t AT_HIT = INDEX["answers:hit"]
 cdef size_t AT_NOT_MODIFIED = INDEX["answers:not_modified"]
 cdef size_t AT_LIMITED = INDEX["answers:limited"]
 cdef size_t AT_CONTRADICTED = INDEX["contradicted"]
+cdef size_t AT_CRL_NOT_MODIFIED = INDEX["crl_not_modified"]
 
 cdef bytes LIMITED_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: 5\r\n"
@@ -39,32 +48,89 @@ cdef size_t LIMITED_LEN = len(LIMITED_HEAD)
 
 
 cdef class Lane:
-    """Everything a hit needs, of one worker."""
+    """Everything a hit needs, of one worker; table and gate share one lock."""
 
-    def __cinit__(self):
-        self.due = set()
-        self.max_body = 16384
+    def __cinit__(self, Table table not None, Gate gate not None, Bucket bucket not None, Counters counters not None,
+                  IssuerIndex issuers not None, size_t max_body):
+        if table.lock is not gate.lock:
+            raise ValueError("table and gate must share one lock")
+        self.lock = table.lock
+        self.table, self.gate, self.bucket, self.counters, self.issuers = table, gate, bucket, counters, issuers
+        self.crls = CRLTags()
+        self.max_body = max_body
+        self.due_round = 1
+        self.due = <DueKey*>malloc(MAX_DUE * sizeof(DueKey))
+        self.der = <uint8_t*>malloc(MAX_DER)
+        if self.due == NULL or self.der == NULL:
+            raise MemoryError
         self.tick(0)
+
+    def __dealloc__(self):
+        free(self.due)
+        free(self.der)
 
     def tick(self, uint32_t now):
         """Move the clock of windows and Date fields to this epoch second."""
-        cdef bytes date = imf_fixdate(now).encode()
-        self.now = now
-        memcpy(self.date, <const uint8_t*>date, 29)
-        if self.table is not None:
-            self.table.tick = now
+        self.lock.take_gil_held()
+        self.move_clock(now)
+        self.lock.give()
 
-    cdef int answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out):
+    def take_issuers(self, IssuerIndex issuers not None):
+        """From the next request on this index names the issuers."""
+        cdef IssuerIndex old = self.issuers
+        self.lock.take_gil_held()
+        self.issuers = issuers
+        self.lock.give()
+        # only now may it be freed: nobody reads it any more
+        del old
+
+    def take_crls(self, CRLTags crls not None):
+        """From the next request on these CRLs are the ones that a client may have."""
+        cdef CRLTags old = self.crls
+        self.lock.take_gil_held()
+        self.crls = crls
+        self.lock.give()
+        # only now may it be freed: nobody reads it any more
+        del old
+
+    def take_due(self):
+        """(issuer_no, hash_algorithm, serial) of the records past half of their life that were asked for."""
+        cdef DueKey* fresh = <DueKey*>malloc(MAX_DUE * sizeof(DueKey))
+        cdef DueKey* taken
+        cdef size_t count
+        if fresh == NULL:
+            raise MemoryError
+        self.lock.take_gil_held()
+        taken, count = self.due, self.due_count
+        self.due, self.due_count = fresh, 0
+        self.due_round = self.due_round + 1 if self.due_round != 0xFFFF else 1
+        self.lock.give()
+        try:
+            return [(taken[i].issuer_no, taken[i].hash_algorithm, (<const char*>taken[i].serial)[:taken[i].serial_len])
+                    for i in range(count)]
+        finally:
+            free(taken)
+
+    cdef void move_clock(self, uint32_t now) noexcept nogil:
+        cdef Sink date
+        self.now = now
+        self.table.tick = now
+        open_sink(&date, self.date, FIXDATE)
+        put_fixdate(&date, now)
+
+    cdef int answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out) noexcept nogil:
         cdef OCSPRequest request
         cdef Py_ssize_t n = http.body.n
         cdef const uint8_t* der = http.body.p
         cdef size_t offset
         if sink_room(out) < ROOM_WANTED and sink_used(out):
             return LANE_FULL
+        if http.crl:
+            return self.answer_crl(http, out)
         if not self.bucket.take(client, now_ns):
             return self.refuse(http, out)
         if http.method == METHOD_GET:
-            if http.rest.n > sizeof(self.der):
+            if http.rest.n > MAX_DER:
                 return LANE_SLOW
             n = decode_get(http.rest.p, http.rest.n, self.der)
             der = self.der
@@ -74,19 +140,26 @@ cdef class Lane:
             return LANE_SLOW
         return self.answer_cert(&request.first, http, out)
 
-    cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out):
-        cdef uint16_t issuer_no = self.issuers.issuer_of(cert_id)
+    cdef int answer_crl(self, const HttpRequest* http, Sink* out) noexcept nogil:
+        """A 304 to a client that has the CRL; whatever else is asked of a CRL is for the cold lane."""
+        cdef const CRLTag* tag = self.crls.find(http.issuer_id)
+        if tag == NULL or tag.next_update <= self.now or not tag_listed(http.if_none_match, tag.tag.p, tag.tag.n):
+            return LANE_PASS_ON
+        put_crl_not_modified(out, tag, self.now, self.date, http.keep_alive)
+        count_more(self.counters.values + AT_CRL_NOT_MODIFIED, 1)
+        return LANE_ANSWERED
+
+    cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil:
+        cdef const IssuerHashes* issuer = self.issuers.issuer_of(cert_id)
         cdef TableKey key
         cdef Entry* entry
         cdef RecordHead record
-        cdef bytes name
-        if issuer_no == 0 or cert_id.serial_len == 0:
+        if issuer == NULL or cert_id.serial_len == 0:
             return LANE_SLOW
         if http.issuer_id.n:
-            name = self.issuers.names[issuer_no]
-            if http.issuer_id.n != <size_t>len(name) or memcmp(http.issuer_id.p, <const char*>name, len(name)) != 0:
+            if http.issuer_id.n != issuer.name_len or memcmp(http.issuer_id.p, issuer.name, issuer.name_len) != 0:
                 return LANE_SLOW
-        set_key(&key, issuer_no, cert_id.hash_algorithm, cert_id.serial, cert_id.serial_len)
+        set_key(&key, issuer.issuer_no, cert_id.hash_algorithm, cert_id.serial, cert_id.serial_len)
         entry = self.table.find(&key)
         if entry == NULL or read_record(entry_record(entry), entry.record_len, &record) != 0:
             return LANE_SLOW
@@ -94,19 +167,30 @@ cdef class Lane:
             return LANE_SLOW
         entry.used = self.now
         if self.now - record.this_update > (record.next_update - record.this_update) // 2:
-            if len(self.due) < MAX_DUE:
-                self.due.add((issuer_no, cert_id.hash_algorithm, (<const char*>cert_id.serial)[:cert_id.serial_len]))
-        return self.put_answer(issuer_no, cert_id, &record, http, out)
+            self.note_due(entry, &key)
+        return self.put_answer(issuer.issuer_no, cert_id, &record, http, out)
+
+    cdef void note_due(self, Entry* entry, const TableKey* key) noexcept nogil:
+        cdef DueKey* due = self.due + self.due_count
+        if entry.due_round == self.due_round or self.due_count == MAX_DUE:
+            return
+        entry.due_round = self.due_round
+        self.due_count += 1
+        due.issuer_no, due.hash_algorithm, due.serial_len = key.issuer_no, key.hash_algorithm, key.serial_len
+        memcpy(due.serial, key.serial, key.serial_len)
 
     cdef int put_answer(self, uint16_t issuer_no, const CertID* cert_id, const RecordHead* record,
-                        const HttpRequest* http, Sink* out):
+                        const HttpRequest* http, Sink* out) noexcept nogil:
         """Head and DER, once the gate has let the record pass."""
-        cdef Template template = self.issuers.template(issuer_no, record.hash_algorithm, record.responder)
+        cdef const TemplateOctets* template = self.issuers.template(issuer_no, record.hash_algorithm, record.responder)
+        cdef Layout layout
+        cdef Octets serial
         cdef size_t size
         cdef int verdict
-        if template is None or (record.status != GOOD and record.status != REVOKED):
+        if template == NULL or (record.status != GOOD and record.status != REVOKED):
             return LANE_SLOW
-        size = template.response_size(cert_id.serial_len, cert_id.serial, record)
+        serial.p, serial.n = cert_id.serial, cert_id.serial_len
+        size = response_size(template, serial, record, &layout)
         if size == 0:
             return LANE_SLOW
         if size + MAX_HEAD_OCTETS > sink_room(out):
@@ -114,23 +198,25 @@ cdef class Lane:
         verdict = self.gate.check(issuer_no, cert_id.serial, cert_id.serial_len, record)
         if verdict != GATE_PASS:
             if verdict == GATE_CONTRADICTED:
-                self.counters.values[AT_CONTRADICTED] += 1
+                count_more(self.counters.values + AT_CONTRADICTED, 1)
             return LANE_SLOW
         if http.method == METHOD_GET and not_modified(http.if_none_match, http.if_modified_since, record):
             put_not_modified_head(out, record, self.now, self.date, http.keep_alive)
-            self.counters.values[AT_NOT_MODIFIED] += 1
+            count_more(self.counters.values + AT_NOT_MODIFIED, 1)
             return LANE_ANSWERED
         put_ok_head(out, size, record, self.now, self.date, http.keep_alive)
-        template.write_response(out, cert_id.serial_len, cert_id.serial, record)
-        self.counters.values[AT_HIT] += 1
+        write_response(template, out, &layout)
+        count_more(self.counters.values + AT_HIT, 1)
         return LANE_ANSWERED
 
-    cdef int refuse(self, const HttpRequest* http, Sink* out):
+    cdef int refuse(self, const HttpRequest* http, Sink* out) noexcept nogil:
         """Over the rate limit: OCSP `unauthorized` and Retry-After (P-2 of the rules)."""
+        cdef Octets date
+        date.p, date.n = self.date, FIXDATE
         put_static(out, LIMITED, LIMITED_LEN)
-        put_static(out, <const char*>self.date, 29)
+        put_octets(out, date)
         if not http.keep_alive:
             put_static(out, b"\r\nConnection: close", 19)
         put_static(out, b"\r\n\r\n\x30\x03\x0a\x01\x06", 9)
-        self.counters.values[AT_LIMITED] += 1
+        count_more(self.counters.values + AT_LIMITED, 1)
         return LANE_ANSWERED

@@ -1,4 +1,4 @@
-"""A worker process: one loop, one SO_REUSEPORT socket, uvicorn around our protocol.
+"""A worker process: one SO_REUSEPORT socket, its connection loop in a thread, uvicorn for what it hands over.
 
 It is started by the master with its slot number, dies with it, and exits by uvicorn's own graceful shutdown on
 SIGTERM. uvicorn raises the signal again when it is done: an exit by SIGTERM is clean.
@@ -9,15 +9,14 @@ import gc
 import signal
 import socket
 import sys
-from typing import Any
 
 import structlog
 import uvicorn
-from uvicorn.server import Server, ServerState
+from uvicorn.server import Server
 
 from responder.config import EdgeSettings
 from responder.edge.edge import Edge
-from responder.edge.protocol import EdgeProtocol
+from responder.edge.front import Front
 from responder.process import die_with_parent
 from responder.telemetry import set_up_logs
 from responder.web.app import build_app
@@ -43,27 +42,43 @@ def run_worker(settings: EdgeSettings, slot: int, parent: int) -> None:
     die_with_parent(signal.SIGTERM, parent)
     set_up_logs(settings.log_format, f"edge-{slot}")
     edge = Edge(settings, slot)
-    config = _config(settings, edge)
-    server = Server(config)
-    edge.connections = server.server_state.connections  # type: ignore[assignment]
+    server = EdgeServer(_config(settings, edge), edge, bind(settings.host, settings.port))
     gc.freeze()
     log.info("serving", host=settings.host, port=settings.port)
-    server.run(sockets=[bind(settings.host, settings.port)])
+    server.run(sockets=[])
+
+
+class EdgeServer(Server):
+    """uvicorn's server without a listener of its own: its connections come from the front."""
+
+    def __init__(self, config: uvicorn.Config, edge: Edge, bound: socket.socket) -> None:
+        super().__init__(config)
+        self._bound = bound
+        self._front = Front(edge, self.server_state, self._make_cold)
+        self._edge = edge
+        edge.connections = self.server_state.connections  # type: ignore[assignment]
+
+    def _make_cold(self, first_octets: bytes, front: Front) -> ColdProtocol:
+        patience_s, counters = self._edge.settings.header_timeout, self._edge.counters
+        return ColdProtocol(
+            self.config, self.server_state, self.lifespan.state, patience_s, counters, front, first_octets
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """The lifespan first: who connects finds a worker that can answer."""
+        await super().startup(sockets)
+        self._front.start(self._bound, BACKLOG)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn asks every connection, the front among them, and waits a bounded time."""
+        await super().shutdown(sockets)
+        await self._front.close()
 
 
 def _config(settings: EdgeSettings, edge: Edge) -> uvicorn.Config:
-    def make_protocol(
-        config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any], _loop: object = None
-    ) -> EdgeProtocol:
-        return EdgeProtocol(
-            edge.shop,
-            server_state,
-            lambda: ColdProtocol(config, server_state, app_state, settings.header_timeout, edge.counters),
-        )
-
     return uvicorn.Config(
         build_app(edge),
-        http=make_protocol,  # type: ignore[arg-type]
+        http=ColdProtocol,
         ws="none",
         loop="uvloop",
         lifespan="on",
@@ -73,7 +88,6 @@ def _config(settings: EdgeSettings, edge: Edge) -> uvicorn.Config:
         date_header=False,
         timeout_keep_alive=int(settings.keep_alive_timeout),
         timeout_graceful_shutdown=DRAIN_S,
-        backlog=BACKLOG,
     )
 
 

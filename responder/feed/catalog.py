@@ -1,24 +1,25 @@
 """The catalog between the ledger and the workers: read, kept on disk, announced by its version.
 
-A reader never sees half of it: files are written under another name and renamed. CRLs lie beside it, one file a
-number, so that a worker that still serves the old one is not cut off.
+A reader never sees half of it: files are written under another name and renamed. CRLs lie beside it (crl_files).
 """
 
 from pathlib import Path
 from typing import Any
 
-from responder.domain.catalog import Catalog, Coverage, CRLEntry, dump_catalog, load_catalog
+from responder.domain.catalog import Catalog, Coverage, dump_catalog, load_catalog
 from responder.domain.crl_window import CRLWindow
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate
 from responder.domain.status import UnissuedPolicy
+from responder.feed.crl_files import CRLFiles, forget_files
+from responder.feed.files import write_file
 from responder.feed.poll import Connection
 
 CATALOG_NAME = "catalog.json"
 
 
-async def read_ledger(connection: Connection, folder: Path) -> Catalog:
-    """The catalog as the ledger has it; CRLs that changed are fetched into `folder`."""
+async def read_ledger(connection: Connection, files: CRLFiles, former: Catalog) -> Catalog:
+    """The catalog as the ledger has it; CRLs that differ from the former one's are fetched."""
     issuers = await read_issuers(connection)
     numbers = {issuer.issuer_id: issuer.issuer_no for issuer in issuers}
     responders: dict[int, tuple[ResponderCertificate, ...]] = {}
@@ -27,7 +28,8 @@ async def read_ledger(connection: Connection, folder: Path) -> Catalog:
     ):
         number = numbers[row["issuer_id"]]
         responders[number] = (*responders.get(number, ()), ResponderCertificate.from_der(row["cert_der"]))
-    crls, coverage = await _read_crls(connection, folder), await _read_coverage(connection)
+    by_id = {issuer.issuer_id: issuer for issuer in issuers}
+    crls, coverage = await files.read(connection, by_id, former.crls), await _read_coverage(connection)
     failures = await _read_failures(connection), await _read_fetch_failures(connection)
     return Catalog(issuers, responders, crls, coverage, *failures)
 
@@ -72,46 +74,6 @@ def _windows(row: Any) -> tuple[CRLWindow, ...] | None:
     return tuple(CRLWindow(*window) for window in both if window[0] is not None)
 
 
-async def _read_crls(connection: Connection, folder: Path) -> dict[str, CRLEntry]:
-    """Complete CRLs by issuer_id, deltas and shards by issuer_id/delta, issuer_id/0 ..; as their paths end in URLs."""
-    entries = {}
-    for row in await connection.fetch(_CRLS):
-        if not row["whole"]:
-            continue
-        name = row["issuer_id"] if row["part"] is None else f"{row['issuer_id']}/{row['part']}"
-        number = int(row["number"])
-        entry = CRLEntry(number, row["this_update"], row["next_update"], f"{file_stem(name)}-{number}.crl")
-        if not (folder / entry.file).exists():
-            der = await _read_der(connection, row["issuer_id"], row["part"], row["number"])
-            if der is None:
-                continue  # replaced a moment ago: the next reading has the new one
-            write_file(folder / entry.file, der)
-        entries[name] = entry
-    return entries
-
-
-_SHOWN = """crl_number::text as number, extract(epoch from this_update)::bigint as this_update,
-  extract(epoch from next_update)::bigint as next_update, crl_der is not null as whole"""
-_CRLS = f"""select issuer_id, null as part, {_SHOWN} from crl_cache
-  union all select issuer_id, part, {_SHOWN} from crl_parts"""  # noqa: S608 - our own constant
-
-
-async def _read_der(connection: Connection, issuer_id: str, part: str | None, number: str) -> bytes | None:
-    table, only = ("crl_cache", "$3::text is null") if part is None else ("crl_parts", "part = $3")
-    der: bytes | None = await connection.fetchval(
-        f"select crl_der from {table} where issuer_id = $1 and crl_number = $2::text::numeric and {only}",  # noqa: S608
-        issuer_id,
-        number,
-        part,
-    )
-    return der
-
-
-def file_stem(name: str) -> str:
-    """A catalog's name of a CRL as the beginning of a file name; `@` is in no issuer_id."""
-    return name.replace("/", "@")
-
-
 async def _read_coverage(connection: Connection) -> dict[str, Coverage]:
     rows = await connection.fetch(
         "select issuer_id, inventory, covered, extract(epoch from at)::bigint as at from presign_coverage"
@@ -133,26 +95,12 @@ async def _read_fetch_failures(connection: Connection) -> dict[str, dict[str, in
 def keep_catalog(folder: Path, catalog: Catalog) -> None:
     """To disk, then forget the CRL files that it no longer names, but for the last ones."""
     write_file(folder / CATALOG_NAME, dump_catalog(catalog).encode())
-    for name, entry in catalog.crls.items():
-        for path in folder.glob(f"{file_stem(name)}-*.crl"):
-            number = path.stem.removeprefix(f"{file_stem(name)}-")
-            if number.isdigit() and int(number) < entry.number - 1:
-                path.unlink(missing_ok=True)
+    forget_files(folder, catalog.crls)
 
 
 def kept_catalog(folder: Path) -> Catalog:
     """What the disk has; an empty catalog when there is none or it is damaged."""
     try:
         return load_catalog((folder / CATALOG_NAME).read_text())
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return Catalog()
-
-
-def write_file(path: Path, octets: bytes, mode: int = 0o644) -> None:
-    """All or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    new.touch(mode=mode)
-    new.write_bytes(octets)
-    new.rename(path)

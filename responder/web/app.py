@@ -13,28 +13,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from responder.edge.edge import Edge
-from responder.telemetry import INDEX
 from responder.web import health, ocsp
-from responder.web.crl import CRL_TYPE, crl_fields, http_date, is_unchanged
+from responder.web.crl import http_date
+from responder.web.crl_answer import crl
 
 PKI = "/.well-known/pki"
 _FOUND_NOTHING = {"Cache-Control": "no-store"}
-
-
-async def crl(request: Request) -> Response:
-    """GET and HEAD /.well-known/pki/crl/{issuer_id}, and /delta or the number of a shard after it."""
-    edge: Edge = request.app.state.edge
-    shelved = edge.crls.get("/".join(request.path_params.values()))
-    if shelved is None:
-        return PlainTextResponse("no CRL here\n", 404, headers=_FOUND_NOTHING)
-    now = int(time.time())
-    if shelved.entry.next_update <= now:
-        edge.counters.add(INDEX["crl_expired_served"])
-    head = crl_fields(shelved, now)
-    if is_unchanged(shelved, _joined(request, "if-none-match"), request.headers.get("if-modified-since")):
-        return Response(status_code=304, headers=head)
-    edge.counters.add(INDEX["crl_served"])
-    return Response(shelved.der, media_type=CRL_TYPE, headers=head)
 
 
 async def issuer(request: Request) -> Response:
@@ -100,8 +84,3 @@ def _routes() -> list[Route]:
         Route(f"{PKI}/crl/{{issuer_id}}/{{part}}", crl),
         Route(f"{PKI}/issuer/{{issuer_id}}", issuer),
     ]
-
-
-def _joined(request: Request, name: str) -> str | None:
-    values = request.headers.getlist(name)
-    return ", ".join(values) if values else None

@@ -10,7 +10,7 @@ seconds are over (RFC 9112 9.6). A client that has closed its sending half is st
 import asyncio
 import time
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -28,6 +28,15 @@ _REFUSED = (
     b"HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
     b"Connection: close\r\n\r\n%s"
 )
+
+
+class Front(Protocol):
+    """Whom the sockets come from."""
+
+    draining: bool
+
+    def cold_gone(self) -> None:
+        """A connection has ended."""
 
 
 class BadMessageError(Exception):
@@ -66,9 +75,12 @@ class ColdProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         patience_s: float,
         counters: Counters,
+        front: Front,
+        first_octets: bytes,
     ) -> None:
         super().__init__(config, server_state, app_state)
         self._patience_s, self._counters = patience_s, counters
+        self._front, self._first_octets = front, first_octets
         self._deadline: float | None = None
         self._head_octets = 0  # that came since a head began and has not ended
         self._field_octets = 0  # of this message's fields
@@ -81,8 +93,17 @@ class ColdProtocol(HttpToolsProtocol):
         self.lingering = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket comes with its first octets."""
+        """The socket comes with its first octets, which nothing may overtake."""
         super().connection_made(LingeringTransport(transport, self))  # type: ignore[arg-type]
+        first_octets, self._first_octets = self._first_octets, b""
+        self.data_received(first_octets)
+        if self._front.draining:
+            self.shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """One less to count."""
+        super().connection_lost(exc)
+        self._front.cold_gone()
 
     def data_received(self, data: bytes) -> None:
         """Parse, within the limits of a head."""

@@ -1,6 +1,9 @@
-"""CRLs over HTTP: from memory, with the conditions of RFC 9110 13 and no promise past nextUpdate."""
+"""CRLs over HTTP: from memory, with the conditions of RFC 9110 13 and no promise past nextUpdate.
 
-import hashlib
+The files are mapped, not read: all workers of a host share one copy, whatever its size.
+"""
+
+import mmap
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
@@ -8,6 +11,7 @@ from typing import NamedTuple
 
 import structlog
 
+from _fastocsp.crl_tags import CRLTags
 from responder.domain.catalog import Catalog, CRLEntry
 
 log = structlog.get_logger("crl")
@@ -16,9 +20,10 @@ CRL_TYPE = "application/pkix-crl"
 
 
 class ShelvedCRL(NamedTuple):
-    """One CRL in memory."""
+    """One CRL in memory; `packed` is the same gzipped, None where that is not worth it."""
 
-    der: bytes
+    der: memoryview
+    packed: memoryview | None
     etag: str
     entry: CRLEntry
 
@@ -31,7 +36,7 @@ class CRLShelf:
         self._crls: dict[str, ShelvedCRL] = {}
 
     def take(self, catalog: Catalog) -> None:
-        """Load what is new; keep the old one while a file cannot be read."""
+        """Map what is new; keep the old one while a file cannot be read."""
         kept = {}
         for name, entry in catalog.crls.items():
             crl = self._crls.get(name)
@@ -41,29 +46,57 @@ class CRLShelf:
                 kept[name] = crl
         self._crls = kept
 
+    def tags(self) -> CRLTags:
+        """What the hot lane needs for its 304s."""
+        return CRLTags(
+            (name.encode(), crl.etag.removeprefix("W/").encode(), _lines(constant_fields(crl)), crl.entry.next_update)
+            for name, crl in self._crls.items()
+        )
+
     def get(self, name: str) -> ShelvedCRL | None:
         """The CRL of that name."""
         return self._crls.get(name)
 
     def _load(self, entry: CRLEntry) -> ShelvedCRL | None:
+        path = self._folder / entry.file
         try:
-            der = (self._folder / entry.file).read_bytes()
-        except OSError as error:
+            der = _mapped(path, entry.octets)
+            packed = _mapped(path.with_suffix(".crl.gz"), entry.gzip_octets) if entry.gzip_octets else None
+        except (OSError, ValueError) as error:
             log.error("CRL file unreadable", file=entry.file, error=str(error))
             return None
-        return ShelvedCRL(der, f'W/"{hashlib.sha256(der).hexdigest()[:32]}"', entry)
+        return ShelvedCRL(der, packed, f'W/"{entry.sha256[:32]}"', entry)
+
+
+def _mapped(path: Path, octets: int) -> memoryview:
+    """The file, which is replaced by renaming and never changed; ValueError when it is not of that size."""
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if len(mapped) != octets:
+        raise ValueError(f"{len(mapped)} octets instead of {octets}")
+    return memoryview(mapped)
 
 
 def crl_fields(crl: ShelvedCRL, now: int) -> dict[str, str]:
-    """What a 200 and its 304 have in common."""
+    """What a 200, a 206 and a 304 have in common."""
     max_age = max(0, min(MAX_AGE_S, crl.entry.next_update - now))
-    return {
+    control = {"Cache-Control": f"public, max-age={max_age}, must-revalidate"}
+    return control | constant_fields(crl) | {"Date": http_date(now)}
+
+
+def constant_fields(crl: ShelvedCRL) -> dict[str, str]:
+    """Those that say the same as long as this CRL is served."""
+    fields = {
         "ETag": crl.etag,
-        "Cache-Control": f"public, max-age={max_age}, must-revalidate",
         "Last-Modified": http_date(crl.entry.this_update),
         "Expires": http_date(crl.entry.next_update),
-        "Date": http_date(now),
+        "Accept-Ranges": "bytes",
     }
+    return fields | {"Vary": "Accept-Encoding"} if crl.packed is not None else fields
+
+
+def _lines(fields: dict[str, str]) -> bytes:
+    return b"".join(f"{name}: {value}\r\n".encode() for name, value in fields.items())
 
 
 def is_unchanged(crl: ShelvedCRL, if_none_match: str | None, if_modified_since: str | None) -> bool:
@@ -71,13 +104,19 @@ def is_unchanged(crl: ShelvedCRL, if_none_match: str | None, if_modified_since: 
     if if_none_match is not None:
         tags = [tag.strip() for tag in if_none_match.split(",")]
         return "*" in tags or any(tag.removeprefix("W/") == crl.etag.removeprefix("W/") for tag in tags)
-    if if_modified_since is None:
-        return False
+    since = parse_date(if_modified_since)
+    return since is not None and since >= crl.entry.this_update
+
+
+def parse_date(text: str | None) -> float | None:
+    """Epoch seconds of an HTTP date, None for anything else."""
+    if text is None:
+        return None
     try:
-        since = parsedate_to_datetime(if_modified_since)
-    except ValueError:
-        return False
-    return since.replace(tzinfo=since.tzinfo or UTC).timestamp() >= crl.entry.this_update
+        parsed = parsedate_to_datetime(text)
+        return parsed.replace(tzinfo=parsed.tzinfo or UTC).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def http_date(epoch_s: int) -> str:

@@ -80,5 +80,5 @@ def _fresh_at_client(request: Request, record: bytes) -> bool:
 def _within_limit(request: Request, edge: Edge) -> bool:
     if request.client is None:
         return True
-    hops = ", ".join(request.headers.getlist("x-forwarded-for")) if edge.is_trusted(request.client.host) else ""
-    return edge.lane.bucket.allow(edge.forwarded(hops.encode("latin-1"), request.client.host), time.monotonic_ns())
+    hops = ", ".join(request.headers.getlist("x-forwarded-for")).encode("latin-1")
+    return edge.lane.bucket.allow(edge.client_of(hops, request.client.host), time.monotonic_ns())

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.asking import Talk, get_octets
 from tests.e2e.conftest import scratch
 from tests.e2e.faults import GOOD, REVOKED, TRY_LATER, Watch, ask, eventually, metrics, ready
 from tests.e2e.host import EdgeHost
@@ -77,6 +78,23 @@ def test_a_clock_far_from_the_ledgers_closes_the_host(host: tuple[EdgeHost, Wall
         clock.set(0)
     eventually(lambda: ask(instance, good).says is GOOD, 2, "not open again")
     eventually(lambda: ask(instance, good, nonce=True).says is GOOD, 2)
+
+
+def test_an_expired_crl_is_served_with_an_alarm(host: tuple[EdgeHost, WallClock]) -> None:
+    """Two days later by the host's clock: no max-age, the metric moves, and the log names it."""
+    instance, clock = host
+    path = "/.well-known/pki/crl/demo"
+    watch = Watch(instance)
+    with Talk(instance.port) as talk:
+        assert talk.ask(get_octets(path))[1]["cache-control"] != "public, max-age=0, must-revalidate"
+        clock.set(2 * 86400)
+        try:
+            status, fields, _ = talk.ask(get_octets(path))
+        finally:
+            clock.set(0)
+    assert (status, fields["cache-control"]) == (200, "public, max-age=0, must-revalidate")
+    assert watch.moved("crl_expired_served") == 1
+    assert watch.lines("edge", "expired CRL served")[0]["crl"] == "demo"
 
 
 def test_a_small_step_costs_no_answer(host: tuple[EdgeHost, WallClock]) -> None:

@@ -11,8 +11,6 @@ from tests.cachewarm.commands.conftest import Fastocsp
 from tests.cachewarm.commands.test_issuer import ADD, EXTENSIONS, responder
 from tests.cachewarm.mirror.foreign import STOLEN, ForeignCA, Source, serving
 
-URL = "http://pki.example"
-
 
 @pytest.fixture
 def source() -> Iterator[Source]:
@@ -36,7 +34,7 @@ def ca(fastocsp: Fastocsp, openssl: Callable[..., str]) -> ForeignCA:
 
 def add(fastocsp: Fastocsp, source: Source) -> None:
     """The issuer `foreign`, its CRL at that source."""
-    added = fastocsp(*ADD, "--id", "foreign", "--crl-url", source.url(), "--public-url", URL, "--json")
+    added = fastocsp(*ADD, "--id", "foreign", "--crl-url", source.url(), "--json")
     assert added.status == 0, added.err
     said = added.json
     assert (said["crl_source"], said["unissued_policy"], said["publishes_crl"]) == (source.url(), "good", True)

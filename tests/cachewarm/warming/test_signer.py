@@ -11,6 +11,7 @@ from cryptography.x509 import ocsp
 from _fastocsp.codes import GOOD, REVOKED, UNKNOWN
 from _fastocsp.counters import Counters
 from _fastocsp.record import unpack_record
+from cachewarm.keyring import Keyring
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import revoke, unhold
 from cachewarm.signer.desk import Desk
@@ -113,10 +114,30 @@ async def test_never_issued_serials_follow_the_policy_and_are_not_kept(
 
 
 async def test_a_serial_never_issued_is_refused_by_default(plant: Plant, source: SignerSource) -> None:
-    """BR 4.9.9: never good; we say unauthorized. So is an issuer that does not exist."""
-    for key in (Key(plant.issuer.issuer_no, 1, STRANGER), Key(999, 1, STRANGER)):
-        with pytest.raises(Unauthorized):
-            await source.fetch(key)
+    """BR 4.9.9: never good; we say unauthorized."""
+    with pytest.raises(Unauthorized):
+        await source.fetch(Key(plant.issuer.issuer_no, 1, STRANGER))
+
+
+async def test_before_the_keys_are_read_nothing_is_refused_for_good(plant: Plant, issued: Issued) -> None:
+    """A signer that has just started, perhaps without a ledger: tryLater, and not unauthorized, for every issuer."""
+    desk = Desk(plant.feed, issued, Keyring, plant.now, DAY)
+    for question in (desk.record(key_of(plant)), desk.answer([key_of(plant)], b"nonce")):
+        with pytest.raises(TryLater):
+            await question
+
+
+@pytest.mark.parametrize("stepped_s", [-90, -2])
+async def test_a_wall_clock_that_stepped_back_signs_no_good(plant: Plant, issued: Issued, stepped_s: int) -> None:
+    """Before the next poll notices the step, `good` would be signed as of a time before the lease."""
+    await plant.heard(0)
+    as_of = plant.feed.as_of
+    assert as_of is not None
+    desk = Desk(plant.feed, issued, lambda: plant.ring, lambda: as_of + stepped_s, DAY)
+    with pytest.raises(TryLater):
+        await desk.record(key_of(plant))
+    slewed = Desk(plant.feed, issued, lambda: plant.ring, lambda: as_of - 1, DAY)
+    assert unpack_record((await slewed.record(key_of(plant))).record).status == GOOD
 
 
 async def test_without_a_lease_nothing_is_good_but_revoked_is_said(plant: Plant, issued: Issued) -> None:

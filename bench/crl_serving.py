@@ -1,0 +1,134 @@
+"""`make bench-crl-serving`: how long cached OCSP answers take while a hundred clients pull a CRL of 40 MB.
+
+One quickstart with two workers; the CRL has a million entries. The pullers read as fast as they can in processes of
+their own, each client one download after the other; one asker on a keep-alive connection notes every answer's time,
+first alone, then beside them.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import asyncpg
+
+from cachewarm.embedded.postgres import LOGINS
+from tests.e2e.asking import Talk, get_octets
+from tests.e2e.faults import eventually, octets_of
+from tests.e2e.instance import Instance
+
+ENTRIES = int(os.environ.get("BENCH_ENTRIES", "1000000"))
+CLIENTS = int(os.environ.get("BENCH_CLIENTS", "100"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "10"))
+RESULTS = Path(__file__).parent / "crl_serving.json"
+PATH = "/.well-known/pki/crl/demo"
+_FILL = f"""
+alter table certificate_revocations disable trigger user;
+insert into certificate_revocations (issuer_id, serial_number, revoked_at, reason, revoked_by)
+  select 'demo', '\\x5e'::bytea || substr(sha256(int8send(n)), 1, 15), now() - interval '1 day', 1, 'bench'
+    from generate_series(1, {ENTRIES}) n;
+alter table certificate_revocations enable trigger user;
+"""
+
+
+async def fill(url: str) -> None:
+    """As the owner, without an event each: the feed is not what is measured."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(_FILL)
+    finally:
+        await connection.close()
+
+
+def latencies(instance: Instance, seconds: float) -> list[float]:
+    """Milliseconds of every cached answer, sorted."""
+    octets, took = octets_of(instance, instance.facts["good_cert"]), []
+    until = time.monotonic() + seconds
+    with Talk(instance.port) as talk:
+        while time.monotonic() < until:
+            begun = time.perf_counter()
+            talk.ask(octets)
+            took.append((time.perf_counter() - begun) * 1000)
+    return sorted(took)
+
+
+def pull(port: int, clients: int, pulled: "multiprocessing.sharedctypes.Synchronized[int]") -> None:
+    """For ever: what is read is only counted."""
+
+    async def one() -> None:
+        while True:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+            writer.write(get_octets(PATH, "Connection: close\r\n"))
+            while part := await reader.read(1 << 20):
+                pulled.value += len(part)
+            writer.close()
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(one() for _ in range(clients)))
+
+    asyncio.run(all_of_them())
+
+
+def figures(took: list[float]) -> dict[str, float]:
+    """Of sorted milliseconds."""
+    return {
+        "answers": len(took),
+        "p50_ms": round(took[len(took) // 2], 3),
+        "p99_ms": round(took[int(len(took) * 0.99)], 3),
+        "max_ms": round(took[-1], 3),
+    }
+
+
+def crl_octets(instance: Instance) -> int:
+    """Length of the CRL that is served."""
+    with Talk(instance.port) as talk:
+        return int(talk.ask(get_octets(PATH).replace(b"GET", b"HEAD", 1), head_only=True)[1]["content-length"])
+
+
+def measure(instance: Instance) -> dict[str, object]:
+    """Alone, then beside the pullers."""
+    facts = instance.facts
+    passwords = json.loads((instance.folder / "postgres.passwords").read_text())
+    asyncio.run(fill(f"postgresql://{LOGINS['owner']}:{passwords['owner']}@{facts['database_url'].rpartition('@')[2]}"))
+    instance.command("crl", "generate", "demo", "--force")
+    eventually(lambda: crl_octets(instance) > 40 * ENTRIES, 60, "the edge has not got it", pause_s=0.5)
+    found: dict[str, object] = {"crl_octets": crl_octets(instance), "clients": CLIENTS}
+    found["alone"] = figures(latencies(instance, SECONDS))
+    pulled = multiprocessing.Value("q", 0, lock=False)
+    pullers = [
+        multiprocessing.Process(target=pull, args=(instance.port, CLIENTS // 2, pulled), daemon=True) for _ in range(2)
+    ]
+    for puller in pullers:
+        puller.start()
+    try:
+        time.sleep(2)
+        before, begun = pulled.value, time.monotonic()
+        found["beside"] = figures(latencies(instance, SECONDS))
+        found["pulled_mb_per_s"] = round((pulled.value - before) / (time.monotonic() - begun) / 1e6)
+    finally:
+        for puller in pullers:
+            puller.kill()
+    return found
+
+
+def main() -> None:
+    """Measure, print, write crl_serving.json."""
+    folder = Path(tempfile.mkdtemp(prefix="fastocsp-bench-"))
+    folder.chmod(0o755)
+    instance = Instance(folder / "data", workers=2, certificates=20, revoked=1, FASTOCSP_CRL_DEBOUNCE="10m").start()
+    try:
+        found = measure(instance)
+    finally:
+        instance.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    sys.stdout.write(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

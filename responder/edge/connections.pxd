@@ -1,0 +1,55 @@
+"""The open connections of one loop: a fixed array of structs, each known by its slot and its generation."""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+cdef struct Buffer:
+    uint8_t* octets               # malloc'd, NULL when empty
+    size_t at                     # the first octet that still counts
+    size_t n                      # end of those that count
+
+cdef struct Connection:
+    int fd                        # -1: the slot is free
+    uint32_t generation           # changes when the slot is given up
+    uint64_t client               # the peer's key in the rate limit
+    uint64_t deadline             # monotonic ns, 0: none
+    Buffer pending                # what came and is not answered yet
+    Buffer backlog                # answers that the socket did not take yet
+    uint32_t watched              # epoll events asked for, 0: not in the set yet
+    bint behind_proxy             # the peer's X-Forwarded-For is believed
+    bint partial                  # a request has begun to arrive: its deadline stands
+    bint waiting                  # the slow lane is answering
+    bint readable                 # the socket may have octets that were not read
+    bint eof_near                 # its end is in the socket, behind what was not read yet
+    bint eof                      # the client has said all
+    bint close_after              # close once the answers are out
+
+
+cdef inline size_t buffered(const Buffer* b) noexcept nogil:
+    return b.n - b.at
+
+cdef void empty(Buffer* b) noexcept nogil
+# Replaces what was there by a copy; -1 without memory
+cdef int fill(Buffer* b, const uint8_t* octets, size_t n) noexcept nogil
+# Puts a copy behind what is there; -1 without memory
+cdef int append(Buffer* b, const uint8_t* octets, size_t n) noexcept nogil
+
+
+@cython.final
+cdef class Connections:
+    cdef Connection* slots
+    cdef uint32_t* free_slots     # a stack
+    cdef uint32_t free_count
+    cdef readonly uint32_t room
+    cdef uint32_t used_to         # no slot from here on was ever used
+    cdef long long count          # read by other threads as well
+
+    # NULL when all are in use
+    cdef Connection* open(self, int fd) noexcept nogil
+    # Gives the slot up; the socket is the caller's
+    cdef void release(self, Connection* c) noexcept nogil
+    # The connection that has this slot in this generation, or NULL
+    cdef Connection* get(self, uint32_t slot, uint32_t generation) noexcept nogil
+
+cdef inline uint32_t slot_of(Connections all_, const Connection* c) noexcept nogil:
+    return <uint32_t>(c - all_.slots)

@@ -1,0 +1,164 @@
+"""Requests and answers on one connection, in order (RFC 9112 9.3.2).
+
+What the hot lane can answer is written into one buffer and leaves by one send, at once: nothing comes between the gate
+and the socket. What it leaves goes to Python as a letter, and what the client sent behind it waits for that answer. The
+first thing that is not a plain OCSP request hands the socket, with its octets, to uvicorn's own protocol, for good.
+"""
+
+from libc.stdint cimport uint8_t, uint64_t
+
+from _fastocsp.bucket cimport address_key
+from _fastocsp.counters cimport count_more
+from _fastocsp.sink cimport Sink, open_sink, sink_used
+from _fastocsp.wire cimport METHOD_GET, WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN, HttpRequest, Span, recognise
+from responder.edge.connections cimport Connection, buffered, fill, slot_of
+from responder.edge.lane cimport LANE_ANSWERED, LANE_FULL, LANE_PASS_ON
+from responder.edge.mailbox cimport Letter, new_letter
+from responder.edge.posix cimport EPOLL_CTL_DEL, EPOLLIN, EPOLLRDHUP, monotonic_ns, number_add, watch
+from responder.edge.sockets cimport GONE, OUT_OCTETS, Sockets
+
+from responder.edge.slow import SlowRequest
+from responder.telemetry import INDEX
+
+cdef enum:
+    ROUNDS = 4                    # buffers read from one connection before the others have their turn
+
+cdef size_t AT_HANDED_OVER = INDEX["handed_over"]
+
+
+cdef class Exchange(Sockets):
+    """What happens on the connections of one loop."""
+
+    cdef void go_on(self, Connection* c, bint resumed) noexcept nogil:
+        """Read and answer while there is something to read and nothing to wait for."""
+        cdef Py_ssize_t n
+        cdef int rounds = ROUNDS
+        while not c.waiting and buffered(&c.backlog) == 0 and (c.readable or resumed):
+            if rounds == 0:
+                break
+            rounds -= 1
+            n = self.read_some(c, resumed)
+            if n == GONE or (n >= 0 and not self.work(c, n)):
+                return
+            resumed = False
+        if not c.watched:
+            self.watch_for(c, EPOLLIN | EPOLLRDHUP)
+        elif rounds == 0 and c.readable:
+            # the others have their turn: asking anew has epoll tell anew
+            self.watch_anew(c, c.watched)
+
+    cdef bint work(self, Connection* c, size_t n) noexcept nogil:
+        """Answer the n octets in `in_`; False when the connection is gone."""
+        cdef size_t at = 0
+        cdef Sink out
+        cdef HttpRequest http
+        cdef int got = WIRE_NEED_MORE
+        cdef int done = LANE_ANSWERED
+        cdef size_t slow_at = 0
+        # read for every batch: the limiter's other users, in other lanes, read the clock as well
+        cdef uint64_t now_ns = monotonic_ns()
+        self.now_ns = now_ns
+        open_sink(&out, self.out, OUT_OCTETS)
+        self.lane.lock.take()
+        while at < n and done == LANE_ANSWERED and not c.close_after:
+            got = recognise(self.in_ + at, n - at, self.lane.max_body, &http)
+            if got != WIRE_TAKEN:
+                break
+            done = self.lane.answer(&http, self.client_of(c, &http), now_ns, &out)
+            if done == LANE_PASS_ON:
+                got, done = WIRE_PASS_ON, LANE_ANSWERED
+                break
+            if done == LANE_FULL:
+                self.lane.lock.give()
+                if not self.write_out(c, &out):
+                    return False
+                self.lane.lock.take()
+                if buffered(&c.backlog):
+                    break
+                done = LANE_ANSWERED
+                continue
+            slow_at = at
+            at += http.consumed
+            c.close_after = not http.keep_alive
+        self.lane.lock.give()
+        # known to the send: the answers before this one do not wait for it
+        c.waiting = done != LANE_ANSWERED and done != LANE_FULL
+        if sink_used(&out) and not self.write_out(c, &out):
+            return False
+        if c.waiting:
+            if not self.ask_slow(c, self.in_ + slow_at, at - slow_at):
+                return False
+        return self.settle(c, self.in_ + at, n - at, at != 0, got)
+
+    cdef bint settle(self, Connection* c, const uint8_t* rest, size_t left, bint moved, int got) noexcept nogil:
+        """What to do with the rest, and until when; False when the connection is gone."""
+        cdef bint blocked = buffered(&c.backlog) != 0
+        if not blocked and not c.waiting:
+            if c.close_after or self.draining:
+                self.drop(c)
+                return False
+            if got == WIRE_PASS_ON:
+                self.hand_over(c, rest, left)
+                return False
+            if c.eof:
+                self.drop(c)
+                return False
+        if left and fill(&c.pending, rest, left) < 0:
+            self.drop(c)
+            return False
+        if c.waiting:
+            c.deadline = 0
+        elif not blocked:
+            if left == 0:
+                c.deadline = self.now_ns + self.idle_ns
+            elif moved or not c.partial:
+                c.deadline = self.now_ns + self.patience_ns
+        c.partial = left != 0
+        return True
+
+    cdef uint64_t client_of(self, const Connection* c, const HttpRequest* http) noexcept nogil:
+        cdef uint8_t packed[16]
+        cdef size_t n
+        if not c.behind_proxy or http.forwarded_for.n == 0:
+            return c.client
+        n = self.proxies.client(http.forwarded_for, packed)
+        return address_key(packed, n) if n else c.client
+
+    cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n) noexcept nogil:
+        """Python answers this request; False when the connection is gone."""
+        cdef Letter* letter = new_letter(TO_SLOW, slot_of(self.connections, c), c.generation, octets, n)
+        if not self.to_python.put(letter):
+            self.drop(c)
+            return False
+        return True
+
+    cdef void hand_over(self, Connection* c, const uint8_t* rest, size_t n) noexcept nogil:
+        """From here on the connection is uvicorn's."""
+        cdef Letter* letter = new_letter(TO_COLD, slot_of(self.connections, c), c.generation, rest, n)
+        if letter == NULL:
+            self.drop(c)
+            return
+        self.count(AT_HANDED_OVER)
+        number_add(&self.elsewhere, 1)
+        if c.watched:
+            watch(self.epoll, EPOLL_CTL_DEL, c.fd, 0, 0)
+        letter.fd = c.fd
+        self.connections.release(c)
+        self.to_python.put(letter)
+
+    cdef void count(self, size_t index) noexcept nogil:
+        count_more(self.lane.counters.values + index, 1)
+
+
+def slow_request(bytes octets not None, size_t max_body):
+    """What the slow lane is told of the plain request in a TO_SLOW_LANE letter."""
+    cdef HttpRequest http
+    if recognise(octets, len(octets), max_body, &http) != WIRE_TAKEN:
+        raise ValueError("not a plain request")
+    return SlowRequest(
+        http.method == METHOD_GET, span_bytes(http.issuer_id), span_bytes(http.rest), span_bytes(http.body),
+        span_bytes(http.if_none_match), span_bytes(http.if_modified_since), http.keep_alive)
+
+
+cdef inline bytes span_bytes(Span s):
+    return (<const char*>s.p)[:s.n] if s.n else b""

@@ -1,0 +1,115 @@
+"""The Python side of the connection loop: its thread, its letters, and its place in uvicorn's life.
+
+To uvicorn it is one connection among those that were handed over: asked to shut down with them, and waited for until
+its own have ended. Answers of the slow lane and sockets for the cold lane pass through here.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+from uvicorn.server import ServerState
+
+from responder.edge.edge import Edge
+from responder.edge.exchange import slow_request
+from responder.edge.loop import ALL_GONE, TO_COLD_LANE, TO_SLOW_LANE, Loop
+from responder.web.cold import ColdProtocol
+
+log = structlog.get_logger("worker")
+JOIN_S = 5.0
+
+
+class Front:
+    """One worker's connections."""
+
+    def __init__(self, edge: Edge, state: ServerState, make_cold: Callable[[bytes, "Front"], ColdProtocol]) -> None:
+        self._edge, self._state, self._make_cold = edge, state, make_cold
+        self._tasks: set[asyncio.Task[object]] = set()
+        self.draining = False
+        self._stopped = False
+        self.cold_gone: Callable[[], None] = lambda: None
+
+    def start(self, bound: socket.socket, backlog: int) -> None:
+        """Listen, inside the running loop."""
+        settings = self._edge.settings
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # a client that says nothing is accepted a second later; all others with their first octets
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
+        bound.setblocking(False)
+        bound.listen(backlog)
+        self.loop = Loop(
+            self._edge.lane,
+            self._edge.proxies,
+            bound.detach(),
+            settings.max_connections,
+            settings.header_timeout,
+            settings.keep_alive_timeout,
+        )
+        self.cold_gone = self.loop.cold_gone
+        self._edge.front = self
+        self._state.connections.add(self)  # type: ignore[arg-type]
+        asyncio.get_running_loop().add_reader(self.loop.to_python.bell, self._read_letters)
+        self._thread = threading.Thread(target=self.loop.run, name="connections", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """End the thread; whoever is still connected is closed."""
+        self._stopped = True
+        self.loop.stop()
+        await asyncio.to_thread(self._thread.join, JOIN_S)
+        asyncio.get_running_loop().remove_reader(self.loop.to_python.bell)
+
+    @property
+    def open_connections(self) -> int:
+        """Connections of the loop, those handed over not counted."""
+        return self.loop.open_connections
+
+    def shutdown(self) -> None:
+        """Uvicorn is stopping: answer what is under way."""
+        self.draining = True
+        self.loop.drain()
+
+    def check_deadline(self) -> None:
+        """Called by the tick: a worker whose connections nobody serves must end and be started again."""
+        if not self._stopped and not self._thread.is_alive():
+            log.critical("the connection loop has ended")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _read_letters(self) -> None:
+        for kind, fd, slot, generation, octets in self.loop.to_python.letters():
+            if kind == TO_SLOW_LANE:
+                task = self._edge.start_slow(slow_request(octets, self._edge.lane.max_body))
+                task.add_done_callback(partial(self._answered, slot, generation))
+            elif kind == TO_COLD_LANE:
+                self._hand_over(socket.socket(fileno=fd), octets)
+            elif kind == ALL_GONE:
+                self._when_handed_over(lambda: self._state.connections.discard(self))
+
+    def _answered(self, slot: int, generation: int, task: "asyncio.Task[bytes]") -> None:
+        failed = task.cancelled() or task.exception() is not None
+        self.loop.answer(slot, generation, None if failed else task.result())
+
+    def _hand_over(self, connected: socket.socket, octets: bytes) -> None:
+        async def connect() -> None:
+            try:
+                await running.connect_accepted_socket(lambda: self._make_cold(octets, self), connected)
+            except OSError:
+                connected.close()
+                self.loop.cold_gone()
+
+        running = asyncio.get_running_loop()
+        task: asyncio.Task[object] = running.create_task(connect())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _when_handed_over(self, then: Callable[[], None]) -> None:
+        """Once every socket on its way to the cold lane has arrived, where uvicorn waits for it."""
+        if not self._tasks:
+            then()
+            return
+        asyncio.get_running_loop().call_later(0.01, self._when_handed_over, then)

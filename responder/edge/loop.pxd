@@ -1,0 +1,33 @@
+"""The connection loop: a listener, its connections and their answers."""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from responder.edge.connections cimport Connection
+from responder.edge.exchange cimport Exchange
+from responder.edge.mailbox cimport Letter, Mailbox
+from responder.edge.posix cimport epoll_event
+
+cdef enum:
+    MAX_EVENTS = 64
+
+
+@cython.final
+cdef class Loop(Exchange):
+    cdef Mailbox from_python
+    cdef int listener             # -1 once the drain has begun
+    cdef bint accepting           # the listener is in the set
+    cdef bint told_empty
+    cdef int drain_wanted         # set by Python
+    cdef int stop_wanted
+    cdef uint64_t tick_ns         # of the next tick
+    cdef epoll_event events[MAX_EVENTS]
+
+    cdef int turn(self) noexcept nogil
+    cdef void tick(self) noexcept nogil
+    cdef void accept_some(self, int most) noexcept nogil
+    cdef void welcome(self, int fd, const uint8_t* packed, size_t n) noexcept nogil
+    cdef void on_event(self, Connection* c, uint32_t events) noexcept nogil
+    cdef void read_letters(self) noexcept nogil
+    cdef void on_answer(self, Letter* letter) noexcept nogil
+    cdef void begin_drain(self) noexcept nogil

@@ -1,0 +1,230 @@
+"""The connection loop of a worker: accept, read, answer, write, in a thread of its own that never takes the GIL.
+
+Limits live here: connections, and the times to send a request, to read an answer and to be idle. So does the clock of
+Date fields and windows: nothing that Python does, or does not do, holds up an answer or lets an old one pass.
+
+Who may touch what: connections, buffers and the epoll set belong to the thread. Letters cross under the locks of the
+mailboxes. Table, index of issuers and image of the revoked set are read under the lane's lock, for one buffer full of
+requests at a time, and changed under it by Python, which swaps whole objects and frees the old ones afterwards. The
+thread never asks for the GIL, so neither side can wait for the other in a circle. Flags and counters are atomic.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+
+from _fastocsp.bucket cimport address_key
+from _fastocsp.proxies cimport Proxies
+from responder.edge.connections cimport Connection, buffered
+from responder.edge.exchange cimport TO_COLD, TO_SLOW, Exchange
+from responder.edge.lane cimport Lane
+from responder.edge.mailbox cimport Letter, Mailbox, letter_octets, new_letter
+from responder.edge.posix cimport (
+    EAGAIN, ECONNABORTED, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
+    accept_from, block_signals, close, epoll_wait, epoch_seconds, event_tag, flag_load, flag_store, last_error,
+    monotonic_ns, number_add, number_load, reset_on_close, watch,
+)
+
+from responder.telemetry import INDEX
+
+cdef enum:
+    LISTENER = 0                  # tags of the epoll set; a connection's has its generation, which is never 0
+    BELL = 1
+    IS_EMPTY = 3                  # kinds of letters, besides those of the exchange
+    ANSWER = 4
+    GIVE_UP = 5
+
+TO_SLOW_LANE, TO_COLD_LANE, ALL_GONE = TO_SLOW, TO_COLD, IS_EMPTY
+
+cdef uint64_t TICK_NS = 100_000_000
+cdef size_t AT_OPENED = INDEX["connections_opened"]
+cdef size_t AT_REFUSED = INDEX["connections_refused"]
+cdef size_t AT_TIMED_OUT = INDEX["timed_out"]
+
+
+cdef class Loop(Exchange):
+    """Made for a listening socket, whose descriptor it owns from then on."""
+
+    def __cinit__(self, Lane lane not None, Proxies proxies not None, int listener, uint32_t max_connections,
+                  double patience_s, double idle_s):
+        self.lane, self.proxies, self.listener = lane, proxies, listener
+        self.to_python, self.from_python = Mailbox(), Mailbox()
+        self.open_sockets(max_connections, lane.max_body, patience_s, idle_s)
+        if (watch(self.epoll, EPOLL_CTL_ADD, listener, EPOLLIN, LISTENER) < 0
+                or watch(self.epoll, EPOLL_CTL_ADD, self.from_python.bell, EPOLLIN, BELL) < 0):
+            raise OSError("epoll_ctl")
+        self.accepting = True
+
+    def __dealloc__(self):
+        if self.listener >= 0:
+            close(self.listener)
+
+    def run(self):
+        """Serve until `stop`, in a thread of its own. OSError when epoll itself fails."""
+        cdef int failed = 0
+        with nogil:
+            block_signals()
+            while failed == 0 and not flag_load(&self.stop_wanted):
+                failed = self.turn()
+        if failed:
+            raise OSError(failed, "epoll_wait")
+
+    def stop(self):
+        """End `run`; connections that are open are closed with the loop."""
+        flag_store(&self.stop_wanted, 1)
+        self.from_python.ring()
+
+    def drain(self):
+        """Accept nobody any more, close who is idle, answer what is under way, then say ALL_GONE."""
+        flag_store(&self.drain_wanted, 1)
+        self.from_python.ring()
+
+    def answer(self, uint32_t slot, uint32_t generation, bytes octets):
+        """The slow lane's answer; None gives the connection up."""
+        cdef Letter* letter
+        if octets is None:
+            letter = new_letter(GIVE_UP, slot, generation, NULL, 0)
+        else:
+            letter = new_letter(ANSWER, slot, generation, octets, len(octets))
+        if letter == NULL:
+            raise MemoryError
+        self.from_python.put(letter)
+
+    def cold_gone(self):
+        """A connection that was handed over has ended."""
+        number_add(&self.elsewhere, -1)
+
+    @property
+    def open_connections(self):
+        """Connections that the loop has now, those handed over not counted."""
+        return number_load(&self.connections.count)
+
+    cdef int turn(self) noexcept nogil:
+        """Wait at most until the next tick and do what there is; 0, or an errno that cannot be lived with."""
+        cdef int n, i
+        cdef uint64_t tag
+        cdef Connection* c
+        cdef int timeout_ms = 0
+        if self.tick_ns > self.now_ns:
+            timeout_ms = <int>((self.tick_ns - self.now_ns) // 1_000_000) + 1
+        n = epoll_wait(self.epoll, self.events, MAX_EVENTS, timeout_ms)
+        self.now_ns = monotonic_ns()
+        if self.now_ns >= self.tick_ns:
+            self.tick()
+        if n < 0:
+            return 0 if last_error() == EINTR else last_error()
+        for i in range(n):
+            tag = event_tag(&self.events[i])
+            if tag == LISTENER:
+                # one: the listener says so again if there are more, and asking in vain costs a socket made and unmade
+                self.accept_some(1)
+            elif tag == BELL:
+                self.read_letters()
+            else:
+                c = self.connections.get(<uint32_t>tag, <uint32_t>(tag >> 32))
+                if c != NULL:
+                    self.on_event(c, self.events[i].events)
+        if self.draining and self.connections.count == 0 and not self.told_empty:
+            self.told_empty = self.to_python.put(new_letter(IS_EMPTY, 0, 0, NULL, 0))
+        return 0
+
+    cdef void tick(self) noexcept nogil:
+        """Move the clock; cut off who is slow or idle; accept again after a shortage."""
+        cdef uint32_t i
+        cdef Connection* c
+        self.tick_ns = self.now_ns + TICK_NS
+        self.lane.lock.take()
+        self.lane.move_clock(epoch_seconds())
+        self.lane.lock.give()
+        for i in range(self.connections.used_to):
+            c = &self.connections.slots[i]
+            if c.deadline != 0 and c.generation & 1 and self.now_ns > c.deadline:
+                self.count(AT_TIMED_OUT)
+                if buffered(&c.backlog):
+                    reset_on_close(c.fd)
+                self.drop(c)
+        if not self.accepting and self.listener >= 0:
+            self.accepting = watch(self.epoll, EPOLL_CTL_ADD, self.listener, EPOLLIN, LISTENER) == 0
+
+    cdef void accept_some(self, int most) noexcept nogil:
+        cdef uint8_t packed[16]
+        cdef size_t n
+        cdef int fd
+        while most > 0 and self.listener >= 0:
+            most -= 1
+            n = accept_from(self.listener, &fd, packed)
+            if fd >= 0:
+                self.welcome(fd, packed, n)
+                continue
+            if last_error() == EINTR or last_error() == ECONNABORTED:
+                continue
+            if last_error() != EAGAIN:
+                # out of descriptors or memory: the listener would stay ready and spin, the next tick tries again
+                watch(self.epoll, EPOLL_CTL_DEL, self.listener, 0, LISTENER)
+                self.accepting = False
+            return
+
+    cdef void welcome(self, int fd, const uint8_t* packed, size_t n) noexcept nogil:
+        """A new connection; what its client has already sent is answered at once."""
+        cdef Connection* c = NULL
+        self.count(AT_OPENED)
+        if self.connections.count + number_load(&self.elsewhere) < self.connections.room:
+            c = self.connections.open(fd)
+        if c == NULL:
+            self.count(AT_REFUSED)
+            close(fd)
+            return
+        if n:
+            c.client = address_key(packed, n)
+            c.behind_proxy = self.proxies.trusts(packed, n)
+        c.deadline = self.now_ns + self.patience_ns
+        c.partial = c.readable = True
+        self.go_on(c, False)
+
+    cdef void on_event(self, Connection* c, uint32_t events) noexcept nogil:
+        cdef bint resumed = False
+        if events & (EPOLLERR | EPOLLHUP):
+            self.drop(c)
+            return
+        if events & (EPOLLIN | EPOLLRDHUP):
+            c.readable = True
+            c.eof_near = c.eof_near or events & EPOLLRDHUP
+        if buffered(&c.backlog) and events & EPOLLOUT:
+            if not self.send_backlog(c):
+                return
+            resumed = buffered(&c.backlog) == 0
+        self.go_on(c, resumed)
+
+    cdef void read_letters(self) noexcept nogil:
+        cdef Letter* letter = self.from_python.take_all()
+        cdef Letter* following
+        while letter != NULL:
+            following = letter.next
+            self.on_answer(letter)
+            free(letter)
+            letter = following
+        if flag_load(&self.drain_wanted) and not self.draining:
+            self.begin_drain()
+
+    cdef void on_answer(self, Letter* letter) noexcept nogil:
+        cdef Connection* c = self.connections.get(letter.slot, letter.generation)
+        if c == NULL or not c.waiting:
+            return
+        c.waiting = False
+        self.now_ns = monotonic_ns()
+        if letter.kind == GIVE_UP:
+            self.drop(c)
+        elif self.send_octets(c, letter_octets(letter), letter.n):
+            self.go_on(c, True)
+
+    cdef void begin_drain(self) noexcept nogil:
+        """Who has already connected is answered; a listener that is closed resets those in its queue."""
+        cdef uint32_t i
+        cdef Connection* c
+        self.accept_some(self.connections.room)
+        self.draining = True
+        close(self.listener)
+        self.listener = -1
+        for i in range(self.connections.used_to):
+            c = &self.connections.slots[i]
+            if c.generation & 1 and not c.waiting and buffered(&c.backlog) == 0:
+                self.drop(c)

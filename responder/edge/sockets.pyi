@@ -1,0 +1,2 @@
+class Sockets:
+    """Of one loop."""

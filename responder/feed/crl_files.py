@@ -1,0 +1,132 @@
+"""CRLs on this host: fetched from the ledger when their number changes, verified, and laid beside the catalog.
+
+One file a CRL and number, written under another name and renamed, so that a worker that still serves the old one is not
+cut off; beside it, where that saves something, the same gzipped. What does not parse or is not signed by its issuer is
+refused and the one before stays, as it stays when its row is gone: a runbook may delete rows, and the next tick of the
+warmer brings another. Times are those in the CRL, not those of its row.
+"""
+
+import asyncio
+import gzip
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
+
+from responder.domain.catalog import CRLEntry
+from responder.domain.certificate import UNREADABLE
+from responder.domain.issuer import Issuer
+from responder.feed.files import write_file
+from responder.feed.poll import Connection
+
+log = structlog.get_logger("crl")
+#: Gzip is kept when it is below this share of the whole; the fastest level takes half a second for 40 MB.
+WORTH_IT, GZIP_LEVEL = 0.9, 1
+
+_SHOWN = "crl_number::text as number, crl_der is not null as whole, xmin::text as version"
+_CRLS = f"""select issuer_id, null as part, {_SHOWN} from crl_cache
+  union all select issuer_id, part, {_SHOWN} from crl_parts"""  # noqa: S608 - our own constant
+
+
+class CRLFiles:
+    """The CRL files of one folder, and what was refused."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: dict[str, str] = {}
+
+    async def read(
+        self, connection: Connection, issuers: Mapping[str, Issuer], former: Mapping[str, CRLEntry]
+    ) -> dict[str, CRLEntry]:
+        """Complete CRLs by issuer_id, deltas and shards by issuer_id/delta, issuer_id/0 ..; as their paths end."""
+        entries: dict[str, CRLEntry] = {}
+        complete = set()
+        for row in await connection.fetch(_CRLS):
+            issuer = issuers.get(row["issuer_id"])
+            name = row["issuer_id"] if row["part"] is None else f"{row['issuer_id']}/{row['part']}"
+            if issuer is None:
+                continue
+            complete |= {name} if row["part"] is None else set()
+            before = former.get(name)
+            entry = before
+            if row["whole"] and not (self._has(before) and self._seen.get(name) == row["version"]):
+                entry = await self._fetch(connection, issuer, name, row["part"], row["number"]) or before
+                self._seen[name] = row["version"]
+            if entry is not None:
+                entries[name] = entry
+        return entries | self._without_row(issuers, former, complete)
+
+    def _has(self, entry: CRLEntry | None) -> bool:
+        return entry is not None and (self._folder / entry.file).exists()
+
+    def _without_row(
+        self, issuers: Mapping[str, Issuer], former: Mapping[str, CRLEntry], complete: set[str]
+    ) -> dict[str, CRLEntry]:
+        """CRLs of issuers that publish and whose complete CRL somebody deleted: they are made again in a moment."""
+        return {
+            name: entry
+            for name, entry in former.items()
+            if (owner := name.partition("/")[0]) not in complete and owner in issuers and issuers[owner].publishes_crl
+        }
+
+    async def _fetch(
+        self, connection: Connection, issuer: Issuer, name: str, part: str | None, number: str
+    ) -> CRLEntry | None:
+        table, only = ("crl_cache", "$3::text is null") if part is None else ("crl_parts", "part = $3")
+        der = await connection.fetchval(
+            f"select crl_der from {table} where issuer_id = $1 and crl_number = $2::text::numeric and {only}",  # noqa: S608
+            issuer.issuer_id,
+            number,
+            part,
+        )
+        if der is None:
+            return None  # replaced a moment ago: the next reading has the new one
+        return await asyncio.to_thread(self._keep, der, issuer, name, int(number))
+
+    def _keep(self, der: bytes, issuer: Issuer, name: str, number: int) -> CRLEntry | None:
+        """To disk, unless a client could not use it."""
+        try:
+            crl = x509.load_der_x509_crl(der)
+            key = x509.load_der_x509_certificate(issuer.cert_der).public_key()
+            signed = crl.is_signature_valid(_signing(key))
+            next_update = crl.next_update_utc
+            this_update = crl.last_update_utc
+        except UNREADABLE as error:
+            log.error("CRL refused: it does not parse", crl=name, number=number, error=str(error))
+            return None
+        if not signed or next_update is None:
+            why = "no nextUpdate" if signed else "not signed by its issuer"
+            log.error(f"CRL refused: {why}", crl=name, number=number)
+            return None
+        digest = hashlib.sha256(der).hexdigest()
+        stem = f"{file_stem(name)}-{number}"
+        path = self._folder / f"{stem}-{digest[:16]}.crl"
+        packed = gzip.compress(der, GZIP_LEVEL, mtime=0)
+        worth = len(packed) < WORTH_IT * len(der)
+        if worth:
+            write_file(path.with_suffix(".crl.gz"), packed)
+        write_file(path, der)
+        times = int(this_update.timestamp()), int(next_update.timestamp())
+        return CRLEntry(number, *times, path.name, digest, len(der), len(packed) if worth else 0)
+
+
+def forget_files(folder: Path, crls: Mapping[str, CRLEntry]) -> None:
+    """Remove what the catalog does not name, but for the last number before."""
+    newest = {file_stem(name): entry for name, entry in crls.items()}
+    for path in (*folder.glob("*.crl"), *folder.glob("*.crl.gz")):
+        name, _, rest = path.name.rpartition("-")[0].rpartition("-")
+        entry = newest.get(name)
+        if rest.isdigit() and (entry is None or int(rest) < entry.number - 1):
+            path.unlink(missing_ok=True)
+
+
+def file_stem(name: str) -> str:
+    """A catalog's name of a CRL as the beginning of a file name; `@` is in no issuer_id."""
+    return name.replace("/", "@")
+
+
+def _signing(key: object) -> CertificateIssuerPublicKeyTypes:
+    return key  # type: ignore[return-value]  # of another kind: is_signature_valid raises TypeError

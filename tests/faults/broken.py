@@ -1,0 +1,134 @@
+"""Four builds that lie, for the checker to find: `python -m tests.faults.broken BUILD PROGRAM` runs a program of the
+product with one safety taken out; what sits in the ledger is taken out of a test's database by SQL.
+
+Nothing of this can be switched on in the product: it has no such settings.
+"""
+
+import asyncio
+import ctypes
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+import asyncpg
+
+from cachewarm.quickstart import child
+from responder import master
+from responder.clock import Instant, read_clock
+from responder.config import EdgeSettings, load_settings
+from responder.edge import worker
+from responder.edge.gate import Gate
+from responder.feed import machine
+from responder.feed.machine import Answer, Effect, FeedMachine
+from responder.process import start_module
+
+LEASE_FROM_RECEIPT, GATE_OFF, NO_BARRIER, SEQUENCE_CURSOR = (
+    "lease from receipt",
+    "gate off",
+    "no barrier",
+    "sequence cursor",
+)
+_PASS = 1
+#: In the order of the vtable: gate.pxd declares check, then remap.
+_CHECK = 0
+_kept: list[object] = []
+
+
+def lease_from_receipt() -> None:
+    """The lease starts when the answer has come, not when the question went out."""
+    sound = FeedMachine._lease_from
+
+    def from_receipt(self: FeedMachine, asked: Instant, answer: Answer) -> list[Effect]:
+        return sound(self, read_clock(), answer)
+
+    FeedMachine._lease_from = from_receipt  # type: ignore[method-assign]
+
+
+def gate_off() -> None:
+    """The workers are started through this module, and their gate lets everything pass."""
+
+    async def start(module: str, arguments: Sequence[str], environ: Mapping[str, str]) -> asyncio.subprocess.Process:
+        return await start_module("tests.faults.broken", [GATE_OFF, "worker", *arguments], environ)
+
+    master.start_module = start  # type: ignore[attr-defined]
+
+
+def open_gate() -> None:
+    """Replace the compiled `check` in Gate's table of C functions, for the hot lane as for the others."""
+    kind = ctypes.PYFUNCTYPE(
+        ctypes.c_int, ctypes.py_object, ctypes.c_uint16, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p
+    )
+    always = kind(lambda *_: _PASS)
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    table = ctypes.cast(get(Gate.__dict__["__pyx_vtable__"], None), ctypes.POINTER(ctypes.c_void_p))
+    table[_CHECK] = ctypes.cast(always, ctypes.c_void_p)
+    _kept.append(always)
+
+
+def sequence_cursor() -> None:
+    """Rows are taken as they come, gaps and all."""
+    machine.follows = lambda row, seq, chain: True
+
+
+IN_PROCESSES: dict[str, Callable[[], None]] = {
+    LEASE_FROM_RECEIPT: lease_from_receipt,
+    GATE_OFF: gate_off,
+    SEQUENCE_CURSOR: sequence_cursor,
+}
+
+#: The waiter asks without waiting for the polls that are under way.
+_NO_BARRIER = """
+create or replace function feed_unacked(p_gen bigint, p_seq bigint) returns setof edge_lease
+  language sql security definer set search_path = pg_catalog, public, pg_temp as $$
+  select * from edge_lease l where (l.acked_gen, l.acked) < (p_gen, p_seq) $$
+"""
+
+#: Numbers come from a sequence and nobody waits for anybody; the head is the highest number that is committed. There
+#: is no chain, as it needs an order; the audit chain takes the same lock and is left out.
+_SEQUENCE_CURSOR = r"""
+create sequence feed_numbers;
+select setval('feed_numbers', (select seq from feed_head));
+alter table feed_head rename to feed_head_row;
+create view feed_head as
+  select one, generation, sysid, tli, coalesce((select max(seq) from revocation_events), base) as seq,
+  '\x00'::bytea as chain, base, '\x00'::bytea as base_chain from feed_head_row;
+update feed_head_row set base = seq;
+delete from revocation_events;
+create or replace view feed_position as
+  select h.generation, h.sysid, h.tli, h.seq, h.chain, h.base, s.horizon from feed_head h, feed_settings s;
+grant select on feed_head to public;
+create or replace function ledger_lock() returns void language plpgsql as $$ begin end $$;
+create or replace function audit_append_rows(entries audit_entry[]) returns bigint language sql as $$ select 0::int8 $$;
+create or replace function feed_append(items bytea[]) returns void language plpgsql security definer
+  set search_path = pg_catalog, public, pg_temp as $$
+begin
+  if coalesce(cardinality(items), 0) > 0 then
+    insert into revocation_events
+      select nextval('feed_numbers'), '\x00', clock_timestamp(), cardinality(items), string_agg(x, ''::bytea order by o)
+        from unnest(items) with ordinality u(x, o);
+  end if;
+end $$;
+drop function feed_current_head() cascade;
+create function feed_current_head() returns feed_head language sql
+  set search_path = pg_catalog, public, pg_temp as $$ select * from feed_head $$;
+"""
+IN_LEDGER = {NO_BARRIER: _NO_BARRIER, SEQUENCE_CURSOR: _SEQUENCE_CURSOR}
+
+
+async def break_ledger(connection: "asyncpg.Connection[asyncpg.Record]", build: str) -> None:
+    """Take it out of this database."""
+    await connection.execute(IN_LEDGER[build])
+
+
+def main(build: str, program: str, *words: str) -> None:
+    """One program of that build."""
+    if program == "worker":
+        open_gate()
+        slot, parent = words
+        worker.run_worker(load_settings(EdgeSettings, instance=False), int(slot), int(parent))
+    IN_PROCESSES[build]()
+    child.main(program)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

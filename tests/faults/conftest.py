@@ -1,0 +1,12 @@
+"""Fault runs load the machine and judge how soon it answers: `make test` runs them after everything else, alone."""
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The checker's own tests may run anywhere."""
+    for item in items:
+        if "tests/faults" in item.nodeid and "test_checker" not in item.nodeid:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.alone)

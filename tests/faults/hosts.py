@@ -1,0 +1,128 @@
+"""An edge host of its own: a master with workers and a signer, in folders of their own, that reach Postgres through a
+proxy each. With libfaketime its wall clock can be moved while it runs.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+
+from responder.clock import read_clock
+from responder.feed.machine import State
+from responder.feed.shared import PAGE_NAME, SLOT_STATE, SLOT_UNTIL_BOOT, FeedPage
+from responder.master import pids
+from tests.faults.proxy import Proxy
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBFAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
+#: Signer and edge may be started in either order: whoever is first makes the run folder.
+PROGRAMS = ("signer", "edge")
+
+
+class Host:
+    """One of them; `programs` are its processes by name."""
+
+    def __init__(self, name: str, folder: Path, port: int, environ: dict[str, str], module: list[str]) -> None:
+        self.name, self.folder, self.port, self._module = name, folder, port, module
+        self.run_folder, self.journal = folder / "run", folder / "edge"
+        self.programs: dict[str, subprocess.Popen[bytes]] = {}
+        self._environ = environ | {
+            "FASTOCSP_DATA_DIR": str(folder),
+            "FASTOCSP_RUN_DIR": str(self.run_folder),
+            "FASTOCSP_EDGE_NAME": name,
+            "FASTOCSP_PORT": str(port),
+        }
+        self.clock = folder / "clock"
+        self.journal.mkdir(parents=True, exist_ok=True)
+
+    async def link(self, server: Path) -> "Host":
+        """Its proxies to that Postgres."""
+        self.links = {name: await Proxy(server).start() for name in PROGRAMS}
+        return self
+
+    def start(self, database: str, password: str, *names: str) -> None:
+        """The programs of that name, or all of them."""
+        for name in names or PROGRAMS:
+            url = (
+                f"postgresql://{database}:{quote(password)}@127.0.0.1:{self.links[name].port}/fastocsp?sslmode=disable"
+            )
+            environ = self._environ | {"FASTOCSP_DATABASE_URL": url} | self._faked()
+            with (self.folder / f"{name}.log").open("ab") as log:
+                self.programs[name] = subprocess.Popen(
+                    [sys.executable, "-m", *self._module, name], env=environ, cwd=ROOT, stdout=log, stderr=log
+                )
+
+    def _faked(self) -> dict[str, str]:
+        if LIBFAKETIME is None or self.name != "south":
+            return {}
+        self.set_clock(0)
+        return {
+            "LD_PRELOAD": str(LIBFAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(self.clock),
+            "FAKETIME_NO_CACHE": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def set_clock(self, seconds: int) -> None:
+        """Its wall clock from now on: so far ahead of ours."""
+        beside = self.clock.with_suffix(".new")
+        beside.write_text(f"{seconds:+d}s\n")
+        beside.rename(self.clock)
+
+    def stop(self) -> None:
+        """Everything of it."""
+        for program in reversed(self.programs.values()):
+            program.terminate()
+        for program in self.programs.values():
+            try:
+                program.wait(20)
+            except subprocess.TimeoutExpired:
+                program.kill()
+                program.wait()
+
+    @property
+    def master(self) -> int:
+        """Pid."""
+        return self.programs["edge"].pid
+
+    @property
+    def signer(self) -> int:
+        """Pid."""
+        return self.programs["signer"].pid
+
+    @property
+    def workers(self) -> list[int]:
+        """Pids."""
+        return workers_of(self.run_folder)
+
+    def tree(self) -> Iterator[int]:
+        """Every pid of the host."""
+        for program in self.programs.values():
+            yield program.pid
+            yield from (child.pid for child in psutil.Process(program.pid).children(recursive=True))
+
+
+def workers_of(run_folder: Path) -> list[int]:
+    """Pids of the workers that live."""
+    known = pids(run_folder).get("workers", [])
+    return [pid for pid in known if Path(f"/proc/{pid}").exists()] if isinstance(known, list) else []
+
+
+def state_of(run_folder: Path) -> str:
+    """The feed's state as the shared page and the clock say it; BOOT while there is no page."""
+    if not (run_folder / PAGE_NAME).exists():
+        return State.BOOT.name
+    page = FeedPage(run_folder)
+    shown = State(page.get(SLOT_STATE))
+    expired = read_clock().boot >= page.get(SLOT_UNTIL_BOOT)
+    return State.CLOSED.name if expired and shown in (State.LIVE, State.STALE, State.CATCHUP) else shown.name
+
+
+def environment() -> dict[str, str]:
+    """Ours, without the product's settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FASTOCSP_")}

@@ -1,0 +1,203 @@
+"""A connection loop in this process, on a real socket: lane, table, gate and limit, and a slow lane of the test's.
+
+What the loop hands to Python is answered here by the test's own words, so that a test sees which lane it was.
+"""
+
+import hashlib
+import os
+import select
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+from _fastocsp import codes
+from _fastocsp.bucket import Bucket
+from _fastocsp.counters import Counters
+from _fastocsp.groups import merge_groups
+from _fastocsp.issuers import IssuerIndex
+from _fastocsp.lock import Lock
+from _fastocsp.proxies import Proxies
+from _fastocsp.record import pack_record
+from _fastocsp.table import Table
+from _fastocsp.values import Record
+from responder.clock import NS, read_clock
+from responder.edge.gate import Gate
+from responder.edge.lane import Lane
+from responder.edge.loop import ALL_GONE, TO_COLD_LANE, TO_SLOW_LANE, Loop
+from responder.feed.machine import Renew
+from responder.feed.shared import SharedFeed
+from responder.telemetry import INDEX, ROW_SIZE
+from tests.e2e.odd import der
+from tests.fastocsp.authority import Authority, key_bits
+
+ISSUER_NO, ISSUER_ID, MAX_BODY = 1, b"demo", 4096
+SLOW_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Lane: slow\r\n\r\nslow"
+SHA1_ALGORITHM = bytes.fromhex("300906052b0e03021a0500")
+
+
+def lease(seconds: float) -> Renew:
+    """From now."""
+    now = read_clock()
+    return Renew(now.boot + int(seconds * NS), now.mono + int(seconds * NS), now.wall_s, 1, 0)
+
+
+def cert_id(authority: Authority, serial: bytes) -> bytes:
+    """The SHA-1 CertID of that serial."""
+    name = hashlib.sha1(authority.root.subject.public_bytes()).digest()
+    key = hashlib.sha1(key_bits(authority.root)).digest()
+    return der(0x30, SHA1_ALGORITHM, der(4, name), der(4, key), der(2, serial))
+
+
+def question(authority: Authority, serial: bytes) -> bytes:
+    """DER of an OCSPRequest about that serial, which has no leading zero and no sign bit."""
+    return der(0x30, der(0x30, der(0x30, der(0x30, cert_id(authority, serial)))))
+
+
+class Running:
+    """The loop in a thread, and a thread of Python that answers its letters."""
+
+    def __init__(
+        self,
+        folder: Path,
+        authority: Authority,
+        *,
+        max_connections: int = 100,
+        patience_s: float = 5.0,
+        idle_s: float = 5.0,
+        per_minute: int = 0,
+        family: socket.AddressFamily = socket.AF_INET,
+        proxies: tuple[tuple[bytes, int], ...] = (),
+        answers: bool = True,
+        receive_octets: int = 0,
+    ) -> None:
+        self.authority, lock = authority, Lock()
+        self.feed = SharedFeed(folder)
+        self.feed.replace(merge_groups({}, []))
+        self.feed.renew(lease(600))
+        self.template = authority.template(codes.SHA1)
+        self.counters = Counters(bytearray(ROW_SIZE))
+        self.table = Table(1 << 20, lock)
+        self.lane = Lane(
+            self.table,
+            Gate(folder, lock),
+            Bucket(bytearray(Bucket.size(64)), per_minute),
+            self.counters,
+            self.index(),
+            MAX_BODY,
+        )
+        self.bound = socket.create_server(("127.0.0.1" if family is socket.AF_INET else "::1", 0), family=family)
+        self.bound.setblocking(False)
+        if receive_octets:
+            self.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_octets)
+        self.address = self.bound.getsockname()[:2]
+        self.loop = Loop(self.lane, Proxies(proxies), self.bound.detach(), max_connections, patience_s, idle_s)
+        self.slow: list[bytes] = []
+        self.cold: list[tuple[socket.socket, bytes]] = []
+        self.held: list[tuple[int, int]] = []
+        self.answers, self.empty, self._ended = answers, threading.Event(), threading.Event()
+        self._threads = [threading.Thread(target=self.loop.run), threading.Thread(target=self._read_letters)]
+
+    def index(self) -> IssuerIndex:
+        """The authority, and its template."""
+        index = IssuerIndex()
+        name = hashlib.sha1(self.authority.root.subject.public_bytes()).digest()
+        index.add(ISSUER_NO, ISSUER_ID, codes.SHA1, name, hashlib.sha1(key_bits(self.authority.root)).digest())
+        index.add_template(ISSUER_NO, self.template)
+        return index
+
+    def __enter__(self) -> "Running":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self.loop.stop()
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive()
+        for connected, _ in self.cold:
+            connected.close()
+        self.feed.close()
+
+    def sign(self, serial: bytes, **fields: object) -> bytes:
+        """A signed record of that serial, valid for an hour around now, some fields changed."""
+        now = int(time.time())
+        times = {"this_update": now - 600, "next_update": now + 3000, "produced_at": now - 600}
+        record: Record = self.authority.record(**{**times, **fields})
+        return pack_record(record._replace(signature=self.authority.sign(self.template.tbs(serial, record))))
+
+    def put(self, serial: bytes, **fields: object) -> bytes:
+        """Into the table; the DER of its answer."""
+        record = self.sign(serial, **fields)
+        assert self.table.put(ISSUER_NO, codes.SHA1, serial, record)
+        return self.template.encode(serial, record)
+
+    def connect(self, timeout_s: float = 5.0) -> socket.socket:
+        """A client."""
+        return socket.create_connection(self.address, timeout=timeout_s)
+
+    def counted(self, name: str) -> int:
+        """A counter."""
+        return self.counters.get(INDEX[name])
+
+    def release(self) -> None:
+        """Answer what `answers` False held back."""
+        for slot, generation in self.held:
+            self.loop.answer(slot, generation, SLOW_ANSWER)
+        self.held.clear()
+
+    def _read_letters(self) -> None:
+        while not self._ended.is_set():
+            if not select.select([self.loop.to_python.bell], [], [], 0.05)[0]:
+                continue
+            for kind, fd, slot, generation, octets in self.loop.to_python.letters():
+                if kind == TO_SLOW_LANE:
+                    self.slow.append(octets)
+                    if self.answers:
+                        self.loop.answer(slot, generation, SLOW_ANSWER)
+                    else:
+                        self.held.append((slot, generation))
+                elif kind == TO_COLD_LANE:
+                    os.set_blocking(fd, True)
+                    self.cold.append((socket.socket(fileno=fd), octets))
+                elif kind == ALL_GONE:
+                    self.empty.set()
+
+
+def until(holds: object, timeout_s: float = 5.0) -> None:
+    """Wait until the callable says so."""
+    assert callable(holds)
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def read_answer(client: socket.socket, left: bytearray) -> tuple[bytes, bytes]:
+    """(head, body); `left` keeps what came behind."""
+    while b"\r\n\r\n" not in left:
+        part = client.recv(65536)
+        if not part:
+            raise EOFError(bytes(left))
+        left += part
+    head, _, rest = bytes(left).partition(b"\r\n\r\n")
+    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+    body = bytearray(rest)
+    while len(body) < length:
+        part = client.recv(65536)
+        if not part:
+            raise EOFError(f"{len(body)} of {length} octets")
+        body += part
+    left[:] = body[length:]
+    return head, bytes(body[:length])
+
+
+def ask(client: socket.socket, octets: bytes) -> tuple[bytes, bytes]:
+    """Send, and read one answer."""
+    client.sendall(octets)
+    return read_answer(client, bytearray())
