@@ -1,5 +1,6 @@
 """Settings of the write side, over those of the edge."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -101,6 +102,12 @@ class Settings(EdgeSettings):
     feed_trim_interval: Duration = Field(3600.0, ge=1, description="seconds between two trimmings of the feed")
     warm_interval: Duration = Field(30.0, ge=1, le=3600, description="seconds between two walks of the inventory")
     warm_batch: int = Field(2000, ge=1, le=100000, description="certificates signed and published in one batch")
+    sign_processes: int = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)),
+        ge=0,
+        le=256,
+        description="processes that sign ahead, by default one for each core; 0: the warmer signs by itself",
+    )
     signer_queue: int = Field(
         1024, ge=1, description="live signatures waiting in the signer; more are answered tryLater"
     )

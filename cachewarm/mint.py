@@ -7,7 +7,7 @@ refuses it. Nothing here asks what the status is.
 from dataclasses import dataclass, replace
 
 from _fastocsp.codes import GOOD, NO_REASON, REVOKED
-from _fastocsp.record import FLAG_EXTENDED_REVOKE, Record, pack_record, unpack_record
+from _fastocsp.record import FLAG_EXTENDED_REVOKE, Record, pack_record, seal_record, unpack_record
 from _fastocsp.response import Template, encode_signed, tbs_response_data
 from cachewarm.errors import Refused, Transient
 from cachewarm.signing.base import SigningKey
@@ -59,8 +59,8 @@ def revoked(now: int, end: int, position: Position, revocation_time: int, reason
     return Statement(REVOKED, now, end, position, revocation_time, shown)
 
 
-def unsigned_record(statement: Statement, template: Template, now: int, signature: bytes = b"") -> Record:
-    """The record of that statement, to be signed or signed."""
+def unsigned_record(statement: Statement, template: Template, now: int) -> Record:
+    """The record of that statement, to be signed."""
     return Record(
         hash_algorithm=template.hash_algorithm,
         status=statement.status,
@@ -73,14 +73,13 @@ def unsigned_record(statement: Statement, template: Template, now: int, signatur
         generation=statement.position.generation,
         seq=statement.position.seq,
         flags=FLAG_EXTENDED_REVOKE if statement.extended_revoke else 0,
-        signature=signature,
     )
 
 
 def mint(statement: Statement, serial: bytes, template: Template, key: SigningKey, now: int) -> bytes:
     """The signed record."""
-    record = unsigned_record(statement, template, now)
-    return pack_record(record._replace(signature=key.sign(template.tbs(serial, record))))
+    unsigned = pack_record(unsigned_record(statement, template, now))
+    return seal_record(unsigned, key.sign(template.tbs(serial, unsigned)))
 
 
 def mint_answer(
