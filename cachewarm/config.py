@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from responder.config import ConfigError, Duration, EdgeSettings
+from responder.config import ConfigError, Duration, EdgeSettings, Size
 
 
 def parse_api_keys(value: object) -> object:
@@ -67,6 +67,13 @@ class Settings(EdgeSettings):
     )
     crl_growth_limit: float = Field(
         100.0, ge=0, description="times as many entries as before that a CRL of over 100000 may have; 0: no limit"
+    )
+    crl_fetch_interval: Duration = Field(
+        3600.0, ge=10, le=86400, description="seconds at most between two looks at the source of a mirrored CRL"
+    )
+    crl_fetch_timeout: Duration = Field(300.0, ge=0.1, le=3600, description="seconds that one fetch may take in all")
+    crl_fetch_max_bytes: Size = Field(
+        256 << 20, ge=1024, le=900 << 20, description="octets that a mirrored CRL may have"
     )
     ca_cert_path: Path | None = Field(None, description="certificate of the CA that CA_KEY_PATH belongs to")
     ca_key_path: Path | None = Field(None, description="private key of a CA that was made elsewhere")

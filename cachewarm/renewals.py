@@ -140,7 +140,7 @@ class Walk:
         if record is None or record.responder not in self._keyring().responders[key.issuer_no]:
             return True
         return not agrees(record, statement) or self._now() >= renewal_due(
-            record.this_update, record.next_update, record_name(key)
+            record.produced_at, record.next_update, record_name(key)
         )
 
     async def _sign(self, due: Sequence[tuple[Key, Statement]], signing: Signing) -> list[tuple[Key, bytes]]:

@@ -1,8 +1,8 @@
 """The warmer: hears what the ledger committed and keeps Redis, CRLs and responder certificates as they should be.
 
 Loops that share nothing but the feed and the keyring: the feed agent, the pipeline behind it, the walk of the
-inventory, the responders, the CRLs, the check of the audit chain. Each may fail and try again without the others; all
-of their work is idempotent, so a killed warmer and two warmers are the same case.
+inventory, the responders, the CRLs, the CRLs of others, the check of the audit chain. Each may fail and try again
+without the others; all of their work is idempotent, so a killed warmer and two warmers are the same case.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from cachewarm.keywatch import KeyWatch
 from cachewarm.ledger import feed as ledger_feed
 from cachewarm.ledger.audit import verify_audit
 from cachewarm.ledger.connect import Connection, connect
+from cachewarm.mirror.schedule import MirrorSchedule
 from cachewarm.pipeline import Pipeline
 from cachewarm.progress import Meter
 from cachewarm.publish import Publisher
@@ -67,6 +68,7 @@ class Warmer:
         self.pool = SigningPool(settings.sign_processes)
         self.walk = Walk(self.pipeline, self.publisher, self.ring, self.now, settings.warm_batch, self.pool)
         self.crls = CRLSchedule(settings)
+        self.mirrors = MirrorSchedule(settings)
         self._items: list[Item] = []
         self._changed = asyncio.Event()
         self._walk_now = asyncio.Event()
@@ -87,6 +89,7 @@ class Warmer:
             self._again(self._carry, "pipeline"),
             self._again(self._walks, "walk"),
             self._again(self.crls.run, "CRLs"),
+            self._again(self.mirrors.run, "mirrors"),
             self._again(self._audit, "audit"),
             self._again(self._trim, "trimming"),
         ]
