@@ -18,7 +18,7 @@ SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responde
 PIP = pip() { $(BIN)/python -m pip --disable-pip-version-check "$$@" > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }; }; pip
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint types layers build trace asan tsan fuzz faults bench bench-coherence bench-crl bench-crl-serving bench-growth bench-load bench-load-all bench-micro bench-overload bench-signing docs clean tools
+.PHONY: help quickstart test check lint types layers build trace asan tsan fuzz faults bench bench-coherence bench-crl bench-crl-serving bench-growth bench-load bench-load-all bench-micro bench-overload bench-presign bench-signing docs clean tools
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -66,6 +66,9 @@ bench: $(VENV)/.bench  ## The figures of bench/README.md, nginx beside us
 
 bench-crl: $(VENV)/.test tools  ## Seconds to make a CRL, ours and others', at 10k, 100k and 1M entries
 	$(BIN)/python -m bench.crl
+
+bench-presign: $(VENV)/.test tools  ## Signatures a second beside openssl speed, and a million records into Valkey
+	$(BIN)/python -m bench.presign
 
 bench-crl-serving: $(VENV)/.bench  ## OCSP answers while a hundred clients pull a CRL of 40 MB
 	$(BIN)/python -m bench.crl_serving

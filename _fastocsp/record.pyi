@@ -12,6 +12,9 @@ FLAG_EXTENDED_REVOKE: Final = 1  # the answer carries id-pkix-ocsp-extended-revo
 def pack_record(record: Record) -> bytes:
     """The octets of the record. Raises MalformedRecord when a field does not fit its width or unpack_record would."""
 
+def seal_record(octets: bytes, signature: bytes) -> bytes:
+    """The same record with that signature. Raises MalformedRecord for octets that unpack_record would not take."""
+
 def unpack_record(octets: bytes) -> Record:
     """The record in `octets`, consistent in itself but neither verified nor compared with a clock.
 

@@ -160,6 +160,20 @@ def pack_record(record):
     return octets
 
 
+def seal_record(bytes octets not None, bytes signature not None):
+    cdef RecordHead head
+    cdef Sink s
+    cdef bytes sealed
+    read_or_raise(octets, &head)
+    if len(signature) > MAX_SIGNATURE:
+        raise MalformedRecord("the signature is too long")
+    head.signature, head.signature_len = octets_of(signature).p, <uint16_t>len(signature)
+    sealed = new_bytes(RECORD_HEAD + head.signature_len)
+    bytes_sink(&s, sealed)
+    put_record(&s, &head)
+    return sealed
+
+
 def unpack_record(bytes octets not None):
     cdef RecordHead head
     read_or_raise(octets, &head)

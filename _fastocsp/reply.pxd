@@ -1,6 +1,6 @@
 """Heads of the hot lane's answers, and the conditions of a GET."""
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from _fastocsp.record cimport RecordHead
 from _fastocsp.sink cimport Sink
@@ -13,4 +13,7 @@ cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, uint32
                       bint keep_alive) noexcept nogil
 cdef void put_not_modified_head(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
                                 bint keep_alive) noexcept nogil
+# If-None-Match names this opaque-tag, quotes included, or "*"
+cdef bint tag_listed(Span list_, const uint8_t* ours, size_t n) noexcept nogil
+cdef void put_decimal(Sink* s, uint64_t number) noexcept nogil
 cdef bint not_modified(Span if_none_match, Span if_modified_since, const RecordHead* record) noexcept nogil

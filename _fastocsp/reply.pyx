@@ -90,16 +90,21 @@ cdef void put_not_modified_head(Sink* s, const RecordHead* record, uint32_t now,
     put_cache_fields(s, record, now, date, keep_alive)
 
 
-cdef bint tag_listed(Span list_, const RecordHead* record) noexcept nogil:
-    """If-None-Match = "*" / #entity-tag, weak comparison (RFC 9110 13.1.2, 8.8.3.2)."""
+cdef bint record_listed(Span list_, const RecordHead* record) noexcept nogil:
+    """If-None-Match names the tag of this record's answer."""
     cdef uint8_t ours[2 * TAG_OCTETS + 2]
     cdef Sink s
+    open_sink(&s, ours, sizeof(ours))
+    put_tag(&s, record)
+    return tag_listed(list_, ours, sink_used(&s))
+
+
+cdef bint tag_listed(Span list_, const uint8_t* ours, size_t n) noexcept nogil:
+    """If-None-Match = "*" / #entity-tag, weak comparison (RFC 9110 13.1.2, 8.8.3.2)."""
     cdef size_t i = 0
     cdef size_t begin
     if list_.n == 1 and list_.p[0] == 0x2A:
         return True
-    open_sink(&s, ours, sizeof(ours))
-    put_tag(&s, record)
     while i < list_.n:
         if list_.p[i] == 0x20 or list_.p[i] == 0x09 or list_.p[i] == 0x2C:
             i += 1
@@ -115,7 +120,7 @@ cdef bint tag_listed(Span list_, const RecordHead* record) noexcept nogil:
         if i >= list_.n:
             return False
         i += 1
-        if i - begin == sink_used(&s) and memcmp(list_.p + begin, ours, i - begin) == 0:
+        if i - begin == n and memcmp(list_.p + begin, ours, n) == 0:
             return True
     return False
 
@@ -165,7 +170,7 @@ cdef long long fixdate_seconds(Span value) noexcept nogil:
 cdef bint not_modified(Span if_none_match, Span if_modified_since, const RecordHead* record) noexcept nogil:
     """True when the client's copy is still right (RFC 9110 13.2.2); If-None-Match silences If-Modified-Since."""
     if if_none_match.n:
-        return tag_listed(if_none_match, record)
+        return record_listed(if_none_match, record)
     return if_modified_since.n != 0 and fixdate_seconds(if_modified_since) >= <long long>record.this_update
 
 

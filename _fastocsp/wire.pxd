@@ -1,4 +1,4 @@
-"""The HTTP/1.1 recogniser: plain OCSP requests, and nothing else."""
+"""The HTTP/1.1 recogniser: plain OCSP requests and conditional GETs of CRLs, and nothing else."""
 
 from libc.stdint cimport uint8_t
 
@@ -26,5 +26,6 @@ cdef struct HttpRequest:
     size_t consumed               # octets of this request, the next one begins there
     bint keep_alive
     bint old                      # HTTP/1.0
+    bint crl                      # GET of a CRL with If-None-Match: issuer_id is its name, "demo" or "demo/delta"
 
 cdef int recognise(const uint8_t* p, size_t n, size_t max_body, HttpRequest* out) noexcept nogil

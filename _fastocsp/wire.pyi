@@ -3,6 +3,6 @@
 from typing import Any, Literal
 
 def recognise_octets(octets: bytes, max_body: int = 16384) -> dict[str, Any] | Literal[False] | None:
-    """A plain OCSP request's method, issuer_id, rest, body, conditions, consumed octets and keep_alive; None when
-    more octets are needed, False when another parser must decide.
+    """A plain request's method, issuer_id, rest, body, conditions, consumed octets, keep_alive and whether it is for a
+    CRL; None when more octets are needed, False when another parser must decide.
     """

@@ -1,5 +1,7 @@
 """HTTP recogniser, sans I/O: octets in, one plain OCSP request out, or "need more", or "pass on".
 
+Plain is also a GET of a CRL that says which one the client has (If-None-Match): what a cache asks most.
+
 It takes what clients of a responder really send, and is sure of all it takes: one request line, HTTP/1.1 with one Host
 or HTTP/1.0 with at most one (answered and closed), at most one Content-Length of digits and one Content-Type, no
 Transfer-Encoding, no Expect, no upgrade, no query, no folded or control octets. Whatever else comes, well-formed or
@@ -75,7 +77,8 @@ cdef bint could_be(Span s, const char* word, size_t n) noexcept nogil:
 cdef bint hopeful(Span s) noexcept nogil:
     """What is there so far may still become a plain OCSP request."""
     return (could_be(s, b"GET /ocsp", 9) or could_be(s, b"POST /ocsp", 10)
-            or could_be(s, b"GET /.well-known/pki/ocsp/", 26) or could_be(s, b"POST /.well-known/pki/ocsp/", 27))
+            or could_be(s, b"GET /.well-known/pki/ocsp/", 26) or could_be(s, b"POST /.well-known/pki/ocsp/", 27)
+            or could_be(s, b"GET /.well-known/pki/crl/", 25))
 
 
 cdef int recognise(const uint8_t* p, size_t n, size_t max_body, HttpRequest* out) noexcept nogil:
@@ -109,6 +112,8 @@ cdef int recognise(const uint8_t* p, size_t n, size_t max_body, HttpRequest* out
         if not field(line, out, &head):
             return WIRE_PASS_ON
     if head.odd or head.hosts > 1 or (head.hosts == 0 and not out.old):
+        return WIRE_PASS_ON
+    if out.crl and out.if_none_match.n == 0:
         return WIRE_PASS_ON
     if out.old:
         out.keep_alive = False
@@ -161,8 +166,13 @@ cdef bint request_line(Span line, HttpRequest* out) noexcept nogil:
 
 
 cdef bint target(Span path, HttpRequest* out) noexcept nogil:
-    """/ocsp[/...] or /.well-known/pki/ocsp/{issuer_id}[/...]."""
+    """/ocsp[/...], /.well-known/pki/ocsp/{issuer_id}[/...] or /.well-known/pki/crl/{name}."""
     cdef const uint8_t* slash
+    out.crl = out.method == METHOD_GET and starts(path, b"/.well-known/pki/crl/", 21)
+    if out.crl:
+        out.issuer_id = after(path, 21)
+        out.rest = after(path, path.n)
+        return out.issuer_id.n != 0
     if starts(path, b"/ocsp", 5):
         out.issuer_id.p = path.p
         out.issuer_id.n = 0
@@ -279,4 +289,5 @@ def recognise_octets(bytes octets not None, size_t max_body=16384):
         "forwarded_for": (<const char*>r.forwarded_for.p)[:r.forwarded_for.n] if r.forwarded_for.n else b"",
         "consumed": r.consumed,
         "keep_alive": r.keep_alive,
+        "crl": r.crl,
     }

@@ -1,12 +1,13 @@
 """Settings of the write side, over those of the edge."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from responder.config import ConfigError, Duration, EdgeSettings
+from responder.config import ConfigError, Duration, EdgeSettings, Size
 
 
 def parse_api_keys(value: object) -> object:
@@ -67,6 +68,13 @@ class Settings(EdgeSettings):
     crl_growth_limit: float = Field(
         100.0, ge=0, description="times as many entries as before that a CRL of over 100000 may have; 0: no limit"
     )
+    crl_fetch_interval: Duration = Field(
+        3600.0, ge=10, le=86400, description="seconds at most between two looks at the source of a mirrored CRL"
+    )
+    crl_fetch_timeout: Duration = Field(300.0, ge=0.1, le=3600, description="seconds that one fetch may take in all")
+    crl_fetch_max_bytes: Size = Field(
+        256 << 20, ge=1024, le=900 << 20, description="octets that a mirrored CRL may have"
+    )
     ca_cert_path: Path | None = Field(None, description="certificate of the CA that CA_KEY_PATH belongs to")
     ca_key_path: Path | None = Field(None, description="private key of a CA that was made elsewhere")
     config_encryption_key: SecretStr | None = Field(
@@ -94,6 +102,12 @@ class Settings(EdgeSettings):
     feed_trim_interval: Duration = Field(3600.0, ge=1, description="seconds between two trimmings of the feed")
     warm_interval: Duration = Field(30.0, ge=1, le=3600, description="seconds between two walks of the inventory")
     warm_batch: int = Field(2000, ge=1, le=100000, description="certificates signed and published in one batch")
+    sign_processes: int = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)),
+        ge=0,
+        le=256,
+        description="processes that sign ahead, by default one for each core; 0: the warmer signs by itself",
+    )
     signer_queue: int = Field(
         1024, ge=1, description="live signatures waiting in the signer; more are answered tryLater"
     )

@@ -4,13 +4,15 @@ Whoever decided the statement read it at a feed position, and the record carries
 refuses it. Nothing here asks what the status is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from _fastocsp.codes import GOOD, NO_REASON, REVOKED
-from _fastocsp.record import FLAG_EXTENDED_REVOKE, Record, pack_record, unpack_record
+from _fastocsp.record import FLAG_EXTENDED_REVOKE, Record, pack_record, seal_record, unpack_record
 from _fastocsp.response import Template, encode_signed, tbs_response_data
 from cachewarm.errors import Refused, Transient
 from cachewarm.signing.base import SigningKey
+from responder.domain.crl_window import heard_window
+from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate
 from responder.domain.status import CRLReason
 from responder.feed.machine import Position
@@ -34,6 +36,21 @@ def good(this_update: int, end: int, position: Position) -> Statement:
     return Statement(GOOD, this_update, end, position)
 
 
+def within(issuer: Issuer, statement: Statement) -> Statement | None:
+    """A `good` cut to what the issuer's mirrored CRL says, for the place of the feed that it was read at (ADR 0011).
+
+    None when no CRL lets anybody say so. What is not mirrored stays as it is.
+    """
+    if issuer.windows is None:
+        return statement
+    window = heard_window(issuer.windows, statement.position.generation, statement.position.seq)
+    if window is None:
+        return None
+    this_update = min(statement.this_update, window.this_update)
+    end = min(statement.next_update, window.next_update)
+    return replace(statement, this_update=this_update, next_update=end) if this_update < end else None
+
+
 def revoked(now: int, end: int, position: Position, revocation_time: int, reason: int) -> Statement:
     """It is, since then; Transient when the ledger's clock is ahead of ours (O-24: never in the future)."""
     if revocation_time > now:
@@ -42,8 +59,8 @@ def revoked(now: int, end: int, position: Position, revocation_time: int, reason
     return Statement(REVOKED, now, end, position, revocation_time, shown)
 
 
-def unsigned_record(statement: Statement, template: Template, now: int, signature: bytes = b"") -> Record:
-    """The record of that statement, to be signed or signed."""
+def unsigned_record(statement: Statement, template: Template, now: int) -> Record:
+    """The record of that statement, to be signed."""
     return Record(
         hash_algorithm=template.hash_algorithm,
         status=statement.status,
@@ -56,14 +73,13 @@ def unsigned_record(statement: Statement, template: Template, now: int, signatur
         generation=statement.position.generation,
         seq=statement.position.seq,
         flags=FLAG_EXTENDED_REVOKE if statement.extended_revoke else 0,
-        signature=signature,
     )
 
 
 def mint(statement: Statement, serial: bytes, template: Template, key: SigningKey, now: int) -> bytes:
     """The signed record."""
-    record = unsigned_record(statement, template, now)
-    return pack_record(record._replace(signature=key.sign(template.tbs(serial, record))))
+    unsigned = pack_record(unsigned_record(statement, template, now))
+    return seal_record(unsigned, key.sign(template.tbs(serial, unsigned)))
 
 
 def mint_answer(

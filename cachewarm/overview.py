@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from cachewarm.ledger import coverage, crls, issuers, responders
+from cachewarm.ledger import coverage, crls, issuers, mirrors, responders
 from cachewarm.ledger.connect import Connection
 
 
@@ -16,6 +16,7 @@ class Overview:
     responder: responders.ResponderCert | None
     coverage: coverage.Coverage | None
     crl: crls.CRLState
+    mirror: mirrors.Mirror | None = None
 
     @property
     def share(self) -> float | None:
@@ -27,11 +28,18 @@ async def overviews(connection: Connection) -> list[Overview]:
     """Every issuer, by id."""
     counted = {each.issuer_id: each for each in await coverage.read_coverage(connection)}
     lists = {each.issuer_id: each for each in await crls.crl_states(connection)}
+    mirrored = {each.issuer_id: each for each in await mirrors.mirrors(connection)}
     certs: dict[str, responders.ResponderCert] = {}
     for cert in sorted(await responders.responder_certs(connection), key=lambda cert: cert.created_at):
         certs[cert.issuer_id] = cert
     return [
-        Overview(each, certs.get(each.issuer_id), counted.get(each.issuer_id), lists[each.issuer_id])
+        Overview(
+            each,
+            certs.get(each.issuer_id),
+            counted.get(each.issuer_id),
+            lists[each.issuer_id],
+            mirrored.get(each.issuer_id),
+        )
         for each in await issuers.list_issuers(connection)
     ]
 
@@ -72,6 +80,11 @@ def fields_of(seen: Overview) -> dict[str, Any]:
         "crl_revoked": crl.revoked_count,
         "crl_failed_at": _text(crl.failed_at),
         "crl_error": crl.error,
+        "crl_source": issuer.crl_source,
+        "delta_source": issuer.delta_source,
+        "good_until": _text(seen.mirror.good_until if seen.mirror else None),
+        "gone_but_live": seen.mirror.kept_live if seen.mirror else None,
+        "gone_end_unknown": seen.mirror.kept_unknown if seen.mirror else None,
     }
 
 
@@ -101,6 +114,8 @@ def _of_coverage(seen: Overview, ready_coverage: float) -> list[str]:
 
 def _of_crl(seen: Overview, now: datetime) -> list[str]:
     name, crl = seen.issuer.issuer_id, seen.crl
+    if seen.mirror is not None:
+        return _of_mirror(seen.mirror, crl, now)
     if not seen.issuer.publishes_crl:
         return []
     found = []
@@ -110,6 +125,23 @@ def _of_crl(seen: Overview, now: datetime) -> list[str]:
         found.append(f"the CRL of {name} ended at {_text(crl.next_update)}")
     if crl.failed_at is not None:
         found.append(f"the last CRL build of {name} failed at {_text(crl.failed_at)}: {crl.error}")
+    return found
+
+
+def _of_mirror(mirror: mirrors.Mirror, crl: crls.CRLState, now: datetime) -> list[str]:
+    name, found = mirror.issuer_id, []
+    if mirror.good_until is None:
+        found.append(f"no CRL of {name} was fetched yet: none of its certificates is called good")
+    elif mirror.good_until <= now:
+        found.append(
+            f"the mirrored CRL of {name} ended at {_text(mirror.good_until)}: none of its certificates is called good"
+        )
+    if crl.failed_at is not None:
+        found.append(f"the last fetch of the CRL of {name} failed at {_text(crl.failed_at)}: {crl.error}")
+    if mirror.kept_live:
+        found.append(
+            f"{mirror.kept_live} certificates of {name} left its CRL before their end: they stay revoked; ask the CA"
+        )
     return found
 
 

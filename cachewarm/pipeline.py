@@ -18,8 +18,9 @@ from cachewarm.errors import Transient
 from cachewarm.keyring import Keyring, Signing
 from cachewarm.ledger import feed as ledger_feed
 from cachewarm.ledger import inventory
+from cachewarm.ledger.chunks import chunks
 from cachewarm.ledger.connect import Connection
-from cachewarm.mint import Statement, check, good, mint, revoked
+from cachewarm.mint import Statement, check, good, mint, revoked, within
 from cachewarm.publish import Publisher
 from responder.domain.status import PRESIGNED
 from responder.domain.window import next_update
@@ -28,6 +29,8 @@ from responder.sources.base import Key
 
 log = structlog.get_logger("pipeline")
 Serial = tuple[int, bytes]
+#: Certificates whose records are in memory together; a mirrored CRL may bring a million in one change.
+CARRIED_AT_ONCE = 500
 
 
 class Pipeline:
@@ -47,10 +50,11 @@ class Pipeline:
     async def carry(self, connection: Connection, items: Sequence[Item], cursor: ledger_feed.Cursor, name: str) -> int:
         """Carry these changes; how many records went out. Transient: do it again."""
         touched = sorted({(issuer_no, serial) for _, issuer_no, serial, _, _ in items})
-        ends = await self._ends(connection, touched)
-        records = self.mint_all(touched, ends)
-        published = await self._publisher.publish(records)
-        await self._publisher.announce([key for key, _ in records])
+        published = 0
+        for piece in chunks(touched, CARRIED_AT_ONCE):
+            records = self.mint_all(piece, await self._ends(connection, piece))
+            published += await self._publisher.publish(records)
+            await self._publisher.announce([key for key, _ in records])
         await ledger_feed.write_cursor(connection, name, cursor)
         return published
 
@@ -83,7 +87,8 @@ class Pipeline:
             raise Transient("the feed has no lease: nothing is called good")
         this_update = min(now, as_of)
         end = min(end, this_update + int(self._validity))  # BR 4.9.10 limits what lies between the two
-        return good(this_update, end, self._feed.position) if end > now else None
+        statement = within(signing.issuer, good(this_update, end, self._feed.position))
+        return None if statement is None or statement.next_update <= now else statement
 
     async def _ends(self, connection: Connection, serials: Sequence[Serial]) -> dict[Serial, int]:
         ends: dict[Serial, int] = {}

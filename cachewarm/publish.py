@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from _fastocsp.record import unpack_record
 from cachewarm.errors import Transient
-from responder.cache.layout import ANNOUNCE_LENGTH, ANNOUNCE_STREAM, WARM_MARK, record_name
+from responder.cache.layout import ANNOUNCE_LENGTH, ANNOUNCE_STREAM, WALK_NOTE, WARM_MARK, record_name
 from responder.sources.base import Key
 
 #: Octets 29-44 of a record are producedAt u32, generation u32, seq u64 (Lua counts from 1).
@@ -64,15 +64,18 @@ class Publisher:
 
     async def publish(self, records: Sequence[tuple[Key, bytes]]) -> int:
         """Put what is newer than what is there; how many were. Transient when Redis does not answer."""
-        put = 0
+        if not records:
+            return 0
+        pipeline = self._client.pipeline(transaction=False)
         try:
             for at in range(0, len(records), KEYS_A_CALL):
                 part = records[at : at + KEYS_A_CALL]
                 arguments = [each for _, record in part for each in (record, unpack_record(record).next_update)]
-                put += await self._script(keys=[record_name(key) for key, _ in part], args=arguments)
+                await self._script(keys=[record_name(key) for key, _ in part], args=arguments, client=pipeline)
+            put: list[int] = await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
             raise Transient(f"Redis does not take the records: {error}") from error
-        return put
+        return sum(put)
 
     async def discard(self, rubbish: Sequence[tuple[Key, bytes]]) -> int:
         """Drop octets that are no record: where they claim a high seq nothing could replace them. How many went."""
@@ -101,6 +104,13 @@ class Publisher:
         except (RedisError, OSError, TimeoutError) as error:
             raise Transient(f"Redis does not answer: {error}") from error
         return list(values)
+
+    async def show_walk(self, said: str, keep_s: int) -> None:
+        """Leave word of a walk under way for `fastocsp status`; it goes by itself."""
+        try:
+            await self._client.set(WALK_NOTE, said, ex=keep_s)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Transient(f"Redis does not answer: {error}") from error
 
     async def is_warm(self) -> bool:
         """A whole walk was published since Redis was last emptied."""

@@ -3,42 +3,51 @@
 Pre-signing, renewal and repair are one walk: it asks Redis, not its own memory, so an emptied Redis, a rotated
 responder, a lost write and a new import all mend themselves the same way. A walk that is killed leaves what it had
 published; the next one begins again and finds that done.
+
+Where much is due, other processes sign (cachewarm/signing/pool.py), and several pages are under way at once: one is
+signed while the next is read and the one before is published. What is said is decided here, as of now.
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from _fastocsp.codes import REVOKED
 from _fastocsp.errors import MalformedRecord
-from _fastocsp.record import Record, unpack_record
+from _fastocsp.record import Record, pack_record, unpack_record
 from cachewarm.keyring import Keyring, Signing
 from cachewarm.ledger import coverage, inventory
 from cachewarm.ledger.connect import Connection
-from cachewarm.mint import Statement, check, mint
+from cachewarm.mint import Statement, check, mint, unsigned_record
 from cachewarm.pipeline import Pipeline
 from cachewarm.publish import Publisher
+from cachewarm.signing.pool import SigningPool
 from responder.cache.layout import record_name
 from responder.domain.status import PRESIGNED
 from responder.domain.window import renewal_due
+from responder.process import end_tasks
 from responder.sources.base import Key
 
 log = structlog.get_logger("walk")
-#: Of the records of one batch so many are verified again; the pipeline verifies all of its own.
-CHECKED_A_BATCH = 4
-#: Signatures made before the loop gets its turn.
+#: Signatures made before the loop gets its turn; of as many one, drawn by lot, is verified. The pipeline verifies all.
 SIGNED_A_TURN = 64
+#: Fewer than so many are signed here: other processes would take longer to be told.
+POOLED_FROM = 256
+#: Pages under way.
+PAGES = 4
 
 
 @dataclass
 class Count:
-    """How a walk went."""
+    """How a walk went, and how far it has to go: about `total` certificates, as counted before it began."""
 
     inventory: int = 0
     covered: int = 0
     signed: int = 0
+    total: int = 0
 
 
 class Walk:
@@ -51,30 +60,45 @@ class Walk:
         keyring: Callable[[], Keyring],
         now: Callable[[], int],
         batch: int,
+        pool: SigningPool,
     ) -> None:
         self._pipeline, self._publisher, self._keyring = pipeline, publisher, keyring
-        self._now, self._batch = now, batch
+        self._now, self._batch, self._pool = now, batch, pool
 
     async def run(self, connection: Connection, progress: Callable[[Count], None]) -> Count:
         """Every issuer once; its coverage is written when its walk is over."""
-        whole = Count()
+        whole = Count(total=await inventory.count_certificates(connection))
         for issuer_no, issuer in sorted(self._keyring().issuers.items()):
-            count = await self._issuer(connection, issuer_no, issuer.issuer_id, progress)
-            await coverage.write_coverage(connection, issuer.issuer_id, count.inventory, count.covered)
-            whole = Count(whole.inventory + count.inventory, whole.covered + count.covered, whole.signed + count.signed)
+            before = replace(whole)
+            await self._issuer(connection, issuer_no, issuer.issuer_id, whole, progress)
+            counted = whole.inventory - before.inventory, whole.covered - before.covered
+            await coverage.write_coverage(connection, issuer.issuer_id, *counted)
         return whole
 
     async def _issuer(
-        self, connection: Connection, issuer_no: int, issuer_id: str, progress: Callable[[Count], None]
-    ) -> Count:
-        count, after = Count(), b""
-        while True:
-            rows = await inventory.inventory_page(connection, issuer_id, after, self._batch)
-            await self._page(issuer_no, [row for row in rows if not self._expired(row)], count)
-            progress(count)
-            if len(rows) < self._batch:
-                return count
-            after = rows[-1].serial_number
+        self,
+        connection: Connection,
+        issuer_no: int,
+        issuer_id: str,
+        count: Count,
+        progress: Callable[[Count], None],
+    ) -> None:
+        pages: set[asyncio.Task[None]] = set()
+        after: bytes | None = b""
+        try:
+            while after is not None or pages:
+                if after is not None and len(pages) < PAGES:
+                    rows = await inventory.inventory_page(connection, issuer_id, after, self._batch)
+                    after = rows[-1].serial_number if len(rows) == self._batch else None
+                    valid = [row for row in rows if not self._expired(row)]
+                    pages.add(asyncio.create_task(self._page(issuer_no, valid, count)))
+                else:
+                    done, pages = await asyncio.wait(pages, return_when=asyncio.FIRST_COMPLETED)
+                    for page in done:
+                        page.result()
+                    progress(count)
+        finally:
+            await end_tasks(pages)
 
     def _expired(self, row: inventory.InventoryRow) -> bool:
         return row.not_after is not None and row.not_after.timestamp() <= self._now()
@@ -116,20 +140,31 @@ class Walk:
         if record is None or record.responder not in self._keyring().responders[key.issuer_no]:
             return True
         return not agrees(record, statement) or self._now() >= renewal_due(
-            record.this_update, record.next_update, record_name(key)
+            record.produced_at, record.next_update, record_name(key)
         )
 
     async def _sign(self, due: Sequence[tuple[Key, Statement]], signing: Signing) -> list[tuple[Key, bytes]]:
+        if len(due) < POOLED_FROM or not self._pool.signs_for(signing):
+            return await self._sign_here(due, signing)
+        now, templates = self._now(), signing.templates
+        unsigned = [
+            (key.serial, pack_record(unsigned_record(statement, templates[key.hash_algorithm], now)))
+            for key, statement in due
+        ]
+        records = await self._pool.sign(signing, unsigned)
+        return [(key, record) for (key, _), record in zip(due, records, strict=True)]
+
+    async def _sign_here(self, due: Sequence[tuple[Key, Statement]], signing: Signing) -> list[tuple[Key, bytes]]:
         records = []
-        step = max(1, len(due) // CHECKED_A_BATCH)
         for number, (key, statement) in enumerate(due):
-            template = signing.templates[key.hash_algorithm]
-            record = mint(statement, key.serial, template, signing.pair.key, self._now())
-            if number % step == 0:
-                check(record, key.serial, template, signing.pair.certificate)
-            records.append((key, record))
             if number % SIGNED_A_TURN == 0:
                 await asyncio.sleep(0)
+                drawn = number + secrets.randbelow(min(SIGNED_A_TURN, len(due) - number))
+            template = signing.templates[key.hash_algorithm]
+            record = mint(statement, key.serial, template, signing.pair.key, self._now())
+            if number == drawn:
+                check(record, key.serial, template, signing.pair.certificate)
+            records.append((key, record))
         return records
 
 

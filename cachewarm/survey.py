@@ -23,6 +23,7 @@ from cachewarm.errors import CachewarmError
 from cachewarm.ledger import feed
 from cachewarm.ledger.connect import Connection, connected, one_row
 from cachewarm.overview import overviews, problems_of, row_of
+from responder.cache.layout import WALK_NOTE
 from responder.config import INSTANCE_FILE
 
 PATIENCE_S = 2.0
@@ -139,20 +140,21 @@ async def _redis(settings: Settings) -> Part:
         part.facts = {"reachable": None, "redis": "not set: every answer is signed live"}
         return part
     try:
-        await _ping(settings.redis_url.get_secret_value())
-        part.facts = {"reachable": True}
+        note = await _walk_note(settings.redis_url.get_secret_value())
+        part.facts = {"reachable": True, "walk": note and json.loads(note)}
     except (RedisError, OSError, ValueError) as error:
         part.facts = {"reachable": False}
         part.problems.append(f"Redis cannot be reached: {error}")
     return part
 
 
-async def _ping(url: str) -> None:
+async def _walk_note(url: str) -> bytes | str | None:
+    """What the warmer says of a walk under way; None when there is none, or none that takes long."""
     client = redis.asyncio.Redis.from_url(
         url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=Retry(NoBackoff(), 0)
     )
     try:
-        await client.ping()
+        return await client.get(WALK_NOTE)
     finally:
         await client.aclose()
 

@@ -1,8 +1,8 @@
 """The warmer: hears what the ledger committed and keeps Redis, CRLs and responder certificates as they should be.
 
 Loops that share nothing but the feed and the keyring: the feed agent, the pipeline behind it, the walk of the
-inventory, the responders, the CRLs, the check of the audit chain. Each may fail and try again without the others; all
-of their work is idempotent, so a killed warmer and two warmers are the same case.
+inventory, the responders, the CRLs, the CRLs of others, the check of the audit chain. Each may fail and try again
+without the others; all of their work is idempotent, so a killed warmer and two warmers are the same case.
 """
 
 import asyncio
@@ -27,11 +27,14 @@ from cachewarm.keywatch import KeyWatch
 from cachewarm.ledger import feed as ledger_feed
 from cachewarm.ledger.audit import verify_audit
 from cachewarm.ledger.connect import Connection, connect
+from cachewarm.mirror.schedule import MirrorSchedule
 from cachewarm.pipeline import Pipeline
+from cachewarm.progress import Meter
 from cachewarm.publish import Publisher
 from cachewarm.publish import connect as connect_redis
-from cachewarm.renewals import Count, Walk
+from cachewarm.renewals import Walk
 from cachewarm.responders import rotate_due
+from cachewarm.signing.pool import SigningPool
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
@@ -62,8 +65,10 @@ class Warmer:
         redis_url = settings.redis_url.get_secret_value() if settings.redis_url else "redis://127.0.0.1:6379"
         self.publisher = Publisher(connect_redis(redis_url))
         self.pipeline = Pipeline(self.feed, self.publisher, self.ring, self.now, settings.ocsp_response_validity)
-        self.walk = Walk(self.pipeline, self.publisher, self.ring, self.now, settings.warm_batch)
+        self.pool = SigningPool(settings.sign_processes)
+        self.walk = Walk(self.pipeline, self.publisher, self.ring, self.now, settings.warm_batch, self.pool)
         self.crls = CRLSchedule(settings)
+        self.mirrors = MirrorSchedule(settings)
         self._items: list[Item] = []
         self._changed = asyncio.Event()
         self._walk_now = asyncio.Event()
@@ -84,6 +89,7 @@ class Warmer:
             self._again(self._carry, "pipeline"),
             self._again(self._walks, "walk"),
             self._again(self.crls.run, "CRLs"),
+            self._again(self.mirrors.run, "mirrors"),
             self._again(self._audit, "audit"),
             self._again(self._trim, "trimming"),
         ]
@@ -94,6 +100,7 @@ class Warmer:
                 task.result()
         finally:
             await end_tasks(tasks)
+            await self.pool.end()
 
     async def _again(self, work: Callable[[Connection], Awaitable[None]], name: str) -> None:
         """Run `work` with a connection of its own; after a failure again, with a growing pause."""
@@ -156,7 +163,12 @@ class Warmer:
             self._walk_now.clear()
             await self.keys.read(connection)
             begun = time.monotonic()
-            count = await self.walk.run(connection, _Meter())
+            meter = Meter(begun)
+            saying = asyncio.create_task(meter.say(self.publisher))
+            try:
+                count = await self.walk.run(connection, meter)
+            finally:
+                await end_tasks([saying])
             await self.publisher.mark_warm()
             if count.signed:
                 log.info(
@@ -218,24 +230,6 @@ class Warmer:
 
     async def _open_feed(self) -> Connection:
         return await open_feed(self.settings.require_database().get_secret_value())
-
-
-class _Meter:
-    """Says how far a long walk is, every two seconds."""
-
-    def __init__(self) -> None:
-        self._begun = self._said = time.monotonic()
-
-    def __call__(self, count: Count) -> None:
-        now = time.monotonic()
-        if now - self._said >= 2:
-            self._said = now
-            log.info(
-                "walking",
-                inventory=count.inventory,
-                signed=count.signed,
-                signed_a_second=round(count.signed / max(now - self._begun, 1e-9)),
-            )
 
 
 async def _until_told(settings: Settings) -> None:

@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,9 +28,20 @@ def die_with_parent(sig: signal.Signals, parent: int) -> None:
 
 async def start_module(module: str, arguments: Sequence[str], environ: Mapping[str, str]) -> asyncio.subprocess.Process:
     """`python -m module arguments OUR_PID` with this interpreter; its settings are these alone."""
+    return await _start(module, arguments, environ)
+
+
+async def start_piped(module: str) -> asyncio.subprocess.Process:
+    """The same, without settings, between two pipes of ours."""
+    return await _start(module, (), {}, PIPE)
+
+
+async def _start(
+    module: str, arguments: Sequence[str], environ: Mapping[str, str], pipe: int | None = None
+) -> asyncio.subprocess.Process:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     words = [sys.executable, "-m", module, *arguments, str(os.getpid())]
-    return await asyncio.create_subprocess_exec(*words, env={**inherited, **environ})
+    return await asyncio.create_subprocess_exec(*words, env={**inherited, **environ}, stdin=pipe, stdout=pipe)
 
 
 async def stop(process: asyncio.subprocess.Process, patience_s: float) -> None:

@@ -50,6 +50,7 @@ _EVENTS = (
     "refreshed",
     "crl_served",
     "crl_expired_served",
+    "crl_not_modified",
 )
 NAMES = tuple(f"answers:{outcome}" for outcome in OUTCOMES) + _EVENTS + tuple(GAUGES)
 INDEX = {name: index for index, name in enumerate(NAMES)}
@@ -69,6 +70,7 @@ HELP = {
     "refreshed": "records replaced ahead of their end",
     "crl_served": "CRLs served in whole",
     "crl_expired_served": "CRLs served after their nextUpdate",
+    "crl_not_modified": "GETs of a CRL answered 304",
 }
 
 

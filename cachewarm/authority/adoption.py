@@ -7,7 +7,7 @@ command mends that. A key that belongs to nobody we know is never overwritten.
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography import x509
@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from cachewarm.authority.ca import check_ca
 from cachewarm.authority.certificate import Issued, moment
 from cachewarm.authority.external import ExternalResponder
+from cachewarm.authority.profiles import check_url
 from cachewarm.authority.registry import public_urls
 from cachewarm.authority.responder_cert import key_path
 from cachewarm.errors import Refused
@@ -73,7 +74,8 @@ async def adopt(
 ) -> Adopted:
     """Take the issuer in, or give the one that has this certificate its new responder."""
     known = await _known(connection, brought)
-    if brought.publishes_crl and brought.ca_key is None and (known is None or known.key_path is None):
+    brought = _with_source(brought, known)
+    if _makes_crls(brought) and brought.ca_key is None and (known is None or known.key_path is None):
         raise Refused("a CRL is signed with the CA's own key, and that is not here: bring it, or publish no CRL")
     async with connection.transaction():
         issuer = await (
@@ -87,6 +89,27 @@ async def adopt(
             connection, issuer, *brought.responder, keys=keys, passphrase=passphrase, actor=actor
         )
     return Adopted(issuer, known is None, word)
+
+
+def _with_source(brought: Brought, known: issuers.Issuer | None) -> Brought:
+    """A CA whose key is not here makes no CRL here: the CRL URL that is given for it is where its CRL comes from."""
+    has_key = brought.ca_key is not None or (known is not None and known.key_path is not None)
+    if not has_key and brought.crl_url is not None and brought.crls.source is None:
+        brought = replace(brought, crl_url=None, crls=replace(brought.crls, source=brought.crl_url))
+    if brought.crl_url is not None:
+        check_url(brought.crl_url, "crl_url")
+    source = brought.crls.source or (known.crl_source if known else None)
+    if source is None:
+        if brought.crls.delta_source is not None:
+            raise Refused("a delta CRL needs its complete one: give its URL too")
+        return brought
+    if brought.crls.delta or brought.crls.shards:
+        raise Refused("the CRLs of this issuer are fetched, not made: neither deltas nor shards are made of them")
+    return brought
+
+
+def _makes_crls(brought: Brought) -> bool:
+    return bool(brought.publishes_crl) and brought.crls.source is None
 
 
 async def _known(connection: Connection, brought: Brought) -> issuers.Issuer | None:
@@ -112,9 +135,9 @@ async def _add(connection: Connection, brought: Brought, base_url: str, actor: s
         key_path=str(brought.ca_key) if brought.ca_key else None,
         responder_mode=brought.responder_mode,
         ocsp_url=brought.ocsp_url or urls.ocsp_url,
-        crl_url=brought.crl_url,
+        crl_url=brought.crl_url or (urls.crl_url if brought.crls.source else None),
         ca_issuers_url=urls.ca_issuers_url,
-        unissued_policy=brought.unissued_policy or UnissuedPolicy.UNAUTHORIZED,
+        unissued_policy=brought.unissued_policy or _unissued(brought),
         publishes_crl=_publishes(brought) or False,
         crls=brought.crls,
         actor=actor,
@@ -137,8 +160,15 @@ async def _change(connection: Connection, brought: Brought, issuer_id: str, acto
 
 
 def _publishes(brought: Brought) -> bool | None:
-    """As asked; else with the CA's key come CRLs, and without it nothing changes."""
-    return brought.publishes_crl if brought.publishes_crl is not None else (True if brought.ca_key else None)
+    """As asked; else with the CA's key come CRLs, and with a source; without either nothing changes."""
+    if brought.publishes_crl is not None:
+        return brought.publishes_crl
+    return True if brought.ca_key or brought.crls.source else None
+
+
+def _unissued(brought: Brought) -> UnissuedPolicy:
+    """Where the CRL is all that is known of the certificates, what is not on it is good."""
+    return UnissuedPolicy.GOOD if brought.crls.source else UnissuedPolicy.UNAUTHORIZED
 
 
 async def _take_responder(

@@ -100,6 +100,36 @@ def generate_command(
         show(with_ledger(settings, make), as_json=as_json)
 
 
+@app.command("fetch")
+def fetch_command(
+    issuer: Annotated[
+        str | None, typer.Argument(metavar="ISSUER_ID", help="All issuers with a CRL source without it.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch the CRLs that are made elsewhere, and take their entries over, now. Status 1 if one fails."""
+    with reported():
+        settings = settings_of(data_dir)
+
+        async def look(connection: Any) -> list[dict[str, Any]]:
+            from cachewarm.ledger.issuers import list_issuers, require_issuer
+
+            if issuer is not None:
+                chosen = [await require_issuer(connection, issuer)]
+                if chosen[0].crl_source is None:
+                    fail(f"{issuer} has no CRL source: `fastocsp issuer add` with --crl-source")
+            else:
+                chosen = [each for each in await list_issuers(connection) if each.crl_source is not None]
+            return [await _fetch(connection, settings, each) for each in chosen]
+
+        rows = with_ledger(settings, look)
+        show_rows(rows, as_json=as_json, name="crls")
+        bad = sum(row["problem"] is not None for row in rows)
+        if bad:
+            fail(f"{bad} of {len(rows)} CRLs could not be fetched; the old ones stay")
+
+
 @app.command("verify")
 def verify_command(
     issuer: Annotated[str | None, typer.Argument(metavar="ISSUER_ID", help="All issuers without it.")] = None,
@@ -111,13 +141,15 @@ def verify_command(
     async def read(connection: Any) -> list[dict[str, Any]]:
         from cachewarm.crl.checking import check_published, published_crls
         from cachewarm.ledger.issuers import list_issuers, require_issuer
+        from cachewarm.mirror.checking import check_mirrored
 
         chosen = await list_issuers(connection) if issuer is None else [await require_issuer(connection, issuer)]
         rows = []
         for each in (one for one in chosen if one.publishes_crl):
             found = await published_crls(connection, each.issuer_id)
             for one in found:
-                problem = await asyncio.to_thread(check_published, each, one, int(time.time()))
+                check = check_published if each.crl_source is None else check_mirrored
+                problem = await asyncio.to_thread(check, each, one, int(time.time()))
                 rows.append(_verdict(each.issuer_id, one.part, one.crl_number, problem))
             if not found:
                 rows.append(_verdict(each.issuer_id, "", None, "no CRL is published"))
@@ -142,6 +174,8 @@ async def _generate(connection: Any, settings: Settings, issuer_id: str, *, delt
     from cachewarm.ledger.issuers import require_issuer
 
     issuer = await require_issuer(connection, issuer_id)
+    if issuer.crl_source is not None:
+        fail(f"the CRL of {issuer_id} is made elsewhere and fetched: `fastocsp crl fetch {issuer_id}`")
     if not issuer.publishes_crl or issuer.key_path is None:
         fail(f"{issuer_id} has no CA key here: its CRLs are made elsewhere")
     if delta and not issuer.delta_crl:
@@ -160,6 +194,34 @@ async def _generate(connection: Any, settings: Settings, issuer_id: str, *, delt
         "crls": [one.part or "complete" for one in made if one.crl_number == number],
         "revoked_count": next((one.revoked_count for one in made if one.crl_number == number), None),
         "took_s": round(time.monotonic() - begun, 2),
+    }
+
+
+async def _fetch(connection: Any, settings: Settings, issuer: Any) -> dict[str, Any]:
+    from cachewarm.errors import Refused, Transient
+    from cachewarm.mirror.bring import bring, limits_of
+
+    begun, brought, problem = time.monotonic(), None, None
+    with progress(f"fetching the CRL of {issuer.issuer_id}", None) as meter:
+        try:
+            while (brought := await bring(connection, issuer, limits_of(settings))) is None:
+                if time.monotonic() - begun > _PATIENCE_S:
+                    fail("another fetch has been at it for five minutes")
+                await asyncio.sleep(_TURN_S)
+                meter.advance(0)
+        except (Transient, Refused) as error:
+            problem = str(error)
+    taken = [each for each in (brought.complete, brought.delta) if each] if brought else []
+    return {
+        "issuer_id": issuer.issuer_id,
+        "crl_number": brought.crl_number if brought else None,
+        "delta_number": brought.delta_number if brought else None,
+        "new": bool(taken),
+        "revoked": sum(each.revoked for each in taken),
+        "released": sum(each.released for each in taken),
+        "kept": sum(each.kept_live + each.kept_unknown for each in taken),
+        "took_s": round(time.monotonic() - begun, 2),
+        "problem": problem,
     }
 
 

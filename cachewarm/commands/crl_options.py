@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -34,8 +35,39 @@ CRLScope = Annotated[
     Scope | None,
     typer.Option("--crl-scope", help="What it issues, and its CRLs are about.", show_default="all"),
 ]
+CRLSource = Annotated[
+    str | None,
+    typer.Option(
+        "--crl-source",
+        metavar="URL",
+        help="Fetch the CA's CRL there (http, https, file), serve it on, take status from it.",
+        show_default="--crl-url, without the CA's key",
+    ),
+]
+DeltaSource = Annotated[
+    str | None,
+    typer.Option("--delta-url", metavar="URL", help="The same for its deltas.", show_default="as the CRL says"),
+]
 
 
-def crl_wish(shards: int | None, delta: bool | None, scope: Scope | None) -> CRLWish:
+def crl_wish(
+    shards: int | None,
+    delta: bool | None,
+    scope: Scope | None,
+    source: str | None = None,
+    delta_source: str | None = None,
+) -> CRLWish:
     """What the command line said."""
-    return CRLWish(delta, shards, None if scope is None else scope.value)
+    return CRLWish(delta, shards, None if scope is None else scope.value, source, delta_source)
+
+
+def check_source(url: str) -> str:
+    """The URL itself; ValueError when no CRL can be fetched there."""
+    parts = urlsplit(url)
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError(f"not a URL in ASCII: {url!r}")
+    if parts.scheme == "file" and parts.path.startswith("/") and parts.netloc in ("", "localhost"):
+        return url
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"a CRL is fetched from http://HOST/.., https://HOST/.. or file:///PATH, not from {url!r}")
+    return url

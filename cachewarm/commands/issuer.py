@@ -17,7 +17,15 @@ from cachewarm.authority.certificate import read_certificate
 from cachewarm.authority.external import ExternalResponder, validate
 from cachewarm.authority.profiles import check_url
 from cachewarm.authority.registry import check_id
-from cachewarm.commands.crl_options import CRLScope, CRLShards, DeltaCRL, crl_wish
+from cachewarm.commands.crl_options import (
+    CRLScope,
+    CRLShards,
+    CRLSource,
+    DeltaCRL,
+    DeltaSource,
+    check_source,
+    crl_wish,
+)
 from cachewarm.commands.options import AsJson, DataDir, actor_name, given_by, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show, show_rows
@@ -53,7 +61,9 @@ OcspUrl = Annotated[
 CrlUrl = Annotated[
     str | None,
     typer.Option(
-        "--crl-url", metavar="URL", help="For new certificates and CRLs: must be the one in the old ones too."
+        "--crl-url",
+        metavar="URL",
+        help="With the CA's key: for new certificates and CRLs, the one in the old ones. Without it: --crl-source.",
     ),
 ]
 
@@ -73,6 +83,8 @@ def add_command(
     crl_shards: CRLShards = None,
     delta_crl: DeltaCRL = None,
     crl_scope: CRLScope = None,
+    crl_source: CRLSource = None,
+    delta_url: DeltaSource = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,21 +96,28 @@ def add_command(
         if issuer_id is not None:
             with given_by("--id"):
                 check_id(issuer_id)
-        for option, url in (("--ocsp-url", ocsp_url), ("--crl-url", crl_url)):
+        if ocsp_url is not None:
+            with given_by("--ocsp-url"):
+                check_url(ocsp_url, "the URL")
+        for option, url in (("--crl-url", crl_url), ("--crl-source", crl_source), ("--delta-url", delta_url)):
             with given_by(option):
-                _ = url if url is None else check_url(url, "the URL")
+                _ = url if url is None else check_source(url)
         settings = settings_of(data_dir)
         ca = _ca(cert or settings.ca_cert_path)
+        ca_key = _ca_key(ca, cert, key, settings)
+        if crl_url is not None and ca_key is not None:
+            with given_by("--crl-url"):
+                check_url(crl_url, "the URL")
         brought = Brought(
             ca=ca,
             issuer_id=issuer_id,
             responder=_responder(responder_cert, responder_key, ca, settings),
-            ca_key=_ca_key(ca, cert, key, settings),
+            ca_key=ca_key,
             publishes_crl=crl,
             unissued_policy=unissued,
             ocsp_url=ocsp_url,
             crl_url=crl_url,
-            crls=crl_wish(crl_shards, delta_crl, crl_scope),
+            crls=crl_wish(crl_shards, delta_crl, crl_scope, crl_source, delta_url),
         )
         _report(asyncio.run(_add(settings, brought)), brought, as_json=as_json)
 
@@ -199,5 +218,7 @@ def _result(done: Adopted, issuer: issuers.Issuer, remarks: tuple[str, ...]) -> 
         "crl_shards": issuer.crl_shards,
         "delta_crl": issuer.delta_crl,
         "crl_scope": issuer.crl_scope,
+        "crl_source": issuer.crl_source,
+        "delta_source": issuer.delta_source,
         "remarks": list(remarks),
     }

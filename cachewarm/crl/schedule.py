@@ -49,7 +49,7 @@ class CRLSchedule:
         """Until cancelled."""
         while True:
             for issuer in await issuers.list_issuers(connection):
-                if not issuer.publishes_crl or issuer.key_path is None:
+                if not issuer.publishes_crl or issuer.key_path is None or issuer.crl_source is not None:
                     continue
                 if await self._is_due(connection, issuer):
                     await self._make(connection, issuer, regenerate)

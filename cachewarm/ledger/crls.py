@@ -50,7 +50,10 @@ class CRLBase:
 
 @dataclass(frozen=True)
 class CRLBuild:
-    """One build, good or not; `kind` is "complete" (with all that belongs to it) or "delta"."""
+    """One build, good or not; `kind` is "complete" (with all that belongs to it) or "delta".
+
+    Of kind "mirror" is a fetch of another CA's CRL, with the word for why it failed in `fault`.
+    """
 
     issuer_id: str
     started_at: datetime
@@ -60,6 +63,7 @@ class CRLBuild:
     crl_number: int | None
     revoked_count: int | None
     kind: str = "complete"
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,8 +149,8 @@ async def log_crl_build(connection: Connection, build: CRLBuild) -> None:
     with translated():
         await connection.execute(
             """insert into crl_generation_events
-                 (issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count, kind)
-               values ($1, $2, $3, $4, $5, $6::text::numeric, $7, $8)""",
+                 (issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count, kind, fault)
+               values ($1, $2, $3, $4, $5, $6::text::numeric, $7, $8, $9)""",
             build.issuer_id,
             build.started_at,
             build.succeeded,
@@ -155,6 +159,7 @@ async def log_crl_build(connection: Connection, build: CRLBuild) -> None:
             None if build.crl_number is None else str(build.crl_number),
             build.revoked_count,
             build.kind,
+            build.fault,
         )
 
 
@@ -162,7 +167,7 @@ async def crl_builds(connection: Connection, issuer_id: str, limit: int = 50) ->
     """The latest builds, newest first."""
     with translated():
         rows = await connection.fetch(
-            """select issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count, kind
+            """select issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count, kind, fault
                  from crl_generation_events where issuer_id = $1 order by started_at desc, id desc limit $2""",
             issuer_id,
             limit,

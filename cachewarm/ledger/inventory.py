@@ -156,6 +156,12 @@ async def inventory_page(
     return [InventoryRow(*row.values()) for row in rows]
 
 
+async def count_certificates(connection: Connection) -> int:
+    """How many were issued, expired ones too."""
+    with translated():
+        return int(await connection.fetchval("select count(*) from certificates"))
+
+
 async def statuses(
     connection: Connection, issuer_no: int, serial_numbers: Sequence[bytes]
 ) -> dict[bytes, IssuedStatus]:

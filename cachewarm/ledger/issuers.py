@@ -8,12 +8,15 @@ from cachewarm.ledger.connect import Connection, translated
 from responder.domain.status import UnissuedPolicy
 
 _COLUMNS = """issuer_id, issuer_no, subject, cert_der, key_path, responder_mode, ocsp_url, crl_url, ca_issuers_url,
-  unissued_policy, publishes_crl, created_at, delta_crl, crl_shards, crl_scope"""
+  unissued_policy, publishes_crl, created_at, delta_crl, crl_shards, crl_scope, crl_source, delta_source"""
 
 
 @dataclass(frozen=True)
 class Issuer:
-    """One row. `issuer_no` is its name in the feed; `key_path` is None for a CA whose key is not here."""
+    """One row. `issuer_no` is its name in the feed; `key_path` is None for a CA whose key is not here.
+
+    `crl_url` is where our CRL of it is served; `crl_source` is where a CRL that is made elsewhere is fetched from.
+    """
 
     issuer_id: str
     issuer_no: int
@@ -30,18 +33,24 @@ class Issuer:
     delta_crl: bool = False
     crl_shards: int = 0
     crl_scope: str = "all"
+    crl_source: str | None = None
+    delta_source: str | None = None
 
 
 @dataclass(frozen=True)
 class CRLWish:
     """What CRLs an issuer has besides the complete one; None where nothing is said.
 
-    scope  "all", or what the issuer issues and its CRLs say they are about: "user" or "ca" certificates alone
+    scope         "all", or what the issuer issues and its CRLs say they are about: "user" or "ca" certificates alone
+    source        where its CRL is fetched from, instead of being made here
+    delta_source  the same for deltas, instead of where the CRL says they are
     """
 
     delta: bool | None = None
     shards: int | None = None
     scope: str | None = None
+    source: str | None = None
+    delta_source: str | None = None
 
 
 ONLY_COMPLETE = CRLWish()
@@ -68,9 +77,10 @@ async def add_issuer(
         async with connection.transaction():
             row = await connection.fetchrow(
                 f"""insert into issuers (issuer_id, subject, cert_der, key_path, responder_mode, ocsp_url, crl_url,
-                      ca_issuers_url, unissued_policy, publishes_crl, delta_crl, crl_shards, crl_scope)
+                      ca_issuers_url, unissued_policy, publishes_crl, delta_crl, crl_shards, crl_scope, crl_source,
+                      delta_source)
                     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, false), coalesce($12, 0),
-                      coalesce($13, 'all')) on conflict do nothing returning {_COLUMNS}""",  # noqa: S608 - our own constant
+                      coalesce($13, 'all'), $14, $15) on conflict do nothing returning {_COLUMNS}""",  # noqa: S608 - our own constant
                 issuer_id,
                 subject,
                 cert_der,
@@ -84,6 +94,8 @@ async def add_issuer(
                 crls.delta,
                 crls.shards,
                 crls.scope,
+                crls.source,
+                crls.delta_source,
             )
             if row is None:
                 raise Refused(await _why_not(connection, issuer_id, cert_der))
@@ -148,7 +160,8 @@ async def change_issuer(
                       ocsp_url = coalesce($4, ocsp_url), crl_url = coalesce($5, crl_url),
                       unissued_policy = coalesce($6, unissued_policy), publishes_crl = coalesce($7, publishes_crl),
                       delta_crl = coalesce($8, delta_crl), crl_shards = coalesce($9, crl_shards),
-                      crl_scope = coalesce($10, crl_scope)
+                      crl_scope = coalesce($10, crl_scope), crl_source = coalesce($11, crl_source),
+                      delta_source = coalesce($12, delta_source)
                     where issuer_id = $1 returning {_COLUMNS}""",  # noqa: S608 - our own constant
                 issuer_id,
                 key_path,
@@ -160,6 +173,8 @@ async def change_issuer(
                 crls.delta,
                 crls.shards,
                 crls.scope,
+                crls.source,
+                crls.delta_source,
             )
             if row is None:
                 raise Refused(f"there is no issuer {issuer_id!r}")

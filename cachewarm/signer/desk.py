@@ -1,7 +1,8 @@
 """What the signer says of a certificate: from its own replica of the feed, the inventory and the issuer's policy.
 
 The order is the safety: revoked is looked up first and needs nobody; `good` needs a lease of this process and the
-certificate in the inventory. A caller can choose the CertID and the nonce, never the status.
+certificate in the inventory; where CRLs are mirrored, a CRL that holds. A caller can choose the CertID and the nonce,
+never the status.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from _fastocsp.codes import GOOD, REVOKED, UNKNOWN
 from cachewarm.errors import Transient
 from cachewarm.keyring import Keyring, Signing
-from cachewarm.mint import Statement, mint, mint_answer, revoked
+from cachewarm.mint import Statement, mint, mint_answer, revoked, within
 from cachewarm.signer.issued import Issued, Unreachable
 from responder.domain.status import CRLReason, UnissuedPolicy
 from responder.domain.window import next_update
@@ -71,7 +72,7 @@ class Desk:
         if listed is not None:
             return self._revoked(listed, signing, self._validity, not_after), True
         if not_after is None:
-            return self._unissued(signing), False
+            return self._unissued(signing), _is_listed_only(signing)
         return self._of_lease(GOOD, signing, not_after), True
 
     def _revoked(
@@ -103,12 +104,19 @@ class Desk:
             raise TryLater
         this_update = min(now, as_of)
         end = min(self._end(signing, self._validity, not_after), this_update + int(self._validity))
-        if end <= now:
+        said = Statement(status, this_update, end, self._feed.position)
+        statement = within(signing.issuer, said) if status == GOOD else said
+        if statement is None or statement.next_update <= now:
             raise TryLater
-        return Statement(status, this_update, end, self._feed.position)
+        return statement
 
     def _end(self, signing: Signing, validity_s: float, not_after: int | None) -> int:
         end = next_update(self._now(), validity_s, not_after, signing.pair.certificate.not_after)
         if end is None:
             raise Unauthorized
         return end
+
+
+def _is_listed_only(signing: Signing) -> bool:
+    """An issuer whose certificates nobody here ever sees: its `good` may be kept, the gate hears of its revocations."""
+    return signing.issuer.windows is not None and signing.issuer.unissued_policy is UnissuedPolicy.GOOD

@@ -7,6 +7,8 @@ ANNOUNCE_STREAM = b"o:announce"
 ANNOUNCE_LENGTH = 10_000
 #: Set when a walk of the whole inventory has been published; its absence means that Redis was emptied.
 WARM_MARK = b"o:warm"
+#: How far the walk under way is, as JSON; it expires when nobody writes it any more.
+WALK_NOTE = b"o:walk"
 _PREFIX = b"o:"
 _HEAD = 5
 

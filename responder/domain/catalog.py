@@ -17,6 +17,7 @@ from _fastocsp.codes import PARAMETERS_ABSENT
 from _fastocsp.issuers import IssuerIndex
 from _fastocsp.record import Record
 from _fastocsp.response import Template
+from responder.domain.crl_window import CRLWindow
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate
 from responder.domain.status import HashAlgorithm, UnissuedPolicy
@@ -56,6 +57,8 @@ class Catalog:
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
     #: By issuer: CRL builds that failed since the last good one.
     crl_failures: Mapping[str, int] = field(default_factory=dict)
+    #: By issuer: fetches of its CRL that failed since the last good one, by fault.
+    fetch_failures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @cached_property
     def by_id(self) -> dict[str, Issuer]:
@@ -124,6 +127,7 @@ def dump_catalog(catalog: Catalog) -> str:
             "crls": catalog.crls,
             "coverage": catalog.coverage,
             "crl_failures": catalog.crl_failures,
+            "fetch_failures": catalog.fetch_failures,
         }
     )
 
@@ -140,7 +144,8 @@ def load_catalog(text: str) -> Catalog:
         )
     crls = {issuer_id: CRLEntry(*values) for issuer_id, values in written["crls"].items()}
     coverage = {issuer_id: Coverage(*values) for issuer_id, values in written["coverage"].items()}
-    return Catalog(tuple(issuers), responders, crls, coverage, written.get("crl_failures", {}))
+    failures = written.get("crl_failures", {}), written.get("fetch_failures", {})
+    return Catalog(tuple(issuers), responders, crls, coverage, *failures)
 
 
 _PLAIN = ("issuer_id", "issuer_no", "ocsp_url", "crl_url", "ca_issuers_url", "publishes_crl")
@@ -149,6 +154,7 @@ _PLAIN = ("issuer_id", "issuer_no", "ocsp_url", "crl_url", "ca_issuers_url", "pu
 def _dump_issuer(issuer: Issuer, catalog: Catalog) -> dict[str, Any]:
     return {name: getattr(issuer, name) for name in _PLAIN} | {
         "unissued_policy": issuer.unissued_policy,
+        "windows": issuer.windows,
         "cert": b64encode(issuer.cert_der).decode(),
         "responders": [b64encode(r.cert_der).decode() for r in catalog.responders.get(issuer.issuer_no, ())],
     }
@@ -157,4 +163,6 @@ def _dump_issuer(issuer: Issuer, catalog: Catalog) -> dict[str, Any]:
 def _load_issuer(entry: Mapping[str, Any]) -> Issuer:
     plain = {name: entry[name] for name in _PLAIN}
     policy = UnissuedPolicy(entry["unissued_policy"])
-    return Issuer.from_certificate(b64decode(entry["cert"]), unissued_policy=policy, **plain)
+    written = entry.get("windows")
+    windows = None if written is None else tuple(CRLWindow(*each) for each in written)
+    return Issuer.from_certificate(b64decode(entry["cert"]), unissued_policy=policy, windows=windows, **plain)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from responder.domain.certificate import read_facts
+from responder.domain.crl_window import CRLWindow
 from responder.domain.status import HashAlgorithm, UnissuedPolicy
 
 #: It is a path segment, a file name and a key prefix: no slash, no leading dot, nothing to escape.
@@ -17,7 +18,10 @@ ISSUER_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
-    """One CA. `issuer_no` is the ledger's short number of it; `not_after` is epoch seconds, inclusive."""
+    """One CA. `issuer_no` is the ledger's short number of it; `not_after` is epoch seconds, inclusive.
+
+    `windows`, newest first, when the status of its certificates comes from mirrored CRLs; None otherwise.
+    """
 
     issuer_id: str
     issuer_no: int
@@ -31,6 +35,7 @@ class Issuer:
     crl_url: str | None = None
     ca_issuers_url: str | None = None
     publishes_crl: bool = True
+    windows: tuple[CRLWindow, ...] | None = None
 
     @classmethod
     def from_certificate(
@@ -44,6 +49,7 @@ class Issuer:
         crl_url: str | None = None,
         ca_issuers_url: str | None = None,
         publishes_crl: bool = True,
+        windows: tuple[CRLWindow, ...] | None = None,
     ) -> "Issuer":
         """The issuer of that CA certificate; ValueError for a bad id or a certificate that does not parse."""
         facts = read_facts(cert_der)
@@ -60,6 +66,7 @@ class Issuer:
             crl_url=crl_url,
             ca_issuers_url=ca_issuers_url,
             publishes_crl=publishes_crl,
+            windows=windows,
         )
 
 

@@ -14,7 +14,10 @@ def next_update(now: int, validity_s: float, *ends: int | None) -> int | None:
     return end if end > now else None
 
 
-def renewal_due(this_update: int, end: int, name: bytes) -> int:
-    """When the record of that name should be replaced; the name spreads the moments, always the same way."""
+def renewal_due(produced_at: int, end: int, name: bytes) -> int:
+    """When the record of that name should be replaced; the name spreads the moments, always the same way.
+
+    Reckoned from the signature, not from thisUpdate: that of a mirrored CRL may be long past.
+    """
     share = EARLIEST + (LATEST - EARLIEST) * (zlib.crc32(name) / 0xFFFFFFFF)
-    return this_update + int((end - this_update) * share)
+    return produced_at + int((end - produced_at) * share)

@@ -133,6 +133,7 @@ class Edge:
         self.lane.take_issuers(catalog.index)
         self.catalog = catalog
         self.crls.take(catalog)
+        self.lane.take_crls(self.crls.tags())
         self._catalog_version = version
 
     async def _tick(self) -> None:

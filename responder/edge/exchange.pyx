@@ -18,7 +18,7 @@ from _fastocsp.gentime cimport FIXDATE
 from _fastocsp.sink cimport Sink, open_sink, put_octets, put_static, sink_used
 from _fastocsp.wire cimport METHOD_GET, WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN, HttpRequest, Span, recognise
 from responder.edge.connections cimport Connection, buffered, fill, slot_of
-from responder.edge.lane cimport LANE_ANSWERED, LANE_FULL, LANE_NONCE, LANE_SLOW
+from responder.edge.lane cimport LANE_ANSWERED, LANE_FULL, LANE_NONCE, LANE_PASS_ON, LANE_SLOW
 from responder.edge.mailbox cimport Letter, new_letter
 from responder.edge.posix cimport EPOLL_CTL_DEL, EPOLLIN, EPOLLRDHUP, monotonic_ns, number_add, watch
 from responder.edge.sockets cimport GONE, OUT_OCTETS, Sockets
@@ -78,6 +78,9 @@ cdef class Exchange(Sockets):
             if got != WIRE_TAKEN:
                 break
             done = self.lane.answer(&http, self.client_of(c, &http), now_ns, &out)
+            if done == LANE_PASS_ON:
+                got, done = WIRE_PASS_ON, LANE_ANSWERED
+                break
             if done == LANE_FULL:
                 self.lane.lock.give()
                 if not self.write_out(c, &out):

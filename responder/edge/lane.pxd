@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from _fastocsp.bucket cimport Bucket
 from _fastocsp.counters cimport Counters
+from _fastocsp.crl_tags cimport CRLTags
 from _fastocsp.issuers cimport IssuerIndex
 from _fastocsp.lock cimport Lock
 from _fastocsp.record cimport RecordHead
@@ -18,7 +19,8 @@ cdef enum:
     LANE_SLOW = 0                 # not answered: the slow lane must
     LANE_ANSWERED = 1             # head and body are in the sink
     LANE_FULL = 2                 # the sink has no room: flush it and ask again
-    LANE_NONCE = 3                # not answered: the slow lane must have it signed
+    LANE_PASS_ON = 3              # not answered: the full HTTP parser must
+    LANE_NONCE = 4                # not answered: the slow lane must have it signed
 
 cdef struct DueKey:
     uint16_t issuer_no
@@ -35,6 +37,7 @@ cdef class Lane:
     cdef readonly Bucket bucket
     cdef readonly Counters counters
     cdef readonly IssuerIndex issuers
+    cdef readonly CRLTags crls
     cdef readonly size_t max_body
     cdef uint32_t now                     # epoch seconds, moved by whoever drives the lane
     cdef uint8_t date[29]                 # the Date field's value of this second
@@ -46,6 +49,7 @@ cdef class Lane:
     # All of these: the caller holds the lock
     cdef void move_clock(self, uint32_t now) noexcept nogil
     cdef int answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out) noexcept nogil
+    cdef int answer_crl(self, const HttpRequest* http, Sink* out) noexcept nogil
     cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil
     cdef int put_answer(self, uint16_t issuer_no, const CertID* cert_id, const RecordHead* record,
                         const HttpRequest* http, Sink* out) noexcept nogil

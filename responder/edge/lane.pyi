@@ -1,5 +1,6 @@
 from _fastocsp.bucket import Bucket
 from _fastocsp.counters import Counters
+from _fastocsp.crl_tags import CRLTags
 from _fastocsp.issuers import IssuerIndex
 from _fastocsp.lock import Lock
 from _fastocsp.table import Table
@@ -14,6 +15,7 @@ class Lane:
     bucket: Bucket
     counters: Counters
     issuers: IssuerIndex
+    crls: CRLTags
     max_body: int
     def __init__(
         self, table: Table, gate: Gate, bucket: Bucket, counters: Counters, issuers: IssuerIndex, max_body: int
@@ -22,5 +24,7 @@ class Lane:
         """Move the clock of windows and Date fields to this epoch second."""
     def take_issuers(self, issuers: IssuerIndex) -> None:
         """From the next request on this index names the issuers."""
+    def take_crls(self, crls: CRLTags) -> None:
+        """From the next request on these CRLs are the ones that a client may have."""
     def take_due(self) -> list[tuple[int, int, bytes]]:
         """(issuer_no, hash_algorithm, serial) of records past half of their life that were asked for since."""

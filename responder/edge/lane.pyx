@@ -2,8 +2,9 @@
 
 It reads from top to bottom: rate limit, GET path or body, parse, issuer, table, window, template, condition, gate,
 bytes. Whatever is not plain (no record, a nonce, several CertIDs, a refusal) is left to the slow lane, which knows
-every rule; this one only knows the way through. It needs no GIL: what it reads and Python changes - table, index of
-issuers, image of the revoked set - is read and changed under one lock, whole objects at a time.
+every rule; this one only knows the way through. Of CRLs it knows who has them already. It needs no GIL: what it reads
+and Python changes - table, index of issuers, tags of CRLs, image of the revoked set - is read and changed under one
+lock, whole objects at a time.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -12,12 +13,13 @@ from libc.string cimport memcmp, memcpy
 
 from _fastocsp.codes cimport GOOD, REVOKED
 from _fastocsp.counters cimport count_more
+from _fastocsp.crl_tags cimport CRLTag, put_crl_not_modified
 from _fastocsp.der cimport Octets
 from _fastocsp.gentime cimport FIXDATE, put_fixdate
 from _fastocsp.getpath cimport decode_get
 from _fastocsp.issuers cimport IssuerHashes
 from _fastocsp.record cimport RecordHead, read_record
-from _fastocsp.reply cimport MAX_HEAD_OCTETS, not_modified, put_not_modified_head, put_ok_head
+from _fastocsp.reply cimport MAX_HEAD_OCTETS, not_modified, put_not_modified_head, put_ok_head, tag_listed
 from _fastocsp.request cimport CertID, OCSPRequest, parse_request
 from _fastocsp.response cimport Layout, TemplateOctets, response_size, write_response
 from _fastocsp.sink cimport Sink, open_sink, put_octets, put_static, sink_room, sink_used
@@ -36,6 +38,7 @@ cdef size_t AT_HIT = INDEX["answers:hit"]
 cdef size_t AT_NOT_MODIFIED = INDEX["answers:not_modified"]
 cdef size_t AT_LIMITED = INDEX["answers:limited"]
 cdef size_t AT_CONTRADICTED = INDEX["contradicted"]
+cdef size_t AT_CRL_NOT_MODIFIED = INDEX["crl_not_modified"]
 
 cdef bytes LIMITED_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: 5\r\n"
@@ -53,6 +56,7 @@ cdef class Lane:
             raise ValueError("table and gate must share one lock")
         self.lock = table.lock
         self.table, self.gate, self.bucket, self.counters, self.issuers = table, gate, bucket, counters, issuers
+        self.crls = CRLTags()
         self.max_body = max_body
         self.due_round = 1
         self.due = <DueKey*>malloc(MAX_DUE * sizeof(DueKey))
@@ -76,6 +80,15 @@ cdef class Lane:
         cdef IssuerIndex old = self.issuers
         self.lock.take_gil_held()
         self.issuers = issuers
+        self.lock.give()
+        # only now may it be freed: nobody reads it any more
+        del old
+
+    def take_crls(self, CRLTags crls not None):
+        """From the next request on these CRLs are the ones that a client may have."""
+        cdef CRLTags old = self.crls
+        self.lock.take_gil_held()
+        self.crls = crls
         self.lock.give()
         # only now may it be freed: nobody reads it any more
         del old
@@ -112,6 +125,8 @@ cdef class Lane:
         cdef size_t offset
         if sink_room(out) < ROOM_WANTED and sink_used(out):
             return LANE_FULL
+        if http.crl:
+            return self.answer_crl(http, out)
         if not self.bucket.take(client, now_ns):
             return self.refuse(http, out)
         if http.method == METHOD_GET:
@@ -126,6 +141,15 @@ cdef class Lane:
         if request.nonce_len >= 0:
             return LANE_NONCE if 1 <= request.nonce_len <= 32 else LANE_SLOW
         return self.answer_cert(&request.first, http, out)
+
+    cdef int answer_crl(self, const HttpRequest* http, Sink* out) noexcept nogil:
+        """A 304 to a client that has the CRL; whatever else is asked of a CRL is for the cold lane."""
+        cdef const CRLTag* tag = self.crls.find(http.issuer_id)
+        if tag == NULL or tag.next_update <= self.now or not tag_listed(http.if_none_match, tag.tag.p, tag.tag.n):
+            return LANE_PASS_ON
+        put_crl_not_modified(out, tag, self.now, self.date, http.keep_alive)
+        count_more(self.counters.values + AT_CRL_NOT_MODIFIED, 1)
+        return LANE_ANSWERED
 
     cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil:
         cdef const IssuerHashes* issuer = self.issuers.issuer_of(cert_id)

@@ -4,8 +4,10 @@ A reader never sees half of it: files are written under another name and renamed
 """
 
 from pathlib import Path
+from typing import Any
 
 from responder.domain.catalog import Catalog, Coverage, dump_catalog, load_catalog
+from responder.domain.crl_window import CRLWindow
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate
 from responder.domain.status import UnissuedPolicy
@@ -28,7 +30,8 @@ async def read_ledger(connection: Connection, files: CRLFiles, former: Catalog) 
         responders[number] = (*responders.get(number, ()), ResponderCertificate.from_der(row["cert_der"]))
     by_id = {issuer.issuer_id: issuer for issuer in issuers}
     crls, coverage = await files.read(connection, by_id, former.crls), await _read_coverage(connection)
-    return Catalog(issuers, responders, crls, coverage, await _read_failures(connection))
+    failures = await _read_failures(connection), await _read_fetch_failures(connection)
+    return Catalog(issuers, responders, crls, coverage, *failures)
 
 
 async def read_issuers(connection: Connection) -> tuple[Issuer, ...]:
@@ -43,12 +46,32 @@ async def read_issuers(connection: Connection) -> tuple[Issuer, ...]:
             crl_url=row["crl_url"],
             ca_issuers_url=row["ca_issuers_url"],
             publishes_crl=row["publishes_crl"],
+            windows=_windows(row),
         )
-        for row in await connection.fetch(
-            "select issuer_id, issuer_no, cert_der, unissued_policy, ocsp_url, crl_url, ca_issuers_url, publishes_crl"
-            " from issuers order by issuer_no"
-        )
+        for row in await connection.fetch(_ISSUERS)
     )
+
+
+# A row of crl_mirrors without a window is as good as none that is open: nobody is called good.
+_ISSUERS = """
+select i.issuer_id, issuer_no, cert_der, unissued_policy, ocsp_url, crl_url, ca_issuers_url, publishes_crl,
+       m.issuer_id is not null as is_mirrored,
+       floor(extract(epoch from m.good_from))::bigint as good_from,
+       floor(extract(epoch from m.good_until))::bigint as good_until, m.generation, m.seq,
+       floor(extract(epoch from m.former_from))::bigint as former_from,
+       floor(extract(epoch from m.former_until))::bigint as former_until, m.former_generation, m.former_seq
+  from issuers i left join crl_mirrors m on m.issuer_id = i.issuer_id order by issuer_no"""
+
+
+def _windows(row: Any) -> tuple[CRLWindow, ...] | None:
+    """Of a mirrored issuer, newest first."""
+    if not row["is_mirrored"]:
+        return None
+    both = (
+        (row["good_from"], row["good_until"], row["generation"], row["seq"]),
+        (row["former_from"], row["former_until"], row["former_generation"], row["former_seq"]),
+    )
+    return tuple(CRLWindow(*window) for window in both if window[0] is not None)
 
 
 async def _read_coverage(connection: Connection) -> dict[str, Coverage]:
@@ -60,6 +83,13 @@ async def _read_coverage(connection: Connection) -> dict[str, Coverage]:
 
 async def _read_failures(connection: Connection) -> dict[str, int]:
     return {row["issuer_id"]: row["failed"] for row in await connection.fetch("select * from crl_failures")}
+
+
+async def _read_fetch_failures(connection: Connection) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for row in await connection.fetch("select issuer_id, fault, failed from crl_fetch_failures"):
+        found.setdefault(row["issuer_id"], {})[row["fault"]] = row["failed"]
+    return found
 
 
 def keep_catalog(folder: Path, catalog: Catalog) -> None:

@@ -32,6 +32,7 @@ async def crl(request: Request) -> Response:
         _complain(name, shelved)
     head = crl_fields(shelved, now)
     if is_unchanged(shelved, _joined(request, "if-none-match"), request.headers.get("if-modified-since")):
+        edge.counters.add(INDEX["crl_not_modified"])
         return Response(status_code=304, headers=head)
     edge.counters.add(INDEX["crl_served"])
     return _selected(request, shelved, head)

@@ -155,3 +155,26 @@ class EdgeCollector:
         for issuer_id, count in edge.catalog.crl_failures.items():
             failed.add_metric([issuer_id], count)
         yield failed
+        yield from _mirrors(edge)
+
+
+def _mirrors(edge: Edge) -> Iterator[Metric]:
+    """Issuers whose status comes from CRLs that are fetched elsewhere."""
+    until = GaugeMetricFamily(
+        "fastocsp_crl_good_until_seconds",
+        "nextUpdate of the mirrored CRL: nobody of that issuer is called good after it; 0 before the first CRL",
+        labels=["issuer_id"],
+    )
+    for issuer in edge.catalog.issuers:
+        if issuer.windows is not None:
+            until.add_metric([issuer.issuer_id], issuer.windows[0].next_update if issuer.windows else 0)
+    yield until
+    failed = GaugeMetricFamily(
+        "fastocsp_crl_fetches_failed",
+        "fetches of a mirrored CRL that failed since the last good one",
+        labels=["issuer_id", "fault"],
+    )
+    for issuer_id, faults in edge.catalog.fetch_failures.items():
+        for fault, count in faults.items():
+            failed.add_metric([issuer_id, fault], count)
+    yield failed

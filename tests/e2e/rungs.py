@@ -52,11 +52,17 @@ class Rungs:
 
     def heal(self) -> None:
         """Until everything is answered and no tier is held for away."""
-        eventually(lambda: ready(self.instance)[0] == 200, 10, "not ready again")
+        eventually(self._is_ready, 10, "not ready again")
         eventually(lambda: ask(self.instance, self.known, nonce=True).says is GOOD, 10, "no signature")
         with self.redis() as client:
             eventually(lambda: client.dbsize() >= 2 * CERTIFICATES, 10, "the walk has not filled Redis")
         eventually(self._misses_reach_redis, 5, "a worker's breaker is open", pause_s=0.3)
+
+    def _is_ready(self) -> bool:
+        try:
+            return ready(self.instance)[0] == 200
+        except OSError:  # its workers are being started
+            return False
 
     def _misses_reach_redis(self) -> bool:
         """In both workers, in all likelihood: each connection goes to either."""

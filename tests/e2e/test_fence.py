@@ -28,13 +28,18 @@ from tests.e2e.instance import Instance
 
 @pytest.fixture(scope="module")
 def patient() -> Iterator[Instance]:
-    """An edge that waits for its signer longer than any pause here; a walk that takes a while."""
+    """An edge that waits for its signer longer than any pause here; a walk that takes a while.
+
+    The warmer signs by itself: its processor time says that it is between stating and publishing. A revocation while
+    other processes sign is in tests/cachewarm/warming/test_walk.py.
+    """
     folder = scratch()
     running = Instance(
         folder / "data",
         certificates=1500,
         revoked=1,
         FASTOCSP_SIGNER_TIMEOUT="20s",
+        FASTOCSP_SIGN_PROCESSES="0",
         FASTOCSP_LOG_FORMAT="json",
     ).start()
     yield running

@@ -216,7 +216,9 @@ def test_postgres_stopped_for_longer(rungs: Rungs) -> None:
         assert facts["reasons"] == ["feed is CLOSED: no certificate may be called good"]
         assert watch.moved("answers:closed") >= 2
         assert metrics(instance)["feed_state:CLOSED"] == 1
-        assert watch.lines("edge", "feed poll failed") or watch.lines("edge", "ledger unreachable")
+        eventually(
+            lambda: watch.lines("edge", "feed poll failed") or watch.lines("edge", "ledger unreachable"), 3, "no line"
+        )
     eventually(lambda: ask(instance, rungs.known).says is GOOD, 2, "not open within two seconds")
     eventually(lambda: ready(instance)[0] == 200, 2)
 
@@ -297,7 +299,7 @@ def test_disk_full_at_the_journal(rungs: Rungs) -> None:
         master = pid_of(instance, "edge_master")
         os.kill(master, signal.SIGKILL)
         eventually(lambda: pid_of(instance, "edge_master") not in (0, master), 3, "not started again")
-        eventually(lambda: answers_at_all(rungs), 3, "a full disk keeps the edge from starting")
+        eventually(lambda: answers_at_all(rungs), 10, "a full disk keeps the edge from starting")
         assert ask(instance, rungs.revoked).says is REVOKED
     finally:
         filler.unlink()

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from _fastocsp import codes
 from _fastocsp.errors import MalformedRecord
-from _fastocsp.record import FLAG_EXTENDED_REVOKE, MAX_SIGNATURE, RECORD_HEAD, Record, pack_record, unpack_record
+from _fastocsp.record import (
+    FLAG_EXTENDED_REVOKE,
+    MAX_SIGNATURE,
+    RECORD_HEAD,
+    Record,
+    pack_record,
+    seal_record,
+    unpack_record,
+)
 from tests.fastocsp.corpus import flips, outcome, prefixes, vectors
 from tests.fastocsp.strategies import records
 from tests.reference import record as reference
@@ -23,6 +31,20 @@ def test_a_packed_record_unpacks_to_itself(record: Record) -> None:
     assert unpack_record(octets) == record
     assert reference.pack_record(record) == octets
     assert reference.unpack_record(octets) == record
+
+
+@given(records(), st.binary(max_size=MAX_SIGNATURE))
+def test_a_sealed_record_differs_by_its_signature_alone(record: Record, signature: bytes) -> None:
+    """As if the fields had been packed with that signature."""
+    assert seal_record(pack_record(record), signature) == pack_record(record._replace(signature=signature))
+
+
+def test_what_is_no_record_is_not_sealed() -> None:
+    """Neither octets that do not parse nor a signature that does not fit."""
+    octets = pack_record(PLAIN)
+    for cut, signature in [*((cut, b"s") for cut in prefixes(octets)), (octets, bytes(MAX_SIGNATURE + 1))]:
+        with pytest.raises(MalformedRecord):
+            seal_record(cut, signature)
 
 
 @pytest.mark.parametrize("name", GOOD)

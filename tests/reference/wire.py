@@ -8,7 +8,8 @@ import re
 from typing import Any, Literal, NamedTuple
 
 MAX_HEAD = 8192
-TARGET = rb"(?:/ocsp|/\.well-known/pki/ocsp/(?P<issuer_id>[!-\"$&-.0->@-~]+))(?P<path>[!-\"$->@-~]*)"
+OCSP = rb"(?:/ocsp|/\.well-known/pki/ocsp/(?P<issuer_id>[!-\"$&-.0->@-~]+))(?P<path>[!-\"$->@-~]*)"
+TARGET = rb"(?:" + OCSP + rb"|/\.well-known/pki/crl/(?P<crl>[!-\"$->@-~]+))"
 LINE = rb"(?P<method>GET|POST) " + TARGET + rb" HTTP/1\.(?P<minor>[01])\r\n"
 FIELD = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n"
 HEAD = re.compile(LINE + rb"(?P<fields>(?:" + FIELD + rb")*)\r\n")
@@ -40,16 +41,17 @@ def recognise(octets: bytes, max_body: int = 16384) -> dict[str, Any] | Literal[
         return False
     fields = [split(line) for line in head["fields"].split(b"\r\n")[:-1]]
     framing = framing_of(fields, old=head["minor"] == b"0")
-    if framing is None or not path_fits(head["method"], head["path"]):
+    if framing is None or not path_fits(head["method"], head["path"], head["crl"], dict(fields)):
         return False
-    end = head.end()
+    end, path = head.end(), head["path"] or b""
     taken: dict[str, Any] = {
         "method": head["method"].decode(),
-        "issuer_id": head["issuer_id"] or b"",
-        "rest": head["path"] if head["method"] == b"POST" else head["path"][1:],
+        "issuer_id": head["issuer_id"] or head["crl"] or b"",
+        "rest": path if head["method"] == b"POST" else path[1:],
         "body": b"",
         "consumed": end,
         "keep_alive": framing.keep_alive,
+        "crl": head["crl"] is not None,
     }
     taken |= {key: dict(fields).get(name, b"") for name, key in KEPT.items()}
     if head["method"] == b"GET":
@@ -67,8 +69,10 @@ def split(line: bytes) -> tuple[bytes, bytes]:
     return name.lower(), value.strip(b" \t")
 
 
-def path_fits(method: bytes, path: bytes) -> bool:
-    """POST goes to the collection itself, GET to something in it."""
+def path_fits(method: bytes, path: bytes, crl: bytes | None, fields: dict[bytes, bytes]) -> bool:
+    """POST goes to the collection itself, GET to something in it, or to a CRL that the client has one of."""
+    if crl is not None:
+        return method == b"GET" and b"if-none-match" in fields
     return path in (b"", b"/") if method == b"POST" else len(path) > 1 and path.startswith(b"/")
 
 

@@ -16,6 +16,8 @@ READER_TABLES = {
     "crl_cache",
     "crl_parts",
     "crl_failures",
+    "crl_fetch_failures",
+    "crl_mirrors",
     "presign_coverage",
     "feed_position",
     "feed_snapshot",
@@ -57,6 +59,7 @@ WRITER_TABLES = {
 WRITER_READS = {
     "crl_changes",
     "crl_failures",
+    "crl_fetch_failures",
     "schema_migrations",
     "feed_position",
     "feed_snapshot",
@@ -83,6 +86,7 @@ WRITER_CALLS = {
     "audit_append",
     "audit_verify",
     "certificates_settle",
+    "mirror_revoke",
     "next_crl_number",
     "raise_crl_number",
 }
@@ -131,6 +135,7 @@ async def test_the_writer_has_exactly_its_rights(owner: Connection) -> None:
     expected = {name: {"select"} for name in WRITER_READS} | {
         name: {"select", "insert", "update", "delete"} for name in WRITER_TABLES
     }
+    expected["crl_mirrors"] = {"select", "update"}
     assert {name: has for name, has in found.items() if has} == expected
     assert await calls(owner, "fastocsp_writer_login") == WRITER_CALLS
 

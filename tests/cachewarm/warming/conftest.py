@@ -23,6 +23,7 @@ from cachewarm.publish import Publisher
 from cachewarm.publish import connect as connect_redis
 from cachewarm.renewals import Count, Walk
 from cachewarm.responders import load_authority, rotate_due
+from cachewarm.signing.pool import SigningPool
 from cachewarm.signing.softkey import KeyKind, SoftKey
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
@@ -60,8 +61,9 @@ class Plant:
     def pipeline(self) -> Pipeline:
         return Pipeline(self.feed, self.publisher, lambda: self.ring, self.now, DAY)
 
-    async def walk(self, batch: int = 2) -> Count:
-        return await Walk(self.pipeline, self.publisher, lambda: self.ring, self.now, batch).run(
+    async def walk(self, batch: int = 2, pool: SigningPool | None = None) -> Count:
+        pool = pool or SigningPool(0)
+        return await Walk(self.pipeline, self.publisher, lambda: self.ring, self.now, batch, pool).run(
             self.connection, lambda _: None
         )
 

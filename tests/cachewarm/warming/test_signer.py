@@ -1,7 +1,7 @@
 """The signer decides each status itself, and says tryLater rather than anything it does not know."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -131,12 +131,15 @@ async def test_before_the_keys_are_read_nothing_is_refused_for_good(plant: Plant
 async def test_a_wall_clock_that_stepped_back_signs_no_good(plant: Plant, issued: Issued, stepped_s: int) -> None:
     """Before the next poll notices the step, `good` would be signed as of a time before the lease."""
     await plant.heard(0)
-    as_of = plant.feed.as_of
-    assert as_of is not None
-    desk = Desk(plant.feed, issued, lambda: plant.ring, lambda: as_of + stepped_s, DAY)
+
+    def against_the_lease(seconds: int) -> Callable[[], int]:
+        """The wall clock, whatever lease there is by then: polls go on."""
+        return lambda: (plant.feed.as_of or 0) + seconds
+
+    desk = Desk(plant.feed, issued, lambda: plant.ring, against_the_lease(stepped_s), DAY)
     with pytest.raises(TryLater):
         await desk.record(key_of(plant))
-    slewed = Desk(plant.feed, issued, lambda: plant.ring, lambda: as_of - 1, DAY)
+    slewed = Desk(plant.feed, issued, lambda: plant.ring, against_the_lease(-1), DAY)
     assert unpack_record((await slewed.record(key_of(plant))).record).status == GOOD
 
 

@@ -1,12 +1,18 @@
 """The walk makes Redis as it should be, whatever it found there."""
 
+import asyncio
+import os
+import signal
 from typing import Any
 
 from _fastocsp.codes import GOOD, REVOKED
 from _fastocsp.record import unpack_record
 from cachewarm.ledger import coverage
+from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import revoke
-from responder.cache.layout import record_name
+from cachewarm.mint import check
+from cachewarm.signing.pool import SigningPool
+from responder.cache.layout import parse_record_name, record_name
 from responder.domain.status import PRESIGNED, CRLReason, HashAlgorithm
 from responder.sources.base import Key
 from tests.cachewarm.warming.conftest import Plant
@@ -87,3 +93,83 @@ async def test_records_go_at_their_next_update(plant: Plant) -> None:
     assert await client.expiretime(record_name(key)) == record.next_update
     assert record.next_update <= min(plant.leaves[0].not_after, record.this_update + 86400)
     assert key.hash_algorithm == HashAlgorithm.SHA1
+
+
+async def add_certificates(plant: Plant, count: int) -> None:
+    """So many more, by one statement."""
+    await plant.connection.execute(
+        """insert into certificates (issuer_id, serial_number, subject, not_before, not_after)
+           select 'ca', '\\x5e'::bytea || substr(sha256(int8send(n)), 1, 15), '', now(), now() + interval '90 days'
+             from generate_series(1, $1::int) n""",
+        count,
+    )
+
+
+async def verified(plant: Plant) -> int:
+    """How many records Redis has; each verified under its own name."""
+    client: Any = plant.publisher._client
+    names = [name async for name in client.scan_iter(b"o:\x00*", count=1000)]
+    signing = plant.ring.signing[plant.issuer.issuer_no]
+    for name, octets in zip(names, await client.mget(names), strict=True):
+        key = parse_record_name(name)
+        check(octets, key.serial, signing.templates[key.hash_algorithm], signing.pair.certificate)
+    return len(names)
+
+
+async def test_a_large_inventory_is_signed_by_other_processes(plant: Plant) -> None:
+    """Many pages at once, two processes: every record is there, verifies for its own name, and is not signed twice."""
+    await add_certificates(plant, 3000)
+    pool = SigningPool(2)
+    try:
+        count = await plant.walk(batch=400, pool=pool)
+        assert (count.inventory, count.covered, count.signed, count.total) == (3005, 3005, 6010, 3005)
+        assert len(pool.pids) == 2
+        assert await verified(plant) == 6010
+        assert (await plant.walk(batch=400, pool=pool)).signed == 0
+    finally:
+        await pool.end()
+
+
+async def test_a_revocation_during_a_long_walk_is_not_undone(plant: Plant) -> None:
+    """Revoked, and carried, while its page is being signed as good: the record says revoked when the walk is over."""
+    await add_certificates(plant, 3000)
+    pool = SigningPool(1)
+    beside = await connect(plant.urls.writer)
+    try:
+        under_way = asyncio.create_task(plant.walk(batch=400, pool=pool))
+        revoked = []
+        for leaf in plant.leaves:
+            result = await revoke(beside, "ca", leaf.serial, actor="tests")
+            await plant.heard(result.seq)
+            await plant.publisher.publish(plant.pipeline.mint_all([(plant.issuer.issuer_no, leaf.serial)], {}))
+            revoked.append(under_way.done())
+        await under_way
+    finally:
+        await beside.close()
+        await pool.end()
+    assert not all(revoked), "the walk was over before anything was revoked"
+    for octets in await plant.publisher.kept(keys_of(plant)):
+        assert octets is not None
+        assert unpack_record(octets).status == REVOKED
+
+
+async def test_a_walk_with_every_process_killed_mends_itself(plant: Plant) -> None:
+    """SIGKILL to each signing process as it appears, for a while: the walk ends with every record published."""
+    await add_certificates(plant, 2000)
+    pool = SigningPool(2)
+
+    async def kill() -> int:
+        for number in range(2):
+            while not pool.pids:
+                await asyncio.sleep(0.001)
+            os.kill(pool.pids[number % len(pool.pids)], signal.SIGKILL)
+            await asyncio.sleep(0.05)
+        return 2
+
+    try:
+        killing = asyncio.create_task(kill())
+        assert (await plant.walk(batch=400, pool=pool)).signed == 4010
+        assert await killing == 2
+        assert await verified(plant) == 4010
+    finally:
+        await pool.end()

@@ -1,0 +1,26 @@
+"""Entity tags of the CRLs that are served, for the 304s of the hot lane."""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t
+
+from _fastocsp.sink cimport Sink
+from _fastocsp.wire cimport Span
+
+cdef struct CRLTag:
+    Span name                     # "demo", "demo/delta", "demo/3"
+    Span tag                      # opaque-tag, quotes included
+    Span fields                   # header lines that do not change, each ended by CR LF
+    uint32_t next_update          # epoch seconds
+
+
+@cython.final
+cdef class CRLTags:
+    cdef CRLTag* tags
+    cdef size_t count
+    cdef list owned
+
+    cdef const CRLTag* find(self, Span name) noexcept nogil
+
+
+cdef void put_crl_not_modified(Sink* s, const CRLTag* tag, uint32_t now, const uint8_t* date,
+                               bint keep_alive) noexcept nogil

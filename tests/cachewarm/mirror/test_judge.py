@@ -1,0 +1,114 @@
+"""Which CRLs may replace the one that is mirrored: one broken rule each, by its word."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+
+from cachewarm.mirror.faults import Fault, NotMirrored
+from cachewarm.mirror.judge import Before, judge
+from tests.cachewarm.mirror.conftest import Mirrored
+from tests.cachewarm.mirror.foreign import REMOVED, ForeignCA
+
+CA, OTHER, SAME_NAME = ForeignCA(), ForeignCA("Other CA"), ForeignCA()
+NOW = int(time.time())
+
+
+def point(
+    *, user: bool = False, ca: bool = False, indirect: bool = False, attribute: bool = False
+) -> x509.ExtensionType:
+    """An issuing distribution point."""
+    url = None if attribute else [x509.UniformResourceIdentifier("http://x.example/crl")]
+    return x509.IssuingDistributionPoint(url, None, user, ca, None, indirect, attribute)
+
+
+def some_reasons() -> x509.ExtensionType:
+    """One of a CRL for a few reasons."""
+    reasons = frozenset([x509.ReasonFlags.key_compromise])
+    return x509.IssuingDistributionPoint(None, None, False, False, reasons, False, False)
+
+
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+BROKEN: dict[str, tuple[Callable[[], bytes], Fault]] = {
+    "rubbish": (lambda: b"rubbish", Fault.FORM),
+    "nothing": (lambda: b"", Fault.FORM),
+    "cut": (lambda: CA.crl(2, {1: None})[:-1], Fault.FORM),
+    "trailing": (lambda: CA.crl(2, {1: None}) + b"\0", Fault.FORM),
+    "critical": (lambda: CA.crl(2, {}, more=((UNKNOWN, True),)), Fault.FORM),
+    "other ca": (lambda: OTHER.crl(2, {}), Fault.ISSUER),
+    "other key": (lambda: SAME_NAME.crl(2, {}), Fault.SIGNATURE),
+    "flipped": (lambda: CA.crl(2, {})[:-1] + bytes((CA.crl(2, {})[-1] ^ 1,)), Fault.SIGNATURE),
+    "foreign key id": (
+        lambda: CA.crl(2, {}, more=((x509.AuthorityKeyIdentifier(b"x" * 20, None, None), False),)),
+        Fault.ISSUER,
+    ),
+    "no number": (lambda: CA.crl(None, {}), Fault.NUMBER),
+    "older number": (lambda: CA.crl(0, {}), Fault.NUMBER),
+    "same number": (lambda: CA.crl(1, {5: None}), Fault.NUMBER),
+    "delta": (lambda: CA.crl(2, {}, base=1), Fault.BASE),
+    "ended": (lambda: CA.crl(2, {}, begins=-60, lasts=30), Fault.WINDOW),
+    "ahead": (lambda: CA.crl(2, {}, begins=600), Fault.WINDOW),
+    "before": (lambda: CA.crl(2, {}, begins=-9000, lasts=99999), Fault.WINDOW),
+    "user certs": (lambda: CA.crl(2, {}, more=((point(user=True), True),)), Fault.SCOPE),
+    "ca certs": (lambda: CA.crl(2, {}, more=((point(ca=True), True),)), Fault.SCOPE),
+    "indirect": (lambda: CA.crl(2, {}, more=((point(indirect=True), True),)), Fault.SCOPE),
+    "attributes": (lambda: CA.crl(2, {}, more=((point(attribute=True), True),)), Fault.SCOPE),
+    "some reasons": (lambda: CA.crl(2, {}, more=((some_reasons(), True),)), Fault.SCOPE),
+}
+BEFORE = Before(1, NOW - 600)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_broken_rule_has_its_word(name: str) -> None:
+    """And a CRL that breaks none passes."""
+    made, fault = BROKEN[name]
+    with pytest.raises(NotMirrored) as refused:
+        judge(made(), CA.cert_der, "all", BEFORE, now=NOW)
+    assert refused.value.fault is fault, str(refused.value)
+    assert judge(CA.crl(2, {1: None}), CA.cert_der, "all", BEFORE, now=NOW).number == 2
+
+
+def test_a_part_is_enough_for_an_issuer_of_that_part() -> None:
+    """A CRL about user certificates, for a CA whose operator says that it issues no others."""
+    crl = CA.crl(2, {}, more=((point(user=True), True),))
+    assert judge(crl, CA.cert_der, "user", BEFORE, now=NOW).scope == ("only_contains_user_certs",)
+    with pytest.raises(NotMirrored):
+        judge(crl, CA.cert_der, "ca", BEFORE, now=NOW)
+
+
+@pytest.mark.parametrize("what", ["critical", "issuer", "removed"])
+async def test_entries_may_forbid_the_whole(mirrored: Mirrored, what: str) -> None:
+    """A critical extension that is not understood, another issuer's entry, removeFromCRL outside a delta: nothing of
+    it is taken, not even the entries before.
+    """
+    await mirrored.publish(1, {1: None})
+    more: tuple[tuple[x509.ExtensionType, bool], ...] = ()
+    if what == "critical":
+        more = ((UNKNOWN, True),)
+    if what == "issuer":
+        more = ((x509.CertificateIssuer([x509.DirectoryName(OTHER.name)]), True),)
+    mirrored.source.put(mirrored.ca.crl(2, {1: None, 2: REMOVED if what == "removed" else None}, entry_more=more))
+    with pytest.raises(NotMirrored) as refused:
+        await mirrored.bring()
+    assert refused.value.fault is Fault.ENTRIES
+    assert (set(await mirrored.rows()), (await mirrored.mirror()).crl_number) == ({1}, 1)
+
+
+async def test_a_time_ahead_is_this_update(mirrored: Mirrored) -> None:
+    """Whoever is listed is revoked: no revocationTime lies in the future."""
+    mirrored.source.put(mirrored.ca.crl(1, {1: None}, revoked_at=datetime.now(UTC) + timedelta(days=3)))
+    await mirrored.bring()
+    assert await mirrored.connection.fetchval(
+        "select revoked_at = m.this_update from certificate_revocations join crl_mirrors m using (issuer_id)"
+    )
+
+
+async def test_a_source_that_keeps_an_ended_crl_is_a_failure(mirrored: Mirrored) -> None:
+    """It answers, and the answer is worth nothing."""
+    await mirrored.publish(1, {1: None})
+    await mirrored.connection.execute("update crl_mirrors set next_update = now() - interval '1 second'")
+    with pytest.raises(NotMirrored) as refused:
+        await mirrored.bring()
+    assert refused.value.fault is Fault.WINDOW

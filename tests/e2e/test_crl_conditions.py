@@ -1,0 +1,43 @@
+"""The 304 of a CRL: the hot lane's and the cold lane's are the same, and connections go on between them."""
+
+from tests.e2e.asking import Talk, get_octets
+from tests.e2e.faults import Watch
+from tests.e2e.instance import Instance
+
+PATH = "/.well-known/pki/crl/demo"
+#: Makes the recogniser leave a request to the full parser, and means nothing to it.
+COLD = "TE: trailers\r\n"
+
+
+def test_hot_and_cold_say_the_same(instance: Instance) -> None:
+    """Fields and status, for every form of the condition; the hot ones take no connection to the full parser."""
+    with Talk(instance.port) as talk:
+        tag = talk.ask(get_octets(PATH))[1]["etag"]
+    watch = Watch(instance)
+    for condition in (tag, tag.removeprefix("W/"), "*", f'"x", {tag}'):
+        extra = f"If-None-Match: {condition}\r\n"
+        with Talk(instance.port) as hot, Talk(instance.port) as cold:
+            said, other = hot.ask(get_octets(PATH, extra)), cold.ask(get_octets(PATH, extra + COLD))
+        said[1].pop("date"), other[1].pop("date")
+        ages = [each[1].pop("cache-control") for each in (said, other)]
+        assert said == other
+        assert (said[0], said[2]) == (304, b"")
+        first, second = (int(age.removeprefix("public, max-age=").removesuffix(", must-revalidate")) for age in ages)
+        assert abs(first - second) <= 1
+    assert watch.moved("crl_not_modified") == 8
+    # four cold ones, and those that /metrics itself takes
+    assert watch.moved("handed_over") <= 4 + 2
+
+
+def test_one_connection_asks_for_everything(instance: Instance) -> None:
+    """Pipelined 304s of the hot lane, then another tag: the whole CRL, by the full parser, on the same connection."""
+    with Talk(instance.port) as talk:
+        tag = talk.ask(get_octets(PATH))[1]["etag"]
+    same, other = (get_octets(PATH, f"If-None-Match: {each}\r\n") for each in (tag, '"other"'))
+    with Talk(instance.port) as talk:
+        talk.socket.sendall(same * 3 + other + same)
+        assert [talk.read()[0] for _ in range(5)] == [304, 304, 304, 200, 304]
+    with Talk(instance.port) as talk:
+        for path in ("/nobody", "/demo/delta", "/demo%2e", "/demo/"):
+            octets = get_octets(PATH.removesuffix("/demo") + path, "If-None-Match: *\r\n")
+            assert talk.ask(octets)[0] == 404, path
