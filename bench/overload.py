@@ -2,7 +2,8 @@
 
 One edge worker on core 0; signer (stepping back, as an operator would have it) and generators on core 1: a machine of
 two cores has no third. Capacity is the best of some closed loops; twice that arrives in an open loop at 1000
-connections, and an arrival that finds none idle is lost. Turns that are compared follow each other; medians over the rounds.
+connections, and an arrival that finds none idle is lost. Turns that are compared follow each other; medians over
+the rounds.
 """
 
 import argparse
