@@ -1,8 +1,8 @@
 """`make bench-load SCENARIO=NAME`: a quickstart, Locust against it for a while, and what both say, as JSON.
 
 Each scenario stops by itself. Options, as environment: SECONDS_EACH, USERS, ZIPF (exponent of the popularity, 0 is
-even), POST and NONCE (shares of the requests), CLOSE (share on a connection of its own), ORIGIN (a URL to load instead of a
-quickstart; then FACTS names its quickstart.json). Locust is Python: on two cores it asks some thousand times a
+even), POST and NONCE (shares of the requests), CLOSE (share on a connection of its own), ORIGIN (a URL to load instead
+of a quickstart; then FACTS names its quickstart.json). Locust is Python: on two cores it asks some thousand times a
 second and is the bottleneck; what it is for is behaviour - mixes, bursts, faults - not capacity (`make bench`).
 """
 
