@@ -272,7 +272,7 @@ def test_warmer_stopped(rungs: Rungs) -> None:
     with rungs.redis() as client:
         eventually(lambda: status_in(client, path) == REVOKED_IN_RECORD, 5, "not published")
         eventually(lambda: status_in(client, rungs.known) == GOOD_IN_RECORD, 10, "not renewed")
-    assert watch.lines("warmer", "carried")
+    eventually(lambda: watch.lines("warmer", "carried"), 5, "the walk alone brought it")
 
 
 def test_disk_full_at_the_journal(rungs: Rungs) -> None:
