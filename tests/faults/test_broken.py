@@ -55,10 +55,14 @@ class Broken(Run):
     ],
 )
 async def test_the_checker_finds(build: str, kind: Kind) -> None:
-    """`good` after CONFIRMED, told by north alone."""
+    """`good` after CONFIRMED, told by north alone; but where the ledger's numbers are out of order the others may lie
+    too: a snapshot that one of them takes meanwhile acknowledges a number whose entry it has not seen.
+    """
     run = await Broken(build, kind).go()
     judged = run.episodes[-1]
     assert not any(violation.rule == "proof" for violation in judged.violations)
     lies = [line for violation in judged.violations if violation.rule == "C1" for line in violation.lines]
     assert lies
-    assert {line.partition("host='")[2].partition("'")[0] for line in lies} == {"north"}
+    hosts = {line.partition("host='")[2].partition("'")[0] for line in lies}
+    assert "north" in hosts
+    assert hosts == {"north"} or build == SEQUENCE_CURSOR
