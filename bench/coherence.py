@@ -197,8 +197,14 @@ def main() -> None:
         finally:
             server.stop()
         found |= cost_of_membership(place)
+        # a test's instance makes CRLs and walks far more often than the product does by default
         instance = Instance(
-            place / "data", certificates=WAITS + BULK * BULKS + 20, revoked=1, FASTOCSP_READY_COVERAGE="1"
+            place / "data",
+            certificates=WAITS + BULK * BULKS + 20,
+            revoked=1,
+            FASTOCSP_READY_COVERAGE="1",
+            FASTOCSP_CRL_DEBOUNCE="5s",
+            FASTOCSP_WARM_INTERVAL="30s",
         ).start()
         try:
             time.sleep(3)
