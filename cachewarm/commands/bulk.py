@@ -18,6 +18,7 @@ from cachewarm.commands.options import AsJson, DataDir, actor_name, settings_of
 from cachewarm.commands.revoke import Patience, Wait, leave, reason_of
 from cachewarm.config import Settings
 from cachewarm.console import progress, reported, say, show
+from cachewarm.errors import Refused
 from responder.domain.status import CRLReason
 
 SAID = 50
@@ -48,7 +49,10 @@ def bulk_revoke(
 
 
 def _lines(path: Path) -> list[str]:
-    text = sys.stdin.read() if str(path) == "-" else path.read_text()
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text()
+    except UnicodeDecodeError as error:
+        raise Refused(f"{path} is not text: one hexadecimal serial number a line is wanted") from error
     return [line.partition("#")[0].strip() for line in text.splitlines() if line.partition("#")[0].strip()]
 
 

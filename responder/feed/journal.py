@@ -130,10 +130,13 @@ class Journal:
 
 
 def peek_orphans(folder: Path) -> list[tuple[int, bytes, int, int]]:
-    """(issuer_no, serial, revoked_at, reason) of every orphan on disk, beside a running agent or without one."""
-    kept = Journal(folder).open()
+    """(issuer_no, serial, revoked_at, reason) of every orphan on disk, beside a running agent or without one.
+
+    FileNotFoundError where no agent has ever had a snapshot.
+    """
+    kept = Journal(folder).open() if any(folder.glob("snapshot-*")) else None
     if kept is None:
-        return []
+        raise FileNotFoundError(f"no edge has a journal in {folder}")
     named = {(item[1], item[2]) for row in kept.rows for item in parse_items(row.payload)}
     rows = [
         (issuer_no, octets[at : at + n], int.from_bytes(octets[at + n : at + n + 4], "big"), octets[at + n + 4])

@@ -50,6 +50,21 @@ class Rungs:
         assert ask(self.instance, self.fresh()).says is GOOD
         return any(line["tier"] == "redis" for line in watch.lines("edge", "tier is back"))
 
+    def refuses_aloud(self, watch: Watch) -> bool:
+        """One more corrupt record; the log names at most one in ten seconds."""
+        path = self.fresh()
+        with self.redis() as client:
+            client.set(name_of(path), b"\xff" * 120)
+        assert ask(self.instance, path, SHA1).says is GOOD
+        return bool(watch.lines("edge", "record in Redis refused"))
+
+    def answers(self) -> bool:
+        """Somebody listens."""
+        try:
+            return ask(self.instance, self.known).says is not None
+        except OSError:
+            return False
+
     def heal(self) -> None:
         """Until everything is answered and no tier is held for away."""
         eventually(self._is_ready, 10, "not ready again")

@@ -19,7 +19,7 @@ from tests.e2e.asking import Talk, certificate, get_octets, question
 from tests.e2e.conftest import scratch
 from tests.e2e.faults import GOOD, certificates, eventually, family, pid_of, revoke, says, stopped
 from tests.e2e.instance import Instance, free_port
-from tests.e2e.test_clock import WallClock
+from tests.e2e.wall import WallClock
 
 CRL = "/.well-known/pki/crl/demo"
 _CONF = """

@@ -4,11 +4,7 @@ wall.c, preloaded, turns the wall clock of one edge host's processes; the boot a
 goes, it leaves alone. So host and ledger disagree, as they do when a host's time source breaks.
 """
 
-import mmap
 import shutil
-import struct
-import subprocess
-import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,24 +16,7 @@ from tests.e2e.conftest import scratch
 from tests.e2e.faults import GOOD, REVOKED, TRY_LATER, Watch, ask, eventually, metrics, ready
 from tests.e2e.host import EdgeHost
 from tests.e2e.instance import Instance
-
-
-class WallClock:
-    """The wall clock of the processes that are started with `settings`."""
-
-    def __init__(self, folder: Path) -> None:
-        library, offset = folder / "wall.so", folder / "offset"
-        compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-        source = Path(__file__).with_name("wall.c")
-        subprocess.run([compiler, "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, source], check=True)
-        offset.write_bytes(bytes(8))
-        with offset.open("r+b") as file:
-            self._page = mmap.mmap(file.fileno(), 8)
-        self.settings = {"LD_PRELOAD": str(library), "WALL_OFFSET": str(offset)}
-
-    def set(self, seconds: int) -> None:
-        """So far from the true time, at once."""
-        self._page[:] = struct.pack("=q", seconds)
+from tests.e2e.wall import WallClock
 
 
 @pytest.fixture(scope="module")

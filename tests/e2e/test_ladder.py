@@ -122,22 +122,13 @@ def test_redis_corrupt(rungs: Rungs) -> None:
         assert all(ask(instance, dead, nonce=nonce).says is REVOKED for nonce in (True, False) for _ in range(8))
         assert watch.moved("redis_refused") >= 2
         assert watch.moved("contradicted") >= 1
-        eventually(lambda: is_refused_aloud(rungs, watch), 12, "nothing in the log", pause_s=0.5)
+        eventually(lambda: rungs.refuses_aloud(watch), 12, "nothing in the log", pause_s=0.5)
         assert ready(instance)[0] == 200
         eventually(lambda: status_in(client, rubbish) == GOOD_IN_RECORD, 10, "rubbish stays")
         eventually(lambda: status_in(client, dead) == REVOKED_IN_RECORD, 10, "the old record stays")
         assert client.get(name_of(foreign)) == another
     eventually(lambda: watch.lines("warmer", "walked"), 2)
     assert watch.lines("warmer", "not records, dropped")
-
-
-def is_refused_aloud(rungs: Rungs, watch: Watch) -> bool:
-    """One more corrupt record; the log names at most one in ten seconds."""
-    path = rungs.fresh()
-    with rungs.redis() as client:
-        client.set(name_of(path), b"\xff" * 120)
-    assert ask(rungs.instance, path, SHA1).says is GOOD
-    return bool(watch.lines("edge", "record in Redis refused"))
 
 
 def test_redis_emptied(rungs: Rungs) -> None:
@@ -171,14 +162,6 @@ def test_postgres_stopped_for_less_than_the_horizon(rungs: Rungs) -> None:
     assert watch.moved("answers:closed") == 0
 
 
-def answers_at_all(rungs: Rungs) -> bool:
-    """Somebody listens again."""
-    try:
-        return ask(rungs.instance, rungs.known).says is not None
-    except OSError:
-        return False
-
-
 def test_an_edge_killed_while_postgres_is_stopped(rungs: Rungs) -> None:
     """Its next life has what is left of the lease: good from Redis within the horizon, none after; revoked always."""
     instance, watch = rungs.instance, Watch(rungs.instance)
@@ -187,7 +170,7 @@ def test_an_edge_killed_while_postgres_is_stopped(rungs: Rungs) -> None:
         begun = time.monotonic()
         os.kill(master, signal.SIGKILL)
         eventually(lambda: pid_of(instance, "edge_master") not in (0, master), 3, "not started again")
-        eventually(lambda: answers_at_all(rungs), 3, "no answer")
+        eventually(rungs.answers, 3, "no answer")
         replies = [ask(instance, path).says for path in (rungs.fresh(), rungs.known, rungs.revoked)]
         assert time.monotonic() - begun < HORIZON_S * 0.9, "too slow to tell anything"
         assert replies == [GOOD, GOOD, REVOKED]
@@ -299,7 +282,7 @@ def test_disk_full_at_the_journal(rungs: Rungs) -> None:
         master = pid_of(instance, "edge_master")
         os.kill(master, signal.SIGKILL)
         eventually(lambda: pid_of(instance, "edge_master") not in (0, master), 3, "not started again")
-        eventually(lambda: answers_at_all(rungs), 10, "a full disk keeps the edge from starting")
+        eventually(rungs.answers, 10, "a full disk keeps the edge from starting")
         assert ask(instance, rungs.revoked).says is REVOKED
     finally:
         filler.unlink()

@@ -1,5 +1,6 @@
 """What a fault is: injected, proved from outside to have taken hold, healed. Nothing here judges answers."""
 
+import abc
 import asyncio
 import os
 import signal
@@ -30,7 +31,7 @@ class NotTaken(AssertionError):
     """The fault did not take hold: the episode says nothing."""
 
 
-class Fault:
+class Fault(abc.ABC):
     """`target` keeps two of a kind from being paired; `hold_s` is how long it stays; `stretch` lets it stay longer. Of
     two the lower `turn` is injected first and healed last: some need what others break.
     """
@@ -48,9 +49,9 @@ class Fault:
     async def inject(self) -> None:
         """Do it."""
 
+    @abc.abstractmethod
     async def prove(self) -> str:
         """What shows that it took hold; NotTaken."""
-        raise NotImplementedError
 
     async def heal(self) -> None:
         """Undo it, and wait until what was broken is there again."""
@@ -91,9 +92,9 @@ class Stop(Fault):
 
     stopped: Sequence[int] = ()
 
+    @abc.abstractmethod
     def pids(self) -> list[int]:
         """Whose; asked at the injection."""
-        raise NotImplementedError
 
     async def inject(self) -> None:
         self.stopped = self.pids()
@@ -117,9 +118,9 @@ class Kill(Fault):
 
     killed = 0
 
+    @abc.abstractmethod
     def pid(self) -> int:
         """Whose; 0 while there is none."""
-        raise NotImplementedError
 
     async def inject(self) -> None:
         self.killed = self.pid()

@@ -1,5 +1,5 @@
 """An edge host of its own: a master with workers and a signer, in folders of their own, that reach Postgres through a
-proxy each. With libfaketime its wall clock can be moved while it runs.
+proxy each, and a wall clock that can be turned while it runs.
 """
 
 import os
@@ -15,10 +15,10 @@ from responder.clock import read_clock
 from responder.feed.machine import State
 from responder.feed.shared import PAGE_NAME, SLOT_STATE, SLOT_UNTIL_BOOT, FeedPage
 from responder.master import pids
+from tests.e2e.wall import WallClock
 from tests.faults.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
-LIBFAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
 #: Signer and edge may be started in either order: whoever is first makes the run folder.
 PROGRAMS = ("signer", "edge")
 
@@ -36,8 +36,8 @@ class Host:
             "FASTOCSP_EDGE_NAME": name,
             "FASTOCSP_PORT": str(port),
         }
-        self.clock = folder / "clock"
         self.journal.mkdir(parents=True, exist_ok=True)
+        self.wall_clock = WallClock(folder)
 
     async def link(self, server: Path) -> "Host":
         """Its proxies to that Postgres."""
@@ -50,29 +50,11 @@ class Host:
             url = (
                 f"postgresql://{database}:{quote(password)}@127.0.0.1:{self.links[name].port}/fastocsp?sslmode=disable"
             )
-            environ = self._environ | {"FASTOCSP_DATABASE_URL": url} | self._faked()
+            environ = self._environ | {"FASTOCSP_DATABASE_URL": url} | self.wall_clock.settings
             with (self.folder / f"{name}.log").open("ab") as log:
                 self.programs[name] = subprocess.Popen(
                     [sys.executable, "-m", *self._module, name], env=environ, cwd=ROOT, stdout=log, stderr=log
                 )
-
-    def _faked(self) -> dict[str, str]:
-        if LIBFAKETIME is None or self.name != "south":
-            return {}
-        self.set_clock(0)
-        return {
-            "LD_PRELOAD": str(LIBFAKETIME),
-            "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-            "FAKETIME_NO_CACHE": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-
-    def set_clock(self, seconds: int) -> None:
-        """Its wall clock from now on: so far ahead of ours."""
-        beside = self.clock.with_suffix(".new")
-        beside.write_text(f"{seconds:+d}s\n")
-        beside.rename(self.clock)
 
     def stop(self) -> None:
         """Everything of it."""

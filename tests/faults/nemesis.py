@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from tests.faults.fault import Fault
 from tests.faults.history import Excused
-from tests.faults.hosts import LIBFAKETIME
 from tests.faults.links import OF_LINKS
 from tests.faults.processes import OF_PROCESSES
 from tests.faults.revoker import Revoker
@@ -25,8 +24,6 @@ def possible(world: World) -> tuple[list[Kind], list[str]]:
     """The faults that this machine can do, and those left out with the reason."""
     left_out: dict[Kind, str] = {}
     for kind in ALL:
-        if issubclass(kind, ClockJump) and LIBFAKETIME is None:
-            left_out[kind] = "libfaketime is not installed"
         if kind is FullDisk and not world.small_disks:
             left_out[kind] = "no file system of our own can be mounted"
     return [kind for kind in ALL if kind not in left_out], [f"{kind.name}: {why}" for kind, why in left_out.items()]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.faults import page
 from tests.faults.history import Asked, Change, Episode, Violation
-from tests.faults.hosts import LIBFAKETIME, ROOT
+from tests.faults.hosts import ROOT
 
 if TYPE_CHECKING:
     from tests.faults.run import Run

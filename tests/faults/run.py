@@ -242,6 +242,8 @@ def main() -> int:
     parser.add_argument("--report", type=Path, default=ROOT / ".faults")
     given = parser.parse_args()
     kinds = [kind for kind in nemesis.ALL if any(part in kind.name for part in given.only)] or None
+    if given.only and kinds is None:
+        parser.error(f"no fault has {' or '.join(given.only)} in its name: {', '.join(kind.name for kind in nemesis.ALL)}")
     run = asyncio.run(Run(given.seed, full=given.full, lasts_s=given.seconds, kinds=kinds).go())
     page = report.write(run, given.report)
     say(f"{len(run.violations)} violations; report: {page}")

@@ -12,7 +12,6 @@ from tests.e2e.faults import family, pid_of
 from tests.e2e.rungs import revoke_strangers
 from tests.faults.fault import BEYOND_H, Fault, Kill, Stop, cut_off, require
 from tests.faults.history import CHANGES, GOODS, Excused
-from tests.faults.hosts import LIBFAKETIME
 from tests.faults.world import HORIZON_S, until
 
 CLOCK_S = 90
@@ -149,15 +148,14 @@ class ClockJump(Fault):
     excused = (Excused("south", frozenset({GOODS}), why="its clock is wrong: nobody is called good"),)
 
     async def inject(self) -> None:
-        require(LIBFAKETIME, "libfaketime is installed")
-        self.world.hosts["south"].set_clock(self.seconds)
+        self.world.hosts["south"].wall_clock.set(self.seconds)
 
     async def prove(self) -> str:
         await until(lambda: self.world.states()["south"] != "LIVE", 3, "south still trusts its clock")
-        return f"libfaketime {self.seconds:+d} s; state {self.world.states()['south']}"
+        return f"turned by {self.seconds:+d} s; state {self.world.states()['south']}"
 
     async def heal(self) -> None:
-        self.world.hosts["south"].set_clock(0)
+        self.world.hosts["south"].wall_clock.set(0)
 
 
 class ClockBack(ClockJump):

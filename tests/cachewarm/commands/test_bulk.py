@@ -32,6 +32,17 @@ async def test_a_file_is_revoked_and_resumed(root_ca: Fastocsp, issued: list[str
     assert [row["reason"] for row in rows] == [1, 4, 4]
 
 
+def test_a_file_that_is_no_text_is_said_to_be_none(root_ca: Fastocsp) -> None:
+    """A DER file by mistake, a folder, a file that is not there: exit status 1 and a sentence."""
+    path = root_ca.folder / "serials"
+    path.write_bytes(b"\x30\x82\xff\xfe")
+    for wrong, word in ((path, "not text"), (root_ca.folder, "directory"), (root_ca.folder / "none", "No such file")):
+        said = root_ca("bulk-revoke", wrong, "--issuer", "root")
+        assert (said.status, said.out) == (1, "")
+        assert said.err.startswith("fastocsp: ")
+        assert word in said.err
+
+
 async def test_one_bad_line_revokes_none(root_ca: Fastocsp, issued: list[str], writer: Connection) -> None:
     """Exit status 1, and the line is named."""
     path = root_ca.folder / "serials"

@@ -17,6 +17,15 @@ async def test_edges_are_listed_and_forgotten(root_ca: Fastocsp, database: Datab
     assert root_ca("edge", "list", "--json").json["row_count"] == 0
 
 
+def test_orphans_are_of_a_host_with_an_edge(root_ca: Fastocsp) -> None:
+    """Elsewhere that is said, and nothing is made."""
+    before = root_ca.files()
+    said = root_ca("edge", "orphans")
+    assert (said.status, said.out) == (1, "")
+    assert "no edge has a journal in" in said.err
+    assert root_ca.files() == before
+
+
 async def test_the_horizon_is_shown_and_set(root_ca: Fastocsp, database: DatabaseURLs) -> None:
     """A waiter still waits for a longer lease that was given before; a horizon out of range is a usage error."""
     await lease(database, "paris", timedelta(seconds=20))
