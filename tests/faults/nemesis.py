@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from tests.faults.fault import Fault
 from tests.faults.history import Excused
-from tests.faults.links import OF_LINKS
+from tests.faults.links import OF_LINKS, Pulled
 from tests.faults.processes import OF_PROCESSES
 from tests.faults.revoker import Revoker
 from tests.faults.stalled import NewEdgeStalled
-from tests.faults.stores import OF_STORES, ClockJump, FullDisk
+from tests.faults.stores import OF_STORES, FullDisk
 from tests.faults.world import World
 from tests.faults.writers import OF_WRITERS, ByRevoker
 
@@ -26,6 +26,8 @@ def possible(world: World) -> tuple[list[Kind], list[str]]:
     for kind in ALL:
         if kind is FullDisk and not world.small_disks:
             left_out[kind] = "no file system of our own can be mounted"
+        if kind is Pulled and not world.own_networks:
+            left_out[kind] = "no network namespace of our own can be made"
     return [kind for kind in ALL if kind not in left_out], [f"{kind.name}: {why}" for kind, why in left_out.items()]
 
 
