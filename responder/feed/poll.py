@@ -42,7 +42,8 @@ async def open_feed(url: str) -> Connection:
         url,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=10,
-        server_settings={"application_name": "fastocsp feed", "TimeZone": "UTC"},
+        # a poll that waits for a lock longer than its asker would be left behind in the queue
+        server_settings={"application_name": "fastocsp feed", "TimeZone": "UTC", "lock_timeout": "900ms"},
     )
     return connection
 

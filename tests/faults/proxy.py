@@ -104,7 +104,10 @@ class Proxy:
             passed.set()
 
         self._on_poll = seen
-        await asyncio.wait_for(passed.wait(), 10)
+        try:
+            await asyncio.wait_for(passed.wait(), 10)
+        finally:
+            self._on_poll = None
 
     def poller(self) -> int:
         """Pid of the backend that answers the polls; 0 while there is none."""
