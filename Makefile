@@ -61,8 +61,9 @@ faults: $(VENV)/.test tools  ## Break everything, one fault after the other; FUL
 fuzz: $(VENV)/.fuzz  ## Every fuzz target for FUZZ_SECONDS each
 	tests/fuzz.sh $(BIN)/python $(FUZZ_SECONDS)
 
-bench: $(VENV)/.bench  ## The figures of bench/README.md, nginx beside us
+bench: $(VENV)/.bench  ## CPU an answer, in turns: ours, nginx, the floor, openssl ocsp, cfssl and lighttpd where found
 	$(BIN)/python -m bench.compare
+	$(BIN)/python -m bench.signing
 
 bench-crl: $(VENV)/.test tools  ## Seconds to make a CRL, ours and others', at 10k, 100k and 1M entries
 	$(BIN)/python -m bench.crl
