@@ -32,7 +32,15 @@ cdef extern from *:
             wrong |= (p[i] < 0x20 && p[i] != 0x09) || p[i] == 0x7F;
         return !wrong;
     }
+    /* The octets are the word's, letters in any case; the word is in lower case. */
+    static inline int same_letters(const uint8_t* p, const char* word, size_t n) {
+        uint8_t wrong = 0;
+        for (size_t i = 0; i < n; i++)
+            wrong |= (uint8_t)((p[i] ^ (uint8_t)word[i]) & (word[i] >= 'a' ? 0xDF : 0xFF));
+        return !wrong;
+    }
     """
+    bint same_letters(const uint8_t* p, const char* word, size_t n) noexcept nogil
     bint all_path(const uint8_t* p, size_t n) noexcept nogil
     bint all_text(const uint8_t* p, size_t n) noexcept nogil
 
@@ -59,19 +67,9 @@ cdef struct Head:
     bint odd                      # something this recogniser leaves to the full parser
 
 
-cdef inline uint8_t lower(uint8_t c) noexcept nogil:
-    return c | 0x20 if 0x41 <= c <= 0x5A else c
-
-
-cdef bint same_word(Span s, const char* word, size_t n) noexcept nogil:
+cdef inline bint same_word(Span s, const char* word, size_t n) noexcept nogil:
     """s equals `word` (lower case) in any case."""
-    cdef size_t i
-    if s.n != n:
-        return False
-    for i in range(n):
-        if lower(s.p[i]) != <uint8_t>word[i]:
-            return False
-    return True
+    return s.n == n and same_letters(s.p, word, n)
 
 
 cdef bint starts(Span s, const char* word, size_t n) noexcept nogil:
