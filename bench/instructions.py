@@ -1,9 +1,9 @@
 """`make bench-instructions`: how many instructions an answer costs, and where, counted by callgrind.
 
 Unlike microseconds they are the same on a busy machine: what a change saves shows at once. (The authority is new each
-time, and a few percent of a GET go with the number of characters of its base64 that have to be percent-encoded.) Counted
-is all that the connection loop does between a `recv` and the `send` that answers it, system calls left out, for hits in
-a table of a hundred records, pipelined. It needs valgrind (`apt-get install valgrind`).
+time, and a few percent of a GET go with how many characters of its base64 have to be percent-encoded.) Counted is all
+that the connection loop does between a `recv` and the `send` that answers it, system calls left out, for hits in a
+table of a hundred records, pipelined. It needs valgrind (`apt-get install valgrind`).
 """
 
 import argparse
