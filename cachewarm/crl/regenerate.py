@@ -98,6 +98,8 @@ async def _complete(connection: Connection, bench: Bench) -> Made:
         datetime.now(UTC),
         since_ms(bench.started),
         whole.count,
+        seen.place.generation,
+        seen.place.seq,
     )
     await crl_parts.publish(connection, cached, parts, bases=seen.bases)
     return whole
