@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO
 
 import asyncpg
 
@@ -47,26 +46,22 @@ async def fill(url: str) -> None:
         await connection.close()
 
 
-def queue_files(instance: Instance) -> list[IO[str]]:
-    """Open: how long this thread and every connection loop of the instance waited for a core."""
-    files = [Path("/proc/thread-self/schedstat").open()]
+def queue_files(instance: Instance) -> list[Path]:
+    """Where the kernel says how long this thread and every connection loop of the instance waited for a core."""
+    files = [Path("/proc/thread-self/schedstat")]
     for pid in instance.facts["pids"]["edge"]:
         others = (task for task in Path(f"/proc/{pid}/task").iterdir() if task.name != str(pid))
-        files += [(task / "schedstat").open() for task in others]
+        files += [task / "schedstat" for task in others]
     return files
 
 
-def waited_ms(files: list[IO[str]]) -> float:
-    """In all of them, until now."""
-    total = 0
-    for file in files:
-        file.seek(0)
-        total += int(file.read().split()[1])
-    return total / 1e6
+def waited_ms(files: list[Path]) -> float:
+    """All of them together, until now."""
+    return sum(int(file.read_text().split()[1]) for file in files) / 1e6
 
 
 def latencies(instance: Instance, seconds: float) -> list[tuple[float, float]]:
-    """(milliseconds, those of them in which nobody waited for a core) of every cached answer; no first miss is in it."""
+    """(milliseconds, those of them in which nobody waited for a core) of every cached answer, first misses left out."""
     octets, took = octets_of(instance, instance.facts["good_cert"]), []
     for _ in range(32):  # every worker has it in its table
         with Talk(instance.port) as talk:

@@ -55,7 +55,7 @@ class CRLFiles:
             complete |= {name} if row["part"] is None else set()
             before = former.get(name)
             entry = before
-            if before is not None and self._falls_behind(name, before, row):
+            if before is not None and self._falls_behind(name, before, row["number"], row["version"]):
                 entries[name] = before
                 continue
             if row["whole"] and not (self._has(before) and self._seen.get(name) == row["version"]):
@@ -65,13 +65,13 @@ class CRLFiles:
                 entries[name] = entry
         return entries | self._without_row(issuers, former, complete)
 
-    def _falls_behind(self, name: str, before: CRLEntry, row: Mapping[str, str]) -> bool:
+    def _falls_behind(self, name: str, before: CRLEntry, number: str, version: str) -> bool:
         """The number would go back while the CRL that is here still holds."""
-        if int(row["number"]) >= before.number or before.next_update <= time.time():
+        if int(number) >= before.number or before.next_update <= time.time():
             return False
-        if self._said.get(name) != row["version"]:
-            self._said[name] = row["version"]
-            log.error("CRL refused: its number is below the one that is served", crl=name, number=row["number"])
+        if self._said.get(name) != version:
+            self._said[name] = version
+            log.error("CRL refused: its number is below the one that is served", crl=name, number=number)
         return True
 
     def _has(self, entry: CRLEntry | None) -> bool:

@@ -47,7 +47,7 @@ def signed_by_sha1(ca: ForeignCA) -> bytes:
     crl = asn1.CertificateList.load(ca.crl(2, {}))
     algorithm = {"algorithm": "sha1_ecdsa"}
     crl["tbs_cert_list"]["signature"] = crl["signature_algorithm"] = algos.SignedDigestAlgorithm(algorithm)
-    crl["signature"] = ca.key.sign(crl["tbs_cert_list"].dump(), ec.ECDSA(hashes.SHA1()))  # noqa: S303 - on purpose
+    crl["signature"] = ca.key.sign(crl["tbs_cert_list"].dump(), ec.ECDSA(hashes.SHA1()))
     return bytes(crl.dump())
 
 
@@ -112,7 +112,9 @@ def test_memory_is_a_few_times_the_octets_and_nothing_for_each_entry(source: Sou
     kept, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert entries.count == 20_000
-    assert (kept < 1.5 * len(der), most < 5 * len(der)) == (True, True), f"{len(der)} octets: {kept} kept, {most} at most"
+    assert (kept < 1.5 * len(der), most < 5 * len(der)) == (True, True), (
+        f"{len(der)} octets: {kept} kept, {most} at most"
+    )
 
 
 @pytest.mark.parametrize("what", ["critical", "issuer", "removed"])

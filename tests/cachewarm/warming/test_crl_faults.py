@@ -127,8 +127,8 @@ async def test_a_crl_that_shrank_too_much_is_not_published_until_forced(plant: P
 
 
 async def test_no_edge_goes_back_to_the_crl_of_a_restored_copy(plant: Plant, tmp_path: Path) -> None:
-    """While the newer CRL holds it stays, and the one of a higher number replaces it; once it has ended, the older one is
-    better than none.
+    """While the newer CRL holds it stays, and the one of a higher number replaces it; once it has ended, the older one
+    is better than none.
     """
     await regenerate(plant.connection, plant.issuer, None, RULES)
     await plant.connection.execute("create temp table dump as select * from crl_cache")
