@@ -144,6 +144,7 @@ def rules_of(settings: Settings, *, force: bool = False) -> Rules:
         validity_s=settings.crl_validity,
         delta_validity_s=settings.crl_delta_validity,
         base_age_s=settings.crl_generation_interval,
+        apart_s=1.0,
         shrink_limit=settings.crl_shrink_limit,
         growth_limit=settings.crl_growth_limit,
         force=force,
