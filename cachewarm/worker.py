@@ -123,7 +123,6 @@ class Warmer:
     def _heard(self, items: list[Item]) -> None:
         self._items += items
         self._changed.set()
-        self.crls.revoked({issuer_no for _, issuer_no, _, _, _ in items})
 
     async def _carry(self, connection: Connection) -> None:
         """The pipeline: what the cursor had not seen first, then what is heard."""

@@ -40,7 +40,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a warmer is."""
+    """How far a warmer is, or what a CRL has seen."""
 
     generation: int
     seq: int
