@@ -140,7 +140,6 @@ cdef inline int days_of(int year, int month) noexcept nogil:
 
 
 cdef long long fixdate_seconds(Span value) noexcept nogil:
-    """Epoch seconds of an IMF-fixdate, or -1 for anything else, the obsolete forms included."""
     cdef const uint8_t* p = value.p
     cdef int month = 0
     cdef int year, day, hour, minute, second

@@ -1,6 +1,6 @@
 """HTTP recogniser, sans I/O: octets in, one plain OCSP request out, or "need more", or "pass on".
 
-Plain is also a GET of a CRL that says which one the client has (If-None-Match): what a cache asks most.
+Plain is also a GET of a CRL that says which one the client has (If-None-Match, If-Modified-Since): what caches ask most.
 
 It takes what clients of a responder really send, and is sure of all it takes: one request line, HTTP/1.1 with one Host
 or HTTP/1.0 with at most one (answered and closed), at most one Content-Length of digits and one Content-Type, no
@@ -126,7 +126,7 @@ cdef int recognise(const uint8_t* p, size_t n, size_t max_body, HttpRequest* out
             return WIRE_PASS_ON
     if head.odd or head.hosts > 1 or (head.hosts == 0 and not out.old):
         return WIRE_PASS_ON
-    if out.crl and out.if_none_match.n == 0:
+    if out.crl and out.if_none_match.n == 0 and out.if_modified_since.n == 0:
         return WIRE_PASS_ON
     if out.old:
         out.keep_alive = False
