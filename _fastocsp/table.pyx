@@ -12,7 +12,7 @@ from libc.string cimport memcmp, memcpy
 
 from _fastocsp.codes cimport MAX_SERIAL
 from _fastocsp.lock cimport Lock
-from _fastocsp.record cimport MAX_SIGNATURE, RECORD_HEAD, RecordHead, read_record
+from _fastocsp.record cimport MAX_RECORD, RecordHead, read_record
 
 from _fastocsp.errors import MalformedRecord
 
@@ -207,7 +207,7 @@ cdef class Table:
     def get(self, int issuer_no, int hash_algorithm, bytes serial not None):
         """The record, or None."""
         cdef TableKey key
-        cdef uint8_t record[RECORD_HEAD + MAX_SIGNATURE]
+        cdef uint8_t record[MAX_RECORD]
         cdef size_t record_len
         _set(&key, issuer_no, hash_algorithm, serial)
         self.lock.take_gil_held()
