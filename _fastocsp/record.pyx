@@ -1,8 +1,8 @@
 """The compact record, what Redis and the edge's table hold instead of an OCSPResponse.
 
     offset  0  version           u8, RECORD_VERSION
-            1  marks             1 FLAG_EXTENDED_REVOKE, 2 halves, 4 and 8 status, 16 and 32 hash algorithm of the CertID
-                                 that was signed, its number less 1, 64 wide, 128 PARAMETERS_ABSENT
+            1  marks             1 FLAG_EXTENDED_REVOKE, 2 halves, 4 and 8 status, 16 and 32 hash algorithm of the
+                                 CertID that was signed, its number less 1, 64 wide, 128 PARAMETERS_ABSENT
             2  generation        u24: one a promotion or restore of the ledger, one a minute lasts 31 years
             5  seq               u48: one a change of a status, 100,000 a second last 89 years
            11  produced_at       u32

@@ -30,7 +30,8 @@ def signature(drawn: atheris.FuzzedDataProvider) -> bytes:
     if drawn.ConsumeBool():
         return b"s" * drawn.ConsumeIntInRange(1, 1024)
     r, s = (int.from_bytes(drawn.ConsumeBytes(drawn.ConsumeIntInRange(0, 50))) for _ in "rs")
-    return encode_dss_signature(r, s)
+    encoded: bytes = encode_dss_signature(r, s)
+    return encoded
 
 
 def sound_record(drawn: atheris.FuzzedDataProvider) -> Record:

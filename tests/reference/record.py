@@ -70,8 +70,8 @@ def pack_record(record: Record) -> bytes:
     life = r.next_update - r.this_update
     marks = r.flags | (HALVES if halves else 0) | r.status << 2 | ((r.hash_algorithm & 15) - 1) << 4
     marks |= r.hash_algorithm & codes.PARAMETERS_ABSENT | (WIDE if age >= 2**16 or life >= 2**24 else 0)
-    numbers = (2, marks, r.generation, r.seq, r.produced_at, int.from_bytes(r.responder), age, life)
-    numbers += (r.revocation_time, r.reason) if r.status == codes.REVOKED else ()
+    numbers = [2, marks, r.generation, r.seq, r.produced_at, int.from_bytes(r.responder), age, life]
+    numbers += [r.revocation_time, r.reason] if r.status == codes.REVOKED else []
     head = b"".join(number.to_bytes(width) for number, (_, width) in zip(numbers, fields(marks), strict=True))
     return head + (halves or r.signature)
 
