@@ -28,10 +28,10 @@ ALGORITHM = bytes.fromhex("300a06082a8648ce3d040302")
 def signature(drawn: atheris.FuzzedDataProvider) -> bytes:
     """Of ECDSA with numbers of any size, or octets that mean nothing."""
     if drawn.ConsumeBool():
-        return b"s" * drawn.ConsumeIntInRange(1, 1024)
+        size: int = drawn.ConsumeIntInRange(1, 1024)
+        return b"s" * size
     r, s = (int.from_bytes(drawn.ConsumeBytes(drawn.ConsumeIntInRange(0, 50))) for _ in "rs")
-    encoded: bytes = encode_dss_signature(r, s)
-    return encoded
+    return encode_dss_signature(r, s)
 
 
 def sound_record(drawn: atheris.FuzzedDataProvider) -> Record:
