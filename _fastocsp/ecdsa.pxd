@@ -13,7 +13,7 @@ from _fastocsp.der cimport (
     INTEGER, SEQUENCE, Cursor, Element, Fault, Octets, enter_only, expect, is_minimal_integer, leave, open_cursor,
     without_leading_zeros,
 )
-from _fastocsp.sink cimport Sink, put_header, put_unsigned, tlv_size, unsigned_size
+from _fastocsp.sink cimport Sink, claim
 
 cdef enum:
     SHORT_HALF = 32               # octets of a number of P-256
@@ -65,18 +65,35 @@ cdef inline bint is_shortest(const uint8_t* halves, size_t half) noexcept nogil:
             or without_leading_zeros(number_of(halves, half, 1)).n > SHORT_HALF)
 
 
-cdef inline size_t numbers_size(const uint8_t* halves, size_t half) noexcept nogil:
-    return (tlv_size(unsigned_size(number_of(halves, half, 0)))
-            + tlv_size(unsigned_size(number_of(halves, half, 1))))
+cdef inline size_t number_size(Octets number) noexcept nogil:
+    """Of the INTEGER; its length, and that of the whole, has always one octet."""
+    return 2 + number.n + (number.p[0] >> 7)
+
+
+cdef inline uint8_t* write_number(uint8_t* to, Octets number) noexcept nogil:
+    """The INTEGER; returns what is behind it."""
+    cdef size_t sign = number.p[0] >> 7
+    to[0] = INTEGER
+    to[1] = <uint8_t>(number.n + sign)
+    to[2] = 0
+    memcpy(to + 2 + sign, number.p, number.n)
+    return to + 2 + sign + number.n
 
 
 cdef inline size_t joined_size(const uint8_t* halves, size_t half) noexcept nogil:
     """Octets of the ECDSA-Sig-Value."""
-    return tlv_size(numbers_size(halves, half))
+    return (2 + number_size(without_leading_zeros(number_of(halves, half, 0)))
+            + number_size(without_leading_zeros(number_of(halves, half, 1))))
 
 
 cdef inline void put_joined(Sink* s, const uint8_t* halves, size_t half) noexcept nogil:
     """The ECDSA-Sig-Value."""
-    put_header(s, SEQUENCE, numbers_size(halves, half))
-    put_unsigned(s, number_of(halves, half, 0))
-    put_unsigned(s, number_of(halves, half, 1))
+    cdef Octets first = without_leading_zeros(number_of(halves, half, 0))
+    cdef Octets second = without_leading_zeros(number_of(halves, half, 1))
+    cdef size_t n = number_size(first) + number_size(second)
+    cdef uint8_t* to = claim(s, 2 + n)
+    if to == NULL:
+        return
+    to[0] = SEQUENCE
+    to[1] = <uint8_t>n
+    write_number(write_number(to + 2, first), second)

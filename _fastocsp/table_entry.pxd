@@ -129,10 +129,16 @@ cdef inline bint is_of(const Found* found, const TableKey* key) noexcept nogil:
 
 
 cdef inline bint mark_entry(Found* found, uint16_t used, uint8_t due) noexcept nogil:
-    """Note the use, and the due mark unless it is 0; True when this call, and no other, set the due mark."""
+    """Note the use, and the due mark unless it is 0; True when this call, and no other, set the due mark.
+
+    A mark that is one unit ahead stays: it is of a worker whose clock is, and the two would take turns.
+    """
     cdef uint64_t was = found.words[0]
+    cdef uint64_t head
     cdef uint8_t kept = due_of(was)
-    cdef bint fresh = due != 0 and due != kept
-    if not fresh and used == used_of(was):
+    cdef bint fresh = due != 0 and due != kept and kept != due % 255 + 1
+    cdef bint moved = used != used_of(was) and used_of(was) != <uint16_t>(used + 1)
+    if not fresh and not moved:
         return False
-    return swap64(found.at, was, head_of(version_of(was), used, due if fresh else kept, algorithm_of(was))) and fresh
+    head = head_of(version_of(was), used if moved else used_of(was), due if fresh else kept, algorithm_of(was))
+    return swap64(found.at, was, head) and fresh
