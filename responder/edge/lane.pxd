@@ -11,7 +11,8 @@ from _fastocsp.lock cimport Lock
 from _fastocsp.record cimport RecordHead
 from _fastocsp.request cimport CertID, OCSPRequest
 from _fastocsp.sink cimport Sink
-from _fastocsp.table cimport Entry, Table, TableKey
+from _fastocsp.table cimport Table
+from _fastocsp.table_entry cimport TableKey
 from _fastocsp.wire cimport HttpRequest, Span
 from responder.edge.gate cimport Gate
 
@@ -44,7 +45,6 @@ cdef class Lane:
     cdef uint8_t* der                     # a GET's request, decoded
     cdef DueKey* due                      # keys whose record should be replaced ahead of its end
     cdef size_t due_count
-    cdef uint16_t due_round               # begins with each `take_due`; never 0
 
     # All of these: the caller holds the lock
     cdef void move_clock(self, uint32_t now) noexcept nogil
@@ -53,5 +53,5 @@ cdef class Lane:
     cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil
     cdef int put_answer(self, uint16_t issuer_no, const CertID* cert_id, const RecordHead* record,
                         const HttpRequest* http, Sink* out) noexcept nogil
-    cdef void note_due(self, Entry* entry, const TableKey* key) noexcept nogil
+    cdef void note_due(self, const TableKey* key) noexcept nogil
     cdef int refuse(self, const HttpRequest* http, Sink* out) noexcept nogil

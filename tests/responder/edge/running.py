@@ -85,6 +85,7 @@ class Running:
         answers: bool = True,
         receive_octets: int = 0,
         table_bytes: int = 1 << 20,
+        table: Table | None = None,
     ) -> None:
         self.authority, lock = authority, Lock()
         self.feed = SharedFeed(folder)
@@ -92,7 +93,7 @@ class Running:
         self.feed.renew(lease(600))
         self.template = authority.template(codes.SHA1)
         self.counters = Counters(bytearray(ROW_SIZE))
-        self.table = Table(table_bytes, lock)
+        self.table = table or Table(table_bytes)
         self.lane = Lane(
             self.table,
             Gate(folder, lock),
