@@ -152,11 +152,12 @@ cdef bytes packed(record):
 
 
 def pack_record(record):
+    cdef RecordHead head
     try:
         octets = packed(record)
     except OverflowError:
         raise MalformedRecord("a field does not fit its width") from None
-    unpack_record(octets)
+    read_or_raise(octets, &head)
     return octets
 
 

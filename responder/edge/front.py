@@ -15,10 +15,12 @@ from functools import partial
 import structlog
 from uvicorn.server import ServerState
 
+from responder.edge.dial import Dial
 from responder.edge.edge import Edge
 from responder.edge.exchange import slow_request
 from responder.edge.limits import Limits
-from responder.edge.loop import ALL_GONE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
+from responder.edge.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
+from responder.process import end_tasks
 from responder.web.cold import ColdProtocol
 
 log = structlog.get_logger("worker")
@@ -61,11 +63,14 @@ class Front:
         asyncio.get_running_loop().add_reader(self.loop.to_python.bell, self._read_letters)
         self._thread = threading.Thread(target=self.loop.run, name="connections", daemon=True)
         self._thread.start()
+        self._dial = Dial(settings.signer, self.loop.take_signer)
+        self._dialling = asyncio.get_running_loop().create_task(self._dial.run())
         step_back(settings.slow_nice)
 
     async def close(self) -> None:
         """End the thread; whoever is still connected is closed."""
         self._stopped = True
+        await end_tasks([self._dialling])
         self.loop.stop()
         await asyncio.to_thread(self._thread.join, JOIN_S)
         asyncio.get_running_loop().remove_reader(self.loop.to_python.bell)
@@ -93,6 +98,8 @@ class Front:
                 task.add_done_callback(partial(self._answered, kind, slot, generation))
             elif kind == TO_COLD_LANE:
                 self._hand_over(socket.socket(fileno=fd), octets)
+            elif kind == NO_LINE:
+                self._dial.lost()
             elif kind == ALL_GONE:
                 self._when_handed_over(lambda: self._state.connections.discard(self))
 
