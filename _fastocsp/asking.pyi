@@ -22,5 +22,13 @@ def pack_frame(number: int, kind: int, body: bytes) -> bytes:
 def pack_signed(number: int, record: bytes, der: bytes) -> bytes:
     """The DONE frame of an answer about one certificate: the record that it states, 1..65535 octets, and its DER."""
 
+def pack_asked(number: int, issuer_no: int, hash_algorithm: int, serial: bytes, nonce: bytes) -> bytes:
+    """The ASK_ANSWER frame, as the connection loop writes it; serial of 1..20 octets, nonce of 1..MAX_NONCE."""
+
 def unpack_asked(body: bytes) -> tuple[int, int, bytes, bytes] | None:
-    """(issuer_no, hash_algorithm, serial, nonce) of an ASK_ANSWER body; None when it is not one certificate and a nonce."""
+    """(issuer_no, hash_algorithm, serial, nonce) of an ASK_ANSWER body; None unless it is one certificate and a nonce
+    of 1..MAX_NONCE octets, which is not to say that it is wrong.
+    """
+
+def unpack_signed(body: bytes) -> tuple[bytes, bytes] | None:
+    """(record, DER) of a DONE body as the connection loop reads it; None unless it is one record and something else."""

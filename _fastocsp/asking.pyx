@@ -14,7 +14,9 @@ from _fastocsp.der cimport (
     Cursor, Fault, leave, octets_left, open_cursor, read_octets, read_u8, read_u16, read_u32, wire_error,
 )
 from _fastocsp.record cimport read_record
-from _fastocsp.sink cimport bytes_sink, new_bytes, octets_of, put_big_endian, put_octet, put_octets, sink_room
+from _fastocsp.sink cimport (
+    bytes_sink, new_bytes, octets_of, open_sink, put_big_endian, put_octet, put_octets, sink_used,
+)
 
 from _fastocsp.errors import WireError
 
@@ -29,13 +31,15 @@ cdef void put_question(Sink* s, uint32_t number, const Asked* asked) noexcept no
     put_big_endian(s, number, 4)
     put_octet(s, ASK_ANSWER)
     put_octet(s, asked.nonce_len)
-    run.p, run.n = &asked.nonce[0], asked.nonce_len
+    run.p = &asked.nonce[0]
+    run.n = asked.nonce_len
     put_octets(s, run)
     put_octet(s, 1)
     put_big_endian(s, asked.issuer_no, 2)
     put_octet(s, asked.hash_algorithm)
     put_octet(s, asked.serial_len)
-    run.p, run.n = &asked.serial[0], asked.serial_len
+    run.p = &asked.serial[0]
+    run.n = asked.serial_len
     put_octets(s, run)
 
 
@@ -133,8 +137,30 @@ def pack_signed(uint32_t number, bytes record not None, bytes der not None):
     return frame
 
 
+def pack_asked(uint32_t number, uint16_t issuer_no, uint8_t hash_algorithm, bytes serial not None, bytes nonce not None):
+    cdef Asked asked
+    cdef uint8_t frame[FRAME_HEAD + 6 + MAX_NONCE + MAX_SERIAL]
+    cdef Sink s
+    if not 1 <= len(serial) <= MAX_SERIAL or not 1 <= len(nonce) <= MAX_NONCE:
+        raise ValueError("serial or nonce out of range")
+    asked.issuer_no, asked.hash_algorithm = issuer_no, hash_algorithm
+    asked.serial_len, asked.nonce_len = <uint8_t>len(serial), <uint8_t>len(nonce)
+    memcpy(asked.serial, octets_of(serial).p, asked.serial_len)
+    memcpy(asked.nonce, octets_of(nonce).p, asked.nonce_len)
+    open_sink(&s, frame, sizeof(frame))
+    put_question(&s, number, &asked)
+    return (<const char*>frame)[:sink_used(&s)]
+
+
 def unpack_asked(bytes body not None):
     cdef Asked asked
     if read_asked(octets_of(body), &asked) < 0:
         return None
     return asked.issuer_no, asked.hash_algorithm, asked.serial[:asked.serial_len], asked.nonce[:asked.nonce_len]
+
+
+def unpack_signed(bytes body not None):
+    cdef SignedAnswer signed_
+    if read_signed(octets_of(body), &signed_) < 0:
+        return None
+    return body[3:len(body) - signed_.der.n], (<const char*>signed_.der.p)[:signed_.der.n]
