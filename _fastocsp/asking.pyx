@@ -4,14 +4,14 @@
 
 Kinds asked: ASK_RECORD, one record for (issuer number u16, hash algorithm u8, serial); ASK_ANSWER, a whole answer for a
 nonce (length u8, octets) and CertIDs (count u8, then for each issuer number u16, hash algorithm u8, length u8, serial).
-Kinds returned: DONE, DONE_ONCE (not to be kept), else the OCSPResponseStatus. An answer's body: count u8, for each record
-length u16 and octets, then DER. Big-endian. The number says which question a frame belongs to, nothing about its order.
+Kinds returned: DONE, DONE_ONCE (not to be kept), else the OCSPResponseStatus. An answer's body: count u8, for each
+record length u16 and octets, then DER. Big-endian. The number says which question a frame belongs to.
 """
 
 from libc.string cimport memcpy
 
 from _fastocsp.der cimport (
-    Cursor, Fault, leave, octets_left, open_cursor, read_octets, read_u8, read_u16, read_u32, wire_error,
+    Cursor, Fault, leave, octets_left, open_cursor, read_octets, read_u8, read_u16, read_u32,
 )
 from _fastocsp.record cimport read_record
 from _fastocsp.sink cimport (
@@ -137,7 +137,8 @@ def pack_signed(uint32_t number, bytes record not None, bytes der not None):
     return frame
 
 
-def pack_asked(uint32_t number, uint16_t issuer_no, uint8_t hash_algorithm, bytes serial not None, bytes nonce not None):
+def pack_asked(uint32_t number, uint16_t issuer_no, uint8_t hash_algorithm, bytes serial not None,
+               bytes nonce not None):
     cdef Asked asked
     cdef uint8_t frame[FRAME_HEAD + 6 + MAX_NONCE + MAX_SERIAL]
     cdef Sink s

@@ -1,7 +1,7 @@
 """Who makes the connection loop's line to the signer, and another one when it breaks.
 
-The loop alone speaks on it (line.pyx). While there is none, or when it is of no use, questions come to Python, which has
-a connection of its own.
+The loop alone speaks on it (line.pyx). While there is none, or when it is of no use, questions come to Python, which
+has a connection of its own.
 """
 
 import asyncio

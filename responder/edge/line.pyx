@@ -2,8 +2,8 @@
 
 Questions gather in a buffer and leave by one send at the end of the loop's turn; one recv brings the answers of many.
 Each question is known by its number, which is not used again before four thousand million others were, so an answer
-that comes late meets no other question. Beside it lies the letter that Python gets when this way leads nowhere: the line
-breaks, has no room, or says what only Python can deal with. Owned by the loop's thread; watched level-triggered.
+that comes late meets no other question. Beside it lies the letter that Python gets when this way leads nowhere: the
+line breaks, or says what only Python can deal with. Owned by the loop's thread; watched level-triggered.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

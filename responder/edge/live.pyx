@@ -1,8 +1,8 @@
 """Answers signed for their asker: the signer's frame in, the gate, HTTP out, without Python.
 
 Only the plain way is here. A refusal is the one that Python would write; what the gate does not let pass, and every
-question on a line that breaks, goes to Python as the letter that was kept for it. Whichever way it goes a question keeps
-its place in the lane until its answer is there, and one that the signer does not answer in time is told `tryLater`.
+question on a line that breaks, goes to Python as the letter that was kept for it. Whichever way it goes, a question
+keeps its place in the lane until its answer is there; one that the signer does not answer in time is told `tryLater`.
 """
 
 from libc.stdint cimport uint64_t

@@ -37,7 +37,9 @@ GOOD = b"\x05" * 8
 PLAIN = "/.well-known/pki/ocsp/demo"
 
 
-def nonce_post(authority: Authority, nonce: bytes, serial: bytes = GOOD, path: str = PLAIN, *, close: bool = False) -> bytes:
+def nonce_post(
+    authority: Authority, nonce: bytes, serial: bytes = GOOD, path: str = PLAIN, *, close: bool = False
+) -> bytes:
     """A POST with that nonce."""
     return post_octets(nonce_question(authority, serial, nonce), path, close=close)
 
@@ -90,14 +92,16 @@ def test_a_get_is_asked_as_well(tmp_path: Path, authority: Authority) -> None:
         assert read_answer(client, bytearray())[1] == der_of(asked)
 
 
-@pytest.mark.parametrize("how", ["no line", "another issuer in the path", "an unknown issuer", "no serial", "33 octets"])
+@pytest.mark.parametrize(
+    "how", ["no line", "another path", "an unknown issuer", "no serial", "33 octets"]
+)
 def test_what_is_not_plain_goes_to_python(tmp_path: Path, authority: Authority, how: str) -> None:
     """Nothing is asked of the signer that the loop has not checked as Python would."""
     with Running(tmp_path, authority) as running:
         signer = None if how == "no line" else running.signer()
         octets = {
             "no line": nonce_post(authority, b"n"),
-            "another issuer in the path": nonce_post(authority, b"n", path="/.well-known/pki/ocsp/other"),
+            "another path": nonce_post(authority, b"n", path="/.well-known/pki/ocsp/other"),
             "an unknown issuer": nonce_post(authority, b"n").replace(b"\x2b\x0e\x03\x02\x1a", b"\x2b\x0e\x03\x02\x1b"),
             "no serial": nonce_post(authority, b"n", b"\x80" + b"\1" * 7),
             "33 octets": nonce_post(authority, b"n" * 33),
@@ -201,7 +205,9 @@ def test_a_line_that_breaks_leaves_its_questions_to_python(tmp_path: Path, autho
             "not a frame": b"\0\0\0\1" + b"x" * 20,
             "too long": (1 << 20).to_bytes(4, "big") + b"\0" * 70000,
             "no record": pack_signed(asked.number, b"", b"DER"),
-            "two records": pack_frame(asked.number, DONE, b"\2" + (len(record).to_bytes(2, "big") + record) * 2 + b"DER"),
+            "two records": pack_frame(
+                asked.number, DONE, b"\2" + (len(record).to_bytes(2, "big") + record) * 2 + b"DER"
+            ),
             "no DER": pack_signed(asked.number, record, b""),
         }.get(how, b"")
         if octets:
