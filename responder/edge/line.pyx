@@ -57,6 +57,7 @@ cdef class SignerLine:
         self.fd, self.watched = fd, EPOLLIN
         open_sink(&self.out, self.octets, OUT_OCTETS)
         self.in_len = 0
+        self.unread.p, self.unread.n = self.in_, 0
         return True
 
     cdef void hang_up(self) noexcept nogil:
