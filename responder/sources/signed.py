@@ -36,7 +36,7 @@ class SignerSource:
 
     def __init__(self, path: Path, timeout_s: float, counters: Counters) -> None:
         self._path, self._timeout, self._counters = path, timeout_s, counters
-        self._outage = Outage("signer")
+        self.outage = Outage("signer")
         self._writer: asyncio.StreamWriter | None = None
         self._pending: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
         self._numbers = itertools.count(1)
@@ -77,11 +77,11 @@ class SignerSource:
                 outcome, answer = await reply
         except (OSError, TimeoutError) as error:
             self._counters.add(INDEX["signer_failed"])
-            self._outage.failed(error)
+            self.outage.failed(error)
             raise SourceError(f"signer: {error or type(error).__name__}") from error
         finally:
             self._pending.pop(number, None)
-        self._outage.answered()
+        self.outage.answered()
         if outcome in (DONE, DONE_ONCE):
             self._counters.add(INDEX["signed_live"])
             return outcome, answer

@@ -114,6 +114,7 @@ def test_every_question_ends_while_the_signer_dies_and_comes_back(served: Instan
         time.sleep(3 * TIMEOUT_S)
         os.kill(pid, signal.SIGCONT)
         assert stream.said["tryLater"] > before, "the stop did not take hold"
+        assert '"error": "no answer in time"' in (served.folder / "logs" / "edge.log").read_text()
         until_answered(stream)
         for _ in range(2):
             os.kill(served.facts["pids"]["signer"], signal.SIGKILL)

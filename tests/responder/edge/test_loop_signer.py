@@ -1,6 +1,7 @@
 """The loop's line to the signer: each question ends, with its own answer, whatever the signer says or does not say."""
 
 import base64
+import contextlib
 import itertools
 import random
 import socket
@@ -92,9 +93,7 @@ def test_a_get_is_asked_as_well(tmp_path: Path, authority: Authority) -> None:
         assert read_answer(client, bytearray())[1] == der_of(asked)
 
 
-@pytest.mark.parametrize(
-    "how", ["no line", "another path", "an unknown issuer", "no serial", "33 octets"]
-)
+@pytest.mark.parametrize("how", ["no line", "another path", "an unknown issuer", "no serial", "33 octets"])
 def test_what_is_not_plain_goes_to_python(tmp_path: Path, authority: Authority, how: str) -> None:
     """Nothing is asked of the signer that the loop has not checked as Python would."""
     with Running(tmp_path, authority) as running:
@@ -143,8 +142,7 @@ def test_no_question_gets_the_answer_of_another(tmp_path: Path, authority: Autho
         for thread in threads:
             thread.join(60)
         ended.set()
-        signer.line.shutdown(socket.SHUT_RDWR)
-        answering.join(10)
+        answering.join(20)
         assert wrong == []
         assert running.counted("answers:nonce") >= 300
         assert running.counted("answers:try_later") == 0
@@ -161,8 +159,6 @@ def answer_at_random(signer: SignerSide, rng: random.Random, ended: threading.Ev
                 continue
         except TimeoutError:
             pass
-        except (AssertionError, OSError):
-            return
         rng.shuffle(waiting)
         octets = b"".join(signer.signed(asked) for asked in waiting)
         waiting.clear()
@@ -285,13 +281,17 @@ def test_a_signer_that_does_not_read_costs_no_question(tmp_path: Path, authority
             for number, client in enumerate(clients):
                 client.sendall(nonce_post(authority, number.to_bytes(4, "big") * 8))
             until(lambda: len(running.slow) > 0, 20)
-            slow = len(running.slow)
-            for asked in signer.hear(1500 - slow):
-                signer.say(signer.signed(asked))
+            signer.line.settimeout(0.2)
+            answered = 0
+            while answered + len(running.slow) < 1500:
+                with contextlib.suppress(TimeoutError):
+                    (asked,) = signer.hear()
+                    signer.say(signer.signed(asked))
+                    answered += 1
             bodies = [read_answer(client, bytearray())[1] for client in clients]
             for number, body in enumerate(bodies):
                 assert body == b"slow" or body.endswith(number.to_bytes(4, "big") * 8)
-            assert bodies.count(b"slow") == slow
+            assert 0 < bodies.count(b"slow") == 1500 - answered
             for client in clients:
                 client.close()
 
