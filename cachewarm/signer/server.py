@@ -8,6 +8,7 @@ ends its connection; nothing else a client sends can.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -33,8 +34,9 @@ from responder.sources.base import Key
 from responder.sources.signed import pack_answer, unpack_key
 
 log = structlog.get_logger("signer")
-#: Questions of one connection in one turn: a third of a millisecond of P-256, and no edge waits longer for its turn.
-BATCH = 16
+#: Questions of one connection in one turn: half a millisecond of P-256. Fewer when a turn takes longer than it should,
+#: with RSA or an HSM: the other edges wait for it, and so does the feed.
+BATCH, TURN_S = 16, 0.002
 #: Number, kind, body.
 Frame = tuple[int, int, bytes]
 
@@ -56,10 +58,13 @@ class SignerServer:
         return server
 
     def take(self, line: "SignerLine", frames: Sequence[Frame]) -> bytes:
-        """The frames that answer those questions which memory can answer; tasks will write the others.
+        """The frames that answer those questions which memory can answer; tasks will write the others. WireError.
 
         All are stated, then all are signed: either part runs from the processor's caches.
         """
+        for _, kind, _ in frames:
+            if kind not in (ASK_RECORD, ASK_ANSWER):
+                raise WireError("not a question")
         at = self._desk.moment()
         replies, unsigned = [], []
         for number, kind, body in frames:
@@ -108,6 +113,7 @@ class SignerLine(asyncio.Protocol):
         self._server = server
         self._unread = b""
         self._turn: asyncio.Handle | None = None
+        self._most = 1
         self._full = self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -144,22 +150,30 @@ class SignerLine(asyncio.Protocol):
     def _work(self) -> None:
         """One batch; the next one when the others have had their turn."""
         self._turn = None
+        begun, most = time.monotonic(), self._most
         try:
-            frames, used = split_frames(self._unread, BATCH)
-        except WireError:
-            log.warning("not a frame of ours")
+            frames, used = split_frames(self._unread, most)
+            self._unread = self._unread[used:]
+            self.write(self._server.take(self, frames))
+        except WireError as error:
+            log.warning("not a frame of ours", error=str(error))
             self._transport.close()
             return
-        self._unread = self._unread[used:]
-        for _, kind, _ in frames:
-            if kind not in (ASK_RECORD, ASK_ANSWER):
-                log.warning("not a question", kind=kind)
-                self._transport.close()
-                return
-        self.write(self._server.take(self, frames))
-        if len(frames) == BATCH and not self._full:
+        except Exception:
+            # the connection shell: nobody would answer what comes behind it
+            log.exception("answering failed")
+            self._transport.close()
+            return
+        self._adapt(time.monotonic() - begun)
+        if len(frames) == most and not self._full:
             self._turn = asyncio.get_running_loop().call_soon(self._work)
-        self._read(len(frames) < BATCH and not self._full)
+        self._read(len(frames) < most and not self._full)
+
+    def _adapt(self, took_s: float) -> None:
+        if took_s > TURN_S:
+            self._most = max(1, self._most // 2)
+        elif took_s < TURN_S / 2:
+            self._most = min(BATCH, self._most * 2)
 
     def _read(self, wanted: bool) -> None:
         """Or leave what comes in the socket."""

@@ -1,6 +1,7 @@
 """The signer's socket under many questions: batches, turns, an edge that does not read, a ledger that is away."""
 
 import asyncio
+import dataclasses
 import os
 import time
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from cachewarm.ledger.revocations import revoke
 from cachewarm.signer.desk import Desk
 from cachewarm.signer.issued import Issued, Unreachable
 from cachewarm.signer.server import BATCH, SignerServer
+from cachewarm.signing.base import SigningKey
 from responder.domain.status import UnissuedPolicy
 from responder.feed.local import LocalFeed
 from tests.cachewarm.warming.conftest import DAY, Plant
@@ -244,6 +246,39 @@ async def test_an_edge_that_does_not_read_holds_nobody_up(desked: Desked) -> Non
     assert {kind for _, kind, _ in answers} == {DONE}
     for edge in (deaf, other):
         edge.writer.close()
+
+
+class SlowKey:
+    """A key in an HSM that takes its time; the rest of it is the plant's."""
+
+    def __init__(self, key: SigningKey, seconds: float) -> None:
+        self._key, self._seconds = key, seconds
+
+    def sign(self, tbs: bytes) -> bytes:
+        """Later."""
+        time.sleep(self._seconds)
+        return self._key.sign(tbs)
+
+
+async def test_a_slow_key_makes_batches_small(desked: Desked) -> None:
+    """Forty questions that take 20 ms each: another edge is answered after a few of them, not after a batch of 16."""
+    await desked.learn()
+    number = desked.plant.issuer.issuer_no
+    signing = desked.plant.ring.signing[number]
+    pair = dataclasses.replace(signing.pair, key=SlowKey(signing.pair.key, 0.02))  # type: ignore[arg-type]
+    slow = {number: dataclasses.replace(signing, pair=pair)}
+    desked.plant.ring = dataclasses.replace(desked.plant.ring, signing=slow)
+    greedy, modest = await Edge.connect(desked.path), await Edge.connect(desked.path)
+    await modest.ask(desked.question(0, b"n"), 1)
+    greedy.writer.write(b"".join(desked.question(n, b"n" * 32) for n in range(40)))
+    await greedy.hear(1)
+    for n in range(3):
+        begun = time.monotonic()
+        await modest.ask(desked.question(n, b"n"), 1)
+        assert time.monotonic() - begun < 8 * 0.02
+    await greedy.hear(39)
+    greedy.writer.close()
+    modest.writer.close()
 
 
 class Defect(Exception):
