@@ -46,6 +46,15 @@ class Unsigned(NamedTuple):
     key: SigningKey
 
 
+class Kept(NamedTuple):
+    """What was last said of an issuer's good certificates, and its records by hash algorithm."""
+
+    signing: Signing
+    at: Moment
+    statement: Statement
+    records: dict[int, bytes]
+
+
 class Desk:
     """Answers keys; it owns no socket."""
 
@@ -53,7 +62,7 @@ class Desk:
         self, feed: LocalFeed, issued: Issued, keyring: Callable[[], Keyring], now: Callable[[], int], validity_s: float
     ) -> None:
         self._feed, self._issued, self._keyring, self._now, self._validity = feed, issued, keyring, now, validity_s
-        self._kept: dict[int, tuple[Signing, Moment, Statement]] = {}
+        self._kept: dict[int, Kept] = {}
 
     async def record(self, key: Key) -> Found:
         """A fresh record; storable unless the serial was never issued. Unauthorized or TryLater otherwise."""
@@ -85,7 +94,7 @@ class Desk:
         signing = self._signing(key)
         statement, _ = self._said(key, signing, not_after, at)
         template = signing.templates[key.hash_algorithm]
-        record = unsigned_octets(statement, template, at.now)
+        record = self._octets(statement, template, key.issuer_no, at)
         return Unsigned(template, record, template.tbs(key.serial, record, nonce), signing.pair.key)
 
     def _signing(self, key: Key) -> Signing:
@@ -142,11 +151,19 @@ class Desk:
         if not_after < at.now + self._validity:
             return self._of_lease(GOOD, signing, not_after, at)
         kept = self._kept.get(signing.issuer.issuer_no)
-        if kept is not None and kept[0] is signing and kept[1] == at:
-            return kept[2]
-        statement = self._of_lease(GOOD, signing, not_after, at)
-        self._kept[signing.issuer.issuer_no] = signing, at, statement
-        return statement
+        if kept is None or kept.signing is not signing or kept.at != at:
+            kept = Kept(signing, at, self._of_lease(GOOD, signing, not_after, at), {})
+            self._kept[signing.issuer.issuer_no] = kept
+        return kept.statement
+
+    def _octets(self, statement: Statement, template: Template, issuer_no: int, at: Moment) -> bytes:
+        kept = self._kept.get(issuer_no)
+        if kept is None or kept.statement is not statement:
+            return unsigned_octets(statement, template, at.now)
+        record = kept.records.get(template.hash_algorithm)
+        if record is None:
+            record = kept.records[template.hash_algorithm] = unsigned_octets(statement, template, at.now)
+        return record
 
     def _of_lease(self, status: int, signing: Signing, not_after: int | None, at: Moment) -> Statement:
         now, as_of, position = at

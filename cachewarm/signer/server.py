@@ -70,7 +70,7 @@ class SignerServer:
         for number, kind, body in frames:
             asked = unpack_asked(body) if kind == ASK_ANSWER else None
             try:
-                stated = None if asked is None else self._desk.state_at_once(Key(*asked[:3]), asked[3], at)
+                stated = self._desk.state_at_once(Key(*asked[:3]), asked[3], at) if asked else None
             except Exception as error:
                 replies.append(pack_frame(number, outcome_of(error), b""))
                 continue
@@ -185,11 +185,11 @@ class SignerLine(asyncio.Protocol):
 
 
 def _signed(number: int, stated: Unsigned) -> bytes:
+    template, record, tbs, key = stated
     try:
-        der = encode_signed(stated.template, stated.tbs, stated.key.sign(stated.tbs))
+        return pack_signed(number, record, encode_signed(template, tbs, key.sign(tbs)))
     except Exception as error:
         return pack_frame(number, outcome_of(error), b"")
-    return pack_signed(number, stated.record, der)
 
 
 def outcome_of(error: Exception) -> int:

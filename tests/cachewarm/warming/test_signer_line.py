@@ -67,9 +67,9 @@ class Desked:
         self.desk = Desk(plant.feed, self.issued, lambda: plant.ring, plant.now, DAY)
         self.server = SignerServer(self.desk, queue)
 
-    def question(self, number: int, nonce: bytes, leaf: int = 0) -> bytes:
+    def question(self, number: int, nonce: bytes, leaf: int = 0, algorithm: int = 1) -> bytes:
         """About one of the five."""
-        return pack_asked(number, self.plant.issuer.issuer_no, 1, self.plant.leaves[leaf].serial, nonce)
+        return pack_asked(number, self.plant.issuer.issuer_no, algorithm, self.plant.leaves[leaf].serial, nonce)
 
     async def learn(self) -> None:
         """Every certificate is known from here on."""
@@ -88,11 +88,11 @@ async def desked(plant: Plant, tmp_path: Path) -> AsyncIterator[Desked]:
 
 
 async def test_each_question_of_a_batch_has_its_own_answer(desked: Desked) -> None:
-    """Three batches in one write, known and unknown certificates mixed: nonce, serial and status bit for bit."""
+    """Batches in one write, every hash in each, unknown and then known: nonce, serial, hash and status bit for bit."""
     edge = await Edge.connect(desked.path)
     nonces = [os.urandom(1 + n % 32) for n in range(3 * BATCH)]
     for _ in range(2):
-        octets = b"".join(desked.question(n, nonce, n % 5) for n, nonce in enumerate(nonces))
+        octets = b"".join(desked.question(n, nonce, n % 5, 1 + n % 4) for n, nonce in enumerate(nonces))
         answers = await edge.ask(octets, len(nonces))
         for n, nonce in enumerate(nonces):
             outcome, body = answers[n]
@@ -102,7 +102,9 @@ async def test_each_question_of_a_batch_has_its_own_answer(desked: Desked) -> No
             response = ocsp.load_der_ocsp_response(signed[1])
             assert response.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce == nonce
             assert response.serial_number == int.from_bytes(desked.plant.leaves[n % 5].serial)
-            assert unpack_record(signed[0]).status == GOOD
+            record = unpack_record(signed[0])
+            assert (record.status, record.hash_algorithm) == (GOOD, 1 + n % 4)
+            assert response.hash_algorithm.name == ("sha1", "sha256", "sha384", "sha512")[n % 4]
             certificate = desked.plant.ring.signing[desked.plant.issuer.issuer_no].pair.certificate
             certificate.verify(response.signature, response.tbs_response_bytes)
     edge.writer.close()

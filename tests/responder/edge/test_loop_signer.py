@@ -187,6 +187,19 @@ def test_a_signer_that_says_nothing_is_waited_for_that_long(tmp_path: Path, auth
         assert running.lost_lines == 0
 
 
+def test_a_late_answer_meets_nobody_in_the_place_of_its_question(tmp_path: Path, authority: Authority) -> None:
+    """Whichever later question has that place: forty of them, each told what was meant for the first."""
+    limits = {"asking_s": 0.3, "nonce_lane": 4}
+    with Running(tmp_path, authority, **limits) as running, running.signer() as signer, running.connect() as client:  # type: ignore[arg-type]
+        ask(client, nonce_post(authority, b"first"))
+        (first,) = signer.hear()
+        for number in range(40):
+            client.sendall(nonce_post(authority, bytes((number,))))
+            (asked,) = signer.hear()
+            signer.say(signer.signed(first) + signer.signed(asked))
+            assert read_answer(client, bytearray())[1] == der_of(asked)
+
+
 @pytest.mark.parametrize("how", ["closed", "reset", "not a frame", "too long", "no record", "two records", "no DER"])
 def test_a_line_that_breaks_leaves_its_questions_to_python(tmp_path: Path, authority: Authority, how: str) -> None:
     """Every one of them; another line is asked for, and serves."""
