@@ -37,6 +37,8 @@ log = structlog.get_logger("signer")
 #: Questions of one connection in one turn: half a millisecond of P-256. Fewer when a turn takes longer than it should,
 #: with RSA or an HSM: the other edges wait for it, and so does the feed.
 BATCH, TURN_S = 16, 0.002
+#: Questions of one connection that are read ahead; more stay in its socket. To stop reading costs a call of the kernel.
+UNREAD_OCTETS = 65536
 #: Number, kind, body.
 Frame = tuple[int, int, bytes]
 
@@ -167,7 +169,7 @@ class SignerLine(asyncio.Protocol):
         self._adapt(time.monotonic() - begun)
         if len(frames) == most and not self._full:
             self._turn = asyncio.get_running_loop().call_soon(self._work)
-        self._read(len(frames) < most and not self._full)
+        self._read(not self._full and (len(frames) < most or len(self._unread) < UNREAD_OCTETS))
 
     def _adapt(self, took_s: float) -> None:
         if took_s > TURN_S:
