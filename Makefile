@@ -18,7 +18,7 @@ SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responde
 PIP = pip() { $(BIN)/python -m pip --disable-pip-version-check "$$@" > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }; }; pip
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint types layers build trace asan tsan fuzz faults bench bench-coherence bench-crl bench-crl-serving bench-growth bench-load bench-load-all bench-micro bench-overload bench-presign bench-signing docs clean tools
+.PHONY: help quickstart test check lint types layers build trace asan tsan fuzz faults bench bench-coherence bench-crl bench-crl-serving bench-growth bench-instructions bench-load bench-load-all bench-micro bench-overload bench-presign bench-signing docs clean tools
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -61,8 +61,9 @@ faults: $(VENV)/.test tools  ## Break everything, one fault after the other; FUL
 fuzz: $(VENV)/.fuzz  ## Every fuzz target for FUZZ_SECONDS each
 	tests/fuzz.sh $(BIN)/python $(FUZZ_SECONDS)
 
-bench: $(VENV)/.bench  ## The figures of bench/README.md, nginx beside us
+bench: $(VENV)/.bench  ## CPU an answer, in turns: ours, nginx, the floor, openssl ocsp, cfssl and lighttpd where found
 	$(BIN)/python -m bench.compare
+	$(BIN)/python -m bench.signing
 
 bench-crl: $(VENV)/.test tools  ## Seconds to make a CRL, ours and others', at 10k, 100k and 1M entries
 	$(BIN)/python -m bench.crl
@@ -81,6 +82,9 @@ bench-overload: $(VENV)/.bench  ## Twice the capacity, ten times the nonce lane'
 
 bench-signing: $(VENV)/.bench  ## Nonce answers, and `openssl ocsp` beside them
 	$(BIN)/python -m bench.signing
+
+bench-instructions: $(VENV)/.test  ## Instructions of an answer by function, the same on any day; needs valgrind
+	$(BIN)/python -m bench.instructions
 
 bench-growth: $(VENV)/.bench  ## Cost over records, connections, workers; docs/growth.png
 	$(BIN)/python -m bench.growth

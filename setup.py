@@ -16,7 +16,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 FLAVOURS = {
-    "fast": (["-O2", "-g1"], [], {}),
+    "fast": (["-O3", "-g1"], [], {}),
     "trace": (["-O0", "-g", "-DCYTHON_TRACE_NOGIL=1"], [], {"linetrace": True, "profile": False}),
     "asan": (
         ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
@@ -25,7 +25,7 @@ FLAVOURS = {
     ),
     "tsan": (["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=thread"], ["-fsanitize=thread"], {}),
 }
-WARNINGS = ["-Wall", "-Wno-unused-function", "-Wno-unused-variable"]
+WARNINGS = ["-Wall", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-maybe-uninitialized"]
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,

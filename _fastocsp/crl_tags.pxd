@@ -10,7 +10,8 @@ cdef struct CRLTag:
     Span name                     # "demo", "demo/delta", "demo/3"
     Span tag                      # opaque-tag, quotes included
     Span fields                   # header lines that do not change, each ended by CR LF
-    uint32_t next_update          # epoch seconds
+    uint32_t this_update          # epoch seconds; Last-Modified
+    uint32_t next_update
 
 
 @cython.final
@@ -20,6 +21,10 @@ cdef class CRLTags:
     cdef list owned
 
     cdef const CRLTag* find(self, Span name) noexcept nogil
+
+
+# The client's copy is this CRL, and it has not ended; If-None-Match silences If-Modified-Since
+cdef bint client_has(const CRLTag* tag, Span if_none_match, Span if_modified_since, uint32_t now) noexcept nogil
 
 
 cdef void put_crl_not_modified(Sink* s, const CRLTag* tag, uint32_t now, const uint8_t* date,

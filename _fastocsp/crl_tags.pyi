@@ -5,10 +5,15 @@ from typing import final
 
 @final
 class CRLTags:
-    """An index that never changes: (name, opaque-tag with its quotes, header lines, nextUpdate) of each CRL."""
+    """An index that never changes: (name, opaque-tag, header lines, thisUpdate, nextUpdate) of each CRL.
 
-    def __new__(cls, crls: Iterable[tuple[bytes, bytes, bytes, int]] = ()) -> CRLTags: ...
-    def answer(self, name: bytes, if_none_match: bytes, now: int, keep_alive: bool = True) -> bytes | None:
-        """The 304 that the hot lane sends; None when it leaves the request to another: no such CRL, another tag, or one
-        that has ended.
+    The tag has its quotes, times are epoch seconds.
+    """
+
+    def __new__(cls, crls: Iterable[tuple[bytes, bytes, bytes, int, int]] = ()) -> CRLTags: ...
+    def answer(
+        self, name: bytes, if_none_match: bytes, if_modified_since: bytes, now: int, keep_alive: bool = True
+    ) -> bytes | None:
+        """The 304 that the hot lane sends; None when it leaves the request to another: no such CRL, another tag, an
+        older date or none of the preferred form, or a CRL that has ended. A field that is absent is b"".
         """

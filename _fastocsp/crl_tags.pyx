@@ -1,4 +1,4 @@
-"""Which CRL a client has already: names, tags and the head of the 304 that says so (RFC 9110 13.1.2).
+"""Which CRL a client has already: names, tags, dates and the head of the 304 that says so (RFC 9110 13.2.2).
 
 An index is made once and never changed; a new one takes its place. A CRL that has ended is not confirmed here: whoever
 serves that one has to count and say it.
@@ -10,7 +10,7 @@ from libc.string cimport memcmp
 
 from _fastocsp.der cimport Octets
 from _fastocsp.gentime cimport FIXDATE
-from _fastocsp.reply cimport put_decimal, tag_listed
+from _fastocsp.reply cimport fixdate_seconds, put_decimal, tag_listed
 from _fastocsp.sink cimport Sink, open_sink, put_octets, put_static, sink_used
 from _fastocsp.wire cimport Span
 
@@ -37,11 +37,11 @@ cdef class CRLTags:
         self.tags = <CRLTag*>calloc(len(self.owned) + 1, sizeof(CRLTag))
         if self.tags == NULL:
             raise MemoryError
-        for name, tag, fields, next_update in self.owned:
+        for name, tag, fields, this_update, next_update in self.owned:
             self.tags[i].name = span_of(name)
             self.tags[i].tag = span_of(tag)
             self.tags[i].fields = span_of(fields)
-            self.tags[i].next_update = next_update
+            self.tags[i].this_update, self.tags[i].next_update = this_update, next_update
             i += 1
         self.count = i
 
@@ -68,17 +68,26 @@ cdef class CRLTags:
                 high = middle
         return NULL
 
-    def answer(self, bytes name not None, bytes if_none_match not None, uint32_t now, bint keep_alive=True):
+    def answer(self, bytes name not None, bytes if_none_match not None, bytes if_modified_since not None, uint32_t now,
+               bint keep_alive=True):
         """The 304 that the hot lane sends, or None."""
         cdef const CRLTag* tag = self.find(span_of(name))
         cdef uint8_t octets[MAX_ANSWER]
         cdef bytes date = imf_fixdate(now).encode()
         cdef Sink out
-        if tag == NULL or tag.next_update <= now or not tag_listed(span_of(if_none_match), tag.tag.p, tag.tag.n):
+        if tag == NULL or not client_has(tag, span_of(if_none_match), span_of(if_modified_since), now):
             return None
         open_sink(&out, octets, sizeof(octets))
         put_crl_not_modified(&out, tag, now, date, keep_alive)
         return (<const char*>octets)[:sink_used(&out)]
+
+
+cdef bint client_has(const CRLTag* tag, Span if_none_match, Span if_modified_since, uint32_t now) noexcept nogil:
+    if tag.next_update <= now:
+        return False
+    if if_none_match.n:
+        return tag_listed(if_none_match, tag.tag.p, tag.tag.n)
+    return if_modified_since.n != 0 and fixdate_seconds(if_modified_since) >= <long long>tag.this_update
 
 
 cdef void put_crl_not_modified(Sink* s, const CRLTag* tag, uint32_t now, const uint8_t* date,

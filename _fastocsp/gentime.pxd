@@ -3,10 +3,11 @@
 Pure integer arithmetic over 1970-01-01 .. 2106-02-07, the range of 32 unsigned bits. No clock, no time zone.
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy
 
 from _fastocsp.der cimport GENERALIZED_TIME
-from _fastocsp.sink cimport Sink, put_header, put_octet, put_slice, put_static, put_two_digits
+from _fastocsp.sink cimport Sink, claim, store_two_digits
 
 cdef enum:
     TIME_TLV = 17                 # octets of a GeneralizedTime element
@@ -41,38 +42,36 @@ cdef inline Calendar calendar_of(uint32_t seconds) noexcept nogil:
     return c
 
 
-cdef inline void put_year(Sink* s, unsigned int year) noexcept nogil:
-    put_two_digits(s, year // 100)
-    put_two_digits(s, year % 100)
-
-
 cdef inline void put_generalized_time(Sink* s, uint32_t seconds) noexcept nogil:
     """The element: 18 0F YYYYMMDDHHMMSSZ."""
     cdef Calendar c = calendar_of(seconds)
-    put_header(s, GENERALIZED_TIME, TIME_TLV - 2)
-    put_year(s, c.year)
-    put_two_digits(s, c.month)
-    put_two_digits(s, c.day)
-    put_two_digits(s, c.second_of_day // 3600)
-    put_two_digits(s, c.second_of_day // 60 % 60)
-    put_two_digits(s, c.second_of_day % 60)
-    put_octet(s, b"Z")
+    cdef uint8_t* to = claim(s, TIME_TLV)
+    if to == NULL:
+        return
+    to[0] = GENERALIZED_TIME
+    to[1] = TIME_TLV - 2
+    store_two_digits(to + 2, c.year // 100)
+    store_two_digits(to + 4, c.year % 100)
+    store_two_digits(to + 6, c.month)
+    store_two_digits(to + 8, c.day)
+    store_two_digits(to + 10, c.second_of_day // 3600)
+    store_two_digits(to + 12, c.second_of_day // 60 % 60)
+    store_two_digits(to + 14, c.second_of_day % 60)
+    to[16] = c"Z"
 
 
 cdef inline void put_fixdate(Sink* s, uint32_t seconds) noexcept nogil:
     """Sun, 06 Nov 1994 08:49:37 GMT"""
     cdef Calendar c = calendar_of(seconds)
-    put_slice(s, "SunMonTueWedThuFriSat", 3 * c.weekday, 3)
-    put_static(s, ", ", 2)
-    put_two_digits(s, c.day)
-    put_octet(s, b" ")
-    put_slice(s, "JanFebMarAprMayJunJulAugSepOctNovDec", 3 * (c.month - 1), 3)
-    put_octet(s, b" ")
-    put_year(s, c.year)
-    put_octet(s, b" ")
-    put_two_digits(s, c.second_of_day // 3600)
-    put_octet(s, b":")
-    put_two_digits(s, c.second_of_day // 60 % 60)
-    put_octet(s, b":")
-    put_two_digits(s, c.second_of_day % 60)
-    put_static(s, " GMT", 4)
+    cdef uint8_t* to = claim(s, FIXDATE)
+    if to == NULL:
+        return
+    memcpy(to, "Sun, 06 Nov 1994 08:49:37 GMT", FIXDATE)
+    memcpy(to, <const char*>"SunMonTueWedThuFriSat" + 3 * c.weekday, 3)
+    store_two_digits(to + 5, c.day)
+    memcpy(to + 8, <const char*>"JanFebMarAprMayJunJulAugSepOctNovDec" + 3 * (c.month - 1), 3)
+    store_two_digits(to + 12, c.year // 100)
+    store_two_digits(to + 14, c.year % 100)
+    store_two_digits(to + 17, c.second_of_day // 3600)
+    store_two_digits(to + 20, c.second_of_day // 60 % 60)
+    store_two_digits(to + 23, c.second_of_day % 60)

@@ -1,18 +1,20 @@
 """The GET form, RFC 6960 A.1: {url}/{url-encoding of base64 of the DER}.
 
 decode_get (nogil) is strict: one octet of the alphabet after the other, percent-encoded or not; anything else, NUL
-and white space included, is no request. Percent-encoding is undone once, in any case and for any character
-(RFC 3986 6.2.2), before the octet is looked at; slashes in front belong to the URL (H-7). The Python function of the
-same name also repairs slashes that a proxy collapsed or doubled, when only one request can be meant (slashes.py).
+and white space included, is no request. First percent-encoding is undone, once, in any case and for any character
+(RFC 3986 6.2.2), into the caller's buffer; then the symbols there become octets in place, which never overtake them.
+Slashes in front belong to the URL (H-7). The Python function of the same name also repairs slashes that a proxy
+collapsed or doubled, when only one request can be meant (slashes.py).
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memchr
 
 from _fastocsp.der cimport (
     SEQUENCE, Cursor, Element, Fault, Octets, expect, leave, octets_left, open_cursor, read_u8, take,
 )
 from _fastocsp.request cimport OCSPRequest, parse_request
-from _fastocsp.sink cimport Sink, claim, new_bytes, octets_of, open_sink, put_octet, sink_used, store_big_endian
+from _fastocsp.sink cimport Sink, bytes_sink, claim, new_bytes, octets_of, open_sink, put_octet, put_octets, sink_used
 
 from _fastocsp.errors import MalformedRequest
 from _fastocsp.slashes import candidates
@@ -42,6 +44,21 @@ cdef inline int symbol_of(uint8_t c) noexcept nogil:
     return PADDING if c == c"=" else NOT_BASE64
 
 
+# The six bits of a character at each place of a group of four, NO_SYMBOL for any other: or-ed, they are three octets.
+cdef uint32_t PLACES[4][256]
+cdef uint32_t NO_SYMBOL = 1 << 24
+
+
+cdef void fill_places() noexcept:
+    cdef int place, c, symbol
+    for place in range(4):
+        for c in range(256):
+            symbol = symbol_of(<uint8_t>c)
+            PLACES[place][c] = NO_SYMBOL if symbol & ~63 else <uint32_t>symbol << 6 * (3 - place)
+
+fill_places()
+
+
 cdef inline int hex_of(uint8_t c) noexcept nogil:
     if c"0" <= c <= c"9":
         return c - c"0"
@@ -50,18 +67,24 @@ cdef inline int hex_of(uint8_t c) noexcept nogil:
     return c - c"a" + 10 if c"a" <= c <= c"f" else -1
 
 
-cdef inline int read_character(Cursor* c, uint8_t* out) noexcept nogil:
-    """The next character, its percent-encoding undone; -1 at the end or when that is broken."""
-    cdef const uint8_t* digits
-    if read_u8(c, out) < 0:
-        return -1
-    if out[0] != c"%":
-        return 0
-    digits = take(c, 2)
-    if digits == NULL or hex_of(digits[0]) < 0 or hex_of(digits[1]) < 0:
-        return -1
-    out[0] = <uint8_t>(hex_of(digits[0]) << 4 | hex_of(digits[1]))
-    return 0
+cdef int put_plain(Sink* sink, Octets path) noexcept nogil:
+    """The path with its percent-encoding undone; -1 when that is broken."""
+    cdef Cursor c
+    cdef Fault fault
+    cdef Octets run
+    cdef const uint8_t* code
+    open_cursor(&c, path, &fault)
+    while True:
+        code = <const uint8_t*>memchr(c.p, c"%", octets_left(&c))
+        run.p, run.n = c.p, octets_left(&c) if code == NULL else <size_t>(code - c.p)
+        put_octets(sink, run)
+        if code == NULL:
+            return 0
+        take(&c, run.n)
+        code = take(&c, 3)
+        if code == NULL or hex_of(code[1]) < 0 or hex_of(code[2]) < 0:
+            return -1
+        put_octet(sink, <uint8_t>(hex_of(code[1]) << 4 | hex_of(code[2])))
 
 
 cdef inline int put_symbol(Base64* state, Sink* sink, int symbol) noexcept nogil:
@@ -81,31 +104,21 @@ cdef inline int put_symbol(Base64* state, Sink* sink, int symbol) noexcept nogil
     return 0
 
 
-cdef uint8_t SYMBOLS[256]
-
-
-cdef void fill_symbols() noexcept:
-    cdef int c
-    for c in range(256):
-        SYMBOLS[c] = <uint8_t>symbol_of(<uint8_t>c)
-
-fill_symbols()
-
-
-cdef inline bint read_four(Cursor* c, Sink* sink) noexcept nogil:
-    """Four plain symbols to three octets; False, and nothing read, where the next four are anything else."""
-    cdef uint32_t bits
-    cdef const uint8_t* text = c.p
-    cdef uint8_t* to
-    if octets_left(c) < 4 or (SYMBOLS[text[0]] | SYMBOLS[text[1]] | SYMBOLS[text[2]] | SYMBOLS[text[3]]) & ~63:
-        return False
-    bits = (<uint32_t>SYMBOLS[text[0]] << 18 | <uint32_t>SYMBOLS[text[1]] << 12 | <uint32_t>SYMBOLS[text[2]] << 6
-            | SYMBOLS[text[3]])
-    take(c, 4)
-    to = claim(sink, 3)
-    if to != NULL:
-        store_big_endian(to, bits, 3)
-    return True
+cdef int put_groups(Cursor* c, Sink* sink, size_t groups) noexcept nogil:
+    """So many groups of four symbols as three octets each; -1 when there is anything else among them."""
+    cdef const uint8_t* text = take(c, 4 * groups)
+    cdef uint8_t* to = claim(sink, 3 * groups)
+    cdef uint32_t bits, wrong = 0
+    if text == NULL or to == NULL:
+        return -1
+    while groups:
+        groups -= 1
+        bits = PLACES[0][text[0]] | PLACES[1][text[1]] | PLACES[2][text[2]] | PLACES[3][text[3]]
+        wrong |= bits
+        to[0], to[1], to[2] = <uint8_t>(bits >> 16), <uint8_t>(bits >> 8), <uint8_t>bits
+        text += 4
+        to += 3
+    return -1 if wrong & NO_SYMBOL else 0
 
 
 cdef inline bint is_complete(const Base64* state) noexcept nogil:
@@ -123,19 +136,23 @@ cdef Py_ssize_t decode_get(const uint8_t* p, size_t n, uint8_t* out) noexcept no
     cdef Sink sink
     cdef Base64 state
     cdef uint8_t character = 0
-    state.bits, state.symbols, state.padding = 0, 0, 0
     text.p, text.n = p, n
+    open_sink(&sink, out, n)
+    if put_plain(&sink, text) < 0:
+        return -1
+    text.p, text.n = out, sink_used(&sink)
     open_cursor(&c, text, &fault)
     open_sink(&sink, out, n)
+    while octets_left(&c) and c.p[0] == c"/":
+        take(&c, 1)
+    if octets_left(&c) == 0:
+        return -1
+    # '=' can only be in the last group, which may be short
+    state.symbols, state.bits, state.padding = 4 * ((octets_left(&c) - 1) // 4), 0, 0
+    if put_groups(&c, &sink, state.symbols // 4) < 0:
+        return -1
     while octets_left(&c):
-        # a slash in front belongs to the URL
-        if state.symbols % 4 == 0 and state.padding == 0 and (state.symbols or c.p[0] != c"/") and read_four(&c, &sink):
-            state.symbols += 4
-            continue
-        if read_character(&c, &character) < 0:
-            return -1
-        if character == c"/" and state.symbols == 0 and state.padding == 0:
-            continue
+        read_u8(&c, &character)
         if put_symbol(&state, &sink, symbol_of(character)) < 0:
             return -1
     if sink.overflow or state.symbols == 0 or not is_complete(&state):
@@ -165,17 +182,10 @@ cdef bytes decoded(bytes path):
 
 cdef bytes plain_text(bytes path):
     """The path with percent-encoding undone; None when that is broken."""
-    cdef Octets text = octets_of(path)
-    cdef Cursor c
-    cdef Fault fault
-    cdef uint8_t character = 0
-    characters = bytearray()
-    open_cursor(&c, text, &fault)
-    while octets_left(&c):
-        if read_character(&c, &character) < 0:
-            return None
-        characters.append(character)
-    return bytes(characters)
+    cdef bytes plain = new_bytes(len(path))
+    cdef Sink sink
+    bytes_sink(&sink, plain)
+    return plain[:sink_used(&sink)] if put_plain(&sink, octets_of(path)) == 0 else None
 
 
 cdef bint is_ocsp_request(bytes der):

@@ -18,5 +18,7 @@ cdef void put_no_store_head(Sink* s, size_t body_len, int retry_after, const uin
                             bint keep_alive) noexcept nogil
 # If-None-Match names this opaque-tag, quotes included, or "*"
 cdef bint tag_listed(Span list_, const uint8_t* ours, size_t n) noexcept nogil
+# Epoch seconds of an IMF-fixdate, or -1 for anything else, the obsolete forms included
+cdef long long fixdate_seconds(Span value) noexcept nogil
 cdef void put_decimal(Sink* s, uint64_t number) noexcept nogil
 cdef bint not_modified(Span if_none_match, Span if_modified_since, const RecordHead* record) noexcept nogil

@@ -11,7 +11,7 @@ from libc.string cimport memcmp
 from _fastocsp.der cimport Octets
 from _fastocsp.gentime cimport put_fixdate
 from _fastocsp.record cimport RecordHead, read_record
-from _fastocsp.sink cimport Sink, open_sink, put_octet, put_octets, put_static, sink_used
+from _fastocsp.sink cimport Sink, claim, open_sink, put_octets, put_static, sink_used, store_hex
 from _fastocsp.wire cimport Span
 
 from _fastocsp.errors import MalformedRecord
@@ -20,7 +20,6 @@ from _fastocsp.gentime import imf_fixdate
 cdef enum:
     TAG_OCTETS = 16               # octets of the signature in the entity tag, which shows them as hex
 
-cdef const char* HEX = b"0123456789abcdef"
 cdef const char* MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
@@ -48,12 +47,13 @@ cdef Octets tag_octets(const RecordHead* record) noexcept nogil:
 
 cdef void put_tag(Sink* s, const RecordHead* record) noexcept nogil:
     cdef Octets run = tag_octets(record)
+    cdef uint8_t* to = claim(s, 2 * run.n + 2)
     cdef size_t i
-    put_octet(s, 0x22)
+    if to == NULL:
+        return
+    to[0] = to[2 * run.n + 1] = c'"'
     for i in range(run.n):
-        put_octet(s, HEX[run.p[i] >> 4])
-        put_octet(s, HEX[run.p[i] & 15])
-    put_octet(s, 0x22)
+        store_hex(to + 1 + 2 * i, run.p[i])
 
 
 cdef void put_cache_fields(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
@@ -158,7 +158,6 @@ cdef inline int days_of(int year, int month) noexcept nogil:
 
 
 cdef long long fixdate_seconds(Span value) noexcept nogil:
-    """Epoch seconds of an IMF-fixdate, or -1 for anything else, the obsolete forms included."""
     cdef const uint8_t* p = value.p
     cdef int month = 0
     cdef int year, day, hour, minute, second

@@ -9,6 +9,21 @@ from libc.string cimport memcpy
 
 from _fastocsp.der cimport INTEGER, Octets, without_leading_zeros
 
+cdef extern from *:
+    """
+    #define D1(t) t "0" t "1" t "2" t "3" t "4" t "5" t "6" t "7" t "8" t "9"
+    #define X1(t) D1(t) t "a" t "b" t "c" t "d" t "e" t "f"
+    static const char TWO_DIGITS[] =
+        D1("0") D1("1") D1("2") D1("3") D1("4") D1("5") D1("6") D1("7") D1("8") D1("9");
+    static const char TWO_HEX_DIGITS[] =
+        X1("0") X1("1") X1("2") X1("3") X1("4") X1("5") X1("6") X1("7") X1("8") X1("9")
+        X1("a") X1("b") X1("c") X1("d") X1("e") X1("f");
+    #undef D1
+    #undef X1
+    """
+    const char* TWO_DIGITS
+    const char* TWO_HEX_DIGITS
+
 cdef struct Sink:
     uint8_t* start        # first octet of the caller's buffer
     uint8_t* p            # next octet to write
@@ -54,16 +69,11 @@ cdef inline void put_octets(Sink* s, Octets octets) noexcept nogil:
         memcpy(to, octets.p, octets.n)
 
 
-cdef inline void put_slice(Sink* s, const char* text, size_t first, size_t n) noexcept nogil:
-    """n octets of a literal, from the one numbered `first`."""
-    cdef uint8_t* to = claim(s, n)
-    if to != NULL:
-        memcpy(to, text + first, n)
-
-
 cdef inline void put_static(Sink* s, const char* text, size_t n) noexcept nogil:
     """The first n octets of a literal."""
-    put_slice(s, text, 0, n)
+    cdef uint8_t* to = claim(s, n)
+    if to != NULL:
+        memcpy(to, text, n)
 
 
 cdef inline void store_big_endian(uint8_t* to, uint64_t number, size_t width) noexcept nogil:
@@ -80,12 +90,14 @@ cdef inline void put_big_endian(Sink* s, uint64_t number, size_t width) noexcept
         store_big_endian(to, number, width)
 
 
-cdef inline void put_two_digits(Sink* s, unsigned int number) noexcept nogil:
-    """A number below 100, with its leading zero."""
-    cdef uint8_t* to = claim(s, 2)
-    if to != NULL:
-        to[0] = <uint8_t>(48 + number // 10 % 10)
-        to[1] = <uint8_t>(48 + number % 10)
+cdef inline void store_two_digits(uint8_t* to, unsigned int number) noexcept nogil:
+    """A number below 100, with its leading zero, to where two octets were claimed."""
+    memcpy(to, TWO_DIGITS + 2 * number, 2)
+
+
+cdef inline void store_hex(uint8_t* to, uint8_t octet) noexcept nogil:
+    """Two lower-case digits, to where two octets were claimed."""
+    memcpy(to, TWO_HEX_DIGITS + 2 * <size_t>octet, 2)
 
 
 cdef inline size_t length_size(size_t n) noexcept nogil:

@@ -1,6 +1,6 @@
 """HTTP recogniser, sans I/O: octets in, one plain OCSP request out, or "need more", or "pass on".
 
-Plain is also a GET of a CRL that says which one the client has (If-None-Match): what a cache asks most.
+Plain is also a GET of a CRL that says which one the client has (If-None-Match, If-Modified-Since): what caches ask most.
 
 It takes what clients of a responder really send, and is sure of all it takes: one request line, HTTP/1.1 with one Host
 or HTTP/1.0 with at most one (answered and closed), at most one Content-Length of digits and one Content-Type, no
@@ -12,27 +12,50 @@ framing has one meaning here and no request can be smuggled past it.
 from libc.stdint cimport uint8_t
 from libc.string cimport memchr, memcmp
 
+cdef extern from *:
+    """
+    #include <stddef.h>
+    #include <stdint.h>
+    /* Loops without a way out in the middle, which compilers turn into vectors. */
+
+    /* Every octet may stand in a path as it is: visible US-ASCII, no "?" and no "#". */
+    static inline int all_path(const uint8_t* p, size_t n) {
+        uint8_t wrong = 0;
+        for (size_t i = 0; i < n; i++)
+            wrong |= (uint8_t)(p[i] - 0x21) > 0x5D || p[i] == '?' || p[i] == '#';
+        return !wrong;
+    }
+    /* Every octet may stand in a field value: SP, HTAB, visible US-ASCII or obs-text. */
+    static inline int all_text(const uint8_t* p, size_t n) {
+        uint8_t wrong = 0;
+        for (size_t i = 0; i < n; i++)
+            wrong |= (p[i] < 0x20 && p[i] != 0x09) || p[i] == 0x7F;
+        return !wrong;
+    }
+    /* The octets are the word's, letters in any case; the word is in lower case. */
+    static inline int same_letters(const uint8_t* p, const char* word, size_t n) {
+        uint8_t wrong = 0;
+        for (size_t i = 0; i < n; i++)
+            wrong |= (uint8_t)((p[i] ^ (uint8_t)word[i]) & (word[i] >= 'a' ? 0xDF : 0xFF));
+        return !wrong;
+    }
+    """
+    bint same_letters(const uint8_t* p, const char* word, size_t n) noexcept nogil
+    bint all_path(const uint8_t* p, size_t n) noexcept nogil
+    bint all_text(const uint8_t* p, size_t n) noexcept nogil
+
 cdef enum:
     MAX_HEAD = 8192               # longer heads are passed on
-    TOKEN = 1                     # field-name octet, RFC 9110 5.6.2
-    TEXT = 2                      # field-value octet besides SP and HTAB
-    PATH = 4                      # octet of a path, taken as it stands
 
-cdef uint8_t CLASS[256]
+cdef bint TOKEN[256]              # octets of a field name, RFC 9110 5.6.2
 
 
-cdef void fill_classes() noexcept:
+cdef void fill_tokens() noexcept:
     cdef int c
     for c in range(256):
-        CLASS[c] = 0
-        if 0x21 <= c <= 0x7E or c >= 0x80:
-            CLASS[c] |= TEXT
-        if 0x21 <= c <= 0x7E and c not in b"?#":
-            CLASS[c] |= PATH
-        if c in b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ":
-            CLASS[c] |= TOKEN
+        TOKEN[c] = c in b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-fill_classes()
+fill_tokens()
 
 
 cdef struct Head:
@@ -44,19 +67,9 @@ cdef struct Head:
     bint odd                      # something this recogniser leaves to the full parser
 
 
-cdef inline uint8_t lower(uint8_t c) noexcept nogil:
-    return c | 0x20 if 0x41 <= c <= 0x5A else c
-
-
-cdef bint same_word(Span s, const char* word, size_t n) noexcept nogil:
+cdef inline bint same_word(Span s, const char* word, size_t n) noexcept nogil:
     """s equals `word` (lower case) in any case."""
-    cdef size_t i
-    if s.n != n:
-        return False
-    for i in range(n):
-        if lower(s.p[i]) != <uint8_t>word[i]:
-            return False
-    return True
+    return s.n == n and same_letters(s.p, word, n)
 
 
 cdef bint starts(Span s, const char* word, size_t n) noexcept nogil:
@@ -113,7 +126,7 @@ cdef int recognise(const uint8_t* p, size_t n, size_t max_body, HttpRequest* out
             return WIRE_PASS_ON
     if head.odd or head.hosts > 1 or (head.hosts == 0 and not out.old):
         return WIRE_PASS_ON
-    if out.crl and out.if_none_match.n == 0:
+    if out.crl and out.if_none_match.n == 0 and out.if_modified_since.n == 0:
         return WIRE_PASS_ON
     if out.old:
         out.keep_alive = False
@@ -148,7 +161,6 @@ cdef int next_line(Span left, Span* line) noexcept nogil:
 
 cdef bint request_line(Span line, HttpRequest* out) noexcept nogil:
     """request-line = method SP request-target SP HTTP-version, RFC 9112 3."""
-    cdef size_t i
     if line.n < 14 or memcmp(line.p + line.n - 9, b" HTTP/1.", 8) != 0 or line.p[line.n - 1] | 1 != 0x31:
         return False
     out.old = line.p[line.n - 1] == 0x30
@@ -159,10 +171,7 @@ cdef bint request_line(Span line, HttpRequest* out) noexcept nogil:
     else:
         out.method = METHOD_POST
         line = after(line, 5)
-    for i in range(line.n):
-        if not CLASS[line.p[i]] & PATH:
-            return False
-    return target(line, out)
+    return all_path(line.p, line.n) and target(line, out)
 
 
 cdef bint target(Span path, HttpRequest* out) noexcept nogil:
@@ -202,16 +211,15 @@ cdef bint field(Span line, HttpRequest* out, Head* head) noexcept nogil:
     cdef Span name
     cdef Span value
     cdef size_t i = 0
-    while i < line.n and CLASS[line.p[i]] & TOKEN:
+    while i < line.n and TOKEN[line.p[i]]:
         i += 1
     if i == 0 or i >= line.n or line.p[i] != 0x3A:
         return False
     name.p = line.p
     name.n = i
     value = trimmed(after(line, i + 1))
-    for i in range(value.n):
-        if not CLASS[value.p[i]] & TEXT and value.p[i] != 0x20 and value.p[i] != 0x09:
-            return False
+    if not all_text(value.p, value.n):
+        return False
     note(name, value, out, head)
     return True
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -30,9 +31,7 @@ class Nginx:
 
     def __init__(self, folder: Path, port: int, bodies: list[bytes]) -> None:
         program = shutil.which("nginx") or "/usr/sbin/nginx"
-        (folder / "files").mkdir(parents=True)
-        for number, body in enumerate(bodies):
-            (folder / "files" / f"{number}.ors").write_bytes(body)
+        write_files(folder / "files", bodies)
         (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, port=port))
         self._process = subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-p", str(folder)])
         self.port = port
@@ -68,6 +67,13 @@ class Floor:
         self._process.wait(10)
 
 
+def write_files(folder: Path, bodies: list[bytes]) -> None:
+    """`n.ors` is the n-th body."""
+    folder.mkdir(parents=True)
+    for number, body in enumerate(bodies):
+        (folder / f"{number}.ors").write_bytes(body)
+
+
 def compiled(folder: Path, name: str) -> str:
     """The program of that C file beside this one."""
     program, source = str(folder / name), str(Path(__file__).with_name(f"{name}.c"))
@@ -81,6 +87,8 @@ def await_answer(url: str) -> None:
     while True:
         try:
             urllib.request.urlopen(url, timeout=1).close()
+        except urllib.error.HTTPError:
+            return
         except OSError:
             if time.monotonic() > deadline:
                 raise

@@ -16,20 +16,24 @@ import subprocess
 import sys
 import tempfile
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from bench.beside import Floor, Nginx, compiled
 from bench.machine import cpu_s, stamp
+from bench.peers import Cfssl, Lighttpd, OpensslOCSP, openssl_messages
 from tests.e2e.asking import Talk, certificate, get_octets, post_octets, question
 from tests.e2e.instance import Instance, free_port
+from tests.fastocsp.authority import make_authority
 
 CONNECTIONS, ANSWERS = 16, 1000
 LIMIT_PER_MIN = 1_000_000_000
 RESULTS = Path(__file__).parent / "results.json"
 CLOSE = "Connection: close\r\n"
+KINDS = [("GET", ""), ("GET, one a connection", CLOSE)]
+Stop = Callable[[], None]
 #: (figure, its yardstick, what it is to stay below)
 GOALS = [
     ("edge GET", "nginx GET", 0.55),
@@ -48,7 +52,7 @@ class Case:
     """Something to drive."""
 
     name: str
-    pid: int
+    pids: tuple[int, ...]
     port: int
     messages: str
     closing: bool
@@ -56,10 +60,10 @@ class Case:
 
 def drive(case: Case, load: str, seconds: float) -> tuple[float, float]:
     """(CPU microseconds per answer, answers a second) of one turn."""
-    before = cpu_s(case.pid)
+    before = sum(map(cpu_s, case.pids))
     words = [str(case.port), case.messages, str(CONNECTIONS), str(seconds), str(int(case.closing))]
     said = subprocess.run(["taskset", "-c", "1", load, *words], capture_output=True, text=True, check=True).stdout
-    spent = cpu_s(case.pid) - before
+    spent = sum(map(cpu_s, case.pids)) - before
     answered, failed = (int(word) for word in said.split()[:2])
     if failed:
         sys.exit(f"{case.name}: {failed} of {answered} failed")
@@ -87,19 +91,49 @@ def edge_get(der: bytes, extra: str = "") -> bytes:
 def cases_of(folder: Path, instance: Instance, nginx: Nginx, floor: Floor, asked: list[bytes]) -> list[Case]:
     """Ours, nginx's, the floor's."""
     files = range(len(asked))
-    edge = instance.facts["pids"]["edge"][0]
-    made: list[Case] = []
-
-    def add(name: str, pid: int, port: int, messages: list[bytes]) -> None:
-        written = write_messages(folder / f"{len(made)}.messages", messages)
-        made.append(Case(name, pid, port, written, CLOSE.encode() in messages[0]))
-
-    add("edge POST", edge, instance.port, [post_octets(der, "/.well-known/pki/ocsp/demo") for der in asked])
-    for what, extra in (("GET", ""), ("GET, one a connection", CLOSE)):
-        add(f"nginx {what}", nginx.worker, nginx.port, [get_octets(f"/{n}.ors", extra) for n in files])
-        add(f"edge {what}", edge, instance.port, [edge_get(der, extra) for der in asked])
-        add(f"floor {what}", floor.worker, floor.port, [edge_get(der, extra) for der in asked])
+    edge = (instance.facts["pids"]["edge"][0],)
+    posts = [post_octets(der, "/.well-known/pki/ocsp/demo") for der in asked]
+    made = [case_of(folder, "edge POST", edge, instance.port, posts)]
+    for what, extra in KINDS:
+        gets = [edge_get(der, extra) for der in asked]
+        made += [
+            case_of(folder, f"nginx {what}", (nginx.worker,), nginx.port, file_gets(files, extra)),
+            case_of(folder, f"edge {what}", edge, instance.port, gets),
+            case_of(folder, f"floor {what}", (floor.worker,), floor.port, gets),
+        ]
     return made
+
+
+def file_gets(files: Iterable[int], extra: str) -> list[bytes]:
+    """Of what a server has as files."""
+    return [get_octets(f"/{number}.ors", extra) for number in files]
+
+
+def case_of(folder: Path, name: str, pids: Iterable[int], port: int, messages: list[bytes]) -> Case:
+    """With its messages in a file."""
+    written = write_messages(folder / f"{name}.messages", messages)
+    return Case(name, tuple(pids), port, written, CLOSE.encode() in messages[0])
+
+
+def cases_of_peers(folder: Path, asked: list[bytes], bodies: list[bytes], stops: list[Stop]) -> list[Case]:
+    """Of each peer that is on PATH."""
+    made: list[Case] = []
+    for kind in (Lighttpd, Cfssl):
+        if not shutil.which(kind.program):
+            continue
+        peer = kind(folder / kind.program, free_port(), bodies)
+        stops.append(peer.stop)
+        for what, extra in KINDS:
+            close, name = bool(extra), f"{kind.program} {what}"
+            messages = file_gets(range(len(asked)), extra)
+            if kind is Cfssl:  # by POST: it undoes percent-encoding twice, and refuses a GET with a plus sign
+                name, messages = name.replace("GET", "POST"), [post_octets(der, "/", close=close) for der in asked]
+            made.append(case_of(folder, name, peer.pids, peer.port, messages))
+    authority = make_authority()
+    signing = OpensslOCSP(folder / "openssl", free_port(), authority, 0)
+    stops.append(signing.stop)
+    messages = openssl_messages(authority)
+    return [*made, case_of(folder, "openssl ocsp, one a connection", signing.pids, signing.port, messages)]
 
 
 def message_of(port: int, octets: bytes) -> tuple[bytes, int]:
@@ -119,25 +153,26 @@ def message_of(port: int, octets: bytes) -> tuple[bytes, int]:
 def measure(folder: Path, rounds: int, seconds: float, nice: int, wanted: Callable[[str], bool]) -> Turns:
     """Every turn, by case."""
     settings = {"FASTOCSP_OCSP_RATE_LIMIT_PER_IP_MIN": str(LIMIT_PER_MIN), "FASTOCSP_OCSP_RESPONSE_VALIDITY": "24h"}
-    beside: list[Nginx | Floor] = []
+    stops: list[Stop] = []
     instance = Instance(folder / "data", 1, ANSWERS, 10, **settings).start()
     try:
         asked = questions(instance)
         messages = [message_of(instance.port, edge_get(der)) for der in asked]
         bodies = [message.partition(b"\r\n\r\n")[2] for message, _ in messages]
         nginx, floor = Nginx(folder / "nginx", free_port(), bodies), None
-        beside.append(nginx)
+        stops.append(nginx.stop)
         last = message_of(instance.port, edge_get(asked[0], CLOSE))[0]
         floor = Floor(folder / "floor", free_port(), messages[0][0], last)
-        beside.append(floor)
+        stops.append(floor.stop)
         counts = messages[0][1], message_of(nginx.port, get_octets("/0.ors"))[1]
         if counts[0] != counts[1] or len(set(bodies)) != ANSWERS:
             sys.exit(f"not the same work: {counts} fields, {len(set(bodies))} bodies")
-        cases = [case for case in cases_of(folder, instance, nginx, floor, asked) if wanted(case.name)]
+        cases = cases_of(folder, instance, nginx, floor, asked) + cases_of_peers(folder, asked, bodies, stops)
+        cases = [case for case in cases if wanted(case.name)]
         turns = take_turns(cases, compiled(folder, "load"), rounds, seconds, nice)
     finally:
-        for one in beside:
-            one.stop()
+        for stop in reversed(stops):
+            stop()
         instance.stop()
     return turns
 
@@ -155,7 +190,7 @@ def prefer(pid: int, nice: int) -> None:
 
 def take_turns(cases: list[Case], load: str, rounds: int, seconds: float, nice: int) -> Turns:
     """Every case once a round, so that what disturbs one disturbs its neighbours."""
-    for pid in {case.pid for case in cases}:
+    for pid in {pid for case in cases for pid in case.pids}:
         for task in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setaffinity(int(task.name), {0})
         prefer(pid, nice)

@@ -9,10 +9,7 @@ import argparse
 import json
 import os
 import shutil
-import signal
-import socket
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,73 +17,17 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bench.beside import Floor, compiled
 from bench.compare import CLOSE, edge_get, message_of, prefer, questions, write_messages
 from bench.driving import Stream, turn_of
 from bench.machine import cpu_s, pin, stamp
+from bench.peers import ANSWERS, OpensslOCSP, openssl_messages
 from tests.e2e.asking import certificate, post_octets, question
 from tests.e2e.instance import Instance, free_port
-from tests.fastocsp.authority import Authority, make_authority
+from tests.fastocsp.authority import make_authority
 
 RESULTS = Path(__file__).parent / "signing.json"
-ANSWERS = 200
-
-
-class OpensslOCSP:
-    """`openssl ocsp -port`, on `multi` processes when not 0; every certificate is good."""
-
-    def __init__(self, folder: Path, authority: Authority, multi: int) -> None:
-        folder.mkdir()
-        self.port = free_port()
-        key = authority.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        files = {
-            "ca": authority.root.public_bytes(Encoding.PEM),
-            "cert": authority.delegate.public_bytes(Encoding.PEM),
-            "key": key,
-            "index": b"".join(b"V\t491231235959Z\t\t%02X\tunknown\t/CN=%d\n" % (n, n) for n in range(16, 16 + ANSWERS)),
-        }
-        for name, octets in files.items():
-            (folder / name).write_bytes(octets)
-        words = f"openssl ocsp -port {self.port} -index index -CA ca -rsigner cert -rkey key -ndays 1".split()
-        words += ["-multi", str(multi)] if multi else []
-        self._process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        await_openssl(self.port, openssl_messages(authority)[0])
-
-    @property
-    def pids(self) -> list[int]:
-        """The process and those that it has made."""
-        pid = self._process.pid
-        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
-
-    def stop(self) -> None:
-        """End it."""
-        for pid in self.pids:
-            os.kill(pid, signal.SIGKILL)
-        self._process.wait(10)
-
-
-def await_openssl(port: int, message: bytes) -> None:
-    """Until it answers; anything but a good question would end it."""
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as talk:
-                talk.sendall(message)
-                if talk.recv(65536).startswith(b"HTTP/1.0 200"):
-                    return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.05)
-
-
-def openssl_messages(authority: Authority) -> list[bytes]:
-    """Questions about what the index has."""
-    from tests.responder.edge.running import question as question_of
-
-    return [post_octets(question_of(authority, bytes((n,))), "/", close=True) for n in range(16, 16 + 100)]
 
 
 def signature_us(seconds: float) -> float:
@@ -116,7 +57,8 @@ def measure(folder: Path, rounds: int, seconds: float, nice: int) -> dict[str, o
     try:
         load, authority = compiled(folder, "load"), make_authority()
         peers = {
-            f"openssl ocsp{f' -multi {n}' if n else ''}": OpensslOCSP(folder / f"{n}", authority, n) for n in (0, 2)
+            f"openssl ocsp{f' -multi {n}' if n else ''}": OpensslOCSP(folder / f"{n}", free_port(), authority, n)
+            for n in (0, 2)
         }
         stops += [peer.stop for peer in peers.values()]
         asked = questions(instance)

@@ -91,7 +91,10 @@ class Progress:
             self._bar.stop()
 
     def _line(self) -> str:
-        rate = self._done / max(self._clock() - self._begun, 1e-9)
+        took = self._clock() - self._begun
+        if not self._done:
+            return f"{self._title}: {took:.0f} s"
+        rate = self._done / max(took, 1e-9)
         if not self._total:
             return f"{self._title}: {self._done}, {rate:.0f} a second"
         left = (self._total - self._done) / max(rate, 1e-9)

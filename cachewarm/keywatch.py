@@ -13,6 +13,8 @@ from cachewarm.ledger.connect import Connection
 
 log = structlog.get_logger("keyring")
 KEYS_INTERVAL_S = 1.0
+#: Until there is a ring nothing can be signed.
+FIRST_INTERVAL_S = 0.2
 
 
 class KeyWatch:
@@ -36,7 +38,7 @@ class KeyWatch:
                 log.warning("keys not read", error=str(error))
                 if connection is not None:
                     connection.terminate()
-            await asyncio.sleep(KEYS_INTERVAL_S)
+            await asyncio.sleep(KEYS_INTERVAL_S if self.ring.issuers else FIRST_INTERVAL_S)
 
     async def read(self, connection: Connection) -> Keyring:
         """Once."""

@@ -18,6 +18,10 @@ from cachewarm.ledger.connect import Connection
 #: Clock rates differ by less than 1 %, and a poll's answer may be this late.
 DRIFT, SLACK_S = 1.01, 0.05
 _PAUSE_S = (0.002, 0.05)
+#: Who waits in front of the barrier holds up every poll: between two tries they have their turn.
+_BARRIER_PAUSE_S = 0.3
+#: Among the edges that have not acknowledged: one that cannot be named yet.
+UNDER_WAY = "(a poll under way)"
 
 
 class Outcome(enum.StrEnum):
@@ -55,17 +59,19 @@ async def wait_for_edges(
     whether the ledger still has it; UNKNOWN when it has not.
     """
     pause = _PAUSE_S[0]
-    bound = None
+    bound, behind = None, False
     while True:
         lagging = await feed.unacked(connection, generation, seq)
-        if bound is None:  # behind the barrier: a lease with a longer horizon that was under way is counted
+        if bound is None or not behind:  # a lease with a longer horizon that was under way counts, once it is there
             bound = committed + (await feed.feed_horizon(connection)).total_seconds() * DRIFT + SLACK_S
+        behind = behind or lagging is not None
         now = time.monotonic()
-        if not lagging or now >= bound:
+        if lagging == [] or (behind and now >= bound):
             break
         if patience_s is not None and now >= committed + patience_s:
-            return _bounded(bound, now, committed, tuple(lease.edge for lease in lagging))
-        await asyncio.sleep(pause)
+            edges = (UNDER_WAY,) if lagging is None else tuple(lease.edge for lease in lagging)
+            return _bounded(bound, now, committed, edges)
+        await asyncio.sleep(_BARRIER_PAUSE_S if lagging is None else pause)
         pause = min(2 * pause, _PAUSE_S[1])
     position = await feed.feed_position(connection)
     if position.generation == generation:

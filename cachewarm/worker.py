@@ -13,7 +13,6 @@ import time
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
-import asyncpg
 import structlog
 from redis.exceptions import RedisError
 
@@ -38,7 +37,7 @@ from cachewarm.signing.pool import SigningPool
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
-from responder.feed.poll import Who, open_feed
+from responder.feed.poll import LINK_FAILURES, Who, open_feed
 from responder.process import die_with_parent, end_tasks
 from responder.telemetry import set_up_logs
 
@@ -113,14 +112,7 @@ class Warmer:
                 await work(connection)
             except Fatal:
                 raise
-            except (
-                CachewarmError,
-                RedisError,
-                OSError,
-                TimeoutError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-            ) as error:
+            except (CachewarmError, RedisError, *LINK_FAILURES) as error:
                 log.warning(f"{name} stopped, trying again", error=str(error) or type(error).__name__, pause_s=pause)
             finally:
                 if connection is not None:
@@ -131,7 +123,6 @@ class Warmer:
     def _heard(self, items: list[Item]) -> None:
         self._items += items
         self._changed.set()
-        self.crls.revoked({issuer_no for _, issuer_no, _, _, _ in items})
 
     async def _carry(self, connection: Connection) -> None:
         """The pipeline: what the cursor had not seen first, then what is heard."""

@@ -115,6 +115,9 @@ class EdgeSettings(BaseSettings):
         description="strict: 1-32 octets, else unauthorized; rfc9654: 1-128, else malformedRequest",
     )
     header_timeout: Duration = Field(10.0, gt=0, le=60, description="seconds for a request's head and body to arrive")
+    header_size: Size = Field(
+        32768, ge=8192, le=1 << 20, description="octets of a request's head; a longer target gets 414, more fields 431"
+    )
     write_timeout: Duration = Field(
         10.0, gt=0, le=300, description="seconds for a client to read OCSP answers that its socket did not take at once"
     )

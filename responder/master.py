@@ -14,7 +14,6 @@ import socket
 import time
 from pathlib import Path
 
-import asyncpg
 import structlog
 
 from responder.clock import read_clock
@@ -27,7 +26,7 @@ from responder.feed.catalog import keep_catalog, kept_catalog, read_ledger
 from responder.feed.crl_files import CRLFiles
 from responder.feed.files import write_file
 from responder.feed.journal import Journal
-from responder.feed.poll import Connection, open_feed
+from responder.feed.poll import LINK_FAILURES, Connection, open_feed
 from responder.feed.shared import SharedFeed, map_file
 from responder.process import die_with_parent, start_module, stop
 from responder.telemetry import set_up_logs
@@ -111,14 +110,14 @@ class Master:
         while True:
             try:
                 connection = await self.connect()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            except LINK_FAILURES:
                 await asyncio.sleep(CATALOG_INTERVAL_S)
                 continue
             try:
                 while True:
                     self._show(await read_ledger(connection, self._crl_files, self.catalog or Catalog()))
                     await asyncio.sleep(CATALOG_INTERVAL_S)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, ValueError) as error:
+            except (*LINK_FAILURES, ValueError) as error:
                 log.warning("catalog not read", error=str(error) or type(error).__name__)
                 await asyncio.sleep(CATALOG_INTERVAL_S)
             finally:

@@ -17,7 +17,7 @@ import typer
 
 from cachewarm.commands.options import AsJson, DataDir, settings_of, with_ledger
 from cachewarm.config import Settings
-from cachewarm.console import fail, progress, reported, show, show_rows
+from cachewarm.console import fail, progress, reported, say, show, show_rows
 
 app = typer.Typer(help="CRLs: list, show, generate, fetch, verify.", no_args_is_help=True)
 
@@ -121,6 +121,8 @@ def fetch_command(
                     fail(f"{issuer} has no CRL source: `fastocsp issuer add` with --crl-source")
             else:
                 chosen = [each for each in await list_issuers(connection) if each.crl_source is not None]
+                if not chosen:
+                    say("no issuer has a CRL source: `fastocsp issuer add` with --crl-source")
             return [await _fetch(connection, settings, each) for each in chosen]
 
         rows = with_ledger(settings, look)

@@ -18,6 +18,7 @@ from responder.domain.issuer import Issuer
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """How CRLs are made; times in seconds. `base_age_s`: how long a replaced CRL stays a base (crl_parts.next_bases).
+    `apart_s`: the least between the thisUpdates of two complete CRLs; with 1 no two have the same Last-Modified.
 
     Part of the entries that may leave, and times as many that may come, between two CRLs; `force` lets any through.
     """
@@ -25,6 +26,7 @@ class Rules:
     validity_s: float
     delta_validity_s: float = 3600.0
     base_age_s: float = 3600.0
+    apart_s: float = 0.0
     shrink_limit: float = 0.5
     growth_limit: float = 100.0
     force: bool = False

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from asn1crypto import crl as asn1
+from asn1crypto import parser
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 
@@ -29,9 +30,12 @@ _SCOPE = (
 
 @dataclass(frozen=True, kw_only=True)
 class ReadCRL:
-    """What a CRL says; times in epoch seconds, `number` None when it has none, `critical` the names of extensions."""
+    """What a CRL says; times in epoch seconds, `number` None when it has none, `critical` the names of extensions.
 
-    tbs: bytes = field(repr=False)
+    `signed_part` is where in `der` the TBSCertList begins and ends: a large CRL is held once.
+    """
+
+    signed_part: tuple[int, int]
     signature: bytes = field(repr=False)
     signature_algorithm: bytes
     inner_signature_algorithm: bytes
@@ -48,6 +52,11 @@ class ReadCRL:
     scope: tuple[str, ...]
     critical: frozenset[str]
     der: bytes = field(repr=False)
+
+    @property
+    def tbs(self) -> bytes:
+        """DER of the TBSCertList."""
+        return self.der[slice(*self.signed_part)]
 
     def listed(self) -> "Listed":
         """What the entries say as a whole; ValueError when one does not parse."""
@@ -92,6 +101,8 @@ def _value_errors() -> Iterator[None]:
 
 
 def _read(parsed: Any, der: bytes) -> ReadCRL:
+    begin = len(der) - len(parsed.contents)
+    signed_part = begin, begin + parser.peek(parsed.contents)
     tbs = parsed["tbs_cert_list"]
     if parsed["signature"].contents[:1] != b"\0":  # asn1crypto reads over unused bits of whole octets
         raise ValueError("its signature has unused bits")
@@ -100,7 +111,7 @@ def _read(parsed: Any, der: bytes) -> ReadCRL:
     next_update = tbs["next_update"].native
     base, freshest = parsed.delta_crl_indicator_value, parsed.freshest_crl_value
     return ReadCRL(
-        tbs=tbs.dump(),
+        signed_part=signed_part,
         signature=parsed.signature,
         signature_algorithm=parsed["signature_algorithm"].dump(),
         inner_signature_algorithm=tbs["signature"].dump(),

@@ -7,6 +7,7 @@ gate.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -78,6 +79,8 @@ async def _complete(connection: Connection, bench: Bench) -> Made:
     issuer_id = bench.row.issuer_id
     last = await crls.read_crl(connection, issuer_id)
     update = None if last is None else parsed_update(last.crl_der)
+    if update is not None:
+        await asyncio.sleep(min(bench.rules.apart_s, max(0.0, update.timestamp() + bench.rules.apart_s - time.time())))
     last_der = None if last is None or update is None else last.crl_der
     old = await crl_parts.read_parts(connection, issuer_id)
     known = await crl_parts.read_bases(connection, issuer_id)
@@ -98,6 +101,8 @@ async def _complete(connection: Connection, bench: Bench) -> Made:
         datetime.now(UTC),
         since_ms(bench.started),
         whole.count,
+        seen.place.generation,
+        seen.place.seq,
     )
     await crl_parts.publish(connection, cached, parts, bases=seen.bases)
     return whole

@@ -16,13 +16,17 @@ from cachewarm.ledger import revoked_rows as rows
 from cachewarm.ledger.connect import Connection, translated
 from cachewarm.ledger.crl_parts import next_bases
 from cachewarm.ledger.crls import CRLBase
+from cachewarm.ledger.feed import Cursor, feed_position
 from cachewarm.ledger.issuers import Issuer
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was read: `count` apart from the entries; with deltas the changes since the first of `bases`."""
+    """What was read, and up to which `place` of the feed; `count` apart from the entries; with deltas the changes since
+    the first of `bases`.
+    """
 
+    place: Cursor
     entries: Taken
     count: int
     bases: list[CRLBase]
@@ -44,6 +48,7 @@ async def read_snapshot(
     changes = None
     with translated():
         async with connection.transaction(isolation="repeatable_read", readonly=True):
+            head = await feed_position(connection)
             change_no = await rows.last_change(connection, issuer.issuer_id)
             count = await rows.count_entries(connection, issuer.issuer_id, limit)
             try:
@@ -55,7 +60,7 @@ async def read_snapshot(
                 new = CRLBase(issuer.issuer_id, number, datetime.now(UTC), change_no, limit)
                 bases = next_bases(known_bases, new, base_age_s)
                 changes = await read_changes(connection, issuer.issuer_id, bases[0], limit)
-    return Snapshot(entries, count, bases, changes)
+    return Snapshot(Cursor(head.generation, head.seq), entries, count, bases, changes)
 
 
 async def read_changes(connection: Connection, issuer_id: str, base: CRLBase, limit: datetime) -> Taken:

@@ -4,7 +4,6 @@ A writer's session limits (lock_timeout, idle_in_transaction_session_timeout) ar
 login cannot carry them. READ COMMITTED is asked for, as the feed refuses anything else.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -28,7 +27,14 @@ _SESSION = {
 _REFUSED = ("22", "23", "25001", "42501", "P0001")
 #: Try again: 08 connection, 40 deadlock, 53 resources, 55P03 lock, 57 shut down or cancelled, 25006 a standby.
 _TRANSIENT = ("08", "40", "53", "55P03", "57", "25006", "25P03")
-_LOST = (OSError, asyncio.TimeoutError, asyncpg.InterfaceError, asyncpg.ConnectionDoesNotExistError)
+#: InternalClientError among them: see LINK_FAILURES of responder/feed/poll.py.
+_LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.ConnectionDoesNotExistError,
+)
 
 
 class OutcomeUnknown(Transient):
@@ -100,8 +106,6 @@ def translated() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as error:
         raise _of_server(error) from error
-    except asyncpg.InternalClientError as error:
-        raise Fatal(f"the database client failed: {error}") from error
     except _LOST as error:
         raise Transient(f"Postgres cannot be reached: {error or type(error).__name__}") from error
 

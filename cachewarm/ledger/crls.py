@@ -10,7 +10,7 @@ from cachewarm.ledger.connect import Connection, translated
 
 @dataclass(frozen=True)
 class CachedCRL:
-    """The CRL that is served."""
+    """The CRL that is served; `generation` and `seq`: it has the revoked set up to there, None for another CA's."""
 
     issuer_id: str
     crl_number: int
@@ -20,6 +20,8 @@ class CachedCRL:
     generated_at: datetime
     generation_duration_ms: int
     revoked_count: int
+    generation: int | None = None
+    seq: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,13 @@ async def write_crl(connection: Connection, crl: CachedCRL) -> bool:
     with translated():
         done = await connection.execute(
             """insert into crl_cache as c (issuer_id, crl_number, crl_der, this_update, next_update, generated_at,
-                 generation_duration_ms, revoked_count) values ($1, $2::text::numeric, $3, $4, $5, $6, $7, $8)
+                 generation_duration_ms, revoked_count, generation, seq)
+                 values ($1, $2::text::numeric, $3, $4, $5, $6, $7, $8, $9, $10)
                on conflict (issuer_id) do update set crl_number = excluded.crl_number, crl_der = excluded.crl_der,
                  this_update = excluded.this_update, next_update = excluded.next_update,
                  generated_at = excluded.generated_at,
-                 generation_duration_ms = excluded.generation_duration_ms, revoked_count = excluded.revoked_count
+                 generation_duration_ms = excluded.generation_duration_ms, revoked_count = excluded.revoked_count,
+                 generation = excluded.generation, seq = excluded.seq
                where c.crl_number < excluded.crl_number""",
             crl.issuer_id,
             str(crl.crl_number),
@@ -128,6 +132,8 @@ async def write_crl(connection: Connection, crl: CachedCRL) -> bool:
             crl.generated_at,
             crl.generation_duration_ms,
             crl.revoked_count,
+            crl.generation,
+            crl.seq,
         )
     return bool(done.endswith(" 1"))
 
@@ -137,7 +143,7 @@ async def read_crl(connection: Connection, issuer_id: str) -> CachedCRL | None:
     with translated():
         row = await connection.fetchrow(
             """select issuer_id, crl_number, crl_der, this_update, next_update, generated_at, generation_duration_ms,
-                      revoked_count
+                      revoked_count, generation, seq
                  from crl_cache where issuer_id = $1""",
             issuer_id,
         )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import asyncpg
+
 from cachewarm.ledger.connect import Connection, one_row, translated
 
 
@@ -38,7 +40,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a warmer is."""
+    """How far a warmer is, or what a CRL has seen."""
 
     generation: int
     seq: int
@@ -51,14 +53,20 @@ async def feed_position(connection: Connection) -> FeedPosition:
     return FeedPosition(*row.values())
 
 
-async def unacked(connection: Connection, generation: int, seq: int) -> list[Lease]:
-    """Leases that have not acknowledged that position. To be asked after the commit, outside of any transaction."""
+async def unacked(connection: Connection, generation: int, seq: int) -> list[Lease] | None:
+    """Leases that have not acknowledged that position. To be asked after the commit, outside of any transaction.
+
+    None: a poll that is under way does not come to an end, and whose lease it gives nobody can know yet.
+    """
     with translated():
-        rows = await connection.fetch(
-            "select edge, boot, horizon, acked_gen, acked, renewals, at from feed_unacked($1, $2) order by edge",
-            generation,
-            seq,
-        )
+        try:
+            rows = await connection.fetch(
+                "select edge, boot, horizon, acked_gen, acked, renewals, at from feed_unacked($1, $2) order by edge",
+                generation,
+                seq,
+            )
+        except asyncpg.LockNotAvailableError:
+            return None
     return [Lease(*row.values()) for row in rows]
 
 

@@ -4,19 +4,17 @@ Everything here may be repeated: a revocation that is there already stays, with 
 a position of the feed that holds it. A crash before COMMIT leaves nothing; after it, everything.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-
-import asyncpg
 
 from cachewarm.errors import Refused
 from cachewarm.ledger.chunks import chunks
 from cachewarm.ledger.connect import Connection, changing, one_row, translated
 from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
+from responder.feed.poll import LINK_FAILURES
 
 #: What waits on this channel polls at once; polling is what correctness rests on.
 CHANNEL = "fastocsp_feed"
@@ -183,7 +181,7 @@ async def nudge(connection: Connection) -> None:
     """Wake whoever listens, in its own transaction after the commit: a full NOTIFY queue must fail no revocation."""
     if connection.is_in_transaction():
         return
-    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError):
+    with suppress(*LINK_FAILURES):
         await connection.execute(f"notify {CHANNEL}", timeout=_NUDGE_S)
 
 

@@ -17,11 +17,12 @@ from _fastocsp.crl_entries import EntryReader
 from _fastocsp.errors import WireError
 from cachewarm.config import Settings
 from cachewarm.crl.parts import DELTA
-from cachewarm.crl.read import ReadCRL
+from cachewarm.crl.read import ReadCRL, peek_crl
 from cachewarm.crl.regenerate import since_ms
 from cachewarm.errors import CachewarmError, Refused
 from cachewarm.ledger import crls, mirrors
 from cachewarm.ledger.connect import Connection
+from cachewarm.ledger.crl_parts import publish
 from cachewarm.ledger.issuers import Issuer
 from cachewarm.ledger.mirror_import import Incoming, TakenIn, take_in
 from cachewarm.mirror.faults import Fault, NotMirrored
@@ -149,13 +150,20 @@ async def _delta(connection: Connection, issuer: Issuer, mirror: mirrors.Mirror,
     assert der is not None
     sha256 = hashlib.sha256(der).digest()
     if sha256 == mirror.delta_sha256:
+        if mirror.lacks_delta:
+            await publish(connection, None, [await _part(issuer, der, peek_crl(der))], bases=[])
         return None
     scope, now = issuer.crl_scope, int(time.time())
     read = await asyncio.to_thread(judge_delta, der, issuer.cert_der, scope, _before(mirror), now=now)
+    part = await _part(issuer, der, read)
+    return await take_in(connection, Incoming(None, part, sha256, None, lambda: _rows(der, read)))
+
+
+async def _part(issuer: Issuer, der: bytes, read: ReadCRL) -> crls.CRLPart:
     count = await asyncio.to_thread(_count, der, read)
     assert read.number is not None
     assert read.next_update is not None
-    part = crls.CRLPart(
+    return crls.CRLPart(
         issuer.issuer_id,
         DELTA,
         read.number,
@@ -166,7 +174,6 @@ async def _delta(connection: Connection, issuer: Issuer, mirror: mirrors.Mirror,
         datetime.now(UTC),
         count,
     )
-    return await take_in(connection, Incoming(None, part, sha256, None, lambda: _rows(der, read)))
 
 
 def _before(mirror: mirrors.Mirror) -> Before:

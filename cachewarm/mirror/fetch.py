@@ -8,6 +8,7 @@ source that sends a header octet a minute costs no more than one that is silent.
 import base64
 import binascii
 import http.client
+import io
 import re
 import urllib.error
 import urllib.parse
@@ -121,15 +122,14 @@ def _body(url: str, answer: Any, limits: Limits) -> bytes:
     length = answer.headers.get("Content-Length", "")
     if length.isdigit() and int(length) > limits.octets:
         raise _oversized(url, limits)
-    pieces, size = [], 0
+    body = io.BytesIO()  # whose value is no copy
     while piece := answer.read(_PIECE):
-        pieces.append(piece)
-        size += len(piece)
-        if size > limits.octets:
+        body.write(piece)
+        if body.tell() > limits.octets:
             raise _oversized(url, limits)
-    if length.isdigit() and size < int(length):
-        raise NotMirrored(Fault.TRUNCATED, f"{url} sent {size} of {length} octets")
-    return b"".join(pieces)
+    if length.isdigit() and body.tell() < int(length):
+        raise NotMirrored(Fault.TRUNCATED, f"{url} sent {body.tell()} of {length} octets")
+    return body.getvalue()
 
 
 def _oversized(url: str, limits: Limits) -> NotMirrored:

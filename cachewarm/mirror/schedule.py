@@ -30,7 +30,7 @@ def due_at(mirror: mirrors.Mirror, interval_s: float) -> float:
     tried = mirror.tried_at.timestamp()
     if mirror.failures:
         return tried + min(FIRST_PAUSE_S * float(1 << min(mirror.failures - 1, 10)), LONGEST_PAUSE_S, interval_s)
-    if mirror.crl_number is None or mirror.served_number != mirror.crl_number:
+    if mirror.crl_number is None or mirror.served_number != mirror.crl_number or mirror.lacks_delta:
         return 0.0
     windows = [(mirror.this_update, mirror.next_update), (mirror.delta_this_update, mirror.delta_next_update)]
     return min(_due(tried, begin, end, interval_s) for begin, end in windows if begin is not None and end is not None)
@@ -49,14 +49,27 @@ class MirrorSchedule:
     def __init__(self, settings: Settings) -> None:
         self._interval, self._limits = settings.crl_fetch_interval, limits_of(settings)
         self._jitter = random.uniform(0, 0.1)  # noqa: S311 - spreads load, guards nothing
+        self._looked_at: dict[str, str] = {}
 
     async def run(self, connection: Connection) -> None:
         """Until cancelled."""
         while True:
             for mirror in await mirrors.mirrors(connection):
+                if await self._is_damaged(connection, mirror):
+                    continue  # deleted: the next round has it made again
                 if time.time() >= self._moved(mirror, due_at(mirror, self._interval)):
                     await self._bring(connection, mirror)
             await asyncio.sleep(TICK_S)
+
+    async def _is_damaged(self, connection: Connection, mirror: mirrors.Mirror) -> bool:
+        """Whether somebody damaged what is served; it is looked at once after every change."""
+        if self._looked_at.get(mirror.issuer_id) == mirror.versions:
+            return False
+        if await mirrors.drop_damaged(connection, mirror.issuer_id):
+            log.warning("mirrored CRL is damaged", issuer_id=mirror.issuer_id, number=mirror.crl_number)
+            return True
+        self._looked_at[mirror.issuer_id] = mirror.versions
+        return False
 
     def _moved(self, mirror: mirrors.Mirror, due: float) -> float:
         """A little earlier, differently in each warmer."""

@@ -153,8 +153,8 @@ class Edge:
             await asyncio.sleep(TICK_S)
 
     def _put_gauges(self) -> None:
-        front = 0 if self.front is None else self.front.open_connections - 1
-        self.counters.put(INDEX["connections"], len(self.connections) + front)
+        ours = 0 if self.front is None else self.front.open_connections
+        self.counters.put(INDEX["connections"], len(self.connections - {self.front}) + ours)
         self.counters.put(INDEX["table_entries"], len(self.lane.table))
         self.counters.put(INDEX["table_octets"], self.lane.table.octets)
         self.counters.put(INDEX["slow_lane"], self.guarded.under_way)

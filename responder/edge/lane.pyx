@@ -14,13 +14,13 @@ from libc.string cimport memcmp, memcpy
 from _fastocsp.asking cimport MAX_NONCE
 from _fastocsp.codes cimport GOOD, REVOKED
 from _fastocsp.counters cimport count_more
-from _fastocsp.crl_tags cimport CRLTag, put_crl_not_modified
+from _fastocsp.crl_tags cimport CRLTag, client_has, put_crl_not_modified
 from _fastocsp.der cimport Octets
 from _fastocsp.gentime cimport FIXDATE, put_fixdate
 from _fastocsp.getpath cimport decode_get
 from _fastocsp.issuers cimport IssuerHashes
 from _fastocsp.record cimport RecordHead, read_record
-from _fastocsp.reply cimport MAX_HEAD_OCTETS, not_modified, put_not_modified_head, put_ok_head, tag_listed
+from _fastocsp.reply cimport MAX_HEAD_OCTETS, not_modified, put_not_modified_head, put_ok_head
 from _fastocsp.request cimport CertID, OCSPRequest, parse_request
 from _fastocsp.response cimport Layout, TemplateOctets, response_size, write_response
 from _fastocsp.sink cimport Sink, open_sink, put_octets, put_static, sink_room, sink_used
@@ -149,7 +149,7 @@ cdef class Lane:
     cdef int answer_crl(self, const HttpRequest* http, Sink* out) noexcept nogil:
         """A 304 to a client that has the CRL; whatever else is asked of a CRL is for the cold lane."""
         cdef const CRLTag* tag = self.crls.find(http.issuer_id)
-        if tag == NULL or tag.next_update <= self.now or not tag_listed(http.if_none_match, tag.tag.p, tag.tag.n):
+        if tag == NULL or not client_has(tag, http.if_none_match, http.if_modified_since, self.now):
             return LANE_PASS_ON
         put_crl_not_modified(out, tag, self.now, self.date, http.keep_alive)
         count_more(self.counters.values + AT_CRL_NOT_MODIFIED, 1)

@@ -16,6 +16,7 @@ cdef extern from * nogil:
     #include <sys/epoll.h>
     #include <sys/eventfd.h>
     #include <sys/socket.h>
+    #include <sys/syscall.h>
     #include <time.h>
     #include <unistd.h>
 
@@ -28,6 +29,22 @@ cdef extern from * nogil:
         struct timespec t;
         clock_gettime(CLOCK_REALTIME, &t);
         return (uint32_t)t.tv_sec;
+    }
+    /* As the C library's, but no points of cancellation, which cost a threaded process two atomic exchanges each. The
+     * sanitizers look on at the library's. */
+    static inline ssize_t plain_recv(int fd, void* to, size_t n, int flags) {
+    #if defined(SYS_recvfrom) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+        return syscall(SYS_recvfrom, fd, to, n, flags, NULL, NULL);
+    #else
+        return recv(fd, to, n, flags);
+    #endif
+    }
+    static inline ssize_t plain_send(int fd, const void* octets, size_t n, int flags) {
+    #if defined(SYS_sendto) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+        return syscall(SYS_sendto, fd, octets, n, flags, NULL, 0);
+    #else
+        return send(fd, octets, n, flags);
+    #endif
     }
     static inline int last_error(void) { return errno; }
     static inline int watch(int epoll, int op, int fd, uint32_t events, uint64_t tag) {
@@ -99,8 +116,8 @@ cdef extern from * nogil:
     int epoll_create1(int flags)
     int epoll_wait(int epoll, epoll_event* events, int room, int timeout_ms)
     int eventfd(unsigned int first, int flags)
-    Py_ssize_t recv(int fd, void* to, size_t n, int flags)
-    Py_ssize_t send(int fd, const void* octets, size_t n, int flags)
+    Py_ssize_t recv "plain_recv"(int fd, void* to, size_t n, int flags)
+    Py_ssize_t send "plain_send"(int fd, const void* octets, size_t n, int flags)
     Py_ssize_t read(int fd, void* to, size_t n)
     Py_ssize_t write(int fd, const void* octets, size_t n)
     int close(int fd)

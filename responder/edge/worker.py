@@ -59,9 +59,9 @@ class EdgeServer(Server):
         edge.connections = self.server_state.connections  # type: ignore[assignment]
 
     def _make_cold(self, first_octets: bytes, front: Front) -> ColdProtocol:
-        patience_s, counters = self._edge.settings.header_timeout, self._edge.counters
+        settings, counters = self._edge.settings, self._edge.counters
         return ColdProtocol(
-            self.config, self.server_state, self.lifespan.state, patience_s, counters, front, first_octets
+            self.config, self.server_state, self.lifespan.state, settings, counters, front, first_octets
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -16,7 +16,7 @@ from _fastocsp.errors import WireError
 from responder.clock import Clock
 from responder.feed.journal import Journal
 from responder.feed.machine import FeedMachine, TakeSnapshot, Withdraw
-from responder.feed.poll import POLL_TIMEOUT_S, Connection, Who, poll, snapshot
+from responder.feed.poll import LINK_FAILURES, POLL_TIMEOUT_S, Connection, Who, poll, snapshot
 from responder.feed.replica import Replica, Shown, count_rows
 
 log = structlog.get_logger("feed")
@@ -24,7 +24,7 @@ NUDGE_CHANNEL = "fastocsp_feed"
 Connect = Callable[[], Awaitable[Connection]]
 
 
-FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, WireError)
+FAILURES = (*LINK_FAILURES, WireError)
 
 
 class FeedAgent:

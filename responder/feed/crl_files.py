@@ -3,12 +3,14 @@
 One file a CRL and number, written under another name and renamed, so that a worker that still serves the old one is not
 cut off; beside it, where that saves something, the same gzipped. What does not parse or is not signed by its issuer is
 refused and the one before stays, as it stays when its row is gone: a runbook may delete rows, and the next tick of the
-warmer brings another. Times are those in the CRL, not those of its row.
+warmer brings another. A lower number, which a restored ledger has, waits until the one before has ended: numbers only
+grow (RFC 5280 5.2.3), whatever happened to the ledger. Times are those in the CRL, not those of its row.
 """
 
 import asyncio
 import gzip
 import hashlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,6 +39,7 @@ class CRLFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._seen: dict[str, str] = {}
+        self._said: dict[str, str] = {}
 
     async def read(
         self, connection: Connection, issuers: Mapping[str, Issuer], former: Mapping[str, CRLEntry]
@@ -52,12 +55,24 @@ class CRLFiles:
             complete |= {name} if row["part"] is None else set()
             before = former.get(name)
             entry = before
+            if before is not None and self._falls_behind(name, before, row["number"], row["version"]):
+                entries[name] = before
+                continue
             if row["whole"] and not (self._has(before) and self._seen.get(name) == row["version"]):
                 entry = await self._fetch(connection, issuer, name, row["part"], row["number"]) or before
                 self._seen[name] = row["version"]
             if entry is not None:
                 entries[name] = entry
         return entries | self._without_row(issuers, former, complete)
+
+    def _falls_behind(self, name: str, before: CRLEntry, number: str, version: str) -> bool:
+        """The number would go back while the CRL that is here still holds."""
+        if int(number) >= before.number or before.next_update <= time.time():
+            return False
+        if self._said.get(name) != version:
+            self._said[name] = version
+            log.error("CRL refused: its number is below the one that is served", crl=name, number=number)
+        return True
 
     def _has(self, entry: CRLEntry | None) -> bool:
         return entry is not None and (self._folder / entry.file).exists()

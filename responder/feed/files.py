@@ -9,5 +9,9 @@ def write_file(path: Path, octets: bytes, mode: int = 0o644) -> None:
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     new.touch(mode=mode)
-    new.write_bytes(octets)
-    new.rename(path)
+    try:
+        new.write_bytes(octets)
+        new.rename(path)
+    except OSError:  # of a full disk: what is left of it would keep it full
+        new.unlink(missing_ok=True)
+        raise

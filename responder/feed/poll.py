@@ -23,6 +23,9 @@ _POLL = """select f.*, floor(extract(epoch from clock_timestamp()) * 1000000)::b
              from feed_poll($1, $2, $3, $4, $5, $6, $7) f"""
 
 Connection = asyncpg.Connection
+#: What a lost link and a dying ledger make of a question; the connection is thrown away. InternalClientError is among
+#: them: a server's farewell that no question asked for makes asyncpg call the next question a mistake.
+LINK_FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Who(NamedTuple):
@@ -39,7 +42,8 @@ async def open_feed(url: str) -> Connection:
         url,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=10,
-        server_settings={"application_name": "fastocsp feed", "TimeZone": "UTC"},
+        # a poll that waits for a lock longer than its asker would be left behind in the queue
+        server_settings={"application_name": "fastocsp feed", "TimeZone": "UTC", "lock_timeout": "900ms"},
     )
     return connection
 

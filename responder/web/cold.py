@@ -17,9 +17,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from _fastocsp.counters import Counters
+from responder.config import EdgeSettings
 from responder.telemetry import INDEX
 
-MAX_HEAD = 32768
 LINGER_S = 2.0
 BAD_REQUEST = 400, b"Bad Request"
 URI_TOO_LONG = 414, b"URI Too Long"
@@ -73,13 +73,13 @@ class ColdProtocol(HttpToolsProtocol):
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
-        patience_s: float,
+        settings: EdgeSettings,
         counters: Counters,
         front: Front,
         first_octets: bytes,
     ) -> None:
         super().__init__(config, server_state, app_state)
-        self._patience_s, self._counters = patience_s, counters
+        self._patience_s, self._most_head, self._counters = settings.header_timeout, settings.header_size, counters
         self._front, self._first_octets = front, first_octets
         self._deadline: float | None = None
         self._head_octets = 0  # that came since a head began and has not ended
@@ -115,7 +115,7 @@ class ColdProtocol(HttpToolsProtocol):
             self._head_octets = 0
         self._head_octets += len(data)
         super().data_received(data)
-        if self._head_octets > MAX_HEAD and not self._in_body and not self.between_requests:
+        if self._head_octets > self._most_head and not self._in_body and not self.between_requests:
             self._refuse(FIELDS_TOO_LARGE)
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -134,14 +134,14 @@ class ColdProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         """Part of the request target."""
         super().on_url(url)
-        if len(self.url) > MAX_HEAD:
+        if len(self.url) > self._most_head:
             self._verdict = URI_TOO_LONG
             raise BadMessageError("request target too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field; those of a trailer section are no header fields (RFC 9110 6.5.1)."""
         self._field_octets += len(name) + len(value) + 4
-        if self._field_octets > MAX_HEAD:
+        if self._field_octets > self._most_head:
             self._verdict = FIELDS_TOO_LARGE
             raise BadMessageError("fields too large")
         if not self._in_body:

@@ -49,7 +49,13 @@ class CRLShelf:
     def tags(self) -> CRLTags:
         """What the hot lane needs for its 304s."""
         return CRLTags(
-            (name.encode(), crl.etag.removeprefix("W/").encode(), _lines(constant_fields(crl)), crl.entry.next_update)
+            (
+                name.encode(),
+                crl.etag.removeprefix("W/").encode(),
+                _lines(constant_fields(crl)),
+                crl.entry.this_update,
+                crl.entry.next_update,
+            )
             for name, crl in self._crls.items()
         )
 

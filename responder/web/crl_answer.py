@@ -47,17 +47,23 @@ def _selected(request: Request, crl: ShelvedCRL, head: dict[str, str]) -> Respon
     if part is not None:
         head |= {"Content-Range": f"bytes {part[0]}-{part[1] - 1}/{length}"}
         return _sent(request, crl.der[slice(*part)], head, 206)
-    if crl.packed is not None and accepts_gzip(_joined(request, "accept-encoding")):
+    if crl.packed is not None and _takes_gzip(request, crl):
         return _sent(request, crl.packed, head | {"Content-Encoding": "gzip"}, 200)
     return _sent(request, crl.der, head, 200)
 
 
 def _ranged(request: Request, crl: ShelvedCRL) -> str | None:
-    """Range, unless If-Range names another representation; our tag is weak, so it never matches (RFC 9110 13.1.5)."""
+    """Range, unless If-Range names another representation (RFC 9110 13.1.5): our tag is weak, so it never matches; a
+    date does not tell the CRL from the same gzipped, of which the client may have the beginning.
+    """
     condition = request.headers.get("if-range")
-    if condition is not None and parse_date(condition) != crl.entry.this_update:
+    if condition is not None and (parse_date(condition) != crl.entry.this_update or _takes_gzip(request, crl)):
         return None
     return _joined(request, "range")
+
+
+def _takes_gzip(request: Request, crl: ShelvedCRL) -> bool:
+    return crl.packed is not None and accepts_gzip(_joined(request, "accept-encoding"))
 
 
 def _sent(request: Request, octets: memoryview, head: dict[str, str], status: int) -> Response:

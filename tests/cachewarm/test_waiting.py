@@ -13,7 +13,7 @@ from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.inventory import NewCertificate, add_certificates
 from cachewarm.ledger.issuers import add_issuer
 from cachewarm.ledger.revocations import RevokeResult, revoke
-from cachewarm.waiting import Outcome, Waited, bound_only, wait_for_edges
+from cachewarm.waiting import UNDER_WAY, Outcome, Waited, bound_only, wait_for_edges
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
@@ -104,6 +104,32 @@ async def test_patience_ends_in_a_bound(owner: Connection, edge: "asyncio.Task[N
     assert 0.3 <= done.waited_s < 1
     now = await bound_only(owner, result.generation, result.seq, committed=time.monotonic())
     assert now.outcome is Outcome.BOUNDED
+
+
+async def test_a_poll_that_hangs_costs_nobody_else_a_lease(
+    database: DatabaseURLs, owner: Connection, edge: "asyncio.Task[None]"
+) -> None:
+    """Its backend keeps the barrier for longer than two horizons. Who waits does not confirm meanwhile, as nobody knows
+    what lease that poll will give; the other edge's lease is renewed all the time; once the poll is gone, CONFIRMED.
+    """
+    hung = await connect(database.owner)
+    poll = hung.transaction()
+    await poll.start()
+    await hung.execute("select pg_advisory_xact_lock_shared(hashtext('fastocsp.lease'))")
+    result = await revoke(owner, "ca", serial(1), actor="tests")
+    waiting = asyncio.create_task(waited(owner, result))
+    watching = await connect(database.owner)
+    renewed = []
+    for _ in range(9):
+        await asyncio.sleep(0.5)
+        renewed.append((await feed.leases(watching))[0].renewals)
+    assert renewed == sorted(set(renewed)), "half a second without a renewal"
+    assert not waiting.done()
+    assert (await bound_only(watching, result.generation, result.seq, committed=time.monotonic())).edges == (UNDER_WAY,)
+    await poll.rollback()
+    assert (await waiting).outcome is Outcome.CONFIRMED
+    for connection in (hung, watching):
+        await connection.close()
 
 
 @pytest.mark.parametrize("still", [True, False])

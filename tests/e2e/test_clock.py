@@ -7,7 +7,6 @@ goes, it leaves alone. So host and ledger disagree, as they do when a host's tim
 import shutil
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 

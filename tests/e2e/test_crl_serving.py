@@ -77,6 +77,11 @@ def test_range_fields(listed: Instance) -> None:
     for condition, wanted in ((whole["last-modified"], 206), (whole["etag"], 200), ('"other"', 200), ("x", 200)):
         status, _, _ = get(listed, f"Range: bytes=0-9\r\nIf-Range: {condition}\r\n")
         assert status == wanted, condition
+    resumed = f"Range: bytes=10-\r\nIf-Range: {whole['last-modified']}\r\n"
+    assert get(listed, resumed)[2] == body[10:]
+    status, fields, packed = get(listed, resumed + "Accept-Encoding: gzip\r\n")
+    assert (status, fields["content-encoding"]) == (200, "gzip"), "two forms of the CRL would be joined"
+    assert gzip.decompress(packed) == body
     status, fields, _ = get(listed, f"Range: bytes=0-9\r\nIf-None-Match: {whole['etag']}\r\n")
     assert (status, "content-range" in fields) == (304, False)
 

@@ -46,6 +46,7 @@ class Fault(abc.ABC):
     def __init__(self, world: World) -> None:
         self.world = world
 
+    @abc.abstractmethod
     async def inject(self) -> None:
         """Do it."""
 
@@ -53,7 +54,7 @@ class Fault(abc.ABC):
     async def prove(self) -> str:
         """What shows that it took hold; NotTaken."""
 
-    async def heal(self) -> None:
+    async def heal(self) -> None:  # noqa: B027 - some are over by themselves
         """Undo it, and wait until what was broken is there again."""
 
     def excuses(self) -> list[Excused]:

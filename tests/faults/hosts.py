@@ -16,6 +16,7 @@ from responder.feed.machine import State
 from responder.feed.shared import PAGE_NAME, SLOT_STATE, SLOT_UNTIL_BOOT, FeedPage
 from responder.master import pids
 from tests.e2e.wall import WallClock
+from tests.faults.network import lay
 from tests.faults.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,23 +39,37 @@ class Host:
         }
         self.journal.mkdir(parents=True, exist_ok=True)
         self.wall_clock = WallClock(folder)
+        self.network = lay(name)
+        self._environ["FASTOCSP_HOST"] = self.network.asked_at
 
     async def link(self, server: Path) -> "Host":
         """Its proxies to that Postgres."""
-        self.links = {name: await Proxy(server).start() for name in PROGRAMS}
+        self.links = {name: await Proxy(server).start(self.network.ledger_at) for name in PROGRAMS}
         return self
 
     def start(self, database: str, password: str, *names: str) -> None:
         """The programs of that name, or all of them."""
         for name in names or PROGRAMS:
-            url = (
-                f"postgresql://{database}:{quote(password)}@127.0.0.1:{self.links[name].port}/fastocsp?sslmode=disable"
-            )
+            server = f"{self.network.ledger_at}:{self.links[name].port}"
+            url = f"postgresql://{database}:{quote(password)}@{server}/fastocsp?sslmode=disable"
             environ = self._environ | {"FASTOCSP_DATABASE_URL": url} | self.wall_clock.settings
             with (self.folder / f"{name}.log").open("ab") as log:
                 self.programs[name] = subprocess.Popen(
-                    [sys.executable, "-m", *self._module, name], env=environ, cwd=ROOT, stdout=log, stderr=log
+                    [*self.network.words, sys.executable, "-m", *self._module, name],
+                    env=environ,
+                    cwd=ROOT,
+                    stdout=log,
+                    stderr=log,
                 )
+
+    def ended(self) -> list[tuple[str, str]]:
+        """Programs that are there no more, with exit status and last words."""
+        codes = {name: program.poll() for name, program in self.programs.items()}
+        return [(name, f"{code}, {self._last_line(name)}") for name, code in codes.items() if code is not None]
+
+    def _last_line(self, name: str) -> str:
+        lines = (self.folder / f"{name}.log").read_text(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line), "without a word")
 
     def stop(self) -> None:
         """Everything of it."""
@@ -66,6 +81,7 @@ class Host:
             except subprocess.TimeoutExpired:
                 program.kill()
                 program.wait()
+        self.network.remove()
 
     @property
     def master(self) -> int:

@@ -1,6 +1,7 @@
 """Faults of the link between a host and Postgres, by the proxy: black hole, reset, delay, a late last reply."""
 
 import asyncio
+from pathlib import Path
 
 from tests.faults.fault import Fault, cut_off, require
 from tests.faults.proxy import Proxy
@@ -107,4 +108,22 @@ class LateReply(OfLink):
         return f"reply {LATE_S} s late, then the proxy held {edge.up.held - self.held} octets"
 
 
-OF_LINKS = (BlackHole, BlackHoleLong, Reset, Delay, LateReply)
+class Pulled(OfLink):
+    """The cable between the host's network and Postgres: no proxy is to blame, and TCP sends again for itself."""
+
+    name, hold_s, stretch, host = "cable of south to Postgres pulled, longer than H", HORIZON_S + 0.5, True, "south"
+    excused = cut_off("south")
+
+    async def inject(self) -> None:
+        self.world.hosts[self.host].network.pull()
+
+    async def prove(self) -> str:
+        await until(lambda: self.world.states()[self.host] != "LIVE", HORIZON_S, "polls are still answered")
+        state = Path("/sys/class/net", self.world.hosts[self.host].network.cable, "operstate").read_text().strip()
+        return require(state == "down", f"the cable is {state}") + f"; state {self.world.states()[self.host]}"
+
+    async def heal(self) -> None:
+        self.world.hosts[self.host].network.plug()
+
+
+OF_LINKS = (BlackHole, BlackHoleLong, Reset, Delay, LateReply, Pulled)

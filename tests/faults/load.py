@@ -8,18 +8,18 @@ repeated, once: a client does that. Each question has its patience.
 
 import asyncio
 import json
-import os
 import random
 import secrets
+import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import psutil
+from typing import Any, NamedTuple
 
 from tests.e2e.asking import certificate, post_octets, question
 from tests.faults.history import Asked
+from tests.faults.hosts import workers_of
 from tests.faults.reading import Read, Reader
 
 PATIENCE_S = 3.0
@@ -27,6 +27,14 @@ PATIENCE_S = 3.0
 RECONNECT_S = 0.05
 NONCE_OCTETS, KNOW_TRIES, MOVES = 16, 10, 12
 _MARK = b"\x5a" * NONCE_OCTETS
+
+
+class Door(NamedTuple):
+    """Where a host is asked, and where it says which processes are its workers."""
+
+    address: str
+    port: int
+    run_folder: Path
 
 
 class Serial:
@@ -54,11 +62,11 @@ class Askers:
         self.reader = Reader(certificate(issuer))
         self.history: list[Asked] = []
         self.pause_s: float = told["pause_s"]
-        self.hosts: dict[str, int] = told["hosts"]
+        self.hosts = {name: Door(address, port, Path(run)) for name, (address, port, run) in told["hosts"].items()}
         self._share: int = told["connections"] // told["workers"]
         self.askers = [
-            Asker(self, name, port, number)
-            for name, port in self.hosts.items()
+            Asker(self, name, door, number)
+            for name, door in self.hosts.items()
             for number in range(told["connections"])
         ]
         self.tasks = [asyncio.get_running_loop().create_task(asker.run()) for asker in self.askers]
@@ -73,14 +81,14 @@ class Askers:
         """
         new = [name for name in self.window if again or name not in self._known]
         self._known.update(new)
-        await asyncio.gather(*(Asker(self, name, port, -1).once_each(new) for name, port in self.hosts.items()))
+        await asyncio.gather(*(Asker(self, name, door, -1).once_each(new) for name, door in self.hosts.items()))
 
 
 class Asker:
     """One connection."""
 
-    def __init__(self, askers: Askers, host: str, port: int, number: int) -> None:
-        self._askers, self._host, self._port = askers, host, port
+    def __init__(self, askers: Askers, host: str, door: Door, number: int) -> None:
+        self._askers, self._host, self._door = askers, host, door
         self._random = random.Random(f"{host} {number}")
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self.worker = self._moves = 0
@@ -114,7 +122,8 @@ class Asker:
             self._hang_up()
         returned, worker = time.monotonic(), self.worker
         if self._streams and not self.worker:
-            self.worker = await asyncio.to_thread(worker_of, self._streams[1].get_extra_info("sockname"))
+            ours = self._streams[1].get_extra_info("sockname")
+            self.worker = await asyncio.to_thread(worker_of, ours, self._door.run_folder)
             if self._askers.crowded(self.worker) and self._moves < MOVES:
                 self._moves += 1
                 self._hang_up()
@@ -132,7 +141,7 @@ class Asker:
 
     async def _once(self, serial: Serial, nonce: bytes | None) -> Read:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            self._streams = await asyncio.open_connection(self._door.address, self._door.port)
         reader, writer = self._streams
         writer.write(serial.octets(nonce))
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -148,11 +157,17 @@ class Asker:
         self._streams, self.worker = None, 0
 
 
-def worker_of(name: tuple[str, int]) -> int:
-    """The process that has the other end of this connection of ours; 0 when it is gone already."""
-    for peer in psutil.net_connections("tcp"):
-        if peer.raddr and tuple(peer.raddr) == tuple(name) and peer.pid and peer.pid != os.getpid():
-            return int(peer.pid)
+def worker_of(ours: tuple[str, int], run_folder: Path) -> int:
+    """The worker that has the other end of this connection of ours; 0 when it is gone already. /proc/PID/net is of the
+    network that the process is in.
+    """
+    wanted = f"{int.from_bytes(socket.inet_aton(ours[0]), sys.byteorder):08X}:{ours[1]:04X}"
+    for pid in workers_of(run_folder):
+        with suppress(OSError):
+            rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+            sockets = {f"socket:[{row[9]}]" for row in rows if row[2] == wanted}
+            if any(str(fd.readlink()) in sockets for fd in Path(f"/proc/{pid}/fd").iterdir()):
+                return pid
     return 0
 
 

@@ -22,7 +22,7 @@ _LEFT, _ROW, _HOSTS_TOP, _BARS = 70, 18, 190, 120
 
 def render(facts: dict[str, Any]) -> str:
     """The whole page."""
-    broken = sum(rule["broken"] for rule in facts["rules"]) + facts["not_taken"]
+    broken = sum(rule["broken"] for rule in facts["rules"]) + facts["not_taken"] + facts["ended"]
     verdict = f'<span class="{"broken" if broken else "held"}">{broken} violations</span>'
     about = (
         f"{facts['seconds']:.0f} s, {len(facts['episodes']) - 1} episodes, {facts['questions']:,} questions"

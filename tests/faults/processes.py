@@ -43,7 +43,7 @@ class KillMaster(Kill):
 
     async def heal(self) -> None:
         await super().heal()
-        await until(lambda: is_ready(self.world.centre.port), 20, "centre is not ready")
+        await until(lambda: is_ready(self.world.doors["centre"]), 20, "centre is not ready")
 
 
 class KillWarmer(Kill):

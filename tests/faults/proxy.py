@@ -68,9 +68,9 @@ class Proxy:
         self.wires: set[Wire] = set()
         self._on_poll: Callable[[], None] | None = None
 
-    async def start(self) -> "Proxy":
-        """Listen on a free port of 127.0.0.1."""
-        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def start(self, address: str = "127.0.0.1") -> "Proxy":
+        """Listen on a free port of that address of ours."""
+        self._listener = await asyncio.start_server(self._serve, address, 0)
         self.port: int = self._listener.sockets[0].getsockname()[1]
         return self
 
@@ -104,7 +104,10 @@ class Proxy:
             passed.set()
 
         self._on_poll = seen
-        await asyncio.wait_for(passed.wait(), 10)
+        try:
+            await asyncio.wait_for(passed.wait(), 10)
+        finally:
+            self._on_poll = None
 
     def poller(self) -> int:
         """Pid of the backend that answers the polls; 0 while there is none."""

@@ -121,8 +121,8 @@ def facts(run: "Run") -> dict[str, Any]:
         "full": run.full,
         "commit": commit(),
         "machine": f"{os.cpu_count()} processors, Linux {platform.release()}, Python {platform.python_version()}",
-        "hosts": "separate processes, a TCP proxy for each program of north and south"
-        + ("; south under libfaketime" if LIBFAKETIME else ""),
+        "hosts": ("network namespaces" if run.world.own_networks else "separate processes of one network")
+        + "; north and south behind TCP proxies and on wall clocks of their own",
         "horizon_s": run.checker.horizon,
         "seconds": run.ended - begun,
         "questions": counts["questions"],
@@ -134,6 +134,7 @@ def facts(run: "Run") -> dict[str, Any]:
             for rule, says in RULES.items()
         ],
         "not_taken": broken["proof"],
+        "ended": broken["ended"],
         "final": run.final,
         "states": list(runs_of(run.samples, begun)),
         "episodes": [told(judged, begun) for judged in run.episodes],

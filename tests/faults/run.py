@@ -110,7 +110,7 @@ class Run:
             sys.executable, "-m", "tests.faults.load", cwd=ROOT, stdin=-1, stdout=-1, limit=1 << 28
         )
         told = {
-            "hosts": self.world.ports,
+            "hosts": {name: [*door, str(self.world.run_folders[name])] for name, door in self.world.doors.items()},
             "issuer": self.world.centre.facts["issuer_cert"],
             "certificates": [str(path) for path in self.world.certificates],
             "connections": CONNECTIONS,
@@ -208,6 +208,7 @@ class Run:
         violations = self.checker.judge(episode, asked, changes, enough=ENOUGH if faults else 0)
         if wrong := [proof for proof in episode.proofs if proof.startswith(NOT_TAKEN)]:
             violations.append(Violation("proof", "; ".join(wrong), ()))
+        violations += [Violation("ended", line, ()) for line in self.world.revive()]
         self.episodes.append(report.Judged.of(episode, asked, self.checker.after, changes, violations))
         for violation in violations:
             say(f"VIOLATION of {violation.rule} under {episode.name}: {violation.what}")
@@ -243,7 +244,9 @@ def main() -> int:
     given = parser.parse_args()
     kinds = [kind for kind in nemesis.ALL if any(part in kind.name for part in given.only)] or None
     if given.only and kinds is None:
-        parser.error(f"no fault has {' or '.join(given.only)} in its name: {', '.join(kind.name for kind in nemesis.ALL)}")
+        parser.error(
+            f"no fault has {' or '.join(given.only)} in its name: {', '.join(kind.name for kind in nemesis.ALL)}"
+        )
     run = asyncio.run(Run(given.seed, full=given.full, lasts_s=given.seconds, kinds=kinds).go())
     page = report.write(run, given.report)
     say(f"{len(run.violations)} violations; report: {page}")

@@ -107,7 +107,10 @@ class StopBackend(Stop):
     """The one that answers an edge's polls: the edge gives it up and asks another."""
 
     name, target, hold_s, turn = "SIGSTOP the backend of an edge's polls", "postgres", 1.8, 3
-    excused = (Excused(None, frozenset({CHANGES}), why="that edge hears of a change later than its signer"),)
+    excused = (
+        Excused(None, frozenset({CHANGES}), why="that edge hears of a change later than its signer"),
+        Excused(None, frozenset({GOODS}), BEYOND_H, "the backend has that edge's lease row, if it was in a poll"),
+    )
 
     def pids(self) -> list[int]:
         pollers = [self.world.hosts[name].links["edge"].poller() for name in ("south", "north")]

@@ -13,10 +13,10 @@ SEED = 1
 @pytest.mark.timeout(900)
 async def test_no_fault_breaks_a_rule() -> None:
     """C1 to C6 never broken, what was owed was answered (C7), and enough was asked of every fault (C8). Every fault
-    took hold; one that this machine cannot do is the one that needs a file system of its own.
+    took hold; those that a machine may not be able to do need a file system or a network of their own.
     """
     run = await Run(SEED).go()
     page = report.write(run, ROOT / ".faults" / "ci")
     assert [(violation.rule, violation.what) for violation in run.violations] == [], page
     assert len({judged.episode.name for judged in run.episodes}) == 1 + len(ALL) - len(run.left_out)
-    assert len(run.left_out) <= 1
+    assert len(run.left_out) <= 2

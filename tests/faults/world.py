@@ -1,6 +1,6 @@
 """Three edge hosts on one machine. `centre` is a quickstart: Postgres, Valkey, warmer, admin, and a host of its own.
-`north` and `south` are hosts in folders of their own behind proxies; no namespaces, as separate processes and proxies
-break all the links that namespaces would. All settings are the product's; the broken builds come by another module.
+`north` and `south` are hosts in folders of their own behind proxies, each in a network namespace where the machine
+allows one. All settings are the product's; the broken builds come by another module.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from tests.e2e.conftest import scratch
 from tests.e2e.faults import certificates, pid_of
 from tests.e2e.instance import Instance, free_port
 from tests.faults.hosts import Host, environment, state_of, workers_of
+from tests.faults.network import LOOPBACK
 from tests.faults.proxy import Proxy
 
 HORIZON_S, POLL_S, SIGNER_S, WORKERS = 4.0, 0.1, 1.5, 2
@@ -84,8 +85,8 @@ class World:
             self._mount(host.journal)
             self.hosts[name] = await host.link(self.server)
             self.start_host(name)
-        for name, port in self.ports.items():
-            await until(lambda port=port: is_ready(port), 40, f"{name} is not ready")  # type: ignore[misc]
+        for name, door in self.doors.items():
+            await until(lambda door=door: is_ready(door), 40, f"{name} is not ready")  # type: ignore[misc]
         self.old_records = await self._records()
         return self
 
@@ -100,6 +101,13 @@ class World:
     def start_host(self, name: str, *programs: str) -> None:
         """Its programs, or those named."""
         self.hosts[name].start(LOGINS["reader"], self._passwords["reader"], *programs)
+
+    def revive(self) -> list[str]:
+        """Programs of the hosts that have ended by themselves, which no fault may bring about; started again."""
+        ended = [(name, *one) for name, host in self.hosts.items() for one in host.ended()]
+        for name, program, _ in ended:
+            self.start_host(name, program)
+        return [f"{name}: {program} ended by itself: {why}" for name, program, why in ended]
 
     async def _bound_notify_queue(self) -> None:
         """So small that it can be filled; takes a restart."""
@@ -122,9 +130,15 @@ class World:
         return bool(self._mounted)
 
     @property
-    def ports(self) -> dict[str, int]:
-        """By host."""
-        return {"centre": self.centre.port} | {name: host.port for name, host in self.hosts.items()}
+    def own_networks(self) -> bool:
+        """North and south have a network each."""
+        return all(host.network.own for host in self.hosts.values())
+
+    @property
+    def doors(self) -> dict[str, tuple[str, int]]:
+        """Address and port of each host."""
+        ours = {name: (host.network.asked_at, host.port) for name, host in self.hosts.items()}
+        return {"centre": (LOOPBACK, self.centre.port)} | ours
 
     @property
     def run_folders(self) -> dict[str, Path]:
@@ -183,9 +197,13 @@ class World:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def is_ready(port: int) -> bool:
+def _ready_url(address: str, port: int) -> str:
+    return f"http://{address}:{port}/ready"
+
+
+def is_ready(door: tuple[str, int]) -> bool:
     """/ready says 200."""
-    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=2) as response:
+    with contextlib.suppress(OSError), urllib.request.urlopen(_ready_url(*door), timeout=2) as response:
         return bool(json.loads(response.read())["ready"])
     return False
 

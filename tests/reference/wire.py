@@ -72,7 +72,7 @@ def split(line: bytes) -> tuple[bytes, bytes]:
 def path_fits(method: bytes, path: bytes, crl: bytes | None, fields: dict[bytes, bytes]) -> bool:
     """POST goes to the collection itself, GET to something in it, or to a CRL that the client has one of."""
     if crl is not None:
-        return method == b"GET" and b"if-none-match" in fields
+        return method == b"GET" and (b"if-none-match" in fields or b"if-modified-since" in fields)
     return path in (b"", b"/") if method == b"POST" else len(path) > 1 and path.startswith(b"/")
 
 

@@ -1,5 +1,6 @@
 """A CA that is not ours, made by `cryptography` alone, and a server that hands out what it signs, or worse."""
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -123,8 +124,8 @@ class Source:
 
 
 @contextmanager
-def serving() -> Iterator[Source]:
-    """A server on loopback."""
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[Source]:
+    """A server on loopback; over TLS its name is localhost."""
     source = Source("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -135,8 +136,7 @@ def serving() -> Iterator[Source]:
             source.asked.append((self.path, {name.lower(): text for name, text in self.headers.items()}))
             answer = source.answers.get(self.path, Answer(status=404))
             time.sleep(answer.silent_s)
-            tag = answer.fields.get("ETag")
-            is_known = tag is not None and self.headers.get("If-None-Match") == tag
+            is_known = self.headers.get("If-None-Match", "") == answer.fields.get("ETag")
             self.send_response(304 if is_known else answer.status)
             for name, text in answer.fields.items():
                 self.send_header(name, text)
@@ -163,9 +163,12 @@ def serving() -> Iterator[Source]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    source.base = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        source.base = f"https://localhost:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    source.base = f"http://127.0.0.1:{server.server_address[1]}"
     try:
         yield source
     finally:

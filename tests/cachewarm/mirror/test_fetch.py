@@ -1,16 +1,18 @@
 """Fetching from sources that fail, stall, lie and lead astray."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from cachewarm.mirror.faults import Fault, NotMirrored
 from cachewarm.mirror.fetch import Known, Limits, fetch
-from tests.cachewarm.mirror.foreign import Answer, ForeignCA, Source
+from tests.cachewarm.mirror.foreign import Answer, ForeignCA, Source, serving
 
 LIMITS = Limits(4096, 0.5, 1.5)
 CA = ForeignCA()
@@ -32,6 +34,21 @@ def test_der_and_pem_are_the_same_crl(source: Source, tmp_path: Path) -> None:
         path = tmp_path / f"{number} crl"
         path.write_bytes(body)
         assert fetch(path.as_uri(), Known(), LIMITS).der == DER
+
+
+def test_https_is_believed_only_under_a_root_that_the_host_trusts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And under the name that the URL has."""
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    authority.cert_pem.write_to_path(tmp_path / "root.pem")
+    with serving(tls) as secure:
+        secure.put(DER)
+        assert fault_of(secure.url()) is Fault.UNREACHABLE
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "root.pem"))
+        assert fetch(secure.url(), Known(), LIMITS).der == DER
+        assert fault_of(secure.url().replace("localhost", "127.0.0.1")) is Fault.UNREACHABLE
 
 
 def test_what_is_unchanged_is_not_sent_again(source: Source) -> None:

@@ -1,16 +1,23 @@
 """Which CRLs may replace the one that is mirrored: one broken rule each, by its word."""
 
 import time
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from asn1crypto import algos
+from asn1crypto import crl as asn1
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from _fastocsp.crl_entries import EntryReader
 from cachewarm.mirror.faults import Fault, NotMirrored
+from cachewarm.mirror.fetch import Known, Limits, fetch
 from cachewarm.mirror.judge import Before, judge
 from tests.cachewarm.mirror.conftest import Mirrored
-from tests.cachewarm.mirror.foreign import REMOVED, ForeignCA
+from tests.cachewarm.mirror.foreign import REMOVED, STOLEN, ForeignCA, Source
 
 CA, OTHER, SAME_NAME = ForeignCA(), ForeignCA("Other CA"), ForeignCA()
 NOW = int(time.time())
@@ -30,6 +37,20 @@ def some_reasons() -> x509.ExtensionType:
     return x509.IssuingDistributionPoint(None, None, False, False, reasons, False, False)
 
 
+def flipped(der: bytes) -> bytes:
+    """The last bit turned."""
+    return der[:-1] + bytes((der[-1] ^ 1,))
+
+
+def signed_by_sha1(ca: ForeignCA) -> bytes:
+    """A CRL whose signature is right, and by an algorithm that no client should take (ecdsa-with-SHA1)."""
+    crl = asn1.CertificateList.load(ca.crl(2, {}))
+    algorithm = {"algorithm": "sha1_ecdsa"}
+    crl["tbs_cert_list"]["signature"] = crl["signature_algorithm"] = algos.SignedDigestAlgorithm(algorithm)
+    crl["signature"] = ca.key.sign(crl["tbs_cert_list"].dump(), ec.ECDSA(hashes.SHA1()))
+    return bytes(crl.dump())
+
+
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
 BROKEN: dict[str, tuple[Callable[[], bytes], Fault]] = {
     "rubbish": (lambda: b"rubbish", Fault.FORM),
@@ -39,7 +60,8 @@ BROKEN: dict[str, tuple[Callable[[], bytes], Fault]] = {
     "critical": (lambda: CA.crl(2, {}, more=((UNKNOWN, True),)), Fault.FORM),
     "other ca": (lambda: OTHER.crl(2, {}), Fault.ISSUER),
     "other key": (lambda: SAME_NAME.crl(2, {}), Fault.SIGNATURE),
-    "flipped": (lambda: CA.crl(2, {})[:-1] + bytes((CA.crl(2, {})[-1] ^ 1,)), Fault.SIGNATURE),
+    "flipped": (lambda: flipped(CA.crl(2, {})), Fault.SIGNATURE),
+    "sha-1": (lambda: signed_by_sha1(CA), Fault.SIGNATURE),
     "foreign key id": (
         lambda: CA.crl(2, {}, more=((x509.AuthorityKeyIdentifier(b"x" * 20, None, None), False),)),
         Fault.ISSUER,
@@ -76,6 +98,23 @@ def test_a_part_is_enough_for_an_issuer_of_that_part() -> None:
     assert judge(crl, CA.cert_der, "user", BEFORE, now=int(time.time())).scope == ("only_contains_user_certs",)
     with pytest.raises(NotMirrored):
         judge(crl, CA.cert_der, "ca", BEFORE, now=int(time.time()))
+
+
+def test_memory_is_a_few_times_the_octets_and_nothing_for_each_entry(source: Source) -> None:
+    """Fetched, judged and read to its end: at most five times its octets at once, and once its octets afterwards."""
+    source.put(CA.crl(2, dict.fromkeys(range(1 << 100, (1 << 100) + 20_000), STOLEN)))
+    tracemalloc.start()
+    der = fetch(source.url(), Known(), Limits(1 << 24, 5, 30)).der or b""
+    read = judge(der, CA.cert_der, "all", BEFORE, now=int(time.time()))
+    entries = EntryReader(der, read.this_update)
+    while entries.read():
+        pass
+    kept, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert entries.count == 20_000
+    assert (kept < 1.5 * len(der), most < 5 * len(der)) == (True, True), (
+        f"{len(der)} octets: {kept} kept, {most} at most"
+    )
 
 
 @pytest.mark.parametrize("what", ["critical", "issuer", "removed"])

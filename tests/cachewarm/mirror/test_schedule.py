@@ -77,6 +77,36 @@ async def test_the_loop_takes_a_new_crl_and_survives_a_bad_source(mirrored: Mirr
     assert set(await mirrored.rows()) == {1, 2}
 
 
+async def test_what_is_damaged_or_deleted_is_brought_again(mirrored: Mirrored) -> None:
+    """At the next round, complete CRL and delta, octet for octet, although the source has nothing new."""
+    complete = mirrored.ca.crl(5, {1: None}, begins=-2)
+    delta = mirrored.ca.crl(6, {2: None}, base=5, begins=-1)
+    mirrored.source.put(complete, fields={"ETag": '"5"'})
+    mirrored.source.put(delta, "/delta")
+    await mirrored.connection.execute("update issuers set delta_source = $1", mirrored.source.url("/delta"))
+    settings = Settings(database_url=SecretStr(mirrored.urls.writer), crl_fetch_interval=3600)
+    connection = await connect(mirrored.urls.writer)
+    running = asyncio.create_task(MirrorSchedule(settings).run(connection))
+    served = "select (select crl_der from crl_cache), (select crl_der from crl_parts)"
+
+    async def until_whole() -> None:
+        async with asyncio.timeout(15):
+            while tuple(await mirrored.connection.fetchrow(served) or ()) != (complete, delta):
+                await asyncio.sleep(0.05)
+
+    await until_whole()
+    for table in ("crl_cache", "crl_parts"):
+        for damage in ("update {} set crl_der = set_byte(crl_der, 40, 1)", "delete from {}"):
+            await asyncio.sleep(1.2)  # it has been looked at, and is sound
+            await mirrored.connection.execute(damage.format(table))
+            await until_whole()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    await connection.close()
+    assert len(mirrored.source.asked) < 16
+
+
 async def test_one_fetch_at_a_time(mirrored: Mirrored) -> None:
     """Who does not have the turn asks nobody."""
     other = await connect(mirrored.urls.writer)

@@ -126,6 +126,34 @@ async def test_a_crl_that_shrank_too_much_is_not_published_until_forced(plant: P
     assert (await _catalog_failures(plant, tmp_path)) == {"ca": 0}
 
 
+async def test_no_edge_goes_back_to_the_crl_of_a_restored_copy(plant: Plant, tmp_path: Path) -> None:
+    """While the newer CRL holds it stays, and the one of a higher number replaces it; once it has ended, the older one
+    is better than none.
+    """
+    await regenerate(plant.connection, plant.issuer, None, RULES)
+    await plant.connection.execute("create temp table dump as select * from crl_cache")
+    await regenerate(plant.connection, plant.issuer, None, RULES)
+    reader = await connect(plant.urls.reader, check=False)
+    files = CRLFiles(tmp_path)
+
+    async def number(former: Catalog) -> tuple[int, Catalog]:
+        catalog = await read_ledger(reader, files, former)
+        return catalog.crls["ca"].number, catalog
+
+    served, catalog = await number(Catalog())
+    assert served == 2
+    await plant.connection.execute("delete from crl_cache")
+    await plant.connection.execute("insert into crl_cache select * from dump")
+    for _ in range(2):
+        served, catalog = await number(catalog)
+        assert served == 2
+    ended = {"ca": catalog.crls["ca"]._replace(next_update=1)}
+    assert (await number(replace(catalog, crls=ended)))[0] == 1
+    await regenerate(plant.connection, plant.issuer, None, RULES)
+    assert (await number(catalog))[0] == 3
+    await reader.close()
+
+
 async def _catalog_failures(plant: Plant, folder: Path) -> dict[str, int]:
     reader = await connect(plant.urls.reader, check=False)
     catalog = await read_ledger(reader, CRLFiles(folder), Catalog())

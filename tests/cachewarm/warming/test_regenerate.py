@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cachewarm.config import Settings
 from cachewarm.crl.make import Rules
 from cachewarm.crl.read import peek_crl
 from cachewarm.crl.regenerate import regenerate
+from cachewarm.crl.schedule import rules_of
 from cachewarm.errors import Refused
 from cachewarm.ledger import crls
 from cachewarm.ledger.connect import connect
@@ -75,6 +77,17 @@ async def test_the_window_is_the_settings(plant: Plant) -> None:
     assert kept is not None
     assert kept.next_update - kept.this_update == timedelta(days=1)
     assert abs(kept.this_update.timestamp() - time.time()) < 60
+
+
+async def test_no_two_crls_have_one_last_modified(plant: Plant) -> None:
+    """Three in a row, under the rules of the product: who has one of them gets the next by If-Modified-Since."""
+    rules, seen = rules_of(Settings(_env_file=None)), set()
+    for _ in range(3):
+        await regenerate(plant.connection, plant.issuer, None, rules)
+        kept = await crls.read_crl(plant.connection, "ca")
+        assert kept is not None
+        seen.add(kept.this_update)
+    assert len(seen) == 3
 
 
 async def test_two_builders_make_one(plant: Plant) -> None:

@@ -2,27 +2,35 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from cachewarm.config import Settings
+from cachewarm.crl.build import Shape, build
+from cachewarm.crl.parts import COMPLETE, scope_of
 from cachewarm.crl.schedule import CRLSchedule
+from cachewarm.keyring import domain_issuer
 from cachewarm.ledger import crls, issuers
 from cachewarm.ledger.connect import connect
-from cachewarm.ledger.revocations import revoke
+from cachewarm.ledger.feed import begin_generation, feed_position, trim_feed
+from cachewarm.ledger.revocations import revoke, unhold
+from responder.domain.status import CRLReason
 from tests.cachewarm.warming.conftest import Plant
 from tests.cachewarm.warming.revocation_lists import published, reasons
 
 
 @asynccontextmanager
-async def scheduled(plant: Plant, **settings: object) -> AsyncIterator[CRLSchedule]:
+async def scheduled(plant: Plant, **settings: object) -> AsyncIterator[None]:
     """The loop of one warmer."""
-    schedule = CRLSchedule(Settings(_env_file=None, crl_debounce=0.1, **settings))  # type: ignore[arg-type]
+    schedule = CRLSchedule(Settings(_env_file=None, **({"crl_debounce": 0.1} | settings)))  # type: ignore[arg-type]
     connection = await connect(plant.urls.writer)
     task = asyncio.create_task(schedule.run(connection))
     try:
-        yield schedule
+        yield
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -58,16 +66,70 @@ async def test_a_revocation_is_on_every_crl_soon(plant: Plant) -> None:
     """Complete CRL, shard and delta, once for all the revocations of a moment."""
     wish = issuers.CRLWish(delta=True, shards=2)
     await issuers.change_issuer(plant.connection, "ca", crls=wish, actor="tests")
-    async with scheduled(plant) as schedule:
+    async with scheduled(plant, crl_debounce=0.5):
         await until(lambda: _at_least(plant, 1))
         for leaf in plant.leaves[:3]:
             await revoke(plant.connection, "ca", leaf.serial, actor="tests")
-            schedule.revoked([plant.issuer.issuer_no])
         await until(lambda: _at_least(plant, 2))
         await asyncio.sleep(1.5)
     assert await kinds(plant) == ["complete", "complete"]
     found = {part: set(reasons(crl)) for part, crl in (await published(plant.connection)).items()}
     assert found[""] == found["delta"] == found["0"] | found["1"] == {leaf.serial for leaf in plant.leaves[:3]}
+
+
+async def test_what_was_revoked_while_no_warmer_ran_is_on_the_next_crl(plant: Plant) -> None:
+    """A warmer that was killed before it made the CRL leaves no debt: the next one sees what the CRL lacks, a released
+    hold too, and makes it once.
+    """
+    held, other = plant.leaves[:2]
+    await revoke(plant.connection, "ca", held.serial, reason=CRLReason.certificateHold, actor="tests")
+    async with scheduled(plant):
+        await until(lambda: _at_least(plant, 1))
+    await unhold(plant.connection, "ca", held.serial, actor="tests")
+    await revoke(plant.connection, "ca", other.serial, actor="tests")
+    async with scheduled(plant):
+        await until(lambda: _at_least(plant, 2))
+        await asyncio.sleep(1.2)
+    assert await kinds(plant) == ["complete", "complete"]
+    assert set(reasons((await published(plant.connection))[""])) == {other.serial}
+
+
+async def test_two_warmers_make_a_crl_once(plant: Plant) -> None:
+    """Both see the revocation; whoever comes second finds it on the CRL."""
+    async with scheduled(plant), scheduled(plant):
+        await until(lambda: _at_least(plant, 1))
+        for count, leaf in enumerate(plant.leaves[:3], 1):
+            await revoke(plant.connection, "ca", leaf.serial, actor="tests")
+            await until(partial(_lists, plant, count))
+            await asyncio.sleep(1.2)
+    assert await kinds(plant) == ["complete"] * 4
+
+
+async def _lists(plant: Plant, count: int) -> bool:
+    return len(reasons((await published(plant.connection))[""])) == count
+
+
+async def test_a_new_generation_has_new_crls(plant: Plant) -> None:
+    """After a restore the CRL that is there is one of the past: another follows at once, a million numbers higher."""
+    async with scheduled(plant):
+        await until(lambda: _at_least(plant, 1))
+        await begin_generation(plant.connection)
+        await until(lambda: _at_least(plant, 2))
+    [new, old] = await crls.crl_builds(plant.connection, "ca")
+    assert (new.crl_number or 0) - (old.crl_number or 0) > 1_000_000
+
+
+async def test_crls_follow_after_the_feed_was_trimmed(plant: Plant) -> None:
+    """What happened since the CRL cannot be read any more: it is made anew, and then has nothing to lack."""
+    async with scheduled(plant):
+        await until(lambda: _at_least(plant, 1))
+    for leaf in plant.leaves[:3]:
+        await revoke(plant.connection, "ca", leaf.serial, actor="tests")
+    await trim_feed(plant.connection, 1)
+    async with scheduled(plant):
+        await until(lambda: _lists(plant, 3))
+        await asyncio.sleep(1.2)
+    assert await kinds(plant) == ["complete", "complete"]
 
 
 async def test_a_deleted_part_is_made_again(plant: Plant) -> None:
@@ -86,6 +148,35 @@ async def test_a_deleted_part_is_made_again(plant: Plant) -> None:
 
 async def _has_parts(plant: Plant) -> bool:
     return set(await published(plant.connection)) == {"", "delta", "0", "1", "2"}
+
+
+async def test_crls_follow_a_change_of_their_url_or_scope(plant: Plant) -> None:
+    """A distribution point that names another URL than the one it is served at is of no use: made anew at once."""
+    async with scheduled(plant):
+        await until(lambda: _at_least(plant, 1))
+        await asyncio.sleep(1.2)  # it has been looked at, and is sound
+        await issuers.change_issuer(plant.connection, "ca", crl_url="http://crl.example.com/ca", actor="tests")
+        await until(lambda: _at_least(plant, 2))
+        await issuers.change_issuer(plant.connection, "ca", crls=issuers.CRLWish(scope="user"), actor="tests")
+        await until(lambda: _at_least(plant, 3))
+        await asyncio.sleep(1.2)
+    crl = (await published(plant.connection))[""]
+    assert (crl.urls, crl.scope) == (("http://crl.example.com/ca",), ("only_contains_user_certs",))
+    assert await kinds(plant) == ["complete"] * 3
+
+
+async def test_a_crl_of_a_warmer_whose_clock_is_ahead_is_left_alone(plant: Plant) -> None:
+    """Half a minute ahead is no damage: nothing is built, and nothing refused, because of it."""
+    scope, begins = scope_of(plant.issuer, COMPLETE), int(time.time()) + 30
+    shape = Shape(number=5, this_update=begins, next_update=begins + 86400, scope=scope)
+    der = build(domain_issuer(plant.issuer), plant.authority.key, bytearray(), 0, shape)
+    begin, end = (datetime.fromtimestamp(each, UTC) for each in (shape.this_update, shape.next_update))
+    head = await feed_position(plant.connection)
+    crl = crls.CachedCRL("ca", 5, der, begin, end, begin, 0, 0, head.generation, head.seq)
+    assert await crls.write_crl(plant.connection, crl)
+    async with scheduled(plant):
+        await asyncio.sleep(2)
+    assert await crls.crl_builds(plant.connection, "ca") == []
 
 
 async def test_a_failure_is_tried_again_with_a_pause(plant: Plant) -> None:

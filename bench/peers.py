@@ -1,0 +1,148 @@
+"""Other programs that answer, each measured where it is found on PATH.
+
+`openssl ocsp` signs every answer anew and closes every connection. `cfssl ocspserve` has whole answers in memory, the
+very octets that our edge serves. `lighttpd` has them as files, as nginx has.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from base64 import b64encode
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from bench.beside import await_answer, write_files
+from tests.e2e.asking import post_octets
+from tests.fastocsp.authority import Authority
+
+#: Certificates that `openssl ocsp` has in its index.
+ANSWERS = 200
+
+
+class Peer(Protocol):
+    """A program that runs."""
+
+    port: int
+
+    @property
+    def pids(self) -> list[int]:
+        """Processes that work for an answer."""
+
+    def stop(self) -> None:
+        """End it."""
+
+
+def children(pid: int) -> list[int]:
+    """Of that process, now."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+class Lighttpd:
+    """One process; file `n.ors` is the n-th body."""
+
+    program = "lighttpd"
+
+    def __init__(self, folder: Path, port: int, bodies: list[bytes]) -> None:
+        write_files(folder / "files", bodies)
+        (folder / "lighttpd.conf").write_text(
+            f'server.document-root = "{folder}/files"\nserver.port = {port}\nserver.bind = "127.0.0.1"\n'
+            'mimetype.assign = (".ors" => "application/ocsp-response")\n'
+            "server.max-keep-alive-requests = 100000000\nserver.max-keep-alive-idle = 300\n"
+        )
+        path = shutil.which(self.program) or ""
+        self._process = subprocess.Popen([path, "-D", "-f", str(folder / "lighttpd.conf")], stderr=subprocess.DEVNULL)
+        self.port = port
+        await_answer(f"http://127.0.0.1:{port}/0.ors")
+
+    @property
+    def pids(self) -> list[int]:
+        """The one."""
+        return [self._process.pid]
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(10)
+
+
+class Cfssl:
+    """`cfssl ocspserve` over whole answers."""
+
+    program = "cfssl"
+
+    def __init__(self, folder: Path, port: int, bodies: list[bytes]) -> None:
+        folder.mkdir()
+        (folder / "responses").write_bytes(b"\n".join(map(b64encode, bodies)))
+        words = f"cfssl ocspserve -loglevel 5 -address 127.0.0.1 -port {port} -responses responses".split()
+        self._process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.port = port
+        await_answer(f"http://127.0.0.1:{port}/")
+
+    @property
+    def pids(self) -> list[int]:
+        """The one."""
+        return [self._process.pid]
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(10)
+
+
+class OpensslOCSP:
+    """`openssl ocsp -port`, on `multi` processes when not 0; every certificate is good."""
+
+    def __init__(self, folder: Path, port: int, authority: Authority, multi: int) -> None:
+        folder.mkdir()
+        self.port = port
+        key = authority.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        files = {
+            "ca": authority.root.public_bytes(Encoding.PEM),
+            "cert": authority.delegate.public_bytes(Encoding.PEM),
+            "key": key,
+            "index": b"".join(b"V\t491231235959Z\t\t%02X\tunknown\t/CN=%d\n" % (n, n) for n in range(16, 16 + ANSWERS)),
+        }
+        for name, octets in files.items():
+            (folder / name).write_bytes(octets)
+        words = f"openssl ocsp -port {self.port} -index index -CA ca -rsigner cert -rkey key -ndays 1".split()
+        words += ["-multi", str(multi)] if multi else []
+        self._process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        await_openssl(self.port, openssl_messages(authority)[0])
+
+    @property
+    def pids(self) -> list[int]:
+        """The process and those that it has made."""
+        return [self._process.pid, *children(self._process.pid)]
+
+    def stop(self) -> None:
+        """End it."""
+        for pid in self.pids:
+            os.kill(pid, signal.SIGKILL)
+        self._process.wait(10)
+
+
+def await_openssl(port: int, message: bytes) -> None:
+    """Until it answers; anything but a good question would end it."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as talk:
+                talk.sendall(message)
+                if talk.recv(65536).startswith(b"HTTP/1.0 200"):
+                    return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
+
+
+def openssl_messages(authority: Authority) -> list[bytes]:
+    """Questions about what the index has."""
+    from tests.responder.edge.running import question as question_of
+
+    return [post_octets(question_of(authority, bytes((n,))), "/", close=True) for n in range(16, 16 + 100)]
