@@ -13,6 +13,9 @@ cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, uint32
                       bint keep_alive) noexcept nogil
 cdef void put_not_modified_head(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
                                 bint keep_alive) noexcept nogil
+# Of an answer that must not be stored; retry_after 0: no such field
+cdef void put_no_store_head(Sink* s, size_t body_len, int retry_after, const uint8_t* date,
+                            bint keep_alive) noexcept nogil
 # If-None-Match names this opaque-tag, quotes included, or "*"
 cdef bint tag_listed(Span list_, const uint8_t* ours, size_t n) noexcept nogil
 # Epoch seconds of an IMF-fixdate, or -1 for anything else, the obsolete forms included

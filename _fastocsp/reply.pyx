@@ -84,6 +84,24 @@ cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, uint32
     put_cache_fields(s, record, now, date, keep_alive)
 
 
+cdef void put_no_store_head(Sink* s, size_t body_len, int retry_after, const uint8_t* date,
+                            bint keep_alive) noexcept nogil:
+    cdef Octets run
+    put_static(s, b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: ", 74)
+    put_decimal(s, body_len)
+    put_static(s, b"\r\nCache-Control: no-store", 25)
+    if retry_after:
+        put_static(s, b"\r\nRetry-After: ", 15)
+        put_decimal(s, retry_after)
+    put_static(s, b"\r\nDate: ", 8)
+    run.p = date
+    run.n = 29
+    put_octets(s, run)
+    if not keep_alive:
+        put_static(s, b"\r\nConnection: close", 19)
+    put_static(s, b"\r\n\r\n", 4)
+
+
 cdef void put_not_modified_head(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
                                 bint keep_alive) noexcept nogil:
     put_static(s, b"HTTP/1.1 304 Not Modified\r\n", 27)

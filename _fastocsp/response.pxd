@@ -41,7 +41,7 @@ cdef class Template:
     cdef TemplateOctets octets             # valid as long as the template
 
     cdef bytes single_response(self, bytes serial, bytes record)
-    cdef bytes response_data(self, bytes serial, bytes record)
+    cdef bytes response_data(self, bytes serial, bytes record, bytes nonce)
 
 # Octets of the complete OCSPResponse DER, `layout` filled in for write_response; 0 when the record does not belong to
 # this template, has no signature, or the serial is empty or longer than MAX_SERIAL. The layout borrows all three.

@@ -115,19 +115,19 @@ cdef class Template:
         return response
 
     def tbs(self, bytes serial not None, record, bytes nonce=None):
-        if nonce is None:
-            return self.response_data(serial, pack_record(record) if isinstance(record, Record) else record)
-        head = record if isinstance(record, Record) else unpack_record(record)
-        return tbs_response_data(((self, serial, head),), head.produced_at, nonce)
+        return self.response_data(serial, pack_record(record) if isinstance(record, Record) else record, nonce)
 
-    cdef bytes response_data(self, bytes serial, bytes record):
-        """The ResponseData of one record without a nonce, written once: a walk signs millions of these."""
+    cdef bytes response_data(self, bytes serial, bytes record, bytes nonce):
+        """The ResponseData of one record, written once: a walk signs millions of these."""
         cdef RecordHead head
         cdef Sink s
+        cdef bytes single = self.single_response(serial, record), element, with_nonce
         cdef Octets extensions = EXTENDED_REVOKE_EXTENSIONS
-        cdef bytes single = self.single_response(serial, record), element
         read_or_raise(record, &head)
-        if not head.flags & FLAG_EXTENDED_REVOKE:
+        if nonce is not None:
+            with_nonce = response_extensions(head.flags & FLAG_EXTENDED_REVOKE, nonce)
+            extensions = octets_of(with_nonce)
+        elif not head.flags & FLAG_EXTENDED_REVOKE:
             extensions.n = 0
         length = <size_t>len(self._responder_id) + TIME_TLV + tlv_size(len(single)) + extensions.n
         element = new_bytes(tlv_size(length))
@@ -162,13 +162,17 @@ cdef size_t response_size(const TemplateOctets* t, Octets serial, const RecordHe
     if not record.flags & FLAG_EXTENDED_REVOKE:
         layout.extensions.n = 0
     layout.tbs_len = t.responder_id.n + TIME_TLV + tlv_size(layout.responses_len) + layout.extensions.n
-    layout.signature_len = signature_size(record)
-    layout.basic_len = (tlv_size(layout.tbs_len) + t.signature_algorithm.n + tlv_size(1 + layout.signature_len)
-                        + t.certs.n)
+    measure_envelope(t, tlv_size(layout.tbs_len), signature_size(record), layout)
+    return tlv_size(layout.content_len)
+
+
+cdef void measure_envelope(const TemplateOctets* t, size_t tbs, size_t signature, Layout* layout) noexcept nogil:
+    """The lengths around ResponseData and a signature of so many octets."""
+    layout.signature_len = signature
+    layout.basic_len = tbs + t.signature_algorithm.n + tlv_size(1 + signature) + t.certs.n
     layout.octet_string_len = tlv_size(layout.basic_len)
     layout.bytes_len = BASIC_OID_TLV + tlv_size(layout.octet_string_len)
     layout.content_len = STATUS_TLV + tlv_size(tlv_size(layout.bytes_len))
-    return tlv_size(layout.content_len)
 
 
 cdef int write_response(const TemplateOctets* t, Sink* sink, const Layout* layout) noexcept nogil:
@@ -257,7 +261,18 @@ def tbs_response_data(singles, produced_at, bytes nonce=None):
 
 
 def encode_signed(Template template not None, bytes tbs not None, bytes signature not None):
-    signed = tbs + template._signature_algorithm + tlv(BIT_STRING, b"\x00" + signature) + template._certs
-    response_bytes = BASIC_OID[:BASIC_OID_TLV] + tlv(OCTET_STRING, tlv(SEQUENCE, signed))
-    successful = bytes((ENUMERATED, 1, SUCCESSFUL))
-    return tlv(SEQUENCE, successful + tlv(CONSTRUCTED | 0, tlv(SEQUENCE, response_bytes)))
+    cdef const TemplateOctets* t = &template.octets
+    cdef Layout layout
+    cdef bytes response
+    cdef Sink s
+    measure_envelope(t, len(tbs), len(signature), &layout)
+    response = new_bytes(tlv_size(layout.content_len))
+    bytes_sink(&s, response)
+    put_envelope(&s, &layout)
+    put_octets(&s, octets_of(tbs))
+    put_octets(&s, t.signature_algorithm)
+    put_header(&s, BIT_STRING, 1 + len(signature))
+    put_octet(&s, 0)
+    put_octets(&s, octets_of(signature))
+    put_octets(&s, t.certs)
+    return response

@@ -109,7 +109,7 @@ class Settings(EdgeSettings):
         description="processes that sign ahead, by default one for each core; 0: the warmer signs by itself",
     )
     signer_queue: int = Field(
-        1024, ge=1, description="live signatures waiting in the signer; more are answered tryLater"
+        1024, ge=1, description="questions that wait for the ledger in the signer; more are answered tryLater"
     )
 
     @field_validator("config_encryption_key")

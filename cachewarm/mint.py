@@ -4,7 +4,7 @@ Whoever decided the statement read it at a feed position, and the record carries
 refuses it. Nothing here asks what the status is.
 """
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from _fastocsp.codes import GOOD, NO_REASON, REVOKED
 from _fastocsp.record import FLAG_EXTENDED_REVOKE, Record, pack_record, seal_record, unpack_record
@@ -18,8 +18,7 @@ from responder.domain.status import CRLReason
 from responder.feed.machine import Position
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(NamedTuple):
     """What is said of a certificate, and until when at most; `reason` NO_REASON unless revoked."""
 
     status: int
@@ -48,7 +47,7 @@ def within(issuer: Issuer, statement: Statement) -> Statement | None:
         return None
     this_update = min(statement.this_update, window.this_update)
     end = min(statement.next_update, window.next_update)
-    return replace(statement, this_update=this_update, next_update=end) if this_update < end else None
+    return statement._replace(this_update=this_update, next_update=end) if this_update < end else None
 
 
 def revoked(now: int, end: int, position: Position, revocation_time: int, reason: int) -> Statement:
@@ -61,24 +60,30 @@ def revoked(now: int, end: int, position: Position, revocation_time: int, reason
 
 def unsigned_record(statement: Statement, template: Template, now: int) -> Record:
     """The record of that statement, to be signed."""
+    status, this_update, next_update, position, revocation_time, reason, extended_revoke = statement
     return Record(
-        hash_algorithm=template.hash_algorithm,
-        status=statement.status,
-        responder=template.responder,
-        this_update=statement.this_update,
-        next_update=statement.next_update,
-        produced_at=now,
-        reason=statement.reason,
-        revocation_time=statement.revocation_time,
-        generation=statement.position.generation,
-        seq=statement.position.seq,
-        flags=FLAG_EXTENDED_REVOKE if statement.extended_revoke else 0,
+        template.hash_algorithm,
+        status,
+        template.responder,
+        this_update,
+        next_update,
+        now,
+        reason,
+        revocation_time,
+        position.generation,
+        position.seq,
+        FLAG_EXTENDED_REVOKE if extended_revoke else 0,
     )
+
+
+def unsigned_octets(statement: Statement, template: Template, now: int) -> bytes:
+    """The same, packed."""
+    return pack_record(unsigned_record(statement, template, now))
 
 
 def mint(statement: Statement, serial: bytes, template: Template, key: SigningKey, now: int) -> bytes:
     """The signed record."""
-    unsigned = pack_record(unsigned_record(statement, template, now))
+    unsigned = unsigned_octets(statement, template, now)
     return seal_record(unsigned, key.sign(template.tbs(serial, unsigned)))
 
 

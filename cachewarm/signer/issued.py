@@ -21,6 +21,7 @@ KEPT = 500_000
 #: Well below the edges' SIGNER_TIMEOUT.
 ASK_TIMEOUT_S, BREAKER_S = 1.0, 1.0
 Serial = tuple[int, bytes]
+Wanted = dict[Serial, asyncio.Future[int | None]]
 
 
 class Unreachable(Exception):
@@ -34,16 +35,24 @@ class Issued:
         self._connect = connect
         self._connection: Connection | None = None
         self._known: OrderedDict[Serial, int] = OrderedDict()
-        self._wanted: dict[Serial, asyncio.Future[int | None]] = {}
+        self._wanted: Wanted = {}
         self._asking: asyncio.Task[None] | None = None
         self._open_until = 0.0
+
+    def known(self, issuer_no: int, serial: bytes) -> int | None:
+        """Epoch seconds of the certificate's end, None when the ledger must be asked."""
+        wanted = (issuer_no, serial)
+        not_after = self._known.get(wanted)
+        if not_after is not None:
+            self._known.move_to_end(wanted)
+        return not_after
 
     async def not_after(self, issuer_no: int, serial: bytes) -> int | None:
         """Epoch seconds of the certificate's end, None when it was never issued; Unreachable."""
         wanted = (issuer_no, serial)
-        if wanted in self._known:
-            self._known.move_to_end(wanted)
-            return self._known[wanted]
+        not_after = self.known(issuer_no, serial)
+        if not_after is not None:
+            return not_after
         if time.monotonic() < self._open_until:
             raise Unreachable("the ledger did not answer a moment ago")
         future = self._wanted.get(wanted)
@@ -59,31 +68,47 @@ class Issued:
             await self._connection.close(timeout=2)
 
     async def _ask_all(self) -> None:
-        """One question after the other until nothing is wanted; each takes all that has gathered."""
-        await asyncio.sleep(0)
-        while self._wanted:
-            wanted, self._wanted = self._wanted, {}
-            try:
-                async with asyncio.timeout(ASK_TIMEOUT_S):
-                    found = await self._ask(list(wanted))
-            except (CachewarmError, OSError, TimeoutError) as error:
-                self._give_up(wanted, error)
-                continue
-            for serial, future in wanted.items():
-                if serial in found:
-                    self._keep(serial, found[serial])
-                future.set_result(found.get(serial))
-        self._asking = None
+        """One question after the other until nothing is wanted; each takes all that has gathered.
 
-    def _give_up(self, wanted: dict[Serial, asyncio.Future[int | None]], error: Exception) -> None:
-        """Those who came meanwhile have waited as well: nobody waits for a second attempt."""
+        However it ends, by a defect or cancelled, nobody is left waiting and the next one who wants to know asks anew.
+        """
+        wanted: Wanted = {}
+        try:
+            await asyncio.sleep(0)
+            while self._wanted:
+                wanted, self._wanted = self._wanted, {}
+                try:
+                    async with asyncio.timeout(ASK_TIMEOUT_S):
+                        self._tell(wanted, await self._ask(list(wanted)))
+                except (CachewarmError, OSError, TimeoutError) as error:
+                    self._give_up(wanted, error)
+                except Exception as error:
+                    # of whatever kind: those who wait must hear of it
+                    log.exception("asking the inventory failed")
+                    self._give_up(wanted, error)
+        finally:
+            self._asking = None
+            self._end(wanted, "the question was given up")
+
+    def _tell(self, wanted: Wanted, found: dict[Serial, int]) -> None:
+        for serial, future in wanted.items():
+            if serial in found:
+                self._keep(serial, found[serial])
+            future.set_result(found.get(serial))
+
+    def _give_up(self, wanted: Wanted, error: Exception) -> None:
         self._drop_connection()
         self._open_until = time.monotonic() + BREAKER_S
         log.warning("inventory not asked", error=str(error) or type(error).__name__)
+        self._end(wanted, str(error))
+
+    def _end(self, wanted: Wanted, why: str) -> None:
+        """Those who came meanwhile have waited as well: nobody waits for a second attempt."""
         gathered, self._wanted = self._wanted, {}
         for future in (*wanted.values(), *gathered.values()):
-            future.set_exception(Unreachable(str(error)))
-            future.exception()
+            if not future.done():
+                future.set_exception(Unreachable(why))
+                future.exception()
 
     async def _ask(self, wanted: list[Serial]) -> dict[Serial, int]:
         if self._connection is None or self._connection.is_closed():

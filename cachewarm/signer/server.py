@@ -1,31 +1,46 @@
 """The signer's socket: frames in, frames out, a bound on what is under way, `tryLater` beyond it.
 
-Only the edge of this host may connect: the socket's mode is 0660 and its folder 0700. A frame that is none ends its
-connection; nothing else a client sends can.
+A question that memory can answer is answered where it is read, a batch of them by one write; only who must wait for the
+ledger becomes a task. A connection has one batch in each turn of the event loop, and none while it does not read what
+it was told. Only the edge of this host may connect: the socket's mode is 0660 and its folder 0700. A frame that is none
+ends its connection; nothing else a client sends can.
 """
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import structlog
 
-from _fastocsp.codes import INTERNAL_ERROR, TRY_LATER, UNAUTHORIZED
-from cachewarm.signer.desk import Desk
-from responder.errors import Refusal
-from responder.sources.base import Key
-from responder.sources.signed import (
+from _fastocsp.asking import (
     ASK_ANSWER,
     ASK_RECORD,
     DONE,
     DONE_ONCE,
-    FRAME,
-    MAX_FRAME,
-    pack_answer,
-    unpack_key,
+    pack_frame,
+    pack_signed,
+    split_frames,
+    unpack_asked,
 )
+from _fastocsp.codes import INTERNAL_ERROR, TRY_LATER, UNAUTHORIZED
+from _fastocsp.errors import WireError
+from _fastocsp.response import encode_signed
+from cachewarm.signer.desk import Desk, Unsigned
+from responder.errors import Refusal
+from responder.sources.base import Key
+from responder.sources.signed import pack_answer, unpack_key
 
 log = structlog.get_logger("signer")
+#: Questions of one connection in one turn: half a millisecond of P-256. Fewer when a turn takes longer than it should,
+#: with RSA or an HSM: the other edges wait for it, and so does the feed.
+BATCH, TURN_S = 16, 0.002
+#: Questions of one connection that are read ahead; more stay in its socket. To stop reading costs a call of the kernel.
+UNREAD_OCTETS = 65536
+#: Number, kind, body.
+Frame = tuple[int, int, bytes]
 
 
 class SignerServer:
@@ -34,56 +49,56 @@ class SignerServer:
     def __init__(self, desk: Desk, queue: int) -> None:
         self._desk, self._queue = desk, queue
         self.under_way = 0
-        self.signed = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self, path: Path) -> asyncio.Server:
         """Take the socket; a stale one is replaced."""
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
-        server = await asyncio.start_unix_server(self._serve, str(path))
+        server = await asyncio.get_running_loop().create_unix_server(lambda: SignerLine(self), str(path))
         path.chmod(0o660)
         return server
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                length, number, kind = FRAME.unpack(await reader.readexactly(FRAME.size))
-                if not FRAME.size - 4 <= length <= MAX_FRAME or kind not in (ASK_RECORD, ASK_ANSWER):
-                    log.warning("not a frame of ours", length=length, kind=kind)
-                    return
-                body = await reader.readexactly(length - 5)
-                self._take(writer, number, kind, body)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, OSError):
-            return
-        finally:
-            writer.close()
+    def take(self, line: "SignerLine", frames: Sequence[Frame]) -> bytes:
+        """The frames that answer those questions which memory can answer; tasks will write the others. WireError.
 
-    def _take(self, writer: asyncio.StreamWriter, number: int, kind: int, body: bytes) -> None:
-        if self.under_way >= self._queue:
-            _reply(writer, number, TRY_LATER)
-            return
+        All are stated, then all are signed: either part runs from the processor's caches.
+        """
+        for _, kind, _ in frames:
+            if kind not in (ASK_RECORD, ASK_ANSWER):
+                raise WireError("not a question")
+        at = self._desk.moment()
+        replies, unsigned = [], []
+        for number, kind, body in frames:
+            asked = unpack_asked(body) if kind == ASK_ANSWER else None
+            try:
+                stated = self._desk.state_at_once(Key(*asked[:3]), asked[3], at) if asked else None
+            except Exception as error:
+                replies.append(pack_frame(number, outcome_of(error), b""))
+                continue
+            if stated is not None:
+                unsigned.append((number, stated))
+            elif self.under_way >= self._queue:
+                replies.append(pack_frame(number, TRY_LATER, b""))
+            else:
+                self._begin(line, number, kind, body)
+        replies += [_signed(*each) for each in unsigned]
+        return b"".join(replies)
+
+    def _begin(self, line: "SignerLine", number: int, kind: int, body: bytes) -> None:
         self.under_way += 1
-        task = asyncio.get_running_loop().create_task(self._answer(writer, number, kind, body))
+        task = asyncio.get_running_loop().create_task(self._answer(line, number, kind, body))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, writer: asyncio.StreamWriter, number: int, kind: int, body: bytes) -> None:
+    async def _answer(self, line: "SignerLine", number: int, kind: int, body: bytes) -> None:
         try:
             outcome, reply = await self._decide(kind, body)
-            self.signed += 1
-        except Refusal as refusal:
-            outcome, reply = refusal.ocsp_status, b""
-        except ValueError:
-            outcome, reply = UNAUTHORIZED, b""
-        except Exception:
-            # the connection shell: a defect must not end the signer
-            log.exception("signing failed")
-            outcome, reply = INTERNAL_ERROR, b""
+        except Exception as error:
+            outcome, reply = outcome_of(error), b""
         finally:
             self.under_way -= 1
-        _reply(writer, number, outcome, reply)
+        line.write(pack_frame(number, outcome, reply))
 
     async def _decide(self, kind: int, body: bytes) -> tuple[int, bytes]:
         if kind == ASK_RECORD:
@@ -91,6 +106,102 @@ class SignerServer:
             return (DONE if found.storable else DONE_ONCE), found.record
         keys, nonce = unpack_question(body)
         return DONE, pack_answer(await self._desk.answer(keys, nonce))
+
+
+class SignerLine(asyncio.Protocol):
+    """One connection of an edge."""
+
+    def __init__(self, server: SignerServer) -> None:
+        self._server = server
+        self._unread = b""
+        self._turn: asyncio.Handle | None = None
+        self._most = 1
+        self._full = self._paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Of asyncio."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, octets: bytes) -> None:
+        """Of asyncio."""
+        self._unread = self._unread + octets if self._unread else octets
+        if self._turn is None and not self._full:
+            self._work()
+
+    def pause_writing(self) -> None:
+        """Of asyncio: the edge does not read. Then neither do we."""
+        self._full = True
+        self._read(False)
+
+    def resume_writing(self) -> None:
+        """Of asyncio."""
+        self._full = False
+        if self._turn is None:
+            self._work()
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's interface
+        """Of asyncio."""
+        if self._turn is not None:
+            self._turn.cancel()
+
+    def write(self, octets: bytes) -> None:
+        """To the edge, if it is still there."""
+        if not self._transport.is_closing():
+            self._transport.write(octets)
+
+    def _work(self) -> None:
+        """One batch; the next one when the others have had their turn."""
+        self._turn = None
+        begun, most = time.monotonic(), self._most
+        try:
+            frames, used = split_frames(self._unread, most)
+            self._unread = self._unread[used:]
+            self.write(self._server.take(self, frames))
+        except WireError as error:
+            log.warning("not a frame of ours", error=str(error))
+            self._transport.close()
+            return
+        except Exception:
+            # the connection shell: nobody would answer what comes behind it
+            log.exception("answering failed")
+            self._transport.close()
+            return
+        self._adapt(time.monotonic() - begun)
+        if len(frames) == most and not self._full:
+            self._turn = asyncio.get_running_loop().call_soon(self._work)
+        self._read(not self._full and (len(frames) < most or len(self._unread) < UNREAD_OCTETS))
+
+    def _adapt(self, took_s: float) -> None:
+        if took_s > TURN_S:
+            self._most = max(1, self._most // 2)
+        elif took_s < TURN_S / 2:
+            self._most = min(BATCH, self._most * 2)
+
+    def _read(self, wanted: bool) -> None:
+        """Or leave what comes in the socket."""
+        if wanted and self._paused:
+            self._transport.resume_reading()
+        elif not wanted and not self._paused:
+            self._transport.pause_reading()
+        self._paused = not wanted
+
+
+def _signed(number: int, stated: Unsigned) -> bytes:
+    template, record, tbs, key = stated
+    try:
+        return pack_signed(number, record, encode_signed(template, tbs, key.sign(tbs)))
+    except Exception as error:
+        return pack_frame(number, outcome_of(error), b"")
+
+
+def outcome_of(error: Exception) -> int:
+    """The OCSPResponseStatus that says so. A defect is logged: it must not end the signer."""
+    if isinstance(error, Refusal):
+        return error.ocsp_status
+    if isinstance(error, ValueError):
+        return UNAUTHORIZED
+    log.error("signing failed", exc_info=error)
+    return INTERNAL_ERROR
 
 
 def unpack_question(octets: bytes) -> tuple[list[Key], bytes | None]:
@@ -108,8 +219,3 @@ def unpack_question(octets: bytes) -> tuple[list[Key], bytes | None]:
     if not keys or at + 1 != len(octets):
         raise ValueError("not a question")
     return keys, nonce or None
-
-
-def _reply(writer: asyncio.StreamWriter, number: int, outcome: int, body: bytes = b"") -> None:
-    if not writer.is_closing():
-        writer.write(FRAME.pack(5 + len(body), number, outcome) + body)

@@ -7,19 +7,23 @@ from _fastocsp.sink cimport Sink
 from _fastocsp.wire cimport HttpRequest
 from responder.edge.connections cimport Connection
 from responder.edge.lane cimport Lane
-from responder.edge.mailbox cimport Mailbox
+from responder.edge.line cimport SignerLine
+from responder.edge.mailbox cimport Letter, Mailbox
 from responder.edge.sockets cimport Sockets
 
 cdef enum:
     TO_SLOW = 1                   # kinds of letters to Python
     TO_COLD = 2
     TO_SIGN = 6                   # a slow one with a nonce
+    LINE_LOST = 7                 # another line to the signer is wanted
 
 
 cdef class Exchange(Sockets):
     cdef readonly Lane lane
     cdef Proxies proxies
     cdef readonly Mailbox to_python
+    cdef SignerLine line
+    cdef uint64_t asking_ns       # for the signer to answer
     cdef long long elsewhere      # open connections that were handed over; both sides count it
     cdef uint32_t slow_under_way  # letters whose answer has not come back, whether their connection lives or not
     cdef uint32_t nonces_under_way
@@ -33,7 +37,10 @@ cdef class Exchange(Sockets):
     cdef bint settle(self, Connection* c, const uint8_t* rest, size_t left, bint moved, int got) noexcept nogil
     cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n, int kind) noexcept nogil
     cdef bint lane_full(self, int done) noexcept nogil
-    cdef void put_try_later(self, const HttpRequest* http, Sink* out) noexcept nogil
+    # An unsigned answer that says so, tryLater or unauthorized; counted
+    cdef void put_refusal(self, int status, bint keep_alive, Sink* out) noexcept nogil
+    # The connection ends after the answer to this letter
+    cdef bint closes(self, const Letter* letter) noexcept nogil
     cdef void hand_over(self, Connection* c, const uint8_t* rest, size_t n) noexcept nogil
     cdef uint64_t client_of(self, const Connection* c, const HttpRequest* http) noexcept nogil
     cdef void count(self, size_t index) noexcept nogil

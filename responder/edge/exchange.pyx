@@ -12,10 +12,10 @@ many). So a flood of what only Python can answer takes its time from itself, and
 from libc.stdint cimport uint8_t, uint64_t
 
 from _fastocsp.bucket cimport address_key
+from _fastocsp.codes cimport TRY_LATER
 from _fastocsp.counters cimport count_more
-from _fastocsp.der cimport Octets
-from _fastocsp.gentime cimport FIXDATE
-from _fastocsp.sink cimport Sink, open_sink, put_octets, put_static, sink_used
+from _fastocsp.reply cimport put_no_store_head
+from _fastocsp.sink cimport Sink, open_sink, put_octet, put_static, sink_used
 from _fastocsp.wire cimport METHOD_GET, WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN, HttpRequest, Span, recognise
 from responder.edge.connections cimport Connection, buffered, fill, slot_of
 from responder.edge.lane cimport LANE_ANSWERED, LANE_FULL, LANE_NONCE, LANE_PASS_ON, LANE_SLOW
@@ -31,13 +31,7 @@ cdef enum:
 
 cdef size_t AT_HANDED_OVER = INDEX["handed_over"]
 cdef size_t AT_TRY_LATER = INDEX["answers:try_later"]
-
-cdef bytes TRY_LATER_HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: 5\r\n"
-    b"Cache-Control: no-store\r\nRetry-After: 5\r\nDate: ")
-cdef const char* TRY_LATER = TRY_LATER_HEAD
-cdef size_t TRY_LATER_LEN = len(TRY_LATER_HEAD)
-
+cdef size_t AT_UNAUTHORIZED = INDEX["answers:unauthorized"]
 
 cdef class Exchange(Sockets):
     """What happens on the connections of one loop."""
@@ -91,7 +85,7 @@ cdef class Exchange(Sockets):
                 done = LANE_ANSWERED
                 continue
             if done != LANE_ANSWERED and self.lane_full(done):
-                self.put_try_later(&http, &out)
+                self.put_refusal(TRY_LATER, http.keep_alive, &out)
                 done = LANE_ANSWERED
                 c.paused = http.keep_alive and not c.behind_proxy
             slow_at = at
@@ -142,11 +136,13 @@ cdef class Exchange(Sockets):
         return address_key(packed, n) if n else c.client
 
     cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n, int kind) noexcept nogil:
-        """Python answers this request; False when the connection is gone."""
+        """Python answers this request, or the signer; False when the connection is gone."""
         cdef Letter* letter = new_letter(kind, slot_of(self.connections, c), c.generation, octets, n)
-        if not self.to_python.put(letter):
+        if letter == NULL:
             self.drop(c)
             return False
+        if kind != TO_SIGN or not self.line.ask(letter, &self.lane.asked, self.now_ns + self.asking_ns):
+            self.to_python.put(letter)
         self.slow_under_way += 1
         if kind == TO_SIGN:
             self.nonces_under_way += 1
@@ -156,16 +152,16 @@ cdef class Exchange(Sockets):
         return self.slow_under_way >= self.slow_lane or (
             done == LANE_NONCE and self.nonces_under_way >= self.nonce_lane)
 
-    cdef void put_try_later(self, const HttpRequest* http, Sink* out) noexcept nogil:
-        """What the slow lane says when it is full; the caller holds the lock, for the date."""
-        cdef Octets date
-        date.p, date.n = self.lane.date, FIXDATE
-        put_static(out, TRY_LATER, TRY_LATER_LEN)
-        put_octets(out, date)
-        if not http.keep_alive:
-            put_static(out, b"\r\nConnection: close", 19)
-        put_static(out, b"\r\n\r\n\x30\x03\x0a\x01\x03", 9)
-        self.count(AT_TRY_LATER)
+    cdef void put_refusal(self, int status, bint keep_alive, Sink* out) noexcept nogil:
+        """What Python would say (responder/errors.py); the caller holds the lock, for the date."""
+        put_no_store_head(out, 5, 5 if status == TRY_LATER else 0, self.lane.date, keep_alive)
+        put_static(out, b"\x30\x03\x0a\x01", 4)
+        put_octet(out, <uint8_t>status)
+        self.count(AT_TRY_LATER if status == TRY_LATER else AT_UNAUTHORIZED)
+
+    cdef bint closes(self, const Letter* letter) noexcept nogil:
+        cdef Connection* c = self.connections.get(letter.slot, letter.generation)
+        return c != NULL and c.close_after
 
     cdef void hand_over(self, Connection* c, const uint8_t* rest, size_t n) noexcept nogil:
         """From here on the connection is uvicorn's."""

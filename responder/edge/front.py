@@ -15,14 +15,18 @@ from functools import partial
 import structlog
 from uvicorn.server import ServerState
 
+from responder.edge.dial import Dial
 from responder.edge.edge import Edge
 from responder.edge.exchange import slow_request
 from responder.edge.limits import Limits
-from responder.edge.loop import ALL_GONE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
+from responder.edge.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
+from responder.process import end_tasks
+from responder.telemetry import INDEX
 from responder.web.cold import ColdProtocol
 
 log = structlog.get_logger("worker")
 JOIN_S = 5.0
+_OF_SIGNER = INDEX["signed_live"], INDEX["signer_failed"]
 
 
 def step_back(nice: int) -> None:
@@ -39,6 +43,7 @@ class Front:
         self._tasks: set[asyncio.Task[object]] = set()
         self.draining = False
         self._stopped = False
+        self._heard = tuple(map(edge.counters.get, _OF_SIGNER))
         self.cold_gone: Callable[[], None] = lambda: None
 
     def start(self, bound: socket.socket, backlog: int) -> None:
@@ -61,11 +66,14 @@ class Front:
         asyncio.get_running_loop().add_reader(self.loop.to_python.bell, self._read_letters)
         self._thread = threading.Thread(target=self.loop.run, name="connections", daemon=True)
         self._thread.start()
+        self._dial = Dial(settings.signer, self.loop.take_signer)
+        self._dialling = asyncio.get_running_loop().create_task(self._dial.run())
         step_back(settings.slow_nice)
 
     async def close(self) -> None:
         """End the thread; whoever is still connected is closed."""
         self._stopped = True
+        await end_tasks([self._dialling])
         self.loop.stop()
         await asyncio.to_thread(self._thread.join, JOIN_S)
         asyncio.get_running_loop().remove_reader(self.loop.to_python.bell)
@@ -85,6 +93,15 @@ class Front:
         if not self._stopped and not self._thread.is_alive():
             log.critical("the connection loop has ended")
             os.kill(os.getpid(), signal.SIGTERM)
+        self._judge_signer()
+
+    def _judge_signer(self) -> None:
+        """The loop only counts what it hears, or does not hear, of the signer; the log is Python's."""
+        before, self._heard = self._heard, tuple(map(self._edge.counters.get, _OF_SIGNER))
+        if self._heard[0] != before[0]:
+            self._edge.signer.outage.answered()
+        elif self._heard[1] != before[1]:
+            self._edge.signer.outage.failed("no answer in time")
 
     def _read_letters(self) -> None:
         for kind, fd, slot, generation, octets in self.loop.to_python.letters():
@@ -93,6 +110,8 @@ class Front:
                 task.add_done_callback(partial(self._answered, kind, slot, generation))
             elif kind == TO_COLD_LANE:
                 self._hand_over(socket.socket(fileno=fd), octets)
+            elif kind == NO_LINE:
+                self._dial.lost()
             elif kind == ALL_GONE:
                 self._when_handed_over(lambda: self._state.connections.discard(self))
 

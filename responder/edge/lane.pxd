@@ -3,10 +3,11 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from _fastocsp.asking cimport Asked
 from _fastocsp.bucket cimport Bucket
 from _fastocsp.counters cimport Counters
 from _fastocsp.crl_tags cimport CRLTags
-from _fastocsp.issuers cimport IssuerIndex
+from _fastocsp.issuers cimport IssuerHashes, IssuerIndex
 from _fastocsp.lock cimport Lock
 from _fastocsp.record cimport RecordHead
 from _fastocsp.request cimport CertID, OCSPRequest
@@ -43,6 +44,7 @@ cdef class Lane:
     cdef uint32_t now                     # epoch seconds, moved by whoever drives the lane
     cdef uint8_t date[29]                 # the Date field's value of this second
     cdef uint8_t* der                     # a GET's request, decoded
+    cdef Asked asked                      # of the last LANE_NONCE; issuer_no 0: only Python can say what is asked
     cdef DueKey* due                      # keys whose record should be replaced ahead of its end
     cdef size_t due_count
 
@@ -50,6 +52,8 @@ cdef class Lane:
     cdef void move_clock(self, uint32_t now) noexcept nogil
     cdef int answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out) noexcept nogil
     cdef int answer_crl(self, const HttpRequest* http, Sink* out) noexcept nogil
+    cdef void name_asked(self, const OCSPRequest* request, const HttpRequest* http) noexcept nogil
+    cdef const IssuerHashes* issuer_asked(self, const CertID* cert_id, const HttpRequest* http) noexcept nogil
     cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil
     cdef int put_answer(self, uint16_t issuer_no, const CertID* cert_id, const RecordHead* record,
                         const HttpRequest* http, Sink* out) noexcept nogil

@@ -12,6 +12,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
+from _fastocsp.asking cimport MAX_NONCE
 from _fastocsp.codes cimport GOOD, REVOKED
 from _fastocsp.counters cimport count_more
 from _fastocsp.crl_tags cimport CRLTag, client_has, put_crl_not_modified
@@ -137,7 +138,10 @@ cdef class Lane:
         if request.cert_id_count != 1 or request.nonce_malformed or request.unknown_critical:
             return LANE_SLOW
         if request.nonce_len >= 0:
-            return LANE_NONCE if 1 <= request.nonce_len <= 32 else LANE_SLOW
+            if not 1 <= request.nonce_len <= MAX_NONCE:
+                return LANE_SLOW
+            self.name_asked(&request, http)
+            return LANE_NONCE
         return self.answer_cert(&request.first, http, out)
 
     cdef int answer_crl(self, const HttpRequest* http, Sink* out) noexcept nogil:
@@ -149,16 +153,35 @@ cdef class Lane:
         count_more(self.counters.values + AT_CRL_NOT_MODIFIED, 1)
         return LANE_ANSWERED
 
-    cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil:
+    cdef void name_asked(self, const OCSPRequest* request, const HttpRequest* http) noexcept nogil:
+        """Into `asked`, what the signer is to be asked."""
+        cdef const CertID* cert_id = &request.first
+        cdef const IssuerHashes* issuer = self.issuer_asked(cert_id, http)
+        self.asked.issuer_no = 0
+        if issuer == NULL:
+            return
+        self.asked.issuer_no, self.asked.hash_algorithm = issuer.issuer_no, cert_id.hash_algorithm
+        self.asked.serial_len, self.asked.nonce_len = cert_id.serial_len, <uint8_t>request.nonce_len
+        memcpy(self.asked.serial, cert_id.serial, cert_id.serial_len)
+        memcpy(self.asked.nonce, request.nonce, <size_t>request.nonce_len)
+
+    cdef const IssuerHashes* issuer_asked(self, const CertID* cert_id, const HttpRequest* http) noexcept nogil:
+        """The issuer of the CertID, if the path names it or none; NULL also for a serial that nobody could issue."""
         cdef const IssuerHashes* issuer = self.issuers.issuer_of(cert_id)
+        if issuer == NULL or cert_id.serial_len == 0:
+            return NULL
+        if http.issuer_id.n:
+            if http.issuer_id.n != issuer.name_len or memcmp(http.issuer_id.p, issuer.name, issuer.name_len) != 0:
+                return NULL
+        return issuer
+
+    cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil:
+        cdef const IssuerHashes* issuer = self.issuer_asked(cert_id, http)
         cdef TableKey key
         cdef Found found
         cdef RecordHead record
-        if issuer == NULL or cert_id.serial_len == 0:
+        if issuer == NULL:
             return LANE_SLOW
-        if http.issuer_id.n:
-            if http.issuer_id.n != issuer.name_len or memcmp(http.issuer_id.p, issuer.name, issuer.name_len) != 0:
-                return LANE_SLOW
         set_key(&key, issuer.issuer_no, cert_id.hash_algorithm, cert_id.serial, cert_id.serial_len)
         if not self.table.find(&key, &found) or read_record(found.record, found.record_len, &record) != 0:
             return LANE_SLOW

@@ -15,6 +15,7 @@ class Limits(NamedTuple):
     read_ahead: int  # octets of pipelined requests
     slow_lane: int  # requests that wait for Python, and
     nonce_lane: int  # those of them that wait for a signature of their own
+    asking_s: float = 2.0  # for the signer to answer
 
     @classmethod
     def of(cls, settings: EdgeSettings) -> Self:
@@ -27,4 +28,5 @@ class Limits(NamedTuple):
             settings.pipelined_size,
             settings.slow_lane,
             settings.signer_lane,
+            settings.signer_timeout,
         )

@@ -4,7 +4,7 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from responder.edge.connections cimport Connection
-from responder.edge.exchange cimport Exchange
+from responder.edge.live cimport Live
 from responder.edge.mailbox cimport Letter, Mailbox
 from responder.edge.posix cimport epoll_event
 
@@ -13,7 +13,7 @@ cdef enum:
 
 
 @cython.final
-cdef class Loop(Exchange):
+cdef class Loop(Live):
     cdef Mailbox from_python
     cdef int listener             # -1 once the drain has begun
     cdef bint accepting           # the listener is in the set

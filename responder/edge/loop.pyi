@@ -1,14 +1,15 @@
 from _fastocsp.proxies import Proxies
-from responder.edge.exchange import Exchange
 from responder.edge.lane import Lane
 from responder.edge.limits import Limits
+from responder.edge.live import Live
 
 TO_SLOW_LANE: int
 TO_NONCE_LANE: int
 TO_COLD_LANE: int
 ALL_GONE: int
+NO_LINE: int
 
-class Loop(Exchange):
+class Loop(Live):
     """The connection loop; it owns the listening descriptor."""
 
     def __init__(self, lane: Lane, proxies: Proxies, listener: int, limits: Limits) -> None: ...
@@ -23,5 +24,7 @@ class Loop(Exchange):
         """Accept nobody any more, close who is idle, answer what is under way, then say ALL_GONE."""
     def answer(self, kind: int, slot: int, generation: int, octets: bytes | None) -> None:
         """The slow lane's answer to a letter of that kind, once for each; None gives the connection up."""
+    def take_signer(self, fd: int) -> None:
+        """Ask the signer over this Unix socket, which is the loop's from then on; NO_LINE is said when it breaks."""
     def cold_gone(self) -> None:
         """A connection that was handed over has ended."""

@@ -15,8 +15,10 @@ from libc.stdlib cimport free
 from _fastocsp.bucket cimport address_key
 from _fastocsp.proxies cimport Proxies
 from responder.edge.connections cimport Connection, buffered
-from responder.edge.exchange cimport TO_COLD, TO_SIGN, TO_SLOW, Exchange
+from responder.edge.exchange cimport LINE_LOST, TO_COLD, TO_SIGN, TO_SLOW
 from responder.edge.lane cimport Lane
+from responder.edge.line cimport SignerLine
+from responder.edge.live cimport Live
 from responder.edge.mailbox cimport Letter, Mailbox, letter_octets, new_letter
 from responder.edge.posix cimport (
     EAGAIN, ECONNABORTED, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
@@ -29,13 +31,16 @@ from responder.telemetry import INDEX
 cdef enum:
     LISTENER = 0                  # tags of the epoll set; a connection's has its generation, which is never 0
     BELL = 1
+    SIGNER = 2
     IS_EMPTY = 3                  # kinds of letters, besides those of the exchange
     ANSWER = 4
     GIVE_UP = 5
     PAUSE_TICKS = 10
+    NEW_LINE = 16
     SIGNED = 8                    # set in the kind of an answer to a nonce
 
 TO_SLOW_LANE, TO_NONCE_LANE, TO_COLD_LANE, ALL_GONE = TO_SLOW, TO_SIGN, TO_COLD, IS_EMPTY
+NO_LINE = LINE_LOST
 
 cdef uint64_t TICK_NS = 100_000_000
 cdef size_t AT_OPENED = INDEX["connections_opened"]
@@ -43,7 +48,7 @@ cdef size_t AT_REFUSED = INDEX["connections_refused"]
 cdef size_t AT_TIMED_OUT = INDEX["timed_out"]
 
 
-cdef class Loop(Exchange):
+cdef class Loop(Live):
     """Made for a listening socket, whose descriptor it owns from then on."""
 
     def __cinit__(self, Lane lane not None, Proxies proxies not None, int listener, limits not None):
@@ -52,6 +57,7 @@ cdef class Loop(Exchange):
         self.slow_lane, self.nonce_lane = limits.slow_lane, limits.nonce_lane
         self.open_sockets(limits.connections, lane.max_body, limits.patience_s, limits.reading_s, limits.idle_s,
                           limits.read_ahead)
+        self.line, self.asking_ns = SignerLine(self.epoll, SIGNER, limits.nonce_lane), <uint64_t>(limits.asking_s * 1e9)
         if (watch(self.epoll, EPOLL_CTL_ADD, listener, EPOLLIN, LISTENER) < 0
                 or watch(self.epoll, EPOLL_CTL_ADD, self.from_python.bell, EPOLLIN, BELL) < 0):
             raise OSError("epoll_ctl")
@@ -93,6 +99,14 @@ cdef class Loop(Exchange):
             raise MemoryError
         self.from_python.put(letter)
 
+    def take_signer(self, int fd):
+        """Ask the signer over this Unix socket, which is the loop's from then on; NO_LINE is said when it breaks."""
+        cdef Letter* letter = new_letter(NEW_LINE, 0, 0, NULL, 0)
+        if letter == NULL:
+            raise MemoryError
+        letter.fd = fd
+        self.from_python.put(letter)
+
     def cold_gone(self):
         """A connection that was handed over has ended."""
         number_add(&self.elsewhere, -1)
@@ -123,10 +137,13 @@ cdef class Loop(Exchange):
                 self.accept_some(1)
             elif tag == BELL:
                 self.read_letters()
+            elif tag == SIGNER:
+                self.hear_signer()
             else:
                 c = self.connections.get(<uint32_t>tag, <uint32_t>(tag >> 32))
                 if c != NULL:
                     self.on_event(c, self.events[i].events)
+        self.ask_signer()
         if self.draining and self.connections.count == 0 and not self.told_empty:
             self.told_empty = self.to_python.put(new_letter(IS_EMPTY, 0, 0, NULL, 0))
         return 0
@@ -140,6 +157,7 @@ cdef class Loop(Exchange):
         self.lane.lock.take()
         self.lane.move_clock(epoch_seconds())
         self.lane.lock.give()
+        self.give_up_overdue()
         for i in range(self.connections.used_to):
             c = &self.connections.slots[i]
             if c.generation & 1 == 0:
@@ -210,7 +228,10 @@ cdef class Loop(Exchange):
         cdef Letter* following
         while letter != NULL:
             following = letter.next
-            self.on_answer(letter)
+            if letter.kind == NEW_LINE:
+                self.take_line(letter.fd)
+            else:
+                self.on_answer(letter)
             free(letter)
             letter = following
         if flag_load(&self.drain_wanted) and not self.draining:

@@ -1,10 +1,8 @@
 """The signer's tier: a request over its Unix socket, many at a time over one connection.
 
-Frame, both ways: length u32 of what follows | number u32 | kind u8 | body. Kinds asked: 1 one record for
-(issuer number u16, hash algorithm u8, serial); 2 a whole answer for a nonce (length u8, octets) and CertIDs (count
-u8, then for each issuer number u16, hash algorithm u8, length u8, serial). Kinds returned: 0 done, 4 done and not to
-be kept, else the OCSPResponseStatus. The signer decides the status by itself: nothing asked here can make it say
-`good`.
+Frames are `_fastocsp.asking`'s. The signer decides the status by itself: nothing asked here can make it say `good`.
+A nonce for one certificate is asked by the connection loop over a line of its own (responder/edge/line.pyx); here
+goes the rest, and what that line could not settle.
 """
 
 import asyncio
@@ -15,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from _fastocsp.asking import ASK_ANSWER, ASK_RECORD, DONE, DONE_ONCE, FRAME_HEAD, MAX_FRAME, pack_frame
 from _fastocsp.codes import UNAUTHORIZED
 from _fastocsp.counters import Counters
 from responder.errors import SourceError, TryLater, Unauthorized
@@ -23,9 +22,6 @@ from responder.sources.outage import Outage
 from responder.telemetry import INDEX
 
 FRAME = struct.Struct(">IIB")
-ASK_RECORD, ASK_ANSWER = 1, 2
-DONE, DONE_ONCE = 0, 4
-MAX_FRAME = 1 << 20
 
 
 class SignedAnswer(NamedTuple):
@@ -40,7 +36,7 @@ class SignerSource:
 
     def __init__(self, path: Path, timeout_s: float, counters: Counters) -> None:
         self._path, self._timeout, self._counters = path, timeout_s, counters
-        self._outage = Outage("signer")
+        self.outage = Outage("signer")
         self._writer: asyncio.StreamWriter | None = None
         self._pending: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
         self._numbers = itertools.count(1)
@@ -77,15 +73,15 @@ class SignerSource:
             async with asyncio.timeout(self._timeout):
                 writer = await self._connected()
                 self._pending[number] = reply
-                writer.write(FRAME.pack(5 + len(body), number, kind) + body)
+                writer.write(pack_frame(number, kind, body))
                 outcome, answer = await reply
         except (OSError, TimeoutError) as error:
             self._counters.add(INDEX["signer_failed"])
-            self._outage.failed(error)
+            self.outage.failed(error)
             raise SourceError(f"signer: {error or type(error).__name__}") from error
         finally:
             self._pending.pop(number, None)
-        self._outage.answered()
+        self.outage.answered()
         if outcome in (DONE, DONE_ONCE):
             self._counters.add(INDEX["signed_live"])
             return outcome, answer
@@ -101,8 +97,8 @@ class SignerSource:
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                length, number, kind = FRAME.unpack(await reader.readexactly(FRAME.size))
-                if not FRAME.size - 4 <= length <= MAX_FRAME:
+                length, number, kind = FRAME.unpack(await reader.readexactly(FRAME_HEAD))
+                if not FRAME_HEAD - 4 <= length <= MAX_FRAME:
                     break
                 body = await reader.readexactly(length - 5)
                 reply = self._pending.get(number)

@@ -5,6 +5,7 @@ import resource
 import sys
 from contextlib import suppress
 
+from _fastocsp.asking import pack_asked, pack_signed, split_frames, unpack_asked, unpack_signed
 from _fastocsp.certid import parse_cert_id
 from _fastocsp.crl import EntryWriter
 from _fastocsp.errors import WireError
@@ -45,6 +46,11 @@ def one_round(made: Template, number: int) -> None:
     octets = pack_record(RECORD)
     unpack_record(octets)
     made.encode(b"\x80", octets)
+    frames = pack_asked(number, 1, 1, b"s" * 16, b"n" * 32) + pack_signed(number, octets, b"DER")
+    (asked, signed), _ = split_frames(frames, 2)
+    unpack_asked(asked[2])
+    unpack_signed(signed[2])
+    split_frames(frames[: number % len(frames)], 2)
     for parse, bad in ((parse_request, REQUEST[: number % len(REQUEST)]), (unpack_record, octets[: number % 100])):
         with suppress(WireError):
             parse(bad)

@@ -11,8 +11,10 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from _fastocsp import codes
+from _fastocsp.asking import ASK_ANSWER, pack_signed, split_frames, unpack_asked
 from _fastocsp.bucket import Bucket
 from _fastocsp.counters import Counters
 from _fastocsp.groups import merge_groups
@@ -26,7 +28,7 @@ from responder.clock import NS, read_clock
 from responder.edge.gate import Gate
 from responder.edge.lane import Lane
 from responder.edge.limits import Limits
-from responder.edge.loop import ALL_GONE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
+from responder.edge.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
 from responder.feed.machine import Renew
 from responder.feed.shared import SharedFeed
 from responder.telemetry import INDEX, ROW_SIZE
@@ -86,6 +88,7 @@ class Running:
         receive_octets: int = 0,
         table_bytes: int = 1 << 20,
         table: Table | None = None,
+        asking_s: float = 5.0,
     ) -> None:
         self.authority, lock = authority, Lock()
         self.feed = SharedFeed(folder)
@@ -110,11 +113,12 @@ class Running:
         if receive_octets:
             self.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_octets)
         self.address = self.bound.getsockname()[:2]
-        limits = Limits(max_connections, patience_s, reading_s, idle_s, read_ahead, slow_lane, nonce_lane)
+        limits = Limits(max_connections, patience_s, reading_s, idle_s, read_ahead, slow_lane, nonce_lane, asking_s)
         self.loop = Loop(self.lane, Proxies(proxies), self.bound.detach(), limits)
         self.slow: list[bytes] = []
         self.cold: list[tuple[socket.socket, bytes]] = []
         self.held: list[tuple[int, int, int]] = []
+        self.lost_lines = 0
         self.answers, self.empty, self._ended = answers, threading.Event(), threading.Event()
         self._threads = [threading.Thread(target=self.loop.run), threading.Thread(target=self._read_letters)]
 
@@ -160,6 +164,13 @@ class Running:
         """A client."""
         return socket.create_connection(self.address, timeout=timeout_s)
 
+    def signer(self) -> "SignerSide":
+        """The loop has a line from now on."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self.loop.take_signer(ours.detach())
+        return SignerSide(self, theirs)
+
     def counted(self, name: str) -> int:
         """A counter."""
         return self.counters.get(INDEX[name])
@@ -184,8 +195,64 @@ class Running:
                 elif kind == TO_COLD_LANE:
                     os.set_blocking(fd, True)
                     self.cold.append((socket.socket(fileno=fd), octets))
+                elif kind == NO_LINE:
+                    self.lost_lines += 1
                 elif kind == ALL_GONE:
                     self.empty.set()
+
+
+class Asked(NamedTuple):
+    """A question as the signer hears it."""
+
+    number: int
+    issuer_no: int
+    hash_algorithm: int
+    serial: bytes
+    nonce: bytes
+
+
+class SignerSide:
+    """The other end of a loop's line: a signer in the test's own words."""
+
+    def __init__(self, running: Running, line: socket.socket) -> None:
+        self._running, self.line, self._left = running, line, b""
+        line.settimeout(5)
+
+    def __enter__(self) -> "SignerSide":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.line.close()
+
+    def hear(self, count: int = 1) -> list[Asked]:
+        """So many questions."""
+        asked: list[Asked] = []
+        while True:
+            frames, used = split_frames(self._left, count - len(asked))
+            self._left = self._left[used:]
+            for number, kind, body in frames:
+                found = unpack_asked(body)
+                assert kind == ASK_ANSWER
+                assert found is not None
+                asked.append(Asked(number, *found))
+            if len(asked) == count:
+                return asked
+            part = self.line.recv(65536)
+            assert part, "the loop has hung up"
+            self._left += part
+
+    def signed(self, asked: Asked, **fields: object) -> bytes:
+        """The frame of the answer to it; its DER is not DER but tells which question it answers."""
+        return pack_signed(asked.number, self._running.sign(asked.serial, **fields), der_of(asked))
+
+    def say(self, octets: bytes) -> None:
+        """To the loop."""
+        self.line.sendall(octets)
+
+
+def der_of(asked: Asked) -> bytes:
+    """What `signed` says."""
+    return b"about " + asked.serial + b" for " + asked.nonce
 
 
 def until(holds: object, timeout_s: float = 5.0) -> None:

@@ -1,0 +1,142 @@
+"""The line to the signer: a Unix socket that the connection loop itself writes and reads, many questions under way.
+
+Questions gather in a buffer and leave by one send at the end of the loop's turn; one recv brings the answers of many.
+Each question is known by its number, which is not used again before four thousand million others were, so an answer
+that comes late meets no other question. Beside it lies the letter that Python gets when this way leads nowhere: the
+line breaks, or says what only Python can deal with. Owned by the loop's thread; watched level-triggered.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memmove
+
+from _fastocsp.asking cimport FRAME_HEAD, MAX_NONCE, Asked, Frame, next_frame, put_question
+from _fastocsp.codes cimport MAX_SERIAL
+from _fastocsp.sink cimport open_sink, sink_room, sink_used
+from responder.edge.posix cimport (
+    EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, MSG_NOSIGNAL, close, last_error, recv, send, watch,
+)
+
+cdef enum:
+    OUT_OCTETS = 65536
+    IN_OCTETS = 65536             # no answer is longer, and no more is read in one turn
+    MAX_QUESTION = FRAME_HEAD + 6 + MAX_NONCE + MAX_SERIAL
+
+
+cdef class SignerLine:
+    """Room for so many questions; closed until `open`."""
+
+    def __cinit__(self, int epoll, uint64_t tag, uint32_t room):
+        cdef uint32_t places = 16
+        self.epoll, self.fd, self.tag = epoll, -1, tag
+        while places < 2 * room:
+            places *= 2
+        self.mask = places - 1
+        self.places = <Question*>calloc(places, sizeof(Question))
+        self.octets = <uint8_t*>malloc(OUT_OCTETS)
+        self.in_ = <uint8_t*>malloc(IN_OCTETS)
+        if self.places == NULL or self.octets == NULL or self.in_ == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        if self.places != NULL:
+            for i in range(self.mask + 1):
+                free(self.places[i].letter)
+        free(self.places)
+        free(self.octets)
+        free(self.in_)
+        if self.fd >= 0:
+            close(self.fd)
+
+    cdef bint open(self, int fd) noexcept nogil:
+        self.hang_up()
+        if watch(self.epoll, EPOLL_CTL_ADD, fd, EPOLLIN, self.tag) < 0:
+            close(fd)
+            return False
+        self.fd, self.watched = fd, EPOLLIN
+        open_sink(&self.out, self.octets, OUT_OCTETS)
+        self.in_len = 0
+        self.unread.p, self.unread.n = self.in_, 0
+        return True
+
+    cdef void hang_up(self) noexcept nogil:
+        if self.fd >= 0:
+            close(self.fd)
+        self.fd = -1
+
+    cdef bint ask(self, Letter* letter, const Asked* asked, uint64_t deadline) noexcept nogil:
+        cdef Question* question
+        if self.fd < 0 or asked.issuer_no == 0 or self.count > self.mask // 2 or sink_room(&self.out) < MAX_QUESTION:
+            return False
+        # half of the places are free
+        while self.places[self.following & self.mask].letter != NULL:
+            self.following += 1
+        question = &self.places[self.following & self.mask]
+        question.letter, question.number, question.deadline = letter, self.following, deadline
+        question.asked = asked[0]
+        put_question(&self.out, question.number, asked)
+        self.following += 1
+        self.count += 1
+        return True
+
+    cdef bint flush(self) noexcept nogil:
+        cdef size_t n = sink_used(&self.out)
+        cdef Py_ssize_t sent
+        cdef uint32_t wanted
+        if self.fd < 0 or n == 0:
+            return True
+        sent = send(self.fd, self.octets, n, MSG_NOSIGNAL)
+        if sent < 0:
+            if last_error() != EAGAIN and last_error() != EINTR:
+                return False
+            sent = 0
+        n -= sent
+        if n and sent:
+            memmove(self.octets, self.octets + sent, n)
+        open_sink(&self.out, self.octets, OUT_OCTETS)
+        self.out.p += n
+        # told of room only while some is wanted: each answered batch would wake the loop to say so
+        wanted = EPOLLIN | EPOLLOUT if n else EPOLLIN
+        if wanted != self.watched:
+            self.watched = wanted
+            return watch(self.epoll, EPOLL_CTL_MOD, self.fd, wanted, self.tag) == 0
+        return True
+
+    cdef bint receive(self) noexcept nogil:
+        cdef Py_ssize_t got = recv(self.fd, self.in_ + self.in_len, IN_OCTETS - self.in_len, 0)
+        if got <= 0:
+            return got < 0 and (last_error() == EAGAIN or last_error() == EINTR)
+        self.in_len += got
+        self.unread.p, self.unread.n = self.in_, self.in_len
+        return True
+
+    cdef int next(self, Frame* frame) noexcept nogil:
+        cdef int got = next_frame(&self.unread, frame)
+        if got != 0:
+            return got
+        if self.unread.n == IN_OCTETS:
+            return -1
+        memmove(self.in_, self.unread.p, self.unread.n)
+        self.in_len = self.unread.n
+        self.unread.p = self.in_
+        return 0
+
+    cdef Question* find(self, uint32_t number) noexcept nogil:
+        cdef Question* question = &self.places[number & self.mask]
+        return question if question.letter != NULL and question.number == number else NULL
+
+    cdef Question* overdue(self, uint64_t now_ns) noexcept nogil:
+        cdef Question* question
+        while self.oldest != self.following:
+            question = self.find(self.oldest)
+            if question != NULL:
+                return question if now_ns > question.deadline else NULL
+            self.oldest += 1
+        return NULL
+
+    cdef Letter* settle(self, Question* question) noexcept nogil:
+        cdef Letter* letter = question.letter
+        question.letter = NULL
+        self.count -= 1
+        return letter
