@@ -18,7 +18,7 @@ SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responde
 PIP = pip() { $(BIN)/python -m pip --disable-pip-version-check "$$@" > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }; }; pip
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint types layers build trace asan tsan fuzz faults bench bench-coherence bench-crl bench-crl-serving bench-growth bench-instructions bench-load bench-load-all bench-micro bench-overload bench-presign bench-signing docs clean tools
+.PHONY: help quickstart test check lint types layers build trace asan tsan fuzz faults bench bench-coherence bench-crl bench-crl-serving bench-growth bench-instructions bench-load bench-load-all bench-micro bench-overload bench-presign bench-signing bench-table docs clean tools
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -88,6 +88,9 @@ bench-instructions: $(VENV)/.test  ## Instructions of an answer by function, the
 
 bench-growth: $(VENV)/.bench  ## Cost over records, connections, workers; docs/growth.png
 	$(BIN)/python -m bench.growth
+
+bench-table: $(VENV)/.bench  ## The answer table: octets, pauses, look-ups, two processes
+	$(BIN)/python -m bench.table
 
 bench-micro: $(VENV)/.bench  ## Nanoseconds of each function
 	$(BIN)/python -m pytest bench/micro -q --benchmark-columns=min,median,iqr,ops

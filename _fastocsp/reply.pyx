@@ -1,8 +1,8 @@
 """Heads of cacheable OCSP answers (RFC 9919 7.2, RFC 9110 8.8 and 13) and the conditions that make them a 304.
 
 max-age is counted from the caller's `now` and ends at nextUpdate, as Expires does; Last-Modified is thisUpdate. The
-entity tag is the end of the signature, which no two different answers share. The cold lane writes the same heads
-from Python; a test holds both equal octet for octet.
+entity tag is the end of the signature as the record keeps it, which no two different answers share. The cold lane
+writes the same heads from Python; a test holds both equal octet for octet.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -13,6 +13,7 @@ cdef struct Layout:
     size_t responses_len          # content octets of `responses`
     Octets extensions             # responseExtensions with its explicit tag; n is 0 when absent
     size_t tbs_len                # content octets of ResponseData
+    size_t signature_len          # octets of the signature as it is served
     size_t basic_len              # content octets of BasicOCSPResponse
     size_t octet_string_len       # content octets of `response`, the OCTET STRING
     size_t bytes_len              # content octets of ResponseBytes

@@ -16,7 +16,7 @@ from _fastocsp.der cimport (
     leave, open_cursor,
 )
 from _fastocsp.gentime cimport TIME_TLV, put_generalized_time
-from _fastocsp.record cimport FLAG_EXTENDED_REVOKE, read_or_raise
+from _fastocsp.record cimport FLAG_EXTENDED_REVOKE, put_signature_octets, read_or_raise, signature_size
 from _fastocsp.single cimport measure_single, put_single
 from _fastocsp.sink cimport (
     bytes_sink, new_bytes, octets_of, put_header, put_octet, put_octets, put_static, sink_room, tlv_size,
@@ -162,7 +162,8 @@ cdef size_t response_size(const TemplateOctets* t, Octets serial, const RecordHe
     if not record.flags & FLAG_EXTENDED_REVOKE:
         layout.extensions.n = 0
     layout.tbs_len = t.responder_id.n + TIME_TLV + tlv_size(layout.responses_len) + layout.extensions.n
-    measure_envelope(t, tlv_size(layout.tbs_len), record.signature_len, layout)
+    layout.signature_len = signature_size(record)
+    measure_envelope(t, tlv_size(layout.tbs_len), layout.signature_len, layout)
     return tlv_size(layout.content_len)
 
 
@@ -180,7 +181,7 @@ cdef int write_response(const TemplateOctets* t, Sink* sink, const Layout* layou
     put_envelope(sink, layout)
     put_response_data(t, sink, layout)
     put_octets(sink, t.signature_algorithm)
-    put_signature(sink, layout.single.record)
+    put_signature(sink, layout)
     put_octets(sink, t.certs)
     return -1 if sink.overflow else 0
 
@@ -211,13 +212,11 @@ cdef void put_envelope(Sink* s, const Layout* layout) noexcept nogil:
     put_header(s, SEQUENCE, layout.basic_len)
 
 
-cdef void put_signature(Sink* s, const RecordHead* record) noexcept nogil:
+cdef void put_signature(Sink* s, const Layout* layout) noexcept nogil:
     """BIT STRING of whole octets."""
-    cdef Octets signature
-    signature.p, signature.n = record.signature, record.signature_len
-    put_header(s, BIT_STRING, 1 + signature.n)
+    put_header(s, BIT_STRING, 1 + layout.signature_len)
     put_octet(s, 0)
-    put_octets(s, signature)
+    put_signature_octets(s, layout.single.record)
 
 
 def responder_id_by_key(bytes key_hash not None):

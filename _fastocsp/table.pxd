@@ -1,52 +1,25 @@
-"""The edge's table: (issuer, CertID hash algorithm, serial) to compact record."""
+"""The edge's table: (issuer, CertID hash algorithm, serial) to compact record, one for all workers of a host."""
 
 cimport cython
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from _fastocsp.lock cimport Lock
 from _fastocsp.record cimport RecordHead
-
-cdef struct TableKey:
-    uint32_t hash
-    uint16_t issuer_no
-    uint8_t hash_algorithm        # with PARAMETERS_ABSENT
-    uint8_t serial_len
-    const uint8_t* serial
-
-cdef struct Entry:
-    uint32_t hash
-    uint32_t used                 # tick of the last hit, for eviction
-    uint16_t issuer_no
-    uint16_t record_len
-    uint8_t hash_algorithm
-    uint8_t serial_len
-    uint16_t due_round            # of the lane: already noted as due in this round
-    # followed by serial_len octets of serial and record_len octets of record
-
-cdef void set_key(TableKey* key, uint16_t issuer_no, uint8_t hash_algorithm, const uint8_t* serial,
-                  size_t serial_len) noexcept nogil
-
-cdef inline const uint8_t* entry_record(const Entry* entry) noexcept nogil:
-    return <const uint8_t*>entry + sizeof(Entry) + entry.serial_len
+from _fastocsp.table_entry cimport Found, TableKey
+from _fastocsp.table_memory cimport TableMemory
 
 
 @cython.final
 cdef class Table:
-    cdef Entry** slots
-    cdef size_t mask
-    cdef size_t used_slots
-    cdef size_t bytes_used
-    cdef size_t bytes_limit
-    cdef size_t hand              # next slot the eviction looks at
-    cdef uint32_t tick
-    cdef readonly Lock lock
+    cdef TableMemory memory
+    cdef uint32_t tick                    # epoch seconds; see set_tick
 
-    # The entry, or NULL. The caller holds the lock while it calls this and while it reads the entry.
-    cdef Entry* find(self, const TableKey* key) noexcept nogil
-    cdef size_t slot_of(self, const TableKey* key) noexcept nogil
-    cdef void remove_slot(self, size_t at) noexcept nogil
-    cdef int make_room(self, size_t octets) noexcept nogil
-    cdef int grow(self) noexcept nogil
-    cdef int keep(self, const TableKey* key, const RecordHead* fresh, const uint8_t* record,
-                  size_t record_len) noexcept nogil
-    cdef size_t copy(self, const TableKey* key, uint8_t* out) noexcept nogil
+    # A copy of the record of this key; False without one. Takes no lock and never waits.
+    cdef bint find(self, const TableKey* key, Found* out) noexcept nogil
+    # The record found was used now; True when it is due and no other worker has noted that lately.
+    cdef bint mark(self, Found* found, uint32_t now, bint due) noexcept nogil
+    cdef void move_clock(self, uint32_t now) noexcept nogil
+    # For the writer alone, with the mutex taken
+    cdef uint64_t word_of_key(self, const TableKey* key) noexcept nogil
+    cdef bint keep(self, const TableKey* key, const RecordHead* fresh, const uint8_t* record,
+                   size_t record_len) noexcept nogil
+    cdef bint add(self, const TableKey* key, const uint8_t* record, size_t record_len) noexcept nogil

@@ -1,24 +1,19 @@
-"""The answer table of one worker."""
+"""The answer table of a host: one in shared memory, written by one worker at a time and read by all."""
 
 from typing import final
-
-from _fastocsp.lock import Lock
 
 @final
 class Table:
     """Compact records by (issuer_no, hash_algorithm with PARAMETERS_ABSENT, serial magnitude of 1..20 octets).
 
-    Memory stays under `bytes_limit` octets: of a few entries looked at the longest unused is forgotten. ValueError for
-    a key out of range.
+    Memory stays under `bytes_limit` octets: of a few entries looked at the longest unused is forgotten. `fd` is of
+    `make_table_memory` with the same limit; None makes a table of our own. ValueError for a key out of range. Nothing
+    here waits longer than a few milliseconds for a worker that is writing; who gets no turn keeps and forgets nothing.
     """
 
-    @property
-    def lock(self) -> Lock:
-        """Taken by every method; whoever reads the table from C holds it."""
-
-    def __new__(cls, bytes_limit: int, lock: Lock | None = None) -> Table: ...
+    def __new__(cls, bytes_limit: int, fd: int | None = None) -> Table: ...
     def put(self, issuer_no: int, hash_algorithm: int, serial: bytes, record: bytes) -> bool:
-        """Keep this record; False when a newer one is there or it can never fit.
+        """Keep this record; False when a newer one is there, it can never fit, or another process is writing.
 
         Newer is by (generation, seq, produced_at); of two of one age the later put stays. MalformedRecord for octets
         that are no record, or one of another hash algorithm.
@@ -27,14 +22,22 @@ class Table:
         """The record, or None; counts as a use."""
 
     def discard(self, issuer_no: int, hash_algorithm: int, serial: bytes) -> bool:
-        """Forget the record; True when there was one."""
+        """Forget the record; True when there was one and nobody else was writing."""
 
     def set_tick(self, tick: int) -> None:
-        """The time stamp that uses from now on get, for eviction; a u32 that does not go back."""
+        """Epoch seconds that uses from now on are noted at, in units of 16; a u32 that does not go back."""
 
     def __len__(self) -> int:
         """Records kept."""
 
     @property
     def octets(self) -> int:
-        """Octets in use, the allocator's share included."""
+        """Octets in memory, for all processes together."""
+
+    @property
+    def evicted(self) -> int:
+        """Records forgotten to make room."""
+
+    @property
+    def emptied(self) -> int:
+        """Times that a writer died in the middle of a change, and the next one emptied the table."""

@@ -1,55 +1,31 @@
-"""Hash table of compact records, one a worker: open addressing over pointers, the whole key compared.
+"""Hash table of compact records, one a host: every worker maps it, reads it without a lock, and may write it.
 
 A hash that collides can never give another certificate's answer: issuer, algorithm, length and every octet of the
-serial are compared. Memory is bounded by `bytes_limit`; above it the entries that have gone unused longest, of a few
-looked at, make room. A record replaces another only when it is newer in (generation, seq, producedAt), so a slow
-writer cannot bring an old answer back. Every method takes the lock; who calls `find` from C holds it.
+serial are compared, in a copy that was checked to be whole. Memory is bounded by `bytes_limit`; above it the entries
+that have gone unused longest, of a few looked at, make room. A record replaces another only when it is newer in
+(generation, seq, producedAt), so a slow writer cannot bring an old answer back. Who reads while somebody writes finds
+the record, the one before it, or nothing (ADR 0012).
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport uint8_t, uint16_t
 
 from _fastocsp.codes cimport MAX_SERIAL
-from _fastocsp.lock cimport Lock
-from _fastocsp.record cimport MAX_SIGNATURE, RECORD_HEAD, RecordHead, read_record
+from _fastocsp.record cimport RecordHead, read_record
+from _fastocsp.table_entry cimport (
+    copy_entry, due_mark, entry_octets, is_of, mark_entry, used_mark, write_entry,
+)
+from _fastocsp.table_hash cimport set_key
+from _fastocsp.table_index cimport (
+    Place, find_home, granule_of_word, grow_a_bit, hash_of_word, insert_word, is_full, word_of,
+)
+from _fastocsp.table_memory cimport MAX_PROBE, NO_CHUNK, Map, load32, load64, store32, store64, touched
+from _fastocsp.table_slabs cimport drop_entry, entry_at, evict_one, free_room, take_room
 
 from _fastocsp.errors import MalformedRecord
+from _fastocsp.table_memory import open_table_memory
 
 cdef enum:
-    FIRST_SLOTS = 1024
-    LOOKED_AT = 8                 # entries compared for one eviction
-    MALLOC_OVERHEAD = 16
-
-
-cdef inline uint32_t mix(uint32_t h) noexcept nogil:
-    h = (h ^ (h >> 16)) * <uint32_t>0x85EBCA6B
-    h = (h ^ (h >> 13)) * <uint32_t>0xC2B2AE35
-    return h ^ (h >> 16)
-
-
-cdef void set_key(TableKey* key, uint16_t issuer_no, uint8_t hash_algorithm, const uint8_t* serial,
-                  size_t serial_len) noexcept nogil:
-    """Fill `key`; it borrows `serial`. serial_len is 1..MAX_SERIAL."""
-    cdef uint32_t h = <uint32_t>2166136261 ^ (<uint32_t>issuer_no << 8) ^ hash_algorithm
-    cdef size_t i
-    for i in range(serial_len):
-        h = (h ^ serial[i]) * <uint32_t>16777619
-    key.hash = mix(h)
-    key.issuer_no = issuer_no
-    key.hash_algorithm = hash_algorithm
-    key.serial = serial
-    key.serial_len = <uint8_t>serial_len
-
-
-cdef inline bint same_key(const Entry* entry, const TableKey* key) noexcept nogil:
-    return (entry.hash == key.hash and entry.issuer_no == key.issuer_no
-            and entry.hash_algorithm == key.hash_algorithm and entry.serial_len == key.serial_len
-            and memcmp(<const uint8_t*>entry + sizeof(Entry), key.serial, key.serial_len) == 0)
-
-
-cdef inline size_t cost(const Entry* entry) noexcept nogil:
-    return sizeof(Entry) + entry.serial_len + entry.record_len + MALLOC_OVERHEAD
+    TRIES = 4                     # of a look-up that meets a change
 
 
 cdef bint older(const RecordHead* a, const RecordHead* b) noexcept nogil:
@@ -62,184 +38,162 @@ cdef bint older(const RecordHead* a, const RecordHead* b) noexcept nogil:
 
 
 cdef class Table:
-    """Records by key, at most about `bytes_limit` octets."""
+    """Records by key, at most `bytes_limit` octets."""
 
-    def __cinit__(self, size_t bytes_limit, Lock lock=None):
-        self.lock = lock if lock is not None else Lock()
-        self.bytes_limit = bytes_limit
-        self.mask = FIRST_SLOTS - 1
-        self.slots = <Entry**>calloc(FIRST_SLOTS, sizeof(Entry*))
-        if self.slots == NULL:
-            raise MemoryError
-        self.bytes_used = FIRST_SLOTS * sizeof(Entry*)
+    def __cinit__(self, size_t bytes_limit, fd=None):
+        self.memory = open_table_memory(bytes_limit, fd)
 
-    def __dealloc__(self):
-        cdef size_t i
-        if self.slots != NULL:
-            for i in range(self.mask + 1):
-                free(self.slots[i])
-            free(self.slots)
+    cdef bint find(self, const TableKey* key, Found* out) noexcept nogil:
+        cdef const Map* m = &self.memory.map
+        cdef uint64_t epoch, shape, word
+        cdef uint32_t i
+        cdef int tries = TRIES
+        cdef bint changed
+        cdef Place at
+        while tries:
+            tries -= 1
+            epoch, shape = load64(&m.shared.epoch), load64(&m.shared.shape)
+            find_home(m, shape, key.hash, &at)
+            changed = False
+            for i in range(MAX_PROBE):
+                word = load64(at.slots + at.slot + i)
+                if word == 0:
+                    break
+                if hash_of_word(word) == key.hash:
+                    if not copy_entry(entry_at(m, granule_of_word(word)), out) or load64(&m.shared.epoch) != epoch:
+                        changed = True
+                        break
+                    if is_of(out, key):
+                        return True
+            if not changed and load64(&m.shared.shape) == shape:
+                return False
+        return False
 
-    cdef Entry* find(self, const TableKey* key) noexcept nogil:
-        return self.slots[self.slot_of(key)]
+    cdef bint mark(self, Found* found, uint32_t now, bint due) noexcept nogil:
+        return mark_entry(found, used_mark(now), due_mark(now) if due else 0)
 
-    cdef size_t slot_of(self, const TableKey* key) noexcept nogil:
-        """The slot that holds the key, or the empty one where it would go."""
-        cdef size_t at = key.hash & self.mask
-        while self.slots[at] != NULL and not same_key(self.slots[at], key):
-            at = (at + 1) & self.mask
-        return at
+    cdef void move_clock(self, uint32_t now) noexcept nogil:
+        store32(&self.tick, now)
 
-    cdef void remove_slot(self, size_t at) noexcept nogil:
-        """Free the entry and move the later ones of its run back, so that no tombstone is needed."""
-        cdef size_t hole = at
-        cdef size_t home
-        self.bytes_used -= cost(self.slots[at])
-        self.used_slots -= 1
-        free(self.slots[at])
-        self.slots[hole] = NULL
-        while True:
-            at = (at + 1) & self.mask
-            if self.slots[at] == NULL:
-                return
-            home = self.slots[at].hash & self.mask
-            if ((at - home) & self.mask) >= ((at - hole) & self.mask):
-                self.slots[hole] = self.slots[at]
-                self.slots[at] = NULL
-                hole = at
-
-    cdef int make_room(self, size_t octets) noexcept nogil:
-        """Evict until so many octets fit; -1 when they never will."""
-        cdef size_t worst
-        cdef size_t looked
-        while self.bytes_used + octets > self.bytes_limit:
-            if self.used_slots == 0:
-                return -1
-            worst = self.mask + 1
-            looked = 0
-            while looked < LOOKED_AT and looked < self.used_slots:
-                self.hand = (self.hand + 1) & self.mask
-                if self.slots[self.hand] == NULL:
-                    continue
-                looked += 1
-                if worst > self.mask or self.slots[self.hand].used < self.slots[worst].used:
-                    worst = self.hand
-            self.remove_slot(worst)
-        return 0
-
-    cdef int grow(self) noexcept nogil:
-        """Twice the slots; -1 without memory."""
-        cdef size_t size = (self.mask + 1) * 2
-        cdef Entry** old = self.slots
-        cdef Entry** fresh = <Entry**>calloc(size, sizeof(Entry*))
-        cdef size_t i
-        cdef size_t at
-        if fresh == NULL:
-            return -1
-        for i in range(self.mask + 1):
-            if old[i] != NULL:
-                at = old[i].hash & (size - 1)
-                while fresh[at] != NULL:
-                    at = (at + 1) & (size - 1)
-                fresh[at] = old[i]
-        self.slots = fresh
-        self.bytes_used += (size - self.mask - 1) * sizeof(Entry*)
-        self.mask = size - 1
-        free(old)
-        return 0
-
-    cdef int keep(self, const TableKey* key, const RecordHead* fresh, const uint8_t* record,
-                  size_t record_len) noexcept nogil:
-        """1 kept, 0 not wanted or never fits, -1 no memory."""
-        cdef RecordHead kept
-        cdef Entry* entry
-        cdef size_t at = self.slot_of(key)
-        if self.slots[at] != NULL:
-            read_record(entry_record(self.slots[at]), self.slots[at].record_len, &kept)
-            if older(fresh, &kept):
+    cdef uint64_t word_of_key(self, const TableKey* key) noexcept nogil:
+        """0 when the key is not there."""
+        cdef const Map* m = &self.memory.map
+        cdef Found found
+        cdef Place at
+        cdef uint64_t word
+        cdef uint32_t i
+        find_home(m, load64(&m.shared.shape), key.hash, &at)
+        for i in range(MAX_PROBE):
+            word = load64(at.slots + at.slot + i)
+            if word == 0:
                 return 0
-            self.remove_slot(at)
-        if self.used_slots * 4 >= (self.mask + 1) * 3 and self.grow() < 0:
-            return -1
-        if self.make_room(sizeof(Entry) + key.serial_len + record_len + MALLOC_OVERHEAD) != 0:
-            return 0
-        entry = <Entry*>malloc(sizeof(Entry) + key.serial_len + record_len)
-        if entry == NULL:
-            return -1
-        entry.hash = key.hash
-        entry.used = self.tick
-        entry.issuer_no = key.issuer_no
-        entry.hash_algorithm = key.hash_algorithm
-        entry.serial_len = key.serial_len
-        entry.record_len = <uint16_t>record_len
-        entry.due_round = 0
-        memcpy(<uint8_t*>entry + sizeof(Entry), key.serial, key.serial_len)
-        memcpy(<uint8_t*>entry_record(entry), record, record_len)
-        self.slots[self.slot_of(key)] = entry
-        self.used_slots += 1
-        self.bytes_used += cost(entry)
-        return 1
+            if hash_of_word(word) == key.hash:
+                # marks of readers do not count as a change
+                if copy_entry(entry_at(m, granule_of_word(word)), &found) and is_of(&found, key):
+                    return word
+        return 0
 
-    cdef size_t copy(self, const TableKey* key, uint8_t* out) noexcept nogil:
-        """The record's octets, copied and counted as used; 0 when there is none."""
-        cdef Entry* entry = self.find(key)
-        if entry == NULL:
-            return 0
-        entry.used = self.tick
-        memcpy(out, entry_record(entry), entry.record_len)
-        return entry.record_len
+    cdef bint keep(self, const TableKey* key, const RecordHead* fresh, const uint8_t* record,
+                   size_t record_len) noexcept nogil:
+        """False when it is not newer, or never fits."""
+        cdef Map* m = &self.memory.map
+        cdef RecordHead kept
+        cdef Found found
+        cdef uint64_t word
+        grow_a_bit(m)
+        word = self.word_of_key(key)
+        if word == 0:
+            return self.add(key, record, record_len)
+        copy_entry(entry_at(m, granule_of_word(word)), &found)
+        if read_record(found.record, found.record_len, &kept) == 0 and older(fresh, &kept):
+            return False
+        if entry_octets(key.serial_len, found.record_len) == entry_octets(key.serial_len, record_len):
+            write_entry(found.at, key, record, record_len, used_mark(load32(&self.tick)))
+            return True
+        drop_entry(m, word)
+        return self.add(key, record, record_len)
+
+    cdef bint add(self, const TableKey* key, const uint8_t* record, size_t record_len) noexcept nogil:
+        cdef Map* m = &self.memory.map
+        cdef uint16_t used = used_mark(load32(&self.tick))
+        cdef size_t octets = entry_octets(key.serial_len, record_len)
+        cdef uint32_t granule
+        if is_full(m) and evict_one(m, <uint32_t>(octets // 8), used) < 0:
+            return False
+        granule = take_room(m, octets, used)
+        if granule == NO_CHUNK:
+            return False
+        write_entry(entry_at(m, granule), key, record, record_len, used)
+        if insert_word(m, word_of(key.hash, granule)) < 0:
+            free_room(m, granule)
+            return False
+        store64(&m.shared.count, m.shared.count + 1)
+        return True
 
     def put(self, int issuer_no, int hash_algorithm, bytes serial not None, bytes record not None):
-        """Keep this record; False when a newer one is there already or it can never fit."""
+        """Keep this record; False when a newer one is there, it can never fit, or another process is writing."""
         cdef TableKey key
         cdef RecordHead fresh
-        cdef int kept
+        cdef bint kept
         _set(&key, issuer_no, hash_algorithm, serial)
         if read_record(record, len(record), &fresh) != 0 or fresh.hash_algorithm != key.hash_algorithm:
             raise MalformedRecord("not a record of this key", 0)
-        self.lock.take_gil_held()
+        if self.memory.take() < 0:
+            return False
         kept = self.keep(&key, &fresh, record, len(record))
-        self.lock.give()
-        if kept < 0:
-            raise MemoryError
-        return kept == 1
+        self.memory.give()
+        return kept
 
     def get(self, int issuer_no, int hash_algorithm, bytes serial not None):
         """The record, or None."""
         cdef TableKey key
-        cdef uint8_t record[RECORD_HEAD + MAX_SIGNATURE]
-        cdef size_t record_len
+        cdef Found found
+        cdef bint there
         _set(&key, issuer_no, hash_algorithm, serial)
-        self.lock.take_gil_held()
-        record_len = self.copy(&key, record)
-        self.lock.give()
-        return (<const char*>record)[:record_len] if record_len else None
+        there = self.find(&key, &found)
+        if not there and self.memory.take() == 0:
+            # a word that was moving past the first look stands still now
+            there = self.find(&key, &found)
+            self.memory.give()
+        if not there:
+            return None
+        self.mark(&found, load32(&self.tick), False)
+        return (<const char*>found.record)[:found.record_len]
 
     def discard(self, int issuer_no, int hash_algorithm, bytes serial not None):
         """Forget the record; True when there was one."""
         cdef TableKey key
-        cdef size_t at
-        cdef bint there
+        cdef uint64_t word
         _set(&key, issuer_no, hash_algorithm, serial)
-        self.lock.take_gil_held()
-        at = self.slot_of(&key)
-        there = self.slots[at] != NULL
-        if there:
-            self.remove_slot(at)
-        self.lock.give()
-        return there
+        if self.memory.take() < 0:
+            return False
+        word = self.word_of_key(&key)
+        if word:
+            drop_entry(&self.memory.map, word)
+        self.memory.give()
+        return word != 0
 
     def set_tick(self, uint32_t tick):
-        """The time stamp that uses from now on get."""
-        self.tick = tick
+        """Epoch seconds that uses from now on are noted at."""
+        self.move_clock(tick)
 
     def __len__(self):
-        return self.used_slots
+        return load64(&self.memory.map.shared.count)
 
     @property
     def octets(self):
-        """Octets in use, the allocator's share included."""
-        return self.bytes_used
+        """Octets in memory."""
+        return touched(&self.memory.map)
+
+    @property
+    def evicted(self):
+        """Records forgotten to make room."""
+        return load64(&self.memory.map.shared.evicted)
+
+    @property
+    def emptied(self):
+        """Times that a writer died in the middle of a change."""
+        return self.memory.emptied
 
 
 cdef int _set(TableKey* key, int issuer_no, int hash_algorithm, bytes serial) except -1:

@@ -57,7 +57,7 @@ class Record(NamedTuple):
     produced_at      when it was signed
     reason           CRLReason, RFC 5280 5.3.1, or NO_REASON
     revocation_time  0 unless revoked; not after produced_at
-    generation, seq  the feed position at which the status was read
+    generation, seq  the feed position at which the status was read; at most 2**24 - 1 and 2**48 - 1
     flags            FLAG_EXTENDED_REVOKE or 0
     signature        0..1024 octets over the ResponseData that these fields stand for
     """

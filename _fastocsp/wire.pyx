@@ -1,6 +1,6 @@
 """HTTP recogniser, sans I/O: octets in, one plain OCSP request out, or "need more", or "pass on".
 
-Plain is also a GET of a CRL that says which one the client has (If-None-Match, If-Modified-Since): what caches ask most.
+Plain is also a GET of a CRL that says which one the client has (If-None-Match, If-Modified-Since), as caches ask it.
 
 It takes what clients of a responder really send, and is sure of all it takes: one request line, HTTP/1.1 with one Host
 or HTTP/1.0 with at most one (answered and closed), at most one Content-Length of digits and one Content-Type, no

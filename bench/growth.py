@@ -75,7 +75,7 @@ def in_process(
 
 
 def with_workers(folder: Path, load: str, workers: int, given: tuple[int, float]) -> Row:
-    """A quickstart, one table in each worker."""
+    """A quickstart, one table for all workers."""
     settings = {"FASTOCSP_OCSP_RATE_LIMIT_PER_IP_MIN": "1000000000", "FASTOCSP_OCSP_RESPONSE_VALIDITY": "24h"}
     instance = Instance(folder / f"workers-{workers}", workers, 1000, 10, **settings).start()
     try:

@@ -17,21 +17,22 @@ from cachewarm.errors import Transient
 from responder.cache.layout import ANNOUNCE_LENGTH, ANNOUNCE_STREAM, WALK_NOTE, WARM_MARK, record_name
 from responder.sources.base import Key
 
-#: Octets 29-44 of a record are producedAt u32, generation u32, seq u64 (Lua counts from 1).
+#: Octet 1 of a record is its version, octets 3-15 generation u24, seq u48 and producedAt u32 (Lua counts from 1). What
+#: is of another version has its fields elsewhere: it is replaced, and never compared.
 _PUBLISH = """
+local function comparable(a, b) return #b >= 15 and string.byte(a, 1) == string.byte(b, 1) end
 local function before(a, b)
-  local pa, ga, ha, la = struct.unpack('>I4I4I4I4', string.sub(a, 29, 44))
-  local pb, gb, hb, lb = struct.unpack('>I4I4I4I4', string.sub(b, 29, 44))
+  local ga, sa, pa = struct.unpack('>I3I6I4', string.sub(a, 3, 15))
+  local gb, sb, pb = struct.unpack('>I3I6I4', string.sub(b, 3, 15))
   if ga ~= gb then return ga < gb end
-  if ha ~= hb then return ha < hb end
-  if la ~= lb then return la < lb end
+  if sa ~= sb then return sa < sb end
   return pa < pb
 end
 local put = 0
 for i, name in ipairs(KEYS) do
   local fresh, ends = ARGV[2 * i - 1], ARGV[2 * i]
   local kept = redis.call('GET', name)
-  if not kept or #kept < 44 or not before(fresh, kept) then
+  if not kept or not comparable(fresh, kept) or not before(fresh, kept) then
     redis.call('SET', name, fresh, 'EXAT', ends)
     put = put + 1
   end

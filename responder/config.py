@@ -108,7 +108,12 @@ class EdgeSettings(BaseSettings):
         0.5, ge=0, le=1, description="share of the inventory that must be signed ahead for /ready; 0 asks for none"
     )
     max_body_size: Size = Field(16384, ge=256, le=1 << 20, description="octets of an OCSP request body")
-    table_bytes: Size = Field(256 << 20, ge=1 << 20, description="octets of the answer table of one worker")
+    table_bytes: Size = Field(
+        256 << 20,
+        ge=1 << 20,
+        le=1 << 34,
+        description="octets of the answer table, one for all workers of a host; about 140 a record",
+    )
     nonce_policy: str = Field(
         "strict",
         pattern="^(strict|rfc9654)$",

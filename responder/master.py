@@ -1,7 +1,8 @@
 """The master of an edge host: it feeds the workers and keeps them running. It serves nobody itself.
 
 Order at start: the shared page and the journal's set first, so that a worker never lacks a gate; then the feed and
-the catalog; then the workers. When it dies the workers die with it: without an agent they could say `good` for a
+the catalog; then the workers. It makes the memory of their one answer table, and never looks into it: a worker that is
+started again finds it warm. When it dies the workers die with it: without an agent they could say `good` for a
 horizon at most, and nobody would start them again.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from _fastocsp.table_memory import make_table_memory
 from responder.clock import read_clock
 from responder.config import EdgeSettings
 from responder.domain.catalog import Catalog
@@ -56,6 +58,7 @@ class Master:
         self.catalog: Catalog | None = None
         self._crl_files = CRLFiles(self.state_folder)
         self._catalog_version = 0
+        self._table_fd = make_table_memory(settings.table_bytes)
         self.workers: dict[int, asyncio.subprocess.Process] = {}
         self._stopping = asyncio.Event()
 
@@ -90,7 +93,12 @@ class Master:
         pause = RESTART_PAUSE_S[0]
         while not self._stopping.is_set():
             begun = time.monotonic()
-            worker = await start_module("responder.edge.worker", [str(slot)], as_environment(no_ledger))
+            worker = await start_module(
+                "responder.edge.worker",
+                [str(slot), str(self._table_fd)],
+                as_environment(no_ledger),
+                pass_fds=[self._table_fd],
+            )
             self.workers[slot] = worker
             self._write_pids()
             code = await worker.wait()

@@ -26,9 +26,11 @@ def die_with_parent(sig: signal.Signals, parent: int) -> None:
         sys.exit("the parent is gone")
 
 
-async def start_module(module: str, arguments: Sequence[str], environ: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """`python -m module arguments OUR_PID` with this interpreter; its settings are these alone."""
-    return await _start(module, arguments, environ)
+async def start_module(
+    module: str, arguments: Sequence[str], environ: Mapping[str, str], pass_fds: Sequence[int] = ()
+) -> asyncio.subprocess.Process:
+    """`python -m module arguments OUR_PID` with this interpreter; it has these settings alone, and these open files."""
+    return await _start(module, arguments, environ, pass_fds=pass_fds)
 
 
 async def start_piped(module: str) -> asyncio.subprocess.Process:
@@ -37,11 +39,17 @@ async def start_piped(module: str) -> asyncio.subprocess.Process:
 
 
 async def _start(
-    module: str, arguments: Sequence[str], environ: Mapping[str, str], pipe: int | None = None
+    module: str,
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    pipe: int | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> asyncio.subprocess.Process:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     words = [sys.executable, "-m", module, *arguments, str(os.getpid())]
-    return await asyncio.create_subprocess_exec(*words, env={**inherited, **environ}, stdin=pipe, stdout=pipe)
+    return await asyncio.create_subprocess_exec(
+        *words, env={**inherited, **environ}, stdin=pipe, stdout=pipe, pass_fds=pass_fds
+    )
 
 
 async def stop(process: asyncio.subprocess.Process, patience_s: float) -> None:

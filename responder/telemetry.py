@@ -31,9 +31,14 @@ OUTCOMES = (
 )
 GAUGES = {
     "connections": "connections that are open",
-    "table_entries": "records in the workers' tables",
-    "table_octets": "octets of the workers' tables",
     "slow_lane": "questions to Redis or the signer under way",
+}
+#: Of the one table of the host: every worker writes the same, and they are not summed.
+TABLE_GAUGES = {
+    "table_entries": "records in the answer table of this host",
+    "table_octets": "octets of that table in memory",
+    "table_evicted": "records that had to make room in it since the master started",
+    "table_emptied": "times that a worker was killed while it wrote, and the table was emptied",
 }
 _EVENTS = (
     "contradicted",
@@ -52,7 +57,7 @@ _EVENTS = (
     "crl_expired_served",
     "crl_not_modified",
 )
-NAMES = tuple(f"answers:{outcome}" for outcome in OUTCOMES) + _EVENTS + tuple(GAUGES)
+NAMES = tuple(f"answers:{outcome}" for outcome in OUTCOMES) + _EVENTS + tuple(GAUGES) + tuple(TABLE_GAUGES)
 INDEX = {name: index for index, name in enumerate(NAMES)}
 HELP = {
     "answers": "OCSP requests answered, by outcome",
@@ -84,7 +89,7 @@ def open_row(folder: Path, slot: int) -> Counters:
     path = slot_path(folder, slot)
     whole = path.exists() and path.stat().st_size == ROW_SIZE
     row = Counters(open_map(path, write=True) if whole else map_file(path, ROW_SIZE))
-    for name in GAUGES:
+    for name in (*GAUGES, *TABLE_GAUGES):
         row.put(INDEX[name], 0)
     return row
 

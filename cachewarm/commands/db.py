@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
+from _fastocsp.record import MAX_GENERATION
 from cachewarm.config import Settings
 from cachewarm.console import fail, reported, say, show, show_rows
 from responder.config import ConfigError, load_settings
@@ -54,7 +55,10 @@ def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @app.command("restored")
 def restored_command(
     above: Annotated[
-        int, typer.Option(min=0, help="The highest generation that an edge had: see its /ready, or its log.")
+        int,
+        typer.Option(
+            min=0, max=MAX_GENERATION - 1, help="The highest generation that an edge had: see its /ready, or its log."
+        ),
     ] = 0,
     data_dir: DataDir = None,
     as_json: AsJson = False,

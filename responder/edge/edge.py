@@ -1,5 +1,5 @@
-"""One worker: its table, its lanes, its tick, and the catalog as of now. It belongs to one event loop; what the lane
-reads, the connection loop uses as well, under the lane's lock.
+"""One worker: its lanes, its tick, its part in the host's table, and the catalog as of now. It belongs to one event
+loop; what the lane reads, the connection loop uses as well, under the lane's lock.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ class Connection(Protocol):
 class Edge:
     """Made before the loop runs, started inside it."""
 
-    def __init__(self, settings: EdgeSettings, slot: int) -> None:
+    def __init__(self, settings: EdgeSettings, slot: int, table_fd: int) -> None:
         self.settings = settings
         self.page = FeedPage(settings.run)
         self.state_folder = settings.data_dir / "edge"
@@ -67,7 +67,7 @@ class Edge:
         self.crls = CRLShelf(self.state_folder)
         lock = Lock()
         self.lane = Lane(
-            Table(settings.table_bytes, lock),
+            Table(settings.table_bytes, table_fd),
             Gate(settings.run, lock),
             Bucket(open_map(settings.run / LIMITER_NAME, write=True), settings.ocsp_rate_limit_per_ip_min),
             self.counters,
@@ -157,6 +157,8 @@ class Edge:
         self.counters.put(INDEX["connections"], len(self.connections - {self.front}) + ours)
         self.counters.put(INDEX["table_entries"], len(self.lane.table))
         self.counters.put(INDEX["table_octets"], self.lane.table.octets)
+        self.counters.put(INDEX["table_evicted"], self.lane.table.evicted)
+        self.counters.put(INDEX["table_emptied"], self.lane.table.emptied)
         self.counters.put(INDEX["slow_lane"], self.guarded.under_way)
 
     def _refresh_due(self) -> None:

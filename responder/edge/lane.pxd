@@ -12,7 +12,8 @@ from _fastocsp.lock cimport Lock
 from _fastocsp.record cimport RecordHead
 from _fastocsp.request cimport CertID, OCSPRequest
 from _fastocsp.sink cimport Sink
-from _fastocsp.table cimport Entry, Table, TableKey
+from _fastocsp.table cimport Table
+from _fastocsp.table_entry cimport TableKey
 from _fastocsp.wire cimport HttpRequest, Span
 from responder.edge.gate cimport Gate
 
@@ -46,7 +47,6 @@ cdef class Lane:
     cdef Asked asked                      # of the last LANE_NONCE; issuer_no 0: only Python can say what is asked
     cdef DueKey* due                      # keys whose record should be replaced ahead of its end
     cdef size_t due_count
-    cdef uint16_t due_round               # begins with each `take_due`; never 0
 
     # All of these: the caller holds the lock
     cdef void move_clock(self, uint32_t now) noexcept nogil
@@ -57,5 +57,5 @@ cdef class Lane:
     cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil
     cdef int put_answer(self, uint16_t issuer_no, const CertID* cert_id, const RecordHead* record,
                         const HttpRequest* http, Sink* out) noexcept nogil
-    cdef void note_due(self, Entry* entry, const TableKey* key) noexcept nogil
+    cdef void note_due(self, const TableKey* key) noexcept nogil
     cdef int refuse(self, const HttpRequest* http, Sink* out) noexcept nogil

@@ -7,7 +7,7 @@ from _fastocsp.table import Table
 from responder.edge.gate import Gate
 
 class Lane:
-    """Everything a hit needs, of one worker; table and gate share one lock."""
+    """Everything a hit needs, of one worker; its lock is the gate's."""
 
     lock: Lock
     table: Table
@@ -27,4 +27,7 @@ class Lane:
     def take_crls(self, crls: CRLTags) -> None:
         """From the next request on these CRLs are the ones that a client may have."""
     def take_due(self) -> list[tuple[int, int, bytes]]:
-        """(issuer_no, hash_algorithm, serial) of records past half of their life that were asked for since."""
+        """(issuer_no, hash_algorithm, serial) of records past half of their life that were asked for since.
+
+        Each is noted by one worker of a host alone, and again after two seconds.
+        """

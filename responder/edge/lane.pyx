@@ -3,8 +3,9 @@
 It reads from top to bottom: rate limit, GET path or body, parse, issuer, table, window, template, condition, gate,
 bytes. Whatever is not plain (no record, a nonce, several CertIDs, a refusal) is left to the slow lane, which knows
 every rule; this one only knows the way through. Of CRLs it knows who has them already. It needs no GIL: what it reads
-and Python changes - table, index of issuers, tags of CRLs, image of the revoked set - is read and changed under one
-lock, whole objects at a time.
+and Python changes - index of issuers, tags of CRLs, image of the revoked set - is read and changed under one lock,
+whole objects at a time. The table is of all workers and needs no lock to be read; what is answered is a copy of its
+record.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -24,7 +25,8 @@ from _fastocsp.reply cimport MAX_HEAD_OCTETS, not_modified, put_not_modified_hea
 from _fastocsp.request cimport CertID, OCSPRequest, parse_request
 from _fastocsp.response cimport Layout, TemplateOctets, response_size, write_response
 from _fastocsp.sink cimport Sink, open_sink, put_octets, put_static, sink_room, sink_used
-from _fastocsp.table cimport Entry, TableKey, entry_record, set_key
+from _fastocsp.table_entry cimport Found, TableKey
+from _fastocsp.table_hash cimport set_key
 from _fastocsp.wire cimport METHOD_GET, HttpRequest
 from responder.edge.gate cimport GATE_CONTRADICTED, GATE_PASS
 
@@ -49,17 +51,14 @@ cdef size_t LIMITED_LEN = len(LIMITED_HEAD)
 
 
 cdef class Lane:
-    """Everything a hit needs, of one worker; table and gate share one lock."""
+    """Everything a hit needs, of one worker; its lock is the gate's."""
 
     def __cinit__(self, Table table not None, Gate gate not None, Bucket bucket not None, Counters counters not None,
                   IssuerIndex issuers not None, size_t max_body):
-        if table.lock is not gate.lock:
-            raise ValueError("table and gate must share one lock")
-        self.lock = table.lock
+        self.lock = gate.lock
         self.table, self.gate, self.bucket, self.counters, self.issuers = table, gate, bucket, counters, issuers
         self.crls = CRLTags()
         self.max_body = max_body
-        self.due_round = 1
         self.due = <DueKey*>malloc(MAX_DUE * sizeof(DueKey))
         self.der = <uint8_t*>malloc(MAX_DER)
         if self.due == NULL or self.der == NULL:
@@ -104,7 +103,6 @@ cdef class Lane:
         self.lock.take_gil_held()
         taken, count = self.due, self.due_count
         self.due, self.due_count = fresh, 0
-        self.due_round = self.due_round + 1 if self.due_round != 0xFFFF else 1
         self.lock.give()
         try:
             return [(taken[i].issuer_no, taken[i].hash_algorithm, (<const char*>taken[i].serial)[:taken[i].serial_len])
@@ -115,7 +113,7 @@ cdef class Lane:
     cdef void move_clock(self, uint32_t now) noexcept nogil:
         cdef Sink date
         self.now = now
-        self.table.tick = now
+        self.table.move_clock(now)
         open_sink(&date, self.date, FIXDATE)
         put_fixdate(&date, now)
 
@@ -180,26 +178,24 @@ cdef class Lane:
     cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil:
         cdef const IssuerHashes* issuer = self.issuer_asked(cert_id, http)
         cdef TableKey key
-        cdef Entry* entry
+        cdef Found found
         cdef RecordHead record
         if issuer == NULL:
             return LANE_SLOW
         set_key(&key, issuer.issuer_no, cert_id.hash_algorithm, cert_id.serial, cert_id.serial_len)
-        entry = self.table.find(&key)
-        if entry == NULL or read_record(entry_record(entry), entry.record_len, &record) != 0:
+        if not self.table.find(&key, &found) or read_record(found.record, found.record_len, &record) != 0:
             return LANE_SLOW
         if not record.this_update <= self.now < record.next_update:
             return LANE_SLOW
-        entry.used = self.now
-        if self.now - record.this_update > (record.next_update - record.this_update) // 2:
-            self.note_due(entry, &key)
+        if self.table.mark(&found, self.now, self.now - record.this_update
+                           > (record.next_update - record.this_update) // 2):
+            self.note_due(&key)
         return self.put_answer(issuer.issuer_no, cert_id, &record, http, out)
 
-    cdef void note_due(self, Entry* entry, const TableKey* key) noexcept nogil:
+    cdef void note_due(self, const TableKey* key) noexcept nogil:
         cdef DueKey* due = self.due + self.due_count
-        if entry.due_round == self.due_round or self.due_count == MAX_DUE:
+        if self.due_count == MAX_DUE:
             return
-        entry.due_round = self.due_round
         self.due_count += 1
         due.issuer_no, due.hash_algorithm, due.serial_len = key.issuer_no, key.hash_algorithm, key.serial_len
         memcpy(due.serial, key.serial, key.serial_len)

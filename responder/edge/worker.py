@@ -1,7 +1,8 @@
 """A worker process: one SO_REUSEPORT socket, its connection loop in a thread, uvicorn for what it hands over.
 
-It is started by the master with its slot number, dies with it, and exits by uvicorn's own graceful shutdown on
-SIGTERM. uvicorn raises the signal again when it is done: an exit by SIGTERM is clean.
+It is started by the master with its slot number and the memory of the host's table, dies with it, and exits by
+uvicorn's own graceful shutdown on SIGTERM. uvicorn raises the signal again when it is done: an exit by SIGTERM is
+clean.
 """
 
 import contextlib
@@ -37,11 +38,11 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def run_worker(settings: EdgeSettings, slot: int, parent: int) -> None:
+def run_worker(settings: EdgeSettings, slot: int, table_fd: int, parent: int) -> None:
     """Serve until told to stop."""
     die_with_parent(signal.SIGTERM, parent)
     set_up_logs(settings.log_format, f"edge-{slot}")
-    edge = Edge(settings, slot)
+    edge = Edge(settings, slot, table_fd)
     server = EdgeServer(_config(settings, edge), edge, bind(settings.host, settings.port))
     gc.freeze()
     log.info("serving", host=settings.host, port=settings.port)
@@ -92,11 +93,12 @@ def _config(settings: EdgeSettings, edge: Edge) -> uvicorn.Config:
 
 
 def main() -> None:
-    """`python -m responder.edge.worker SLOT PARENT`, settings in the environment."""
+    """`python -m responder.edge.worker SLOT TABLE_FD PARENT`, settings in the environment."""
     from responder.config import load_settings
 
     with contextlib.suppress(KeyboardInterrupt):
-        run_worker(load_settings(EdgeSettings, instance=False), int(sys.argv[1]), int(sys.argv[2]))
+        slot, table_fd, parent = map(int, sys.argv[1:4])
+        run_worker(load_settings(EdgeSettings, instance=False), slot, table_fd, parent)
 
 
 if __name__ == "__main__":

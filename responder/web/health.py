@@ -20,7 +20,7 @@ from responder.feed.shared import (
     SLOT_STATE,
     SLOT_UNTIL_BOOT,
 )
-from responder.telemetry import GAUGES, HELP, OUTCOMES, read_rows
+from responder.telemetry import GAUGES, HELP, OUTCOMES, TABLE_GAUGES, read_rows
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -93,7 +93,7 @@ class EdgeCollector:
         self._edge = edge
 
     def collect(self) -> Iterator[Metric]:
-        """Counters are sums over the worker slots, gauges too."""
+        """Counters are sums over the worker slots, gauges too, but for those of the table, which is one."""
         rows = list(read_rows(self._edge.settings.run).values())
         answers = CounterMetricFamily("fastocsp_answers", HELP["answers"], labels=["outcome"])
         for outcome in OUTCOMES:
@@ -104,6 +104,8 @@ class EdgeCollector:
                 yield CounterMetricFamily(f"fastocsp_{name}", text, value=sum(row[name] for row in rows))
         for name, text in GAUGES.items():
             yield GaugeMetricFamily(f"fastocsp_{name}", text, value=sum(row[name] for row in rows))
+        for name, text in TABLE_GAUGES.items():
+            yield GaugeMetricFamily(f"fastocsp_{name}", text, value=max((row[name] for row in rows), default=0))
         yield from self._feed()
 
     def _feed(self) -> Iterator[Metric]:

@@ -16,6 +16,7 @@ from cryptography.x509 import ocsp
 
 from tests.e2e.asking import openssl_ocsp
 from tests.e2e.conftest import scratch
+from tests.e2e.faults import metrics
 from tests.e2e.instance import Instance
 from tests.e2e.test_revoking import status_of
 
@@ -62,6 +63,26 @@ def answers_both(instance: Instance) -> bool:
     except (OSError, EOFError, AssertionError):
         return False
     return (good, revoked) == (ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED)
+
+
+def test_a_restarted_worker_finds_the_table_warm(mortal: Instance) -> None:
+    """Kill -9 of the only worker: what it had kept, the next one answers from the host's table."""
+    good = Path(mortal.facts["good_cert"])
+    assert status_of(mortal, good) is ocsp.OCSPCertStatus.GOOD
+    before = pid_of(mortal, "edge")
+    kept = metrics(mortal)["table_entries"]
+    os.kill(before, signal.SIGKILL)
+    deadline = time.monotonic() + BACK_S
+    while pid_of(mortal, "edge") in (before, 0) or not answers_both(mortal):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    asked = metrics(mortal)
+    assert asked["table_entries"] >= kept > 0
+    assert status_of(mortal, good) is ocsp.OCSPCertStatus.GOOD
+    again = metrics(mortal)
+    for name in ("redis_found", "redis_absent", "signed_live"):
+        assert again[name] == asked[name]
+    assert again["answers:hit"] == asked["answers:hit"] + 1
 
 
 def test_an_emptied_redis_costs_only_speed(mortal: Instance) -> None:

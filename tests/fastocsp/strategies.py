@@ -1,5 +1,6 @@
 """Hypothesis strategies for the values of the codec."""
 
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import strategies as st
 
 from _fastocsp import codes
@@ -11,7 +12,10 @@ LAST = 2**32 - 1
 Members = tuple[int, bytes, bytes, int]  # hash_algorithm, issuer_name_hash, issuer_key_hash, serial_number
 
 hash_algorithms = st.sampled_from([n | absent for n in SIZES for absent in (0, codes.PARAMETERS_ABSENT)])
-SIGNATURES = st.binary(max_size=80)
+NUMBERS = st.integers(0, 2**256 - 1) | st.integers(0, 2**392) | st.integers(0, 2**40)
+#: As ECDSA has them, of P-256, P-384 and wider than either.
+DER_SIGNATURES = st.builds(encode_dss_signature, NUMBERS, NUMBERS)
+SIGNATURES = st.binary(max_size=80) | DER_SIGNATURES
 
 
 @st.composite
@@ -39,8 +43,8 @@ def records(draw: st.DrawFn, signature: st.SearchStrategy[bytes] = SIGNATURES) -
         produced_at=produced_at,
         reason=draw(st.sampled_from(REASONS)) if revoked else codes.NO_REASON,
         revocation_time=draw(st.integers(0, produced_at)) if revoked else 0,
-        generation=draw(st.integers(0, LAST)),
-        seq=draw(st.integers(0, 2**64 - 1)),
+        generation=draw(st.integers(0, 2**24 - 1)),
+        seq=draw(st.integers(0, 2**48 - 1)),
         flags=draw(st.integers(0, 1)),
         signature=draw(signature),
     )

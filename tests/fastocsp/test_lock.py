@@ -4,7 +4,6 @@ import threading
 import time
 
 from _fastocsp.lock import Lock
-from _fastocsp.table import Table
 
 
 def test_one_at_a_time_and_the_others_run_meanwhile() -> None:
@@ -22,22 +21,3 @@ def test_one_at_a_time_and_the_others_run_meanwhile() -> None:
         order.append("first")
     waiting.join(5)
     assert order == ["first", "second"]
-
-
-def test_a_table_waits_for_its_lock() -> None:
-    """Every method: while somebody holds it, nothing is read or changed."""
-    lock = Lock()
-    table, done = Table(1 << 20, lock), threading.Event()
-
-    def read() -> None:
-        table.get(1, 1, b"x")
-        table.discard(1, 1, b"x")
-        done.set()
-
-    with lock:
-        reading = threading.Thread(target=read)
-        reading.start()
-        assert not done.wait(0.1)
-    assert done.wait(5)
-    reading.join()
-    assert table.lock is lock

@@ -46,8 +46,10 @@ def lease_from_receipt() -> None:
 def gate_off() -> None:
     """The workers are started through this module, and their gate lets everything pass."""
 
-    async def start(module: str, arguments: Sequence[str], environ: Mapping[str, str]) -> asyncio.subprocess.Process:
-        return await start_module("tests.faults.broken", [GATE_OFF, "worker", *arguments], environ)
+    async def start(
+        module: str, arguments: Sequence[str], environ: Mapping[str, str], pass_fds: Sequence[int] = ()
+    ) -> asyncio.subprocess.Process:
+        return await start_module("tests.faults.broken", [GATE_OFF, "worker", *arguments], environ, pass_fds)
 
     master.start_module = start  # type: ignore[attr-defined]
 
@@ -124,8 +126,8 @@ def main(build: str, program: str, *words: str) -> None:
     """One program of that build."""
     if program == "worker":
         open_gate()
-        slot, parent = words
-        worker.run_worker(load_settings(EdgeSettings, instance=False), int(slot), int(parent))
+        slot, table_fd, parent = map(int, words)
+        worker.run_worker(load_settings(EdgeSettings, instance=False), slot, table_fd, parent)
     IN_PROCESSES[build]()
     child.main(program)
 

@@ -7,6 +7,7 @@ that every input is one; what records may look like is fuzz_record's affair.
 import sys
 
 import atheris
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from _fastocsp.codes import HASH_MASK, NO_REASON, REVOKED
 from _fastocsp.record import pack_record
@@ -24,6 +25,15 @@ RESPONDER_ID = responder_id_by_key(b"h" * 20)
 ALGORITHM = bytes.fromhex("300a06082a8648ce3d040302")
 
 
+def signature(drawn: atheris.FuzzedDataProvider) -> bytes:
+    """Of ECDSA with numbers of any size, or octets that mean nothing."""
+    if drawn.ConsumeBool():
+        size: int = drawn.ConsumeIntInRange(1, 1024)
+        return b"s" * size
+    r, s = (int.from_bytes(drawn.ConsumeBytes(drawn.ConsumeIntInRange(0, 50))) for _ in "rs")
+    return encode_dss_signature(r, s)
+
+
 def sound_record(drawn: atheris.FuzzedDataProvider) -> Record:
     """A record that contradicts itself nowhere."""
     status = drawn.ConsumeIntInRange(0, 2)
@@ -39,7 +49,7 @@ def sound_record(drawn: atheris.FuzzedDataProvider) -> Record:
         reason=drawn.PickValueInList(REASONS) if status == REVOKED else NO_REASON,
         revocation_time=drawn.ConsumeIntInRange(0, produced_at) if status == REVOKED else 0,
         flags=drawn.ConsumeIntInRange(0, 1),
-        signature=b"s" * drawn.ConsumeIntInRange(1, 1024),
+        signature=signature(drawn),
     )
 
 

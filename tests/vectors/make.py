@@ -15,6 +15,7 @@ from asn1crypto import x509 as asn1
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.x509 import ocsp as pyca
 
 from _fastocsp.record import pack_record
@@ -25,6 +26,7 @@ from tests.vectors.by_hand import KEY_HASH, NAME_HASH, SERIAL, bad_by_hand, good
 HERE = Path(__file__).parent
 DER = serialization.Encoding.DER
 INDEX: dict[str, list[str]] = {}
+VERSION_1 = "01000100ff000047726573706f6e6472000000006955b90069570a806955b900000000010000000000000007" + "73" * 71
 
 
 def put(group: str, name: str, octets: bytes, expect: str, by: str, what: str) -> None:
@@ -132,18 +134,22 @@ def records() -> None:
     """Compact records."""
     base = {"responder": b"respondr", "this_update": 1767225600, "next_update": 1767312000, "produced_at": 1767225600}
     for name, record in {
-        "good": Record(1, 0, signature=b"s" * 71, seq=7, generation=1, **base),  # type: ignore[arg-type]
+        "good": Record(1, 0, signature=encode_dss_signature(2**255, 2**250), seq=7, generation=1, **base),  # type: ignore[arg-type]
         "revoked": Record(2, 1, signature=b"s" * 72, reason=1, revocation_time=1767000000, **base),  # type: ignore[arg-type]
         "extended": Record(0x81, 1, signature=b"s" * 256, reason=6, flags=1, **base),  # type: ignore[arg-type]
+        "wide": Record(2, 0, signature=encode_dss_signature(2**383, 1), seq=7, generation=1, **base),  # type: ignore[arg-type]
         "unknown": Record(4, 2, **base),  # type: ignore[arg-type]
     }.items():
         put("record", f"{name}.bin", pack_record(record), "record", "pack_record", name)
-    good = (HERE / "record" / "good.bin").read_bytes()
+    good, revoked = ((HERE / "record" / name).read_bytes() for name in ("good.bin", "revoked.bin"))
     for name, octets, what in [
-        ("version-2", b"\x02" + good[1:], "unknown version"),
-        ("reason-7", good[:3] + b"\x01\x07" + good[5:], "CRLReason 7"),
-        ("good-with-reason", good[:4] + b"\x01" + good[5:], "good for a reason"),
-        ("window", good[:24] + good[20:24] + good[28:], "next_update equals this_update"),
+        ("version-1", bytes.fromhex(VERSION_1), "the layout before this one"),
+        ("version-3", b"\x03" + good[1:], "unknown version"),
+        ("reason-7", revoked[:32] + b"\x07" + revoked[33:], "CRLReason 7"),
+        ("status-3", good[:1] + bytes((good[1] | 12,)) + good[2:], "no such status"),
+        ("window", good[:25] + bytes(3) + good[28:], "next_update equals this_update"),
+        ("too-old", good[:11] + bytes(4) + good[15:23] + b"\xff" * 2 + good[25:], "this_update before the epoch"),
+        ("one-half", good[:60], "half of a signature"),
     ]:
         put("record", f"{name}.bin", octets, "malformed", "by hand", what)
 

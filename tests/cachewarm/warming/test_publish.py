@@ -1,10 +1,13 @@
 """In Redis only newer knowledge replaces older."""
 
 import itertools
+import struct
 from typing import Any
 
 import pytest
 
+from _fastocsp.codes import GOOD
+from _fastocsp.record import unpack_record
 from cachewarm.mint import good, mint, revoked
 from responder.cache.layout import ANNOUNCE_STREAM, parse_record_name, record_name
 from responder.feed.machine import Position
@@ -54,6 +57,37 @@ async def test_rubbish_is_replaced(plant: Plant) -> None:
     key, record = record_at(plant, 1, 1, plant.now())
     await plant.publisher._client.set(record_name(key), b"short")
     assert await plant.publisher.publish([(key, record)]) == 1
+
+
+def in_version_1(seq: int, produced_at: int) -> bytes:
+    """A record as the layout before this one had it, of a high generation and an age far ahead."""
+    head = struct.pack(">BBBBBBH8sIIIIIQ", 1, 0, 1, 0, 255, 0, 71, b"respondr", 0, 1, 2, produced_at, 2**32 - 1, seq)
+    return head + b"\xff" * 71
+
+
+async def test_a_record_of_another_version_is_replaced(plant: Plant) -> None:
+    """Whatever its octets would say in our layout, older and newer alike; and ours stay under the fence."""
+    key, record = record_at(plant, 1, 9, plant.now())
+    _, older = record_at(plant, 1, 8, plant.now())
+    for left in (in_version_1(2**64 - 1, 2**32 - 1), in_version_1(0, 0), b"\3" + b"\xff" * 94, b"\2" * 14):
+        await plant.publisher._client.set(record_name(key), left)
+        assert await plant.publisher.publish([(key, older)]) == 1
+        assert await plant.publisher.publish([(key, record), (key, older)]) == 1
+        assert await plant.publisher.kept([key]) == [record]
+
+
+async def test_a_walk_replaces_what_an_older_warmer_left(plant: Plant) -> None:
+    """An upgrade: every record of version 1 is signed anew, whatever it claims, and keeps its name."""
+    names = [
+        record_name(Key(plant.issuer.issuer_no, algorithm, leaf.serial))
+        for leaf in plant.leaves
+        for algorithm in (1, 2)
+    ]
+    for name in names:
+        await plant.publisher._client.set(name, in_version_1(2**64 - 1, plant.now()))
+    assert (await plant.walk()).signed == len(names)
+    kept: Any = await plant.publisher._client.mget(names)
+    assert {unpack_record(octets).status for octets in kept} == {GOOD}
 
 
 async def test_an_announcement_names_the_record(plant: Plant) -> None:

@@ -88,6 +88,7 @@ class Running:
         receive_octets: int = 0,
         table_bytes: int = 1 << 20,
         asking_s: float = 5.0,
+        table: Table | None = None,
     ) -> None:
         self.authority, lock = authority, Lock()
         self.feed = SharedFeed(folder)
@@ -95,7 +96,7 @@ class Running:
         self.feed.renew(lease(600))
         self.template = authority.template(codes.SHA1)
         self.counters = Counters(bytearray(ROW_SIZE))
-        self.table = Table(table_bytes, lock)
+        self.table = table or Table(table_bytes)
         self.lane = Lane(
             self.table,
             Gate(folder, lock),

@@ -235,17 +235,37 @@ def test_an_expired_record_is_never_served(running: Running) -> None:
         assert ask(client, get(running, GOOD))[1] == b"slow"
 
 
+def wait_for_a_new_mark() -> None:
+    """Records are marked as due by units of two seconds: none passes during the next second."""
+    time.sleep(2 - time.time() % 2 + 0.2)
+
+
 def test_records_past_half_of_their_life_are_due_once(running: Running) -> None:
-    """However often they are asked for; again after they were taken."""
+    """However often they are asked for; again after two seconds, when they were taken."""
     now = int(time.time())
     running.put(GOOD)
     running.put(REVOKED, this_update=now - 3000, next_update=now + 1000)
     with running.connect() as client:
         for _ in range(2):
+            wait_for_a_new_mark()
             for serial in (GOOD, REVOKED, REVOKED):
                 assert ask(client, get(running, serial))[0].startswith(b"HTTP/1.1 200")
             assert running.lane.take_due() == [(1, codes.SHA1, REVOKED)]
     assert running.lane.take_due() == []
+
+
+def test_a_due_record_is_looked_for_by_one_worker(tmp_path: Path, running: Running, authority: Authority) -> None:
+    """Two workers on one table answer it, and one of them notes it."""
+    now = int(time.time())
+    (tmp_path / "other").mkdir()
+    running.put(GOOD, this_update=now - 3000, next_update=now + 1000)
+    with Running(tmp_path / "other", authority, table=running.table) as other:
+        wait_for_a_new_mark()
+        for each in (other, running):
+            with each.connect() as client:
+                assert ask(client, get(each, GOOD))[0].startswith(b"HTTP/1.1 200")
+        assert other.lane.take_due() == [(1, codes.SHA1, GOOD)]
+        assert running.lane.take_due() == []
 
 
 def test_the_slow_answer_of_a_client_that_does_not_read(tmp_path: Path, authority: Authority) -> None:

@@ -1,0 +1,1 @@
+"""The index of a table; nothing of it is seen from Python."""
