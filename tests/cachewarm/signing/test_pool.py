@@ -133,7 +133,10 @@ def test_signatures_of_another_key_are_refused(house: House) -> None:
     """A signing process that answers with the wrong key's signatures gets none of its batch published."""
     signing, other = signing_of(house), signing_of(house)
     asked = unsigned(signing, 8)
-    wrong = [other.pair.key.sign(signing.templates[hash_algorithm_of(record)].tbs(serial, record)) for serial, record in asked]
+    wrong = [
+        other.pair.key.sign(signing.templates[hash_algorithm_of(record)].tbs(serial, record))
+        for serial, record in asked
+    ]
     with pytest.raises(Refused, match="does not verify"):
         sealed(signing, asked, wrong)
     with pytest.raises(Refused, match="too few"):
