@@ -51,7 +51,7 @@ def check_all(signing: Signing, asked: list[Unsigned], records: list[bytes]) -> 
     """Every signature verifies for its own serial, and every record says what was stated."""
     assert len(records) == len(asked)
     for (serial, stated), record in zip(asked, records, strict=True):
-        template = signing.templates[stated[2]]
+        template = signing.templates[hash_algorithm_of(stated)]
         check(record, serial, template, signing.pair.certificate)
         assert unpack_record(record)._replace(signature=b"") == unpack_record(stated)
 
