@@ -259,6 +259,12 @@ def seal_record(bytes octets not None, bytes signature not None):
     return with_signature(&head, signature)
 
 
+def hash_algorithm_of(bytes octets not None):
+    cdef RecordHead head
+    read_or_raise(octets, &head)
+    return head.hash_algorithm
+
+
 def unpack_record(bytes octets not None):
     cdef RecordHead head
     cdef Sink s

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from _fastocsp.record import seal_record
+from _fastocsp.record import hash_algorithm_of, seal_record
 from cachewarm.errors import Refused, Transient
 from cachewarm.keyring import Signing
 from cachewarm.mint import check
@@ -182,7 +182,7 @@ def sealed(signing: Signing, batch: Sequence[Unsigned], signatures: Sequence[byt
         raise Refused("a signing process answered with too few signatures")
     records = [seal_record(record, signature) for (_, record), signature in zip(batch, signatures, strict=True)]
     drawn = secrets.randbelow(len(batch))
-    template = signing.templates[batch[drawn][1][2]]
+    template = signing.templates[hash_algorithm_of(records[drawn])]
     check(records[drawn], batch[drawn][0], template, signing.pair.certificate)
     return records
 

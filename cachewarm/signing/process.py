@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from _fastocsp.record import hash_algorithm_of
 from _fastocsp.response import Template
 from cachewarm.signing import frames
 from cachewarm.signing.base import SigningKey
@@ -20,9 +21,6 @@ from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate
 from responder.process import die_with_parent
-
-#: Where a record names its hash algorithm (_fastocsp/record.pyx).
-_ALGORITHM = 2
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def sign_all(pair: Pair, body: bytes) -> bytes:
     sign, by_algorithm = pair.key.sign, pair.templates
     return frames.join(
         [
-            sign(by_algorithm[record[_ALGORITHM]].tbs(serial, record))
+            sign(by_algorithm[hash_algorithm_of(record)].tbs(serial, record))
             for serial, record in zip(runs[::2], runs[1::2], strict=True)
         ]
     )

@@ -3,6 +3,7 @@
 Its journal lies on a small file system of its own where that can be mounted, so that it can be filled.
 """
 
+import contextlib
 import secrets
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 import redis
 from cryptography.hazmat.primitives import hashes
 
+from _fastocsp.errors import MalformedRecord
+from _fastocsp.record import unpack_record
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
 from responder.cache.layout import record_name
@@ -100,7 +103,9 @@ def name_of(path: Path) -> bytes:
 def status_in(client: "redis.Redis", path: Path) -> int | None:
     """The status that the record in Redis states, None without a record."""
     octets: Any = client.get(name_of(path))
-    return octets[3] if octets and octets[0] == 1 else None
+    with contextlib.suppress(MalformedRecord):
+        return unpack_record(octets).status if octets else None
+    return None
 
 
 async def revoke_strangers(instance: Instance, count: int) -> None:

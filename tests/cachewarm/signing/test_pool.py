@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from _fastocsp.record import pack_record, unpack_record
+from _fastocsp.record import hash_algorithm_of, pack_record, unpack_record
 from cachewarm.authority.responder_cert import ResponderPair, make
 from cachewarm.errors import Refused, Transient
 from cachewarm.keyring import Signing
@@ -133,7 +133,7 @@ def test_signatures_of_another_key_are_refused(house: House) -> None:
     """A signing process that answers with the wrong key's signatures gets none of its batch published."""
     signing, other = signing_of(house), signing_of(house)
     asked = unsigned(signing, 8)
-    wrong = [other.pair.key.sign(signing.templates[record[2]].tbs(serial, record)) for serial, record in asked]
+    wrong = [other.pair.key.sign(signing.templates[hash_algorithm_of(record)].tbs(serial, record)) for serial, record in asked]
     with pytest.raises(Refused, match="does not verify"):
         sealed(signing, asked, wrong)
     with pytest.raises(Refused, match="too few"):
