@@ -51,7 +51,7 @@ def check_all(signing: Signing, asked: list[Unsigned], records: list[bytes]) -> 
     """Every signature verifies for its own serial, and every record says what was stated."""
     assert len(records) == len(asked)
     for (serial, stated), record in zip(asked, records, strict=True):
-        template = signing.templates[stated[2]]
+        template = signing.templates[hash_algorithm_of(stated)]
         check(record, serial, template, signing.pair.certificate)
         assert unpack_record(record)._replace(signature=b"") == unpack_record(stated)
 
@@ -133,7 +133,10 @@ def test_signatures_of_another_key_are_refused(house: House) -> None:
     """A signing process that answers with the wrong key's signatures gets none of its batch published."""
     signing, other = signing_of(house), signing_of(house)
     asked = unsigned(signing, 8)
-    wrong = [other.pair.key.sign(signing.templates[hash_algorithm_of(record)].tbs(serial, record)) for serial, record in asked]
+    wrong = [
+        other.pair.key.sign(signing.templates[hash_algorithm_of(record)].tbs(serial, record))
+        for serial, record in asked
+    ]
     with pytest.raises(Refused, match="does not verify"):
         sealed(signing, asked, wrong)
     with pytest.raises(Refused, match="too few"):
