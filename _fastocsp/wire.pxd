@@ -17,6 +17,7 @@ cdef struct Span:
 
 cdef struct HttpRequest:
     int method
+    Span target                   # request-target, undecoded
     Span issuer_id                # between "/.well-known/pki/ocsp/" and the next '/'; n == 0 for "/ocsp"
     Span rest                     # GET: the path after that slash, undecoded
     Span body                     # POST: the OCSPRequest

@@ -171,6 +171,7 @@ cdef bint request_line(Span line, HttpRequest* out) noexcept nogil:
     else:
         out.method = METHOD_POST
         line = after(line, 5)
+    out.target = line
     return all_path(line.p, line.n) and target(line, out)
 
 

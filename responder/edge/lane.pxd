@@ -14,6 +14,7 @@ from _fastocsp.request cimport CertID, OCSPRequest
 from _fastocsp.sink cimport Sink
 from _fastocsp.table cimport Table
 from _fastocsp.table_entry cimport TableKey
+from _fastocsp.targets cimport Targets
 from _fastocsp.wire cimport HttpRequest, Span
 from responder.edge.gate cimport Gate
 
@@ -40,6 +41,7 @@ cdef class Lane:
     cdef readonly Counters counters
     cdef readonly IssuerIndex issuers
     cdef readonly CRLTags crls
+    cdef Targets targets
     cdef readonly size_t max_body
     cdef uint32_t now                     # epoch seconds, moved by whoever drives the lane
     cdef uint8_t date[29]                 # the Date field's value of this second
@@ -55,7 +57,8 @@ cdef class Lane:
     cdef void name_asked(self, const OCSPRequest* request, const HttpRequest* http) noexcept nogil
     cdef const IssuerHashes* issuer_asked(self, const CertID* cert_id, const HttpRequest* http) noexcept nogil
     cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil
-    cdef int put_answer(self, uint16_t issuer_no, const CertID* cert_id, const RecordHead* record,
-                        const HttpRequest* http, Sink* out) noexcept nogil
+    cdef int answer_key(self, const TableKey* key, const HttpRequest* http, Sink* out) noexcept nogil
+    cdef int put_answer(self, const TableKey* key, const RecordHead* record, const HttpRequest* http,
+                        Sink* out) noexcept nogil
     cdef void note_due(self, const TableKey* key) noexcept nogil
     cdef int refuse(self, const HttpRequest* http, Sink* out) noexcept nogil

@@ -1,11 +1,11 @@
 """Hot lane: what is in the table, in its window and past the gate is answered here, without a Python object.
 
 It reads from top to bottom: rate limit, GET path or body, parse, issuer, table, window, template, condition, gate,
-bytes. Whatever is not plain (no record, a nonce, several CertIDs, a refusal) is left to the slow lane, which knows
-every rule; this one only knows the way through. Of CRLs it knows who has them already. It needs no GIL: what it reads
-and Python changes - index of issuers, tags of CRLs, image of the revoked set - is read and changed under one lock,
-whole objects at a time. The table is of all workers and needs no lock to be read; what is answered is a copy of its
-record.
+bytes. A GET whose target was answered a moment ago goes from the rate limit straight to the table (ADR 0014). Whatever
+is not plain (no record, a nonce, several CertIDs, a refusal) is left to the slow lane, which knows every rule; this one
+only knows the way through. Of CRLs it knows who has them already. It needs no GIL: what it reads and Python changes -
+index of issuers, tags of CRLs, image of the revoked set - is read and changed under one lock, whole objects at a time.
+The table is of all workers and needs no lock to be read; what is answered is a copy of its record.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -36,6 +36,7 @@ cdef enum:
     MAX_DUE = 10000
     MAX_DER = 16384
     ROOM_WANTED = 8192            # octets left in the sink below which it is flushed first
+    TARGETS = 2048                # 264 octets each
 
 cdef size_t AT_HIT = INDEX["answers:hit"]
 cdef size_t AT_NOT_MODIFIED = INDEX["answers:not_modified"]
@@ -58,6 +59,7 @@ cdef class Lane:
         self.lock = gate.lock
         self.table, self.gate, self.bucket, self.counters, self.issuers = table, gate, bucket, counters, issuers
         self.crls = CRLTags()
+        self.targets = Targets(TARGETS)
         self.max_body = max_body
         self.due = <DueKey*>malloc(MAX_DUE * sizeof(DueKey))
         self.der = <uint8_t*>malloc(MAX_DER)
@@ -80,6 +82,8 @@ cdef class Lane:
         cdef IssuerIndex old = self.issuers
         self.lock.take_gil_held()
         self.issuers = issuers
+        # what a target asks for was found with the old one
+        self.targets.forget()
         self.lock.give()
         # only now may it be freed: nobody reads it any more
         del old
@@ -119,6 +123,7 @@ cdef class Lane:
 
     cdef int answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out) noexcept nogil:
         cdef OCSPRequest request
+        cdef TableKey key
         cdef Py_ssize_t n = http.body.n
         cdef const uint8_t* der = http.body.p
         cdef size_t offset
@@ -129,6 +134,8 @@ cdef class Lane:
         if not self.bucket.take(client, now_ns):
             return self.refuse(http, out)
         if http.method == METHOD_GET:
+            if self.targets.find(http.target, &key):
+                return self.answer_key(&key, http, out)
             if http.rest.n > MAX_DER:
                 return LANE_SLOW
             n = decode_get(http.rest.p, http.rest.n, self.der)
@@ -178,19 +185,26 @@ cdef class Lane:
     cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil:
         cdef const IssuerHashes* issuer = self.issuer_asked(cert_id, http)
         cdef TableKey key
-        cdef Found found
-        cdef RecordHead record
+        cdef int done
         if issuer == NULL:
             return LANE_SLOW
         set_key(&key, issuer.issuer_no, cert_id.hash_algorithm, cert_id.serial, cert_id.serial_len)
-        if not self.table.find(&key, &found) or read_record(found.record, found.record_len, &record) != 0:
+        done = self.answer_key(&key, http, out)
+        if done == LANE_ANSWERED and http.method == METHOD_GET:
+            self.targets.keep(http.target, &key)
+        return done
+
+    cdef int answer_key(self, const TableKey* key, const HttpRequest* http, Sink* out) noexcept nogil:
+        cdef Found found
+        cdef RecordHead record
+        if not self.table.find(key, &found) or read_record(found.record, found.record_len, &record) != 0:
             return LANE_SLOW
         if not record.this_update <= self.now < record.next_update:
             return LANE_SLOW
         if self.table.mark(&found, self.now, self.now - record.this_update
                            > (record.next_update - record.this_update) // 2):
-            self.note_due(&key)
-        return self.put_answer(issuer.issuer_no, cert_id, &record, http, out)
+            self.note_due(key)
+        return self.put_answer(key, &record, http, out)
 
     cdef void note_due(self, const TableKey* key) noexcept nogil:
         cdef DueKey* due = self.due + self.due_count
@@ -200,23 +214,24 @@ cdef class Lane:
         due.issuer_no, due.hash_algorithm, due.serial_len = key.issuer_no, key.hash_algorithm, key.serial_len
         memcpy(due.serial, key.serial, key.serial_len)
 
-    cdef int put_answer(self, uint16_t issuer_no, const CertID* cert_id, const RecordHead* record,
-                        const HttpRequest* http, Sink* out) noexcept nogil:
+    cdef int put_answer(self, const TableKey* key, const RecordHead* record, const HttpRequest* http,
+                        Sink* out) noexcept nogil:
         """Head and DER, once the gate has let the record pass."""
-        cdef const TemplateOctets* template = self.issuers.template(issuer_no, record.hash_algorithm, record.responder)
+        cdef const TemplateOctets* template = self.issuers.template(key.issuer_no, record.hash_algorithm,
+                                                                    record.responder)
         cdef Layout layout
         cdef Octets serial
         cdef size_t size
         cdef int verdict
         if template == NULL or (record.status != GOOD and record.status != REVOKED):
             return LANE_SLOW
-        serial.p, serial.n = cert_id.serial, cert_id.serial_len
+        serial.p, serial.n = key.serial, key.serial_len
         size = response_size(template, serial, record, &layout)
         if size == 0:
             return LANE_SLOW
         if size + MAX_HEAD_OCTETS > sink_room(out):
             return LANE_FULL if sink_used(out) else LANE_SLOW
-        verdict = self.gate.check(issuer_no, cert_id.serial, cert_id.serial_len, record)
+        verdict = self.gate.check(key.issuer_no, key.serial, key.serial_len, record)
         if verdict != GATE_PASS:
             if verdict == GATE_CONTRADICTED:
                 count_more(self.counters.values + AT_CONTRADICTED, 1)

@@ -1,0 +1,78 @@
+"""What a request target asks for: the octets decide, whole, and nothing is known for longer than its place lasts."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from _fastocsp.targets import Targets
+
+KEY = (7, 2, b"\x05" * 16)
+TARGET = b"/ocsp/MFEwTzBNMEswSTAJBgUr"
+
+keys = st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFF), st.binary(min_size=1, max_size=20))
+#: Few enough to meet again, and with beginnings and ends in common.
+targets = st.builds(
+    lambda head, middle, tail: head + middle + tail,
+    st.sampled_from([b"/ocsp/", b"/.well-known/pki/ocsp/demo/"]),
+    st.binary(max_size=12).map(lambda octets: octets.hex().encode()),
+    st.sampled_from([b"", b"=", b"A" * 9, b"B" * 9, b"A" * 190]),
+)
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 15, 16, 17, 23, 24, 25, 200, 224, 225, 9000])
+def test_targets_of_every_length(n: int) -> None:
+    """Those of 16 to 224 octets are known, and no neighbour of theirs: one octet more, less, or another one."""
+    known, target = Targets(64), b"/" * n
+    known.put(target, *KEY)
+    assert known.get(target) == (KEY if 16 <= n <= 224 else None)
+    assert known.get(target + b"/") is None
+    assert n == 0 or known.get(target[1:]) is None
+    for at in range(n):
+        assert known.get(target[:at] + b"!" + target[at + 1 :]) is None
+
+
+def test_what_is_cleared_is_not_known() -> None:
+    """Nor what was never put; there is no key of zeros."""
+    known = Targets(1)
+    assert known.get(bytes(16)) is None
+    known.put(TARGET, *KEY)
+    known.clear()
+    assert known.get(TARGET) is None
+    assert known.get(bytes(16)) is None
+
+
+def test_a_place_is_for_the_last_one() -> None:
+    """With one place each takes it from the one before; a key of a shorter serial leaves nothing of the longer."""
+    known = Targets(1)
+    known.put(TARGET, *KEY)
+    known.put(TARGET + b"=", 8, 1, b"\x01")
+    assert known.get(TARGET) is None
+    assert known.get(TARGET + b"=") == (8, 1, b"\x01")
+
+
+@pytest.mark.parametrize("places", [0, 3, 100])
+def test_places_are_a_power_of_two(places: int) -> None:
+    """Others are refused."""
+    with pytest.raises(ValueError, match="power of two"):
+        Targets(places)
+
+
+@pytest.mark.parametrize("key", [(65536, 1, b"\1"), (-1, 1, b"\1"), (1, 256, b"\1"), (1, 1, b""), (1, 1, b"\1" * 21)])
+def test_what_is_no_key_is_refused(key: tuple[int, int, bytes]) -> None:
+    """Nothing is kept of it."""
+    known = Targets(1)
+    with pytest.raises(ValueError, match="out of range"):
+        known.put(TARGET, *key)
+    assert known.get(TARGET) is None
+
+
+@given(st.lists(st.tuples(targets, keys), max_size=60), st.sampled_from([1, 4, 64]))
+def test_what_is_known_is_what_was_put_last(puts: list[tuple[bytes, tuple[int, int, bytes]]], places: int) -> None:
+    """Whatever collides: a target has its own last key or none."""
+    known, said = Targets(places), dict[bytes, tuple[int, int, bytes]]()
+    for target, key in puts:
+        known.put(target, *key)
+        said[target] = key
+        assert known.get(target) == (key if 16 <= len(target) <= 224 else None)
+    for target, key in said.items():
+        assert known.get(target) in (key, None)
