@@ -8,7 +8,7 @@ index of issuers, tags of CRLs, image of the revoked set - is read and changed u
 The table is of all workers and needs no lock to be read; what is answered is a copy of its record.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
