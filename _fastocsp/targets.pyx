@@ -1,9 +1,9 @@
 """GETs that were answered a moment ago: the request target, octet for octet, and the key that it asks for.
 
 Clients write the same question the same way again and again, and undoing percent-encoding, base64 and DER anew each
-time is a third of an answer's instructions. Equal octets ask for the same key as long as the issuers stay what they are:
-whoever changes those calls `clear`. Nothing of an answer is kept. Each target has one place and takes it from another one; the
-whole target is compared. One thread at a time.
+time is a third of an answer's instructions. Equal octets ask for the same key as long as the issuers stay what they
+are: whoever changes those calls `clear`. Nothing of an answer is kept. Each target has one place and takes it from
+another one; the whole target is compared. One thread at a time.
 """
 
 from libc.stdint cimport uint64_t
