@@ -42,7 +42,23 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-class Lighttpd:
+class OneProcess:
+    """A peer that is one process."""
+
+    _process: "subprocess.Popen[bytes]"
+
+    @property
+    def pids(self) -> list[int]:
+        """The one."""
+        return [self._process.pid]
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(10)
+
+
+class Lighttpd(OneProcess):
     """One process; file `n.ors` is the n-th body."""
 
     program = "lighttpd"
@@ -59,18 +75,8 @@ class Lighttpd:
         self.port = port
         await_answer(f"http://127.0.0.1:{port}/0.ors")
 
-    @property
-    def pids(self) -> list[int]:
-        """The one."""
-        return [self._process.pid]
 
-    def stop(self) -> None:
-        """End it."""
-        self._process.terminate()
-        self._process.wait(10)
-
-
-class Cfssl:
+class Cfssl(OneProcess):
     """`cfssl ocspserve` over whole answers."""
 
     program = "cfssl"
@@ -82,16 +88,6 @@ class Cfssl:
         self._process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.port = port
         await_answer(f"http://127.0.0.1:{port}/")
-
-    @property
-    def pids(self) -> list[int]:
-        """The one."""
-        return [self._process.pid]
-
-    def stop(self) -> None:
-        """End it."""
-        self._process.terminate()
-        self._process.wait(10)
 
 
 class OpensslOCSP:
