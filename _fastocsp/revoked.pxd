@@ -3,6 +3,18 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    static inline uint64_t load_be64(const uint8_t* p) {
+        uint64_t v;
+        __builtin_memcpy(&v, p, 8);
+        return __builtin_bswap64(v);
+    }
+    """
+    uint64_t load_be64(const uint8_t* p) noexcept nogil
+
 cdef enum:
     ABSENT = 0
     LISTED = 1
@@ -42,6 +54,28 @@ cdef struct Delta:
     uint8_t reason
     uint8_t pad[3]
 
+
+cdef inline uint64_t leading64(const uint8_t* p, size_t n) noexcept nogil:
+    """The first eight octets as a number, short serials padded with zeros on the right."""
+    cdef uint64_t v = 0
+    cdef size_t i
+    if n >= 8:
+        return load_be64(p)
+    for i in range(8):
+        v = (v << 8) | (p[i] if i < n else 0)
+    return v
+
+
+cdef inline uint32_t hash_serial(uint16_t issuer_no, const uint8_t* serial, size_t n) noexcept nogil:
+    """Of both ends of the serial; only the spread over the delta's buckets depends on it."""
+    cdef uint64_t spread = 0x9E3779B97F4A7C15
+    cdef uint64_t h = leading64(serial, n) ^ (leading64(serial + n - min(n, 8), n) * spread) ^ issuer_no
+    h = (h ^ (h >> 32)) * spread
+    return <uint32_t>(h >> 32)
+
+
+# Ask for the memory that `find_revoked` reads first for a serial of this hash
+cdef void expect_revoked(const uint8_t* image, uint32_t serial_hash) noexcept nogil
 cdef int find_revoked(const uint8_t* image, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,
                       RevokedEntry* out) noexcept nogil
 

@@ -12,6 +12,8 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Re
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
+from _fastocsp.ahead cimport fetch_ahead
+
 from _fastocsp.errors import WireError
 from _fastocsp.groups import merge_groups
 
@@ -19,41 +21,16 @@ cdef extern from *:
     """
     #include <stdint.h>
     static inline uint32_t load_acquire(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
-    static inline uint64_t load_be64(const uint8_t* p) {
-        uint64_t v;
-        __builtin_memcpy(&v, p, 8);
-        return __builtin_bswap64(v);
-    }
     static inline void store_release(uint32_t* p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
     """
     uint32_t load_acquire(const uint32_t* p) noexcept nogil
-    uint64_t load_be64(const uint8_t* p) noexcept nogil
     void store_release(uint32_t* p, uint32_t v) noexcept nogil
 
 cdef uint64_t MAGIC = 0x32564552_50534346
-cdef uint64_t SPREAD = 0x9E3779B97F4A7C15
 cdef enum:
     ROWS_A_SLOT = 8
     ROW_TAIL = 5
     ITEM_FIXED = 21               # octets of a feed item besides its serial
-
-
-cdef inline uint64_t leading64(const uint8_t* p, size_t n) noexcept nogil:
-    """The first eight octets as a number, short serials padded with zeros on the right."""
-    cdef uint64_t v = 0
-    cdef size_t i
-    if n >= 8:
-        return load_be64(p)
-    for i in range(8):
-        v = (v << 8) | (p[i] if i < n else 0)
-    return v
-
-
-cdef inline uint32_t hash_serial(uint16_t issuer_no, const uint8_t* serial, size_t n) noexcept nogil:
-    """Of both ends of the serial; only the spread over the delta's buckets depends on it."""
-    cdef uint64_t h = leading64(serial, n) ^ (leading64(serial + n - min(n, 8), n) * SPREAD) ^ issuer_no
-    h = (h ^ (h >> 32)) * SPREAD
-    return <uint32_t>(h >> 32)
 
 
 cdef inline uint32_t be32(const uint8_t* p) noexcept nogil:
@@ -142,6 +119,12 @@ cdef void write_index(uint8_t* image, Group* group) noexcept nogil:
     while filled <= group.slots:
         starts[filled] = group.count
         filled += 1
+
+
+cdef void expect_revoked(const uint8_t* image, uint32_t serial_hash) noexcept nogil:
+    cdef const ImageHead* head = <const ImageHead*>image
+    cdef const uint32_t* buckets = <const uint32_t*>(image + head.buckets_at)
+    fetch_ahead(&buckets[serial_hash & head.bucket_mask], 4)
 
 
 cdef int find_revoked(const uint8_t* image, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,

@@ -13,8 +13,10 @@ cdef class Table:
     cdef TableMemory memory
     cdef uint32_t tick                    # epoch seconds; see set_tick
 
-    # A copy of the record of this key; False without one. Takes no lock and never waits.
-    cdef bint find(self, const TableKey* key, Found* out) noexcept nogil
+    # Ask for the memory that `find` reads first for a key
+    cdef void expect(self, uint32_t key_hash, uint32_t place) noexcept nogil
+    # A copy of the record of this key, whose place is noted in it; False without one. Takes no lock and never waits.
+    cdef bint find(self, TableKey* key, Found* out) noexcept nogil
     # The record found was used now; True when it is due and no other worker has noted that lately.
     cdef bint mark(self, Found* found, uint32_t now, bint due) noexcept nogil
     cdef void move_clock(self, uint32_t now) noexcept nogil

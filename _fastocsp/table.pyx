@@ -9,6 +9,7 @@ the record, the one before it, or nothing (ADR 0012).
 
 from libc.stdint cimport uint8_t, uint16_t
 
+from _fastocsp.ahead cimport fetch_ahead
 from _fastocsp.codes cimport MAX_SERIAL
 from _fastocsp.record cimport RecordHead, read_record
 from _fastocsp.table_entry cimport (
@@ -26,6 +27,7 @@ from _fastocsp.table_memory import open_table_memory
 
 cdef enum:
     TRIES = 4                     # of a look-up that meets a change
+    USUAL_ENTRY = 136             # octets
 
 
 cdef bint older(const RecordHead* a, const RecordHead* b) noexcept nogil:
@@ -43,13 +45,26 @@ cdef class Table:
     def __cinit__(self, size_t bytes_limit, fd=None):
         self.memory = open_table_memory(bytes_limit, fd)
 
-    cdef bint find(self, const TableKey* key, Found* out) noexcept nogil:
+    cdef void expect(self, uint32_t key_hash, uint32_t place) noexcept nogil:
+        cdef const Map* m = &self.memory.map
+        cdef Place at
+        if place:
+            fetch_ahead(entry_at(m, place - 1), USUAL_ENTRY)
+        else:
+            find_home(m, load64(&m.shared.shape), key_hash, &at)
+            fetch_ahead(at.slots + at.slot, 8)
+
+    cdef bint find(self, TableKey* key, Found* out) noexcept nogil:
         cdef const Map* m = &self.memory.map
         cdef uint64_t epoch, shape, word
         cdef uint32_t i
         cdef int tries = TRIES
         cdef bint changed
         cdef Place at
+        # as long as no chunk has changed its class there is an entry: if it is live and of this key it is the one
+        if (key.place and copy_entry(entry_at(m, key.place - 1), out) and load64(&m.shared.epoch) == key.place_epoch
+                and is_of(out, key)):
+            return True
         while tries:
             tries -= 1
             epoch, shape = load64(&m.shared.epoch), load64(&m.shared.shape)
@@ -64,6 +79,7 @@ cdef class Table:
                         changed = True
                         break
                     if is_of(out, key):
+                        key.place, key.place_epoch = granule_of_word(word) + 1, epoch
                         return True
             if not changed and load64(&m.shared.shape) == shape:
                 return False

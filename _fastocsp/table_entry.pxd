@@ -26,6 +26,8 @@ cdef struct TableKey:
     uint8_t hash_algorithm        # with PARAMETERS_ABSENT
     uint8_t serial_len
     const uint8_t* serial
+    uint32_t place                # granule + 1 of the entry that was found last; 0: not known
+    uint64_t place_epoch          # of the table at that time
 
 cdef struct Found:                # a copy of an entry, and where it was
     const uint8_t* record         # in the copy

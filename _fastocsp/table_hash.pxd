@@ -13,7 +13,7 @@ cdef inline uint32_t mix(uint32_t h) noexcept nogil:
 
 cdef inline void set_key(TableKey* key, uint16_t issuer_no, uint8_t hash_algorithm, const uint8_t* serial,
                          size_t serial_len) noexcept nogil:
-    """Fill `key`; it borrows `serial`. serial_len is 1..MAX_SERIAL."""
+    """Fill `key`, place unknown; it borrows `serial`. serial_len is 1..MAX_SERIAL."""
     cdef uint32_t h = <uint32_t>2166136261 ^ (<uint32_t>issuer_no << 8) ^ hash_algorithm
     cdef size_t i
     for i in range(serial_len):
@@ -23,3 +23,4 @@ cdef inline void set_key(TableKey* key, uint16_t issuer_no, uint8_t hash_algorit
     key.hash_algorithm = hash_algorithm
     key.serial = serial
     key.serial_len = <uint8_t>serial_len
+    key.place = 0

@@ -2,18 +2,26 @@
 
 Clients write the same question the same way again and again, and undoing percent-encoding, base64 and DER anew each
 time is a third of an answer's instructions. Equal octets ask for the same key as long as the issuers stay what they
-are: whoever changes those calls `clear`. Nothing of an answer is kept. Each target has one place and takes it from
-another one; the whole target is compared. One thread at a time.
+are: whoever changes those calls `clear`. Nothing of an answer is kept, but where its record was found: a hint, which
+the table checks. Each target has a set of places, by its hash, and takes one from another; the whole target is
+compared. One thread at a time.
 """
 
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
+from _fastocsp.ahead cimport fetch_ahead
 from _fastocsp.codes cimport MAX_SERIAL
+from _fastocsp.revoked cimport hash_serial
 from _fastocsp.table_hash cimport set_key
 
+cdef extern from "<stdlib.h>" nogil:
+    int posix_memalign(void** out, size_t alignment, size_t octets)
+
 cdef uint64_t ODD = 0x9E3779B97F4A7C15
+cdef size_t LINE = 64
+cdef size_t HEAD = sizeof(Target) - MAX_TARGET
 
 
 cdef inline uint64_t hash_of(const uint8_t* p, size_t n) noexcept nogil:
@@ -31,58 +39,121 @@ cdef inline uint64_t hash_of(const uint8_t* p, size_t n) noexcept nogil:
     return h ^ (h >> 32)
 
 
-cdef class Targets:
-    """So many places, a power of two."""
+cdef inline uint32_t tag_of(uint64_t h) noexcept nogil:
+    return <uint32_t>(h >> 32) | 1
 
-    def __cinit__(self, uint32_t places):
-        if places == 0 or places & (places - 1):
+
+cdef class Targets:
+    """So many sets of places, a power of two."""
+
+    def __cinit__(self, uint32_t sets):
+        if sets == 0 or sets & (sets - 1):
             raise ValueError("a power of two")
-        self.slots = <Target*>calloc(places, sizeof(Target))
-        if self.slots == NULL:
+        self.tags = <Tag*>calloc(sets, WAYS * sizeof(Tag))
+        if self.tags == NULL or posix_memalign(<void**>&self.slots, LINE, <size_t>sets * WAYS * sizeof(Target)) != 0:
             raise MemoryError
-        self.mask = places - 1
+        self.mask = sets - 1
 
     def __dealloc__(self):
+        free(self.tags)
         free(self.slots)
+
+    cdef const Tag* expect(self, const uint8_t* request, size_t n) noexcept nogil:
+        cdef const uint8_t* end
+        cdef const Tag* tag
+        cdef uint32_t at, i
+        self.expected_n = 0
+        if n < 4 + MIN_TARGET or memcmp(request, b"GET ", 4) != 0:
+            return NULL
+        end = <const uint8_t*>memchr(request + 4, 32, n - 4)
+        if end == NULL or not MIN_TARGET <= end - request - 4 <= MAX_TARGET:
+            return NULL
+        self.expected, self.expected_n = request + 4, end - request - 4
+        self.expected_hash = hash_of(self.expected, self.expected_n)
+        at = (<uint32_t>self.expected_hash & self.mask) * WAYS
+        for i in range(WAYS):
+            tag = &self.tags[at + i]
+            if tag.hash == tag_of(self.expected_hash):
+                fetch_ahead(&self.slots[at + i], HEAD + self.expected_n)
+                return tag
+        return NULL
 
     cdef bint find(self, Span target, TableKey* out) noexcept nogil:
         cdef const Target* known
+        cdef const Tag* tag
         cdef uint64_t h
+        cdef uint32_t at, i
         if not MIN_TARGET <= target.n <= MAX_TARGET:
             return False
-        h = hash_of(target.p, target.n)
-        known = &self.slots[h & self.mask]
-        if known.hash != <uint32_t>(h >> 32) or known.n != target.n or memcmp(known.octets, target.p, target.n) != 0:
-            return False
-        out.hash, out.issuer_no, out.hash_algorithm = known.key_hash, known.issuer_no, known.hash_algorithm
-        out.serial, out.serial_len = known.serial, known.serial_len
-        return True
+        h = self.hash_once(target)
+        at = (<uint32_t>h & self.mask) * WAYS
+        for i in range(WAYS):
+            tag, known = &self.tags[at + i], &self.slots[at + i]
+            if (tag.hash != tag_of(h) or known.n != target.n
+                    or memcmp(known.octets, target.p, target.n) != 0):
+                continue
+            out.hash, out.issuer_no, out.hash_algorithm = known.key_hash, known.issuer_no, known.hash_algorithm
+            out.serial, out.serial_len = known.serial, known.serial_len
+            out.place, out.place_epoch = tag.place, known.place_epoch
+            self.found, self.found_serial_hash = at + i, known.serial_hash
+            return True
+        return False
+
+    cdef void note_place(self, const TableKey* key) noexcept nogil:
+        self.tags[self.found].place, self.slots[self.found].place_epoch = key.place, key.place_epoch
 
     cdef void keep(self, Span target, const TableKey* key) noexcept nogil:
         cdef Target* kept
+        cdef Tag* tag
         cdef uint64_t h
+        cdef uint32_t at
         if not MIN_TARGET <= target.n <= MAX_TARGET:
             return
-        h = hash_of(target.p, target.n)
-        kept = &self.slots[h & self.mask]
-        kept.hash, kept.n = <uint32_t>(h >> 32), <uint16_t>target.n
-        kept.key_hash, kept.issuer_no, kept.hash_algorithm = key.hash, key.issuer_no, key.hash_algorithm
-        kept.serial_len = key.serial_len
+        h = self.hash_once(target)
+        at = (<uint32_t>h & self.mask) * WAYS
+        at += self.way_for(at, target, h)
+        tag, kept = &self.tags[at], &self.slots[at]
+        tag.hash, tag.place = tag_of(h), key.place
+        kept.key_hash, kept.serial_hash = key.hash, hash_serial(key.issuer_no, key.serial, key.serial_len)
+        kept.n, kept.issuer_no, kept.place_epoch = <uint16_t>target.n, key.issuer_no, key.place_epoch
+        kept.hash_algorithm, kept.serial_len = key.hash_algorithm, key.serial_len
         memcpy(kept.serial, key.serial, key.serial_len)
         memcpy(kept.octets, target.p, target.n)
 
+    cdef uint64_t hash_once(self, Span target) noexcept nogil:
+        """The hash; not taken again if it was expected."""
+        if target.p == self.expected and target.n == self.expected_n:
+            return self.expected_hash
+        return hash_of(target.p, target.n)
+
+    cdef uint32_t way_for(self, uint32_t at, Span target, uint64_t h) noexcept nogil:
+        """Its own place, or a free one, or another target's."""
+        cdef const Target* known
+        cdef uint32_t i
+        for i in range(WAYS):
+            known = &self.slots[at + i]
+            if (self.tags[at + i].hash == tag_of(h) and known.n == target.n
+                    and memcmp(known.octets, target.p, target.n) == 0):
+                return i
+        for i in range(WAYS):
+            if self.tags[at + i].hash == 0:
+                return i
+        return <uint32_t>(h >> 24) % WAYS
+
     cdef void forget(self) noexcept nogil:
-        memset(self.slots, 0, (<size_t>self.mask + 1) * sizeof(Target))
+        memset(self.tags, 0, (<size_t>self.mask + 1) * WAYS * sizeof(Tag))
 
     def put(self, bytes target not None, int issuer_no, int hash_algorithm, bytes serial not None):
         cdef TableKey key
         if not 1 <= len(serial) <= MAX_SERIAL or not 0 <= issuer_no <= 0xFFFF or not 0 <= hash_algorithm <= 0xFF:
             raise ValueError("issuer number, hash algorithm or serial number out of range")
         set_key(&key, <uint16_t>issuer_no, <uint8_t>hash_algorithm, serial, len(serial))
+        self.expected_n = 0
         self.keep(_span(target), &key)
 
     def get(self, bytes target not None):
         cdef TableKey key
+        self.expected_n = 0
         if not self.find(_span(target), &key):
             return None
         return key.issuer_no, key.hash_algorithm, (<const char*>key.serial)[:key.serial_len]

@@ -20,7 +20,7 @@ from _fastocsp.wire cimport METHOD_GET, WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN
 from responder.edge.connections cimport Connection, buffered, fill, slot_of
 from responder.edge.lane cimport LANE_ANSWERED, LANE_FULL, LANE_NONCE, LANE_PASS_ON, LANE_SLOW
 from responder.edge.mailbox cimport Letter, new_letter
-from responder.edge.posix cimport EPOLL_CTL_DEL, EPOLLIN, EPOLLRDHUP, monotonic_ns, number_add, watch
+from responder.edge.posix cimport EPOLL_CTL_DEL, EPOLLIN, EPOLLRDHUP, number_add, watch
 from responder.edge.sockets cimport GONE, OUT_OCTETS, Sockets
 
 from responder.edge.slow import SlowRequest
@@ -62,16 +62,14 @@ cdef class Exchange(Sockets):
         cdef int got = WIRE_NEED_MORE
         cdef int done = LANE_ANSWERED
         cdef size_t slow_at = 0
-        # read for every batch: the limiter's other users, in other lanes, read the clock as well
-        cdef uint64_t now_ns = monotonic_ns()
-        self.now_ns = now_ns
         open_sink(&out, self.out, OUT_OCTETS)
         self.lane.lock.take()
         while at < n and done == LANE_ANSWERED and not c.close_after and not c.paused:
+            self.lane.expect(self.in_ + at, n - at)
             got = recognise(self.in_ + at, n - at, self.lane.max_body, &http)
             if got != WIRE_TAKEN:
                 break
-            done = self.lane.answer(&http, self.client_of(c, &http), now_ns, &out)
+            done = self.lane.answer(&http, self.client_of(c, &http), self.now_ns, &out)
             if done == LANE_PASS_ON:
                 got, done = WIRE_PASS_ON, LANE_ANSWERED
                 break

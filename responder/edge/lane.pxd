@@ -52,12 +52,14 @@ cdef class Lane:
 
     # All of these: the caller holds the lock
     cdef void move_clock(self, uint32_t now) noexcept nogil
+    # Ask for the memory that answering this request will read, if it is one that was answered a moment ago
+    cdef void expect(self, const uint8_t* request, size_t n) noexcept nogil
     cdef int answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out) noexcept nogil
     cdef int answer_crl(self, const HttpRequest* http, Sink* out) noexcept nogil
     cdef void name_asked(self, const OCSPRequest* request, const HttpRequest* http) noexcept nogil
     cdef const IssuerHashes* issuer_asked(self, const CertID* cert_id, const HttpRequest* http) noexcept nogil
     cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil
-    cdef int answer_key(self, const TableKey* key, const HttpRequest* http, Sink* out) noexcept nogil
+    cdef int answer_key(self, TableKey* key, const HttpRequest* http, Sink* out) noexcept nogil
     cdef int put_answer(self, const TableKey* key, const RecordHead* record, const HttpRequest* http,
                         Sink* out) noexcept nogil
     cdef void note_due(self, const TableKey* key) noexcept nogil

@@ -24,9 +24,11 @@ from _fastocsp.record cimport RecordHead, read_record
 from _fastocsp.reply cimport MAX_HEAD_OCTETS, not_modified, put_not_modified_head, put_ok_head
 from _fastocsp.request cimport CertID, OCSPRequest, parse_request
 from _fastocsp.response cimport Layout, TemplateOctets, response_size, write_response
+from _fastocsp.revoked cimport hash_serial
 from _fastocsp.sink cimport Sink, open_sink, put_octets, put_static, sink_room, sink_used
 from _fastocsp.table_entry cimport Found, TableKey
 from _fastocsp.table_hash cimport set_key
+from _fastocsp.targets cimport Tag, Targets
 from _fastocsp.wire cimport METHOD_GET, HttpRequest
 from responder.edge.gate cimport GATE_CONTRADICTED, GATE_PASS
 
@@ -36,7 +38,7 @@ cdef enum:
     MAX_DUE = 10000
     MAX_DER = 16384
     ROOM_WANTED = 8192            # octets left in the sink below which it is flushed first
-    TARGETS = 2048                # 264 octets each
+    TARGET_SETS = 1024            # of four, 320 octets each
 
 cdef size_t AT_HIT = INDEX["answers:hit"]
 cdef size_t AT_NOT_MODIFIED = INDEX["answers:not_modified"]
@@ -59,7 +61,7 @@ cdef class Lane:
         self.lock = gate.lock
         self.table, self.gate, self.bucket, self.counters, self.issuers = table, gate, bucket, counters, issuers
         self.crls = CRLTags()
-        self.targets = Targets(TARGETS)
+        self.targets = Targets(TARGET_SETS)
         self.max_body = max_body
         self.due = <DueKey*>malloc(MAX_DUE * sizeof(DueKey))
         self.der = <uint8_t*>malloc(MAX_DER)
@@ -121,12 +123,18 @@ cdef class Lane:
         open_sink(&date, self.date, FIXDATE)
         put_fixdate(&date, now)
 
+    cdef void expect(self, const uint8_t* request, size_t n) noexcept nogil:
+        cdef const Tag* tag = self.targets.expect(request, n)
+        if tag != NULL:
+            self.table.expect(0, tag.place)
+
     cdef int answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out) noexcept nogil:
         cdef OCSPRequest request
         cdef TableKey key
         cdef Py_ssize_t n = http.body.n
         cdef const uint8_t* der = http.body.p
         cdef size_t offset
+        cdef int done
         if sink_room(out) < ROOM_WANTED and sink_used(out):
             return LANE_FULL
         if http.crl:
@@ -135,7 +143,10 @@ cdef class Lane:
             return self.refuse(http, out)
         if http.method == METHOD_GET:
             if self.targets.find(http.target, &key):
-                return self.answer_key(&key, http, out)
+                self.gate.expect(self.targets.found_serial_hash)
+                done = self.answer_key(&key, http, out)
+                self.targets.note_place(&key)
+                return done
             if http.rest.n > MAX_DER:
                 return LANE_SLOW
             n = decode_get(http.rest.p, http.rest.n, self.der)
@@ -189,12 +200,14 @@ cdef class Lane:
         if issuer == NULL:
             return LANE_SLOW
         set_key(&key, issuer.issuer_no, cert_id.hash_algorithm, cert_id.serial, cert_id.serial_len)
+        self.table.expect(key.hash, 0)
+        self.gate.expect(hash_serial(key.issuer_no, key.serial, key.serial_len))
         done = self.answer_key(&key, http, out)
         if done == LANE_ANSWERED and http.method == METHOD_GET:
             self.targets.keep(http.target, &key)
         return done
 
-    cdef int answer_key(self, const TableKey* key, const HttpRequest* http, Sink* out) noexcept nogil:
+    cdef int answer_key(self, TableKey* key, const HttpRequest* http, Sink* out) noexcept nogil:
         cdef Found found
         cdef RecordHead record
         if not self.table.find(key, &found) or read_record(found.record, found.record_len, &record) != 0:

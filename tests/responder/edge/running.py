@@ -160,6 +160,13 @@ class Running:
         assert self.table.put(ISSUER_NO, codes.SHA1, serial, record)
         return self.template.encode(serial, record)
 
+    def put_bare(self, serial: bytes, size: int, seq: int, signature: bytes = b"") -> None:
+        """Into the table, with a signature of so many octets that is none."""
+        now = int(time.time())
+        record = self.authority.record(this_update=now - 600, next_update=now + 3000, produced_at=now - 600, seq=seq)
+        octets = pack_record(record._replace(signature=signature or seq.to_bytes(size, "big")))
+        assert self.table.put(ISSUER_NO, codes.SHA1, serial, octets)
+
     def connect(self, timeout_s: float = 5.0) -> socket.socket:
         """A client."""
         return socket.create_connection(self.address, timeout=timeout_s)

@@ -1,5 +1,7 @@
 """A GET that was answered a moment ago is known by its octets; what is answered to it is decided anew each time."""
 
+import random
+import struct
 from base64 import b64encode
 from pathlib import Path
 from urllib.parse import quote
@@ -54,6 +56,58 @@ def test_a_change_is_seen_at_once(tmp_path: Path, authority: Authority, change: 
         else:
             running.feed.renew(lease(-1))
         assert ask(client, octets)[1] == b"slow"
+
+
+def test_records_that_move(tmp_path: Path, authority: Authority) -> None:
+    """Whatever was put, grew, shrank, went or gave its room to another: the answer is the one that the table has.
+
+    The table looks each record up anew, while the loop begins where it was found last.
+    """
+    rng = random.Random(1)
+    serials = [b"\x05" + rng.randbytes(15) for _ in range(60)]
+    octets = [get(authority, serial) for serial in serials]
+    with Running(tmp_path, authority) as running, running.connect() as client:
+        for seq in range(6000):
+            at = rng.randrange(60)
+            if rng.random() < 0.1:
+                running.table.discard(ISSUER_NO, codes.SHA1, serials[at])
+            elif rng.random() < 0.4:
+                # now and then all of one size, so that chunks change their class
+                size = rng.choice([64, 500, 900]) if seq // 500 % 2 else rng.randrange(40, 1000)
+                running.put_bare(serials[at], size, seq)
+                for _ in range(10):
+                    running.put_bare(b"\x06" + rng.randbytes(15), size, seq)
+            asked = rng.randrange(60)
+            known = running.table.get(ISSUER_NO, codes.SHA1, serials[asked])
+            body = running.template.encode(serials[asked], known) if known else b"slow"
+            assert ask(client, octets[asked])[1] == body
+        assert running.table.evicted > 1000
+        assert running.counted("answers:hit") > 2000
+
+
+def test_what_looks_like_an_entry_is_none(tmp_path: Path, authority: Authority) -> None:
+    """Where a record was found there is now the inside of a larger one, made to look like the record of a later day."""
+    rng, octets = random.Random(1), get(authority, SERIAL)
+    with Running(tmp_path, authority) as running, running.connect() as client:
+        for seq in range(1, 200):
+            before = [b"\x07" + rng.randbytes(15) for _ in range(rng.randrange(1, 200))]
+            for serial in [*before, SERIAL]:
+                running.put_bare(serial, 64, seq)
+            record = running.table.get(ISSUER_NO, codes.SHA1, SERIAL)
+            assert record is not None
+            assert ask(client, octets)[1] == running.template.encode(SERIAL, record)
+            forged = record[:5] + (10**6).to_bytes(6, "big") + record[11:]
+            whose = len(forged) << 21 | len(SERIAL) << 16 | ISSUER_NO
+            entry = struct.pack("<QI", codes.SHA1 << 56 | 2, whose) + SERIAL + forged
+            entry += bytes(-len(entry) % 8)
+            for serial in [*before, SERIAL]:
+                assert running.table.discard(ISSUER_NO, codes.SHA1, serial)
+            # in a signature, which begins at a multiple of eight: again and again, at every place in turn
+            for number in range(60 if seq > 1 else 1000):
+                turned = number % (len(entry) // 8) * 8
+                signature = ((entry[turned:] + entry[:turned]) * 9)[:1000]
+                running.put_bare(b"\x06" + rng.randbytes(15), 1000, seq, signature)
+            assert ask(client, octets)[1] == b"slow"
 
 
 def test_a_path_that_names_another_issuer_is_another_target(tmp_path: Path, authority: Authority) -> None:
