@@ -14,7 +14,7 @@ def join_groups(groups: Mapping[tuple[int, int], bytes], more: Mapping[tuple[int
 
 @final
 class SnapshotReader:
-    """Reads `COPY (select item from feed_snapshot) TO STDOUT (FORMAT binary)`, in pieces of any size."""
+    """Reads `COPY (select issuer_no, serial_number, revoked_at, reason from feed_snapshot) TO STDOUT (FORMAT binary)`."""
 
     def feed(self, piece: bytes | bytearray) -> None:
         """The next octets; WireError when they are not of such a stream."""

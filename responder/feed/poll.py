@@ -67,6 +67,10 @@ async def poll(connection: Connection, who: Who, question: Question) -> Answer:
     return Answer(first["gen"], first["head"], first["status"], rows, first["wall_us"] * 1000)
 
 
+#: What SnapshotReader reads.
+_SNAPSHOT = "select issuer_no, serial_number, revoked_at, reason from feed_snapshot"
+
+
 async def snapshot(connection: Connection) -> tuple[Position, Groups]:
     """The whole revoked set and the position it stands for: head and COPY in one REPEATABLE READ transaction."""
     reader = SnapshotReader()
@@ -83,6 +87,6 @@ async def snapshot(connection: Connection) -> tuple[Position, Groups]:
         if head is None:
             raise ValueError("feed_position is empty: the ledger is not migrated")
         await connection.copy_from_query(
-            "select item from feed_snapshot", output=read, format="binary", timeout=SNAPSHOT_TIMEOUT_S
+            _SNAPSHOT, output=read, format="binary", timeout=SNAPSHOT_TIMEOUT_S
         )
     return Position(head["generation"], head["seq"], head["chain"]), reader.groups()

@@ -1,5 +1,6 @@
 """Groups against plain dicts, and the COPY stream cut at every octet."""
 
+import random
 import struct
 
 import pytest
@@ -10,6 +11,7 @@ from _fastocsp.errors import WireError
 from _fastocsp.groups import SnapshotReader, join_groups, merge_groups, missing_rows
 from _fastocsp.values import Groups
 
+SQL_EPOCH = 946_684_800_000_000
 HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 sets = st.dictionaries(
     st.tuples(st.integers(1, 3), st.binary(min_size=1, max_size=3)),
@@ -28,8 +30,8 @@ def stream(plain: Plain) -> bytes:
     """As Postgres sends it."""
     octets = HEAD
     for (issuer_no, serial), (at, reason) in plain.items():
-        item = struct.pack(">BhB", 1, issuer_no, len(serial)) + serial + struct.pack(">qBq", at, reason, 0)
-        octets += struct.pack(">hi", 1, len(item)) + item
+        micro = at * 1_000_000 - SQL_EPOCH + 999_999
+        octets += struct.pack(">hihi", 4, 2, issuer_no, len(serial)) + serial + struct.pack(">iqih", 8, micro, 2, reason)
     return octets + b"\xff\xff"
 
 
@@ -49,6 +51,48 @@ def test_a_stream_in_any_order_gives_sorted_groups(plain: Plain) -> None:
         for piece in pieces:
             reader.feed(piece)
         assert reader.groups() == groups_of(plain)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 16, 20])
+@pytest.mark.parametrize("kind", ["random", "counted", "one beginning", "crowded"])
+def test_many_rows_in_any_order(kind: str, n: int) -> None:
+    """Serials drawn, counted, with a long beginning in common, or most of them in one place."""
+    rng = random.Random(n)
+    drawn = {
+        "random": lambda number: rng.randbytes(n),
+        "counted": lambda number: (number * 3).to_bytes(4, "big")[-n:].rjust(n, b"\x01"),
+        "one beginning": lambda number: (b"\x42" * n + rng.randbytes(2))[-n:],
+        "crowded": lambda number: (rng.randbytes(1) if number % 50 == 0 else b"\x07") + rng.randbytes(n - 1),
+    }[kind]
+    plain = {(7, drawn(number)): (number, number % 11) for number in range(5000)}
+    reader = SnapshotReader()
+    reader.feed(stream(plain))
+    assert reader.groups() == groups_of(plain)
+
+
+GOOD_ROW = struct.pack(">hihi", 4, 2, 7, 2) + b"\x05\x06" + struct.pack(">iqih", 8, 0, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        struct.pack(">h", 3) + GOOD_ROW[2:],
+        struct.pack(">hi", 4, 4) + GOOD_ROW[6:],
+        GOOD_ROW[:8] + struct.pack(">i", 0) + GOOD_ROW[14:],
+        GOOD_ROW[:8] + struct.pack(">i", 21) + bytes(19) + GOOD_ROW[12:],
+        GOOD_ROW[:8] + struct.pack(">i", -1) + GOOD_ROW[14:],
+        GOOD_ROW[:14] + struct.pack(">i", 4) + GOOD_ROW[18:],
+        GOOD_ROW[:14] + struct.pack(">i", -1) + GOOD_ROW[26:],
+        GOOD_ROW[:26] + struct.pack(">i", 1) + GOOD_ROW[30:],
+        GOOD_ROW[:26] + struct.pack(">i", -1),
+        *(GOOD_ROW[:18] + struct.pack(">q", micro) + GOOD_ROW[26:] for micro in (-(2**63), 2**63 - 1, -SQL_EPOCH - 1)),
+    ],
+)
+def test_what_is_no_revoked_certificate_is_refused(row: bytes) -> None:
+    """Other columns, lengths or times, infinite ones too."""
+    SnapshotReader().feed(HEAD + GOOD_ROW + b"\xff\xff")
+    with pytest.raises(WireError):
+        SnapshotReader().feed(HEAD + row + bytes(40))
 
 
 def test_a_stream_that_is_cut_or_longer_is_refused() -> None:

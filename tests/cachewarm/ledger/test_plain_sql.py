@@ -5,9 +5,11 @@ from typing import Literal
 import asyncpg
 import pytest
 
+from _fastocsp.groups import merge_groups
 from cachewarm.ledger.audit import list_audit, verify_audit
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.issuers import Issuer
+from responder.feed import poll
 from tests.cachewarm.ledger.conftest import serial
 from tests.cachewarm.ledger.reading import GENESIS, PURGE, RELEASE, REVOKE, FeedItem, feed_read, follows, items_of
 
@@ -198,9 +200,10 @@ async def test_a_large_statement_is_cut_into_events_of_a_thousand(writer: Connec
 async def test_the_snapshot_holds_exactly_what_the_feed_says(
     reader: Connection, writer: Connection, issuer: Issuer
 ) -> None:
-    """Replaying the feed and reading feed_snapshot give the same items."""
+    """Replaying the feed and reading feed_snapshot give the same items, and its columns are what an edge makes of them."""
     for number, reason in [(1, 1), (2, 6), (3, 6), (9, 4)]:
         await writer.execute(INSERT, serial(number), reason)
+    await writer.execute(REVOKE_AT + "'1970-01-01 00:00:00.999999+00')")
     await writer.execute("update certificate_revocations set reason = 5 where serial_number = $1", serial(2))
     for number in (3, 9):
         await writer.execute(DELETE, serial(number))
@@ -210,7 +213,9 @@ async def test_the_snapshot_holds_exactly_what_the_feed_says(
     replayed = {key: item for key, item in replayed.items() if item.op == REVOKE}
     snapshot = [items_of(row["item"])[0] for row in await reader.fetch("select item from feed_snapshot")]
     assert {item.serial_number: item for item in snapshot} == replayed
-    assert set(replayed) == {serial(1), serial(2)}
+    assert set(replayed) == {serial(1), serial(2), b"\x01"}
+    _, groups = await poll.snapshot(reader)
+    assert groups == merge_groups({}, [tuple(item) for item in replayed.values()])
 
 
 async def test_two_issuers_with_one_certificate_are_refused(writer: Connection, issuer: Issuer) -> None:
