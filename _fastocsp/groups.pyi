@@ -14,7 +14,7 @@ def join_groups(groups: Mapping[tuple[int, int], bytes], more: Mapping[tuple[int
 
 @final
 class SnapshotReader:
-    """Reads `COPY (select issuer_no, serial_number, revoked_at, reason from feed_snapshot) TO STDOUT (FORMAT binary)`."""
+    """Reads a binary COPY of issuer_no, serial_number, revoked_at and reason of feed_snapshot, in any pieces."""
 
     def feed(self, piece: bytes | bytearray) -> None:
         """The next octets; WireError when they are not of such a stream."""

@@ -17,7 +17,10 @@ from cachewarm.ledger.connect import Connection
 
 #: Clock rates differ by less than 1 %, and a poll's answer may be this late.
 DRIFT, SLACK_S = 1.01, 0.05
-_PAUSE_S = (0.002, 0.05)
+#: No edge is faster, and each question about them has their polls wait: the first one is asked after so long.
+_FIRST_S = 0.003
+#: Between two tries a quarter of what was waited already, within these.
+_PAUSE_S = (0.001, 0.05)
 #: Who waits in front of the barrier holds up every poll: between two tries they have their turn.
 _BARRIER_PAUSE_S = 0.3
 #: Among the edges that have not acknowledged: one that cannot be named yet.
@@ -58,8 +61,9 @@ async def wait_for_edges(
     `patience_s` None waits to the bound. When the generation changes meanwhile (failover, restore), `still_so` is asked
     whether the ledger still has it; UNKNOWN when it has not.
     """
-    pause = _PAUSE_S[0]
     bound, behind = None, False
+    if patience_s != 0:
+        await asyncio.sleep(_FIRST_S)
     while True:
         lagging = await feed.unacked(connection, generation, seq)
         if bound is None or not behind:  # a lease with a longer horizon that was under way counts, once it is there
@@ -71,8 +75,8 @@ async def wait_for_edges(
         if patience_s is not None and now >= committed + patience_s:
             edges = (UNDER_WAY,) if lagging is None else tuple(lease.edge for lease in lagging)
             return _bounded(bound, now, committed, edges)
+        pause = min(max((now - committed) / 4, _PAUSE_S[0]), _PAUSE_S[1])
         await asyncio.sleep(_BARRIER_PAUSE_S if lagging is None else pause)
-        pause = min(2 * pause, _PAUSE_S[1])
     position = await feed.feed_position(connection)
     if position.generation == generation:
         return Waited(Outcome.CONFIRMED, waited_s=time.monotonic() - committed)

@@ -86,7 +86,5 @@ async def snapshot(connection: Connection) -> tuple[Position, Groups]:
         head = await connection.fetchrow("select generation, seq, chain from feed_position", timeout=POLL_TIMEOUT_S)
         if head is None:
             raise ValueError("feed_position is empty: the ledger is not migrated")
-        await connection.copy_from_query(
-            _SNAPSHOT, output=read, format="binary", timeout=SNAPSHOT_TIMEOUT_S
-        )
+        await connection.copy_from_query(_SNAPSHOT, output=read, format="binary", timeout=SNAPSHOT_TIMEOUT_S)
     return Position(head["generation"], head["seq"], head["chain"]), reader.groups()

@@ -31,7 +31,8 @@ def stream(plain: Plain) -> bytes:
     octets = HEAD
     for (issuer_no, serial), (at, reason) in plain.items():
         micro = at * 1_000_000 - SQL_EPOCH + 999_999
-        octets += struct.pack(">hihi", 4, 2, issuer_no, len(serial)) + serial + struct.pack(">iqih", 8, micro, 2, reason)
+        octets += struct.pack(">hihi", 4, 2, issuer_no, len(serial)) + serial
+        octets += struct.pack(">iqih", 8, micro, 2, reason)
     return octets + b"\xff\xff"
 
 

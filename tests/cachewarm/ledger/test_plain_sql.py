@@ -200,7 +200,7 @@ async def test_a_large_statement_is_cut_into_events_of_a_thousand(writer: Connec
 async def test_the_snapshot_holds_exactly_what_the_feed_says(
     reader: Connection, writer: Connection, issuer: Issuer
 ) -> None:
-    """Replaying the feed and reading feed_snapshot give the same items, and its columns are what an edge makes of them."""
+    """Replaying the feed and reading feed_snapshot give the same items; its columns are what an edge makes of them."""
     for number, reason in [(1, 1), (2, 6), (3, 6), (9, 4)]:
         await writer.execute(INSERT, serial(number), reason)
     await writer.execute(REVOKE_AT + "'1970-01-01 00:00:00.999999+00')")
