@@ -1,5 +1,4 @@
 from collections.abc import Iterable, Mapping
-from typing import final
 
 from _fastocsp.values import Groups, Item
 
@@ -11,12 +10,3 @@ def missing_rows(before: Mapping[tuple[int, int], bytes], after: Mapping[tuple[i
 
 def join_groups(groups: Mapping[tuple[int, int], bytes], more: Mapping[tuple[int, int], bytes]) -> Groups:
     """Both together; where both have a serial the row of `groups` stands."""
-
-@final
-class SnapshotReader:
-    """Reads a binary COPY of issuer_no, serial_number, revoked_at and reason of feed_snapshot, in any pieces."""
-
-    def feed(self, piece: bytes | bytearray) -> None:
-        """The next octets; WireError when they are not of such a stream."""
-    def groups(self) -> Groups:
-        """All rows, sorted; WireError when the stream has not ended."""

@@ -3,6 +3,8 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from _fastocsp.serial_filter cimport BLOCK_OCTETS, block_of
+
 
 cdef extern from *:
     """
@@ -16,12 +18,7 @@ cdef extern from *:
     uint64_t load_be64(const uint8_t* p) noexcept nogil
 
 cdef enum:
-    ABSENT = 0
-    LISTED = 1
-
-cdef struct RevokedEntry:
-    uint32_t revocation_time      # epoch seconds
-    uint8_t reason                # CRLReason, NO_REASON when none was given
+    ROW_TAIL = 5                  # octets of a row behind its serial: time and reason
 
 cdef struct ImageHead:
     uint64_t magic
@@ -33,6 +30,8 @@ cdef struct ImageHead:
     uint64_t entries_at
     uint64_t image_len
     uint64_t listed               # rows in the groups
+    uint64_t filter_at
+    uint64_t filter_blocks
 
 cdef struct Group:
     uint16_t issuer_no
@@ -66,18 +65,17 @@ cdef inline uint64_t leading64(const uint8_t* p, size_t n) noexcept nogil:
     return v
 
 
-cdef inline uint32_t hash_serial(uint16_t issuer_no, const uint8_t* serial, size_t n) noexcept nogil:
-    """Of both ends of the serial; only the spread over the delta's buckets depends on it."""
+cdef inline uint64_t hash_serial(uint16_t issuer_no, const uint8_t* serial, size_t n) noexcept nogil:
+    """Of both ends of the serial, for the filter and, the upper half, for the delta's buckets."""
     cdef uint64_t spread = 0x9E3779B97F4A7C15
     cdef uint64_t h = leading64(serial, n) ^ (leading64(serial + n - min(n, 8), n) * spread) ^ issuer_no
     h = (h ^ (h >> 32)) * spread
-    return <uint32_t>(h >> 32)
+    return h ^ (h >> 32)
 
 
-# Ask for the memory that `find_revoked` reads first for a serial of this hash
-cdef void expect_revoked(const uint8_t* image, uint32_t serial_hash) noexcept nogil
-cdef int find_revoked(const uint8_t* image, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,
-                      RevokedEntry* out) noexcept nogil
+cdef inline uint64_t* filter_block(const uint8_t* image, uint64_t h) noexcept nogil:
+    cdef const ImageHead* head = <const ImageHead*>image
+    return <uint64_t*>(image + head.filter_at + block_of(head.filter_blocks, h) * BLOCK_OCTETS)
 
 
 @cython.final

@@ -5,10 +5,7 @@ from typing import final
 
 from typing_extensions import Buffer
 
-from _fastocsp.values import Groups, Item
-
-def parse_items(payload: bytes) -> list[Item]:
-    """(op, issuer_no, serial, revocation_time, reason) of each feed item; WireError when one is cut short."""
+from _fastocsp.values import Groups
 
 def image_size(groups: Mapping[tuple[int, int], int], delta_capacity: int) -> int:
     """Octets of an image with {(issuer_no, serial_len): row count} and room for `delta_capacity` deltas."""

@@ -8,7 +8,7 @@ from _fastocsp.wire cimport Span
 
 cdef enum:
     MIN_TARGET = 16               # octets of a target that is kept
-    MAX_TARGET = 276              # a Target has 320 octets, five lines of the cache
+    MAX_TARGET = 272              # a Target has 320 octets, five lines of the cache
     WAYS = 4                      # places of a set, of which a target may have any
 
 cdef struct Tag:                  # of a target, small, so that all of them stay in a cache
@@ -17,8 +17,8 @@ cdef struct Tag:                  # of a target, small, so that all of them stay
 
 cdef struct Target:
     uint64_t place_epoch
+    uint64_t serial_hash          # as `hash_serial` has it
     uint32_t key_hash
-    uint32_t serial_hash          # as `hash_serial` has it
     uint16_t n
     uint16_t issuer_no
     uint8_t hash_algorithm
@@ -36,7 +36,7 @@ cdef class Targets:
     cdef size_t expected_n
     cdef uint64_t expected_hash
     cdef uint32_t found                   # slot of the target that was found last
-    cdef uint32_t found_serial_hash
+    cdef uint64_t found_serial_hash
 
     # Ask for the memory that `find` will read for the target of this request; its tag, or NULL
     cdef const Tag* expect(self, const uint8_t* request, size_t n) noexcept nogil

@@ -16,7 +16,7 @@ from uuid import uuid4
 import structlog
 from redis.exceptions import RedisError
 
-from _fastocsp.revoked import parse_items
+from _fastocsp.ledger_wire import parse_items
 from _fastocsp.values import Item
 from cachewarm.config import Settings
 from cachewarm.crl.schedule import CRLSchedule

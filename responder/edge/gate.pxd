@@ -1,6 +1,6 @@
 """The gate: the last question before bytes leave."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from _fastocsp.lock cimport Lock
 from _fastocsp.record cimport RecordHead
@@ -22,7 +22,7 @@ cdef class Gate:
     cdef RevokedImage image       # owns them
 
     # Ask for the memory that `check` reads first for a serial of this hash
-    cdef void expect(self, uint32_t serial_hash) noexcept nogil
+    cdef void expect(self, uint64_t serial_hash) noexcept nogil
     # The caller holds the GIL or the lock: either keeps the image where it is
     cdef int check(self, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,
                    const RecordHead* record) noexcept nogil

@@ -9,12 +9,13 @@ A new image is mapped by Python alone, and takes the place of the old one under 
 and without the GIL is told GATE_MOVED when the page is ahead, and answers nothing.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from _fastocsp.codes cimport MAX_SERIAL, NO_REASON, REVOKED
 from _fastocsp.lock cimport Lock
 from _fastocsp.record cimport RecordHead, read_record
-from _fastocsp.revoked cimport LISTED, RevokedEntry, RevokedImage, expect_revoked, find_revoked
+from _fastocsp.revoked cimport RevokedImage
+from _fastocsp.revoked_lookup cimport LISTED, RevokedEntry, expect_revoked, find_revoked
 
 from _fastocsp.errors import MalformedRecord
 from responder.feed.shared import MAGIC, PAGE_NAME, PAGE_SIZE, SLOT_UNTIL_MONO, image_path, open_map
@@ -84,7 +85,7 @@ cdef class Gate:
             del old
             return
 
-    cdef void expect(self, uint32_t serial_hash) noexcept nogil:
+    cdef void expect(self, uint64_t serial_hash) noexcept nogil:
         expect_revoked(self.octets, serial_hash)
 
     cdef int check(self, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from _fastocsp.groups import merge_groups
-from _fastocsp.revoked import parse_items
+from _fastocsp.ledger_wire import parse_items
 from _fastocsp.values import Groups
 from responder.feed.machine import Position, Row, follows
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from _fastocsp.errors import WireError
-from _fastocsp.groups import SnapshotReader
+from _fastocsp.ledger_wire import SnapshotReader
 from _fastocsp.values import Groups
 from responder.feed.machine import Answer, Position, Question, Row
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from _fastocsp.groups import join_groups, merge_groups, missing_rows
-from _fastocsp.revoked import parse_items
+from _fastocsp.ledger_wire import parse_items
 from _fastocsp.values import Groups, Item
 from responder.clock import NS
 from responder.feed.journal import Kept, groups_of

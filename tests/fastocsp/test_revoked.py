@@ -7,11 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from _fastocsp.errors import WireError
 from _fastocsp.groups import merge_groups
-from _fastocsp.revoked import RevokedImage, image_size, parse_items
+from _fastocsp.revoked import RevokedImage, image_size
 from _fastocsp.values import Groups, Item
-from tests.fastocsp.corpus import outcome, prefixes
 
 SHARED = b"\xaa" * 8
 SERIALS = [b"\0", b"\1", b"\xff", b"\0\0", b"\0\1", SHARED, SHARED + b"\0", SHARED + b"\1", SHARED + b"\0" * 12]
@@ -172,42 +170,7 @@ def test_half_an_image_is_none(cut: int) -> None:
         RevokedImage(bytes(memory)).check()
 
 
-def feed_item(item: Item) -> bytes:
-    """One item as the ledger writes it: op | issuer | length | serial | revocation time | reason | invalidity date."""
-    op, issuer_no, serial, time, reason = item
-    return struct.pack(">BHB", op, issuer_no, len(serial)) + serial + struct.pack(">qBq", time, reason, 0)
-
-
 items = st.tuples(st.integers(1, 3), issuers, serials, st.integers(0, 2**32 - 1), st.integers(0, 255))
-
-
-@given(st.lists(items, max_size=5))
-def test_a_payload_is_its_items(listed: list[Item]) -> None:
-    """decode(encode(x)) == x; a payload cut inside an item, and one with an octet more, is an error."""
-    payload = b"".join(map(feed_item, listed))
-    assert parse_items(payload) == listed
-    ends = {sum(len(feed_item(item)) for item in listed[:n]) for n in range(len(listed))}
-    for cut in prefixes(payload):
-        assert (outcome(parse_items, cut) is WireError) is (len(cut) not in ends)
-    assert outcome(parse_items, payload + b"\1") is WireError
-
-
-@pytest.mark.parametrize("at", [0, 3])
-@pytest.mark.parametrize("value", [0, 4, 21, 255])
-def test_operations_and_lengths_have_bounds(at: int, value: int) -> None:
-    """Operation 1..3; a serial of 1..20 octets."""
-    payload = bytearray(feed_item((1, 1, b"\1" * 20, 1, 1)))
-    payload[at] = value
-    if (at, value) != (3, 4):
-        assert outcome(parse_items, bytes(payload)) is WireError
-    assert outcome(parse_items, bytes(payload)[:-1]) is WireError
-
-
-@given(st.binary(max_size=120))
-def test_noise_is_items_or_a_wire_error(octets: bytes) -> None:
-    """And what is read is written back as it was, but for the high half of the times."""
-    read = outcome(parse_items, octets)
-    assert read is WireError or sum(len(feed_item(item)) for item in read) == len(octets)
 
 
 @given(st.lists(items, max_size=30), st.lists(items, max_size=30))

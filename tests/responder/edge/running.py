@@ -189,8 +189,10 @@ class Running:
         self.held.clear()
 
     def _read_letters(self) -> None:
+        bell = select.poll()
+        bell.register(self.loop.to_python.bell, select.POLLIN)
         while not self._ended.is_set():
-            if not select.select([self.loop.to_python.bell], [], [], 0.05)[0]:
+            if not bell.poll(50):
                 continue
             for kind, fd, slot, generation, octets in self.loop.to_python.letters():
                 if kind in {TO_SLOW_LANE, TO_NONCE_LANE}:

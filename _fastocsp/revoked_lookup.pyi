@@ -1,0 +1,1 @@
+"""Look-ups in an image of the revoked set, for compiled code alone."""
