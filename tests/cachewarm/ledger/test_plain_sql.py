@@ -215,7 +215,8 @@ async def test_the_snapshot_holds_exactly_what_the_feed_says(
     assert {item.serial_number: item for item in snapshot} == replayed
     assert set(replayed) == {serial(1), serial(2), b"\x01"}
     _, groups = await poll.snapshot(reader)
-    assert groups == merge_groups({}, [(i.op, i.issuer_no, i.serial_number, i.revoked_at, i.reason) for i in replayed.values()])
+    plain = [(i.op, i.issuer_no, i.serial_number, i.revoked_at, i.reason) for i in replayed.values()]
+    assert groups == merge_groups({}, plain)
 
 
 async def test_two_issuers_with_one_certificate_are_refused(writer: Connection, issuer: Issuer) -> None:
