@@ -12,7 +12,7 @@ cdef enum:
     WAYS = 4                      # places of a set, of which a target may have any
 
 cdef struct Tag:                  # of a target, small, so that all of them stay in a cache
-    uint32_t hash                 # of its octets, never 0; 0: no target
+    uint32_t hash                 # of its octets, odd; even: of a target that was asked for once; 0: no target
     uint32_t place                # of its record, as in TableKey
 
 cdef struct Target:
@@ -44,8 +44,8 @@ cdef class Targets:
     cdef bint find(self, Span target, TableKey* out) noexcept nogil
     # The record of the key that was found last is there now
     cdef void note_place(self, const TableKey* key) noexcept nogil
-    # From now on this target asks for that key
+    # This target asks for that key; it is known from the second time on
     cdef void keep(self, Span target, const TableKey* key) noexcept nogil
     cdef uint64_t hash_once(self, Span target) noexcept nogil
-    cdef uint32_t way_for(self, uint32_t at, Span target, uint64_t h) noexcept nogil
+    cdef uint32_t way_for(self, uint32_t at, uint64_t h) noexcept nogil
     cdef void forget(self) noexcept nogil

@@ -4,11 +4,14 @@ from typing import final
 
 @final
 class Targets:
-    """A place for each target, by its hash; a new one takes the place of the one before. A power of two of places."""
+    """Sets of four places, a power of two of them; a target has any place of its set, by its hash, or takes one."""
 
-    def __new__(cls, places: int) -> Targets: ...
+    def __new__(cls, sets: int) -> Targets: ...
     def put(self, target: bytes, issuer_no: int, hash_algorithm: int, serial: bytes) -> None:
-        """Know it; one of less than 16 or more than 224 octets is not kept. ValueError for what is no key."""
+        """It was asked for: know it, if it was lately before. One of less than 16 or more than 272 octets is not kept.
+
+        ValueError for what is no key.
+        """
     def get(self, target: bytes) -> tuple[int, int, bytes] | None:
         """What it asks for, None when it is not known."""
     def clear(self) -> None:

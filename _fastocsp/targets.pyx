@@ -4,11 +4,12 @@ Clients write the same question the same way again and again, and undoing percen
 time is a third of an answer's instructions. Equal octets ask for the same key as long as the issuers stay what they
 are: whoever changes those calls `clear`. Nothing of an answer is kept, but where its record was found: a hint, which
 the table checks. Each target has a set of places, by its hash, and takes one from another; the whole target is
-compared. One thread at a time.
+compared. Its octets are copied when it is asked for again while its hash is still remembered: to copy what comes once
+would cost what it never brings in. One thread at a time.
 """
 
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from _fastocsp.ahead cimport fetch_ahead
@@ -40,7 +41,13 @@ cdef inline uint64_t hash_of(const uint8_t* p, size_t n) noexcept nogil:
 
 
 cdef inline uint32_t tag_of(uint64_t h) noexcept nogil:
+    """Of a target whose octets are known."""
     return <uint32_t>(h >> 32) | 1
+
+
+cdef inline uint32_t seen_of(uint64_t h) noexcept nogil:
+    """Of a target that was asked for once."""
+    return <uint32_t>(h >> 32) & ~<uint32_t>1 | 2
 
 
 cdef class Targets:
@@ -49,10 +56,11 @@ cdef class Targets:
     def __cinit__(self, uint32_t sets):
         if sets == 0 or sets & (sets - 1):
             raise ValueError("a power of two")
-        self.tags = <Tag*>calloc(sets, WAYS * sizeof(Tag))
-        if self.tags == NULL or posix_memalign(<void**>&self.slots, LINE, <size_t>sets * WAYS * sizeof(Target)) != 0:
+        if (posix_memalign(<void**>&self.tags, LINE, <size_t>sets * WAYS * sizeof(Tag)) != 0
+                or posix_memalign(<void**>&self.slots, LINE, <size_t>sets * WAYS * sizeof(Target)) != 0):
             raise MemoryError
         self.mask = sets - 1
+        self.forget()
 
     def __dealloc__(self):
         free(self.tags)
@@ -111,8 +119,11 @@ cdef class Targets:
             return
         h = self.hash_once(target)
         at = (<uint32_t>h & self.mask) * WAYS
-        at += self.way_for(at, target, h)
+        at += self.way_for(at, h)
         tag, kept = &self.tags[at], &self.slots[at]
+        if tag.hash != seen_of(h) and tag.hash != tag_of(h):
+            tag.hash = seen_of(h)
+            return
         tag.hash, tag.place = tag_of(h), key.place
         kept.key_hash, kept.serial_hash = key.hash, hash_serial(key.issuer_no, key.serial, key.serial_len)
         kept.n, kept.issuer_no, kept.place_epoch = <uint16_t>target.n, key.issuer_no, key.place_epoch
@@ -126,19 +137,19 @@ cdef class Targets:
             return self.expected_hash
         return hash_of(target.p, target.n)
 
-    cdef uint32_t way_for(self, uint32_t at, Span target, uint64_t h) noexcept nogil:
-        """Its own place, or a free one, or another target's."""
-        cdef const Target* known
+    cdef uint32_t way_for(self, uint32_t at, uint64_t h) noexcept nogil:
+        """Where it is known or was seen; else a free place, or one of a target that was seen once, or any."""
+        cdef uint32_t way = <uint32_t>(h >> 24) % WAYS
         cdef uint32_t i
         for i in range(WAYS):
-            known = &self.slots[at + i]
-            if (self.tags[at + i].hash == tag_of(h) and known.n == target.n
-                    and memcmp(known.octets, target.p, target.n) == 0):
+            if self.tags[at + i].hash == seen_of(h) or self.tags[at + i].hash == tag_of(h):
                 return i
         for i in range(WAYS):
             if self.tags[at + i].hash == 0:
                 return i
-        return <uint32_t>(h >> 24) % WAYS
+            if self.tags[at + i].hash & 1 == 0:
+                way = i
+        return way
 
     cdef void forget(self) noexcept nogil:
         memset(self.tags, 0, (<size_t>self.mask + 1) * WAYS * sizeof(Tag))

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,7 +27,7 @@ from tests.fastocsp.authority import make_authority
 from tests.responder.edge.running import ISSUER_NO, Running, question
 
 RESULTS, PLOT = Path(__file__).parent / "growth.json", Path(__file__).parents[1] / "docs" / "growth.png"
-RECORDS, CONNECTIONS, WORKERS = (1_000, 100_000, 1_000_000), (1, 10, 100, 1_000, 10_000), (1, 2)
+RECORDS, CONNECTIONS, WORKERS = (1_000, 100_000, 1_000_000, 10_000_000), (1, 10, 100, 1_000, 10_000), (1, 2)
 MAX_ASKED = 60_000
 Row = dict[str, float]
 
@@ -50,10 +51,15 @@ def fill(running: Running, folder: Path, count: int) -> str:
     times = {"this_update": now - 600, "next_update": now + 36_000, "produced_at": now - 600}
     record = running.authority.record(**times)
     packed = pack_record(record._replace(signature=running.authority.sign(running.template.tbs(b"\1", record))))
-    serials = [b"\x01" + os.urandom(15) for _ in range(count)]
-    for serial in serials:
+    step = max(1, count // MAX_ASKED)
+    asked: list[bytes] = []
+    for number in range(count):
+        serial = b"\x01" + os.urandom(15)
         running.table.put(ISSUER_NO, codes.SHA1, serial, packed)
-    asked = serials[:: max(1, count // MAX_ASKED)][:MAX_ASKED]
+        if number % step == 0 and len(asked) < MAX_ASKED:
+            asked.append(serial)
+        if number % 1_000_000 == 999_999:
+            print(f"{number + 1} of {count} records", file=sys.stderr)
     paths = (base64.b64encode(question(running.authority, serial)).decode() for serial in asked)
     return write_messages(folder / f"{count}.messages", [get_octets("/ocsp/" + path) for path in paths])
 
@@ -64,7 +70,7 @@ def in_process(
     """One table, some numbers of connections."""
     feed = folder / f"feed-{count}-{len(connections)}"
     feed.mkdir()
-    with Running(feed, make_authority(), max_connections=16_000, table_bytes=1 << 30, idle_s=60) as running:
+    with Running(feed, make_authority(), max_connections=16_000, table_bytes=2 << 30, idle_s=60) as running:
         messages = fill(running, folder, count)
         size = {"records": count, "octets_per_record": round(running.table.octets / len(running.table), 1)}
         pin(os.getpid(), 0)

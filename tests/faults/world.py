@@ -120,7 +120,7 @@ class World:
 
     def _mount(self, folder: Path) -> None:
         """A small file system of the journal's own, where that is allowed."""
-        words = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(folder)]
+        words = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", str(folder)]
         if subprocess.run(words, check=False, capture_output=True).returncode == 0:
             self._mounted.append(folder)
 
