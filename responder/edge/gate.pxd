@@ -21,8 +21,8 @@ cdef class Gate:
     cdef const uint8_t* octets    # of that image
     cdef RevokedImage image       # owns them
 
-    # Ask for the memory that `check` reads first for a serial of this hash
-    cdef void expect(self, uint64_t serial_hash) noexcept nogil
     # The caller holds the GIL or the lock: either keeps the image where it is
     cdef int check(self, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,
                    const RecordHead* record) noexcept nogil
+    # Ask for the memory that `check` reads first for a serial of this hash
+    cdef void expect(self, uint64_t serial_hash) noexcept nogil

@@ -28,7 +28,7 @@ LEASE_FROM_RECEIPT, GATE_OFF, NO_BARRIER, SEQUENCE_CURSOR = (
     "sequence cursor",
 )
 _PASS = 1
-#: In the order of the vtable: gate.pxd declares check, then remap.
+#: In the order of the vtable: gate.pxd declares check first.
 _CHECK = 0
 _kept: list[object] = []
 
