@@ -46,13 +46,13 @@ layers: $(VENV)/.quality
 
 build: $(VENV)/.run  ## Compile the modules in place
 
-trace: $(VENV)/.test  ## Tests with line coverage of the Cython modules
+trace: $(VENV)/.quality  ## Tests with line coverage of the Cython modules
 	FASTOCSP_BUILD=trace tests/trace.sh $(BIN)/python
 
-asan: $(VENV)/.test  ## The codec's and the connection loop's tests under AddressSanitizer and UBSan
+asan: $(VENV)/.quality  ## The codec's and the connection loop's tests under AddressSanitizer and UBSan
 	tests/asan.sh $(BIN)/python
 
-tsan: $(VENV)/.test  ## The connection loop's tests under ThreadSanitizer
+tsan: $(VENV)/.quality  ## The connection loop's tests under ThreadSanitizer
 	tests/tsan.sh $(BIN)/python
 
 faults: $(VENV)/.test tools  ## Break everything, one fault after the other; FULL=1: pairs for an hour (SEED)
