@@ -1,5 +1,4 @@
-"""Groups: the revoked set as sorted rows, one bytes per (issuer_no, serial length). Merged, compared and
-joined.
+"""Groups: the revoked set as sorted rows, one bytes per (issuer_no, serial length). Merged, compared, joined.
 
 Row: serial | revocation time u32 big-endian | reason u8; ascending by serial, each serial once. A group is never empty.
 It knows no image and no file: revoked lays groups out, the journal keeps them.
@@ -8,9 +7,6 @@ It knows no image and no file: revoked lays groups out, the journal keeps them.
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
-
-cdef enum:
-    ROW_TAIL = 5
 
 
 def merge_groups(groups, items):

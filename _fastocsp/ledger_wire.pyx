@@ -10,6 +10,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
+from _fastocsp.groups cimport ROW_TAIL, be32
+
 from _fastocsp.errors import WireError
 
 cdef extern from *:
@@ -21,7 +23,6 @@ cdef extern from *:
 
 cdef enum:
     ITEM_FIXED = 21               # octets of a feed item besides its serial
-    ROW_TAIL = 5                  # of a row of a group: time and reason
     COPY_HEAD = 19                # signature, flags, length of an extension that is not there
     ROW_SERIAL = 12               # where a row's serial begins: count of columns, issuer number, two lengths
     ROW_AFTER = 18                # octets behind the serial: a time, a reason, their lengths
@@ -238,10 +239,6 @@ cdef inline uint32_t bucket_of(const uint8_t* p, size_t n) noexcept nogil:
 
 cdef inline uint16_t be16(const uint8_t* p) noexcept nogil:
     return (<uint16_t>p[0] << 8) | p[1]
-
-
-cdef inline uint32_t be32(const uint8_t* p) noexcept nogil:
-    return (<uint32_t>p[0] << 24) | (<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]
 
 
 cdef inline void put_be32(uint8_t* p, uint32_t v) noexcept nogil:

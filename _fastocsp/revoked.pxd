@@ -17,9 +17,6 @@ cdef extern from *:
     """
     uint64_t load_be64(const uint8_t* p) noexcept nogil
 
-cdef enum:
-    ROW_TAIL = 5                  # octets of a row behind its serial: time and reason
-
 cdef struct ImageHead:
     uint64_t magic
     uint32_t group_count

@@ -13,6 +13,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Re
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from _fastocsp.groups cimport ROW_TAIL
 from _fastocsp.revoked_lookup cimport ABSENT, RevokedEntry, find_revoked
 from _fastocsp.serial_filter cimport BLOCK_OCTETS, filter_blocks, note_hash
 

@@ -3,7 +3,8 @@
 from libc.string cimport memcmp
 
 from _fastocsp.ahead cimport fetch_ahead
-from _fastocsp.revoked cimport Delta, Group, ImageHead, ROW_TAIL, filter_block, hash_serial, leading64
+from _fastocsp.groups cimport ROW_TAIL, be32
+from _fastocsp.revoked cimport Delta, Group, ImageHead, filter_block, hash_serial, leading64
 from _fastocsp.serial_filter cimport BLOCK_OCTETS, may_hold
 
 cdef extern from *:
@@ -12,10 +13,6 @@ cdef extern from *:
     static inline uint32_t load_acquire(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
     """
     uint32_t load_acquire(const uint32_t* p) noexcept nogil
-
-
-cdef inline uint32_t be32(const uint8_t* p) noexcept nogil:
-    return (<uint32_t>p[0] << 24) | (<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]
 
 
 cdef const Delta* find_delta(const uint8_t* image, uint64_t h, uint16_t issuer_no, const uint8_t* serial,

@@ -15,12 +15,15 @@ from responder.feed.machine import Answer, Position, Question, Row
 POLL_TIMEOUT_S = 1.0
 ROWS_A_POLL = 500
 CONNECT_TIMEOUT_S = 2.0
-#: A snapshot of a million rows takes about a second; a link that stops in the middle of one is given up after this.
+#: A snapshot of a million rows takes half a second; a link that stops in the middle of one is given up after this.
 SNAPSHOT_TIMEOUT_S = 60.0
 
 # The ledger's clock is read after the poll's work: what it says lies between the question and the answer.
 _POLL = """select f.*, floor(extract(epoch from clock_timestamp()) * 1000000)::bigint as wall_us
              from feed_poll($1, $2, $3, $4, $5, $6, $7) f"""
+
+#: What SnapshotReader reads.
+_SNAPSHOT = "select issuer_no, serial_number, revoked_at, reason from feed_snapshot"
 
 Connection = asyncpg.Connection
 #: What a lost link and a dying ledger make of a question; the connection is thrown away. InternalClientError is among
@@ -65,10 +68,6 @@ async def poll(connection: Connection, who: Who, question: Question) -> Answer:
     first = records[0]
     rows = tuple(Row(r["seq"], r["chain"], r["payload"]) for r in records if r["seq"] is not None)
     return Answer(first["gen"], first["head"], first["status"], rows, first["wall_us"] * 1000)
-
-
-#: What SnapshotReader reads.
-_SNAPSHOT = "select issuer_no, serial_number, revoked_at, reason from feed_snapshot"
 
 
 async def snapshot(connection: Connection) -> tuple[Position, Groups]:
