@@ -117,6 +117,21 @@ def test_what_is_no_revoked_certificate_is_refused(row: bytes) -> None:
         SnapshotReader().feed(HEAD + row + bytes(40))
 
 
+@given(sets, st.integers(0, 2000), st.integers(0, 255), st.binary(max_size=60))
+def test_damaged_streams_are_wire_errors(plain: Plain, at: int, octet: int, tail: bytes) -> None:
+    """Any octet of a good stream changed, and any octets after the head: a WireError, or groups of whole rows."""
+    changed = bytearray(stream(plain))
+    changed[at % len(changed)] = octet
+    for octets in (bytes(changed), HEAD + tail):
+        reader = SnapshotReader()
+        try:
+            reader.feed(octets)
+            found = reader.groups()
+        except WireError:
+            continue
+        assert all(1 <= n <= 20 and rows and len(rows) % (n + 5) == 0 for (_, n), rows in found.items())
+
+
 def test_a_stream_that_is_cut_or_longer_is_refused() -> None:
     """Every prefix lacks its end; an octet behind the end is one too many."""
     octets = stream({(1, b"\x05"): (1000, 1)})

@@ -166,6 +166,7 @@ def test_an_interrupted_initdb_is_done_again(open_folder: Path) -> None:
     (server.state / "cluster.tmp" / "base").mkdir(parents=True)
     server.start()
     server.stop()
+    assert not (server.state / "cluster.tmp").exists()
 
 
 def test_a_database_that_is_gone_is_not_silently_replaced(server: EmbeddedPostgres) -> None:
