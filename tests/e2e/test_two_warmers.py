@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,10 @@ class Pair:
 
         return asyncio.run(ask_ledger())
 
+    def lists(self, count: int) -> bool:
+        """The CRL that is served has so many entries."""
+        return self.fetch("select revoked_count from crl_cache") == [count]
+
     def revoke_timed(self, client: "redis.Redis") -> tuple[Path, float]:
         """A fresh certificate, and the seconds from the commit to its record in Redis."""
         path = next(self._fresh)
@@ -100,10 +105,12 @@ def client(pair: Pair) -> Iterator["redis.Redis"]:
 
 def test_crl_numbers_are_given_out_once(pair: Pair, client: "redis.Redis") -> None:
     """Revocations in quick succession wake both: every CRL has a number of its own, and the last one is served."""
-    for _ in range(6):
-        pair.revoke_timed(client)
-        time.sleep(0.15)
-    eventually(lambda: pair.fetch("select revoked_count from crl_cache") == [7], 10, "the CRL does not follow")
+    # one CRL may hold all that came while the one before it was made: each burst has at least its own
+    for listed in (4, 7, 10):
+        for _ in range(3):
+            pair.revoke_timed(client)
+            time.sleep(0.15)
+        eventually(partial(pair.lists, listed), 10, "the CRL does not follow")
     made = "select crl_number::text::int from crl_generation_events where succeeded order by id"
     # the other warmer may be at one more: it is served a moment before its event is written
     served = "select crl_number::text::int from crl_cache"
