@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
