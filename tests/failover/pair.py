@@ -99,7 +99,14 @@ class Pair:
     def _receivers(self) -> list[int]:
         assert self.second.pid is not None
         children = psutil.Process(self.second.pid).children()
-        return [child.pid for child in children if "walreceiver" in " ".join(child.cmdline())]
+        return [child.pid for child in children if _receives(child)]
+
+
+def _receives(child: psutil.Process) -> bool:
+    try:
+        return "walreceiver" in " ".join(child.cmdline())
+    except psutil.NoSuchProcess:  # it ended, or is about to be reaped, while it was asked
+        return False
 
 
 def _made(folder: Path) -> Path:
