@@ -3,8 +3,8 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 
+from _fastocsp.header_section cimport Span
 from _fastocsp.sink cimport Sink
-from _fastocsp.wire cimport Span
 
 cdef struct CRLTag:
     Span name                     # "demo", "demo/delta", "demo/3"

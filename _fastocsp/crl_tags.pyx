@@ -10,9 +10,9 @@ from libc.string cimport memcmp
 
 from _fastocsp.der cimport Octets
 from _fastocsp.gentime cimport FIXDATE
+from _fastocsp.header_section cimport Span
 from _fastocsp.reply cimport fixdate_seconds, put_decimal, tag_listed
 from _fastocsp.sink cimport Sink, open_sink, put_octets, put_static, sink_used
-from _fastocsp.wire cimport Span
 
 from _fastocsp.gentime import imf_fixdate
 

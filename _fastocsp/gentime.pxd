@@ -11,6 +11,7 @@ from _fastocsp.sink cimport Sink, claim, store_two_digits
 
 cdef enum:
     TIME_TLV = 17                 # octets of a GeneralizedTime element
+    TIME_CONTENT = 15             # and of its content
     FIXDATE = 29                  # octets of an IMF-fixdate
 
 cdef struct Calendar:
@@ -18,7 +19,9 @@ cdef struct Calendar:
     unsigned int month            # 1..12
     unsigned int day              # 1..31
     unsigned int weekday          # 0 is Sunday
-    uint32_t second_of_day
+    unsigned int hour
+    unsigned int minute
+    unsigned int second
 
 
 cdef inline Calendar calendar_of(uint32_t seconds) noexcept nogil:
@@ -38,8 +41,35 @@ cdef inline Calendar calendar_of(uint32_t seconds) noexcept nogil:
     c.month = month + 3 if month < 10 else month - 9
     c.year = 1968 + since // 1461 * 4 + year + (1 if month >= 10 else 0)
     c.weekday = (days + 4) % 7                                # the epoch was a Thursday
-    c.second_of_day = seconds % 86400
+    c.hour = seconds % 86400 // 3600
+    c.minute = seconds % 3600 // 60
+    c.second = seconds % 60
     return c
+
+
+cdef inline void store_time(uint8_t* to, const Calendar* c) noexcept nogil:
+    """A GeneralizedTime's content, YYYYMMDDHHMMSSZ, to where 15 octets were claimed."""
+    store_two_digits(to, c.year // 100)
+    store_two_digits(to + 2, c.year % 100)
+    store_two_digits(to + 4, c.month)
+    store_two_digits(to + 6, c.day)
+    store_two_digits(to + 8, c.hour)
+    store_two_digits(to + 10, c.minute)
+    store_two_digits(to + 12, c.second)
+    to[14] = c"Z"
+
+
+cdef inline void store_fixdate(uint8_t* to, const Calendar* c) noexcept nogil:
+    """Sun, 06 Nov 1994 08:49:37 GMT, to where 29 octets were claimed."""
+    memcpy(to, "Sun, 06 Nov 1994 08:49:37 GMT", FIXDATE)
+    memcpy(to, <const char*>"SunMonTueWedThuFriSat" + 3 * c.weekday, 3)
+    store_two_digits(to + 5, c.day)
+    memcpy(to + 8, <const char*>"JanFebMarAprMayJunJulAugSepOctNovDec" + 3 * (c.month - 1), 3)
+    store_two_digits(to + 12, c.year // 100)
+    store_two_digits(to + 14, c.year % 100)
+    store_two_digits(to + 17, c.hour)
+    store_two_digits(to + 20, c.minute)
+    store_two_digits(to + 23, c.second)
 
 
 cdef inline void put_generalized_time(Sink* s, uint32_t seconds) noexcept nogil:
@@ -49,29 +79,13 @@ cdef inline void put_generalized_time(Sink* s, uint32_t seconds) noexcept nogil:
     if to == NULL:
         return
     to[0] = GENERALIZED_TIME
-    to[1] = TIME_TLV - 2
-    store_two_digits(to + 2, c.year // 100)
-    store_two_digits(to + 4, c.year % 100)
-    store_two_digits(to + 6, c.month)
-    store_two_digits(to + 8, c.day)
-    store_two_digits(to + 10, c.second_of_day // 3600)
-    store_two_digits(to + 12, c.second_of_day // 60 % 60)
-    store_two_digits(to + 14, c.second_of_day % 60)
-    to[16] = c"Z"
+    to[1] = TIME_CONTENT
+    store_time(to + 2, &c)
 
 
 cdef inline void put_fixdate(Sink* s, uint32_t seconds) noexcept nogil:
-    """Sun, 06 Nov 1994 08:49:37 GMT"""
+    """An IMF-fixdate."""
     cdef Calendar c = calendar_of(seconds)
     cdef uint8_t* to = claim(s, FIXDATE)
-    if to == NULL:
-        return
-    memcpy(to, "Sun, 06 Nov 1994 08:49:37 GMT", FIXDATE)
-    memcpy(to, <const char*>"SunMonTueWedThuFriSat" + 3 * c.weekday, 3)
-    store_two_digits(to + 5, c.day)
-    memcpy(to + 8, <const char*>"JanFebMarAprMayJunJulAugSepOctNovDec" + 3 * (c.month - 1), 3)
-    store_two_digits(to + 12, c.year // 100)
-    store_two_digits(to + 14, c.year % 100)
-    store_two_digits(to + 17, c.second_of_day // 3600)
-    store_two_digits(to + 20, c.second_of_day // 60 % 60)
-    store_two_digits(to + 23, c.second_of_day % 60)
+    if to != NULL:
+        store_fixdate(to, &c)

@@ -3,7 +3,8 @@
 cimport cython
 from libc.stdint cimport uint8_t
 
-from _fastocsp.wire cimport Span
+from _fastocsp.header_section cimport Span
+
 
 cdef struct Network:
     uint8_t packed[16]

@@ -8,7 +8,8 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy
 
-from _fastocsp.wire cimport Span
+from _fastocsp.header_section cimport Span
+
 
 cdef extern from "<arpa/inet.h>" nogil:
     int AF_INET

@@ -2,12 +2,29 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from _fastocsp.der cimport Octets
+from _fastocsp.gentime cimport Calendar
+from _fastocsp.header_section cimport Span
 from _fastocsp.record cimport RecordHead
 from _fastocsp.sink cimport Sink
-from _fastocsp.wire cimport Span
 
 cdef enum:
     MAX_HEAD_OCTETS = 512         # no head of this module is longer
+    DECIMAL_OCTETS = 20           # of the longest number
+
+cdef struct CacheValues:          # what the cache fields of two answers differ in
+    Octets max_age                # its digits
+    Octets tag                    # octets of the entity tag, which shows them as hex
+    Calendar this_update
+    Calendar next_update
+    const uint8_t* date           # of a Date field
+
+# All but max_age
+cdef void fill_cache_values(CacheValues* values, const RecordHead* record, const uint8_t* date) noexcept nogil
+cdef Octets max_age_of(const RecordHead* record, uint32_t now, uint8_t* room) noexcept nogil
+cdef Octets tag_octets(const RecordHead* record) noexcept nogil
+# Write the values over those of the head that ends there, each as wide as the one before
+cdef void store_cache_values(uint8_t* end, const CacheValues* values, bint keep_alive) noexcept nogil
 
 cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, uint32_t now, const uint8_t* date,
                       bint keep_alive) noexcept nogil

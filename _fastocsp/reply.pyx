@@ -6,36 +6,49 @@ writes the same heads from Python; a test holds both equal octet for octet.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
-from _fastocsp.der cimport Octets
-from _fastocsp.gentime cimport put_fixdate
-from _fastocsp.record cimport RecordHead, read_record
+from _fastocsp.gentime cimport FIXDATE, calendar_of, store_fixdate
+from _fastocsp.header_section cimport Span
+from _fastocsp.record cimport read_record
 from _fastocsp.sink cimport Sink, claim, open_sink, put_octets, put_static, sink_used, store_hex
-from _fastocsp.wire cimport Span
 
 from _fastocsp.errors import MalformedRecord
 from _fastocsp.gentime import imf_fixdate
 
 cdef enum:
     TAG_OCTETS = 16               # octets of the signature in the entity tag, which shows them as hex
+    BEFORE_TAG = 47               # octets between a value and the one before it
+    BEFORE_MODIFIED = 17
+    BEFORE_EXPIRES = 11
+    BEFORE_DATE = 8
+    CLOSE = 19                    # of `Connection: close` with its line's beginning
+    END_OF_HEAD = 4
 
 cdef const char* MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
-cdef void put_decimal(Sink* s, uint64_t number) noexcept nogil:
-    cdef uint8_t digits[20]
+cdef Octets decimal(uint64_t number, uint8_t* room) noexcept nogil:
+    """Its digits, at the end of a room of DECIMAL_OCTETS."""
     cdef Octets run
-    run.p = digits + 20
-    run.n = 0
+    run.p, run.n = room + DECIMAL_OCTETS, 0
     while True:
         run.p -= 1
         run.n += 1
-        digits[20 - run.n] = <uint8_t>(48 + number % 10)
+        room[DECIMAL_OCTETS - run.n] = <uint8_t>(48 + number % 10)
         number //= 10
         if number == 0:
-            break
-    put_octets(s, run)
+            return run
+
+
+cdef void put_decimal(Sink* s, uint64_t number) noexcept nogil:
+    cdef uint8_t room[DECIMAL_OCTETS]
+    put_octets(s, decimal(number, room))
+
+
+cdef Octets max_age_of(const RecordHead* record, uint32_t now, uint8_t* room) noexcept nogil:
+    """Its digits, in a room of DECIMAL_OCTETS."""
+    return decimal(record.next_update - now if record.next_update > now else 0, room)
 
 
 cdef Octets tag_octets(const RecordHead* record) noexcept nogil:
@@ -45,35 +58,69 @@ cdef Octets tag_octets(const RecordHead* record) noexcept nogil:
     return run
 
 
+cdef inline size_t tag_size(Octets tag) noexcept nogil:
+    """Octets of the entity tag, quotes included."""
+    return 2 * tag.n + 2
+
+
+cdef inline void store_tag(uint8_t* to, Octets tag) noexcept nogil:
+    to[0] = to[2 * tag.n + 1] = c'"'
+    store_hex(to + 1, tag.p, tag.n)
+
+
 cdef void put_tag(Sink* s, const RecordHead* record) noexcept nogil:
-    cdef Octets run = tag_octets(record)
-    cdef uint8_t* to = claim(s, 2 * run.n + 2)
-    cdef size_t i
-    if to == NULL:
-        return
-    to[0] = to[2 * run.n + 1] = c'"'
-    for i in range(run.n):
-        store_hex(to + 1 + 2 * i, run.p[i])
+    cdef Octets tag = tag_octets(record)
+    cdef uint8_t* to = claim(s, tag_size(tag))
+    if to != NULL:
+        store_tag(to, tag)
+
+
+cdef void fill_cache_values(CacheValues* values, const RecordHead* record, const uint8_t* date) noexcept nogil:
+    values.tag, values.date = tag_octets(record), date
+    values.this_update, values.next_update = calendar_of(record.this_update), calendar_of(record.next_update)
+
+
+cdef void store_cache_values(uint8_t* end, const CacheValues* values, bint keep_alive) noexcept nogil:
+    """From the last to the first; between them lies what put_cache_fields has put there."""
+    end -= END_OF_HEAD if keep_alive else END_OF_HEAD + CLOSE
+    end -= FIXDATE
+    memcpy(end, values.date, FIXDATE)
+    end -= BEFORE_DATE + FIXDATE
+    store_fixdate(end, &values.next_update)
+    end -= BEFORE_EXPIRES + FIXDATE
+    store_fixdate(end, &values.this_update)
+    end -= BEFORE_MODIFIED + tag_size(values.tag)
+    store_tag(end, values.tag)
+    end -= BEFORE_TAG + values.max_age.n
+    memcpy(end, values.max_age.p, values.max_age.n)
 
 
 cdef void put_cache_fields(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
                            bint keep_alive) noexcept nogil:
-    cdef Octets run
+    cdef uint8_t room[DECIMAL_OCTETS]
+    cdef CacheValues values
+    values.max_age = max_age_of(record, now, room)
+    fill_cache_values(&values, record, date)
     put_static(s, b"Cache-Control: max-age=", 23)
-    put_decimal(s, record.next_update - now if record.next_update > now else 0)
-    put_static(s, b", public, no-transform, must-revalidate\r\nETag: ", 47)
-    put_tag(s, record)
-    put_static(s, b"\r\nLast-Modified: ", 17)
-    put_fixdate(s, record.this_update)
-    put_static(s, b"\r\nExpires: ", 11)
-    put_fixdate(s, record.next_update)
-    put_static(s, b"\r\nDate: ", 8)
-    run.p = date
-    run.n = 29
-    put_octets(s, run)
+    claim(s, values.max_age.n)
+    put_static(s, b", public, no-transform, must-revalidate\r\nETag: ", BEFORE_TAG)
+    claim(s, tag_size(values.tag))
+    put_static(s, b"\r\nLast-Modified: ", BEFORE_MODIFIED)
+    claim(s, FIXDATE)
+    put_static(s, b"\r\nExpires: ", BEFORE_EXPIRES)
+    claim(s, FIXDATE)
+    put_static(s, b"\r\nDate: ", BEFORE_DATE)
+    claim(s, FIXDATE)
+    put_end(s, keep_alive)
+    if not s.overflow:
+        store_cache_values(s.p, &values, keep_alive)
+
+
+cdef inline void put_end(Sink* s, bint keep_alive) noexcept nogil:
+    """The end of every head."""
     if not keep_alive:
-        put_static(s, b"\r\nConnection: close", 19)
-    put_static(s, b"\r\n\r\n", 4)
+        put_static(s, b"\r\nConnection: close", CLOSE)
+    put_static(s, b"\r\n\r\n", END_OF_HEAD)
 
 
 cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, uint32_t now, const uint8_t* date,
@@ -93,13 +140,10 @@ cdef void put_no_store_head(Sink* s, size_t body_len, int retry_after, const uin
     if retry_after:
         put_static(s, b"\r\nRetry-After: ", 15)
         put_decimal(s, retry_after)
-    put_static(s, b"\r\nDate: ", 8)
-    run.p = date
-    run.n = 29
+    put_static(s, b"\r\nDate: ", BEFORE_DATE)
+    run.p, run.n = date, FIXDATE
     put_octets(s, run)
-    if not keep_alive:
-        put_static(s, b"\r\nConnection: close", 19)
-    put_static(s, b"\r\n\r\n", 4)
+    put_end(s, keep_alive)
 
 
 cdef void put_not_modified_head(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,

@@ -11,18 +11,24 @@ from _fastocsp.der cimport INTEGER, Octets, without_leading_zeros
 
 cdef extern from *:
     """
+    #include <stddef.h>
+    #include <stdint.h>
+    /* Two lower-case digits of each octet; a loop that compilers turn into vectors. */
+    static inline void store_hex(uint8_t* restrict to, const uint8_t* restrict octets, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+            uint8_t high = octets[i] >> 4, low = octets[i] & 15;
+            to[2 * i] = (uint8_t)(high + '0' + (high > 9 ? 'a' - '0' - 10 : 0));
+            to[2 * i + 1] = (uint8_t)(low + '0' + (low > 9 ? 'a' - '0' - 10 : 0));
+        }
+    }
     #define D1(t) t "0" t "1" t "2" t "3" t "4" t "5" t "6" t "7" t "8" t "9"
-    #define X1(t) D1(t) t "a" t "b" t "c" t "d" t "e" t "f"
     static const char TWO_DIGITS[] =
         D1("0") D1("1") D1("2") D1("3") D1("4") D1("5") D1("6") D1("7") D1("8") D1("9");
-    static const char TWO_HEX_DIGITS[] =
-        X1("0") X1("1") X1("2") X1("3") X1("4") X1("5") X1("6") X1("7") X1("8") X1("9")
-        X1("a") X1("b") X1("c") X1("d") X1("e") X1("f");
     #undef D1
-    #undef X1
     """
     const char* TWO_DIGITS
-    const char* TWO_HEX_DIGITS
+    # to where two octets each were claimed
+    void store_hex(uint8_t* to, const uint8_t* octets, size_t n) noexcept nogil
 
 cdef struct Sink:
     uint8_t* start        # first octet of the caller's buffer
@@ -95,11 +101,6 @@ cdef inline void store_two_digits(uint8_t* to, unsigned int number) noexcept nog
     memcpy(to, TWO_DIGITS + 2 * number, 2)
 
 
-cdef inline void store_hex(uint8_t* to, uint8_t octet) noexcept nogil:
-    """Two lower-case digits, to where two octets were claimed."""
-    memcpy(to, TWO_HEX_DIGITS + 2 * <size_t>octet, 2)
-
-
 cdef inline size_t length_size(size_t n) noexcept nogil:
     """Octets of the length field of n content octets; n below 2**32."""
     if n < 0x80:
@@ -136,13 +137,21 @@ cdef inline size_t unsigned_size(Octets magnitude) noexcept nogil:
     return magnitude.n + (1 if magnitude.p[0] & 0x80 else 0)
 
 
+cdef inline void store_unsigned(uint8_t* to, Octets magnitude, size_t n) noexcept nogil:
+    """The content of that INTEGER, to where its n octets were claimed."""
+    magnitude = without_leading_zeros(magnitude)
+    to[0] = 0
+    memcpy(to + n - magnitude.n, magnitude.p, magnitude.n)
+
+
 cdef inline void put_unsigned(Sink* s, Octets magnitude) noexcept nogil:
     """The non-negative INTEGER with this big-endian magnitude, which is not empty."""
-    magnitude = without_leading_zeros(magnitude)
-    put_header(s, INTEGER, unsigned_size(magnitude))
-    if magnitude.p[0] & 0x80:
-        put_octet(s, 0)
-    put_octets(s, magnitude)
+    cdef size_t n = unsigned_size(magnitude)
+    cdef uint8_t* to
+    put_header(s, INTEGER, n)
+    to = claim(s, n)
+    if to != NULL:
+        store_unsigned(to, magnitude, n)
 
 
 cdef bytes new_bytes(size_t n)

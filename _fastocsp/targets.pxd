@@ -3,8 +3,8 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from _fastocsp.header_section cimport Span
 from _fastocsp.table_entry cimport TableKey
-from _fastocsp.wire cimport Span
 
 cdef enum:
     MIN_TARGET = 16               # octets of a target that is kept

@@ -2,18 +2,11 @@
 
 from libc.stdint cimport uint8_t
 
-cdef enum:
-    WIRE_PASS_ON = -1             # not a plain OCSP request: another parser's business
-    WIRE_NEED_MORE = 0
-    WIRE_TAKEN = 1
+from _fastocsp.header_section cimport KnownSection, Span
 
 cdef enum:
     METHOD_GET = 1
     METHOD_POST = 2
-
-cdef struct Span:
-    const uint8_t* p              # borrowed from the connection's buffer
-    size_t n
 
 cdef struct HttpRequest:
     int method
@@ -29,4 +22,5 @@ cdef struct HttpRequest:
     bint old                      # HTTP/1.0
     bint crl                      # GET of a CRL with If-None-Match: issuer_id is its name, "demo" or "demo/delta"
 
-cdef int recognise(const uint8_t* p, size_t n, size_t max_body, HttpRequest* out) noexcept nogil
+# WIRE_TAKEN, WIRE_NEED_MORE or WIRE_PASS_ON; `known` are KNOWN_SECTIONS of one thread, all zeros at first, or NULL
+cdef int recognise(const uint8_t* p, size_t n, size_t max_body, KnownSection* known, HttpRequest* out) noexcept nogil

@@ -2,7 +2,11 @@
 
 from typing import Any, Literal
 
-def recognise_octets(octets: bytes, max_body: int = 16384) -> dict[str, Any] | Literal[False] | None:
+from _fastocsp.header_section import KnownSections
+
+def recognise_octets(
+    octets: bytes, max_body: int = 16384, known: KnownSections | None = None
+) -> dict[str, Any] | Literal[False] | None:
     """A plain request's method, issuer_id, rest, body, conditions, consumed octets, keep_alive and whether it is for a
     CRL; None when more octets are needed, False when another parser must decide.
     """

@@ -12,74 +12,28 @@ framing has one meaning here and no request can be smuggled past it.
 from libc.stdint cimport uint8_t
 from libc.string cimport memchr, memcmp
 
+from _fastocsp.header_section cimport (
+    WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN, HeaderSection, KnownSections, after, next_line, read_section,
+)
+
 cdef extern from *:
     """
     #include <stddef.h>
     #include <stdint.h>
-    /* Loops without a way out in the middle, which compilers turn into vectors. */
-
-    /* Every octet may stand in a path as it is: visible US-ASCII, no "?" and no "#". */
+    /* Every octet may stand in a path as it is: visible US-ASCII, no "?" and no "#". A loop without a way out in the
+     * middle, which compilers turn into vectors. */
     static inline int all_path(const uint8_t* p, size_t n) {
         uint8_t wrong = 0;
         for (size_t i = 0; i < n; i++)
             wrong |= (uint8_t)(p[i] - 0x21) > 0x5D || p[i] == '?' || p[i] == '#';
         return !wrong;
     }
-    /* Every octet may stand in a field value: SP, HTAB, visible US-ASCII or obs-text. */
-    static inline int all_text(const uint8_t* p, size_t n) {
-        uint8_t wrong = 0;
-        for (size_t i = 0; i < n; i++)
-            wrong |= (p[i] < 0x20 && p[i] != 0x09) || p[i] == 0x7F;
-        return !wrong;
-    }
-    /* The octets are the word's, letters in any case; the word is in lower case. */
-    static inline int same_letters(const uint8_t* p, const char* word, size_t n) {
-        uint8_t wrong = 0;
-        for (size_t i = 0; i < n; i++)
-            wrong |= (uint8_t)((p[i] ^ (uint8_t)word[i]) & (word[i] >= 'a' ? 0xDF : 0xFF));
-        return !wrong;
-    }
     """
-    bint same_letters(const uint8_t* p, const char* word, size_t n) noexcept nogil
     bint all_path(const uint8_t* p, size_t n) noexcept nogil
-    bint all_text(const uint8_t* p, size_t n) noexcept nogil
-
-cdef enum:
-    MAX_HEAD = 8192               # longer heads are passed on
-
-cdef bint TOKEN[256]              # octets of a field name, RFC 9110 5.6.2
-
-
-cdef void fill_tokens() noexcept:
-    cdef int c
-    for c in range(256):
-        TOKEN[c] = c in b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-fill_tokens()
-
-
-cdef struct Head:
-    int hosts
-    int lengths
-    int types
-    size_t content_length
-    bint typed                    # Content-Type: application/ocsp-request
-    bint odd                      # something this recogniser leaves to the full parser
-
-
-cdef inline bint same_word(Span s, const char* word, size_t n) noexcept nogil:
-    """s equals `word` (lower case) in any case."""
-    return s.n == n and same_letters(s.p, word, n)
 
 
 cdef bint starts(Span s, const char* word, size_t n) noexcept nogil:
     return s.n >= n and memcmp(s.p, word, n) == 0
-
-
-cdef inline Span after(Span s, size_t n) noexcept nogil:
-    s.p += n
-    s.n -= n
-    return s
 
 
 cdef bint could_be(Span s, const char* word, size_t n) noexcept nogil:
@@ -94,46 +48,37 @@ cdef bint hopeful(Span s) noexcept nogil:
             or could_be(s, b"GET /.well-known/pki/crl/", 25))
 
 
-cdef int recognise(const uint8_t* p, size_t n, size_t max_body, HttpRequest* out) noexcept nogil:
+cdef int recognise(const uint8_t* p, size_t n, size_t max_body, KnownSection* known, HttpRequest* out) noexcept nogil:
     cdef Span all
     cdef Span line
-    cdef Head head
-    cdef size_t used = 0
+    cdef HeaderSection head
+    cdef size_t used
     cdef int got
     all.p = p
     all.n = n
     if not hopeful(all):
         return WIRE_PASS_ON
-    out.if_none_match.n = out.if_modified_since.n = out.forwarded_for.n = out.body.n = 0
-    out.keep_alive = True
-    head.hosts = head.lengths = head.types = 0
-    head.content_length = 0
-    head.typed = head.odd = False
     got = next_line(all, &line)
     if got != WIRE_TAKEN:
         return got
     if not request_line(line, out):
         return WIRE_PASS_ON
     used = line.n + 2
-    while True:
-        got = next_line(after(all, used), &line)
-        if got != WIRE_TAKEN or used > MAX_HEAD:
-            return WIRE_PASS_ON if used > MAX_HEAD else got
-        used += line.n + 2
-        if line.n == 0:
-            break
-        if not field(line, out, &head):
-            return WIRE_PASS_ON
+    got = read_section(after(all, used), used, known, &head)
+    if got != WIRE_TAKEN:
+        return got
+    used += head.octets
     if head.odd or head.hosts > 1 or (head.hosts == 0 and not out.old):
         return WIRE_PASS_ON
-    if out.crl and out.if_none_match.n == 0 and out.if_modified_since.n == 0:
+    if out.crl and head.if_none_match.n == 0 and head.if_modified_since.n == 0:
         return WIRE_PASS_ON
-    if out.old:
-        out.keep_alive = False
+    out.if_none_match, out.if_modified_since = head.if_none_match, head.if_modified_since
+    out.forwarded_for, out.body.n = head.forwarded_for, 0
+    out.keep_alive = not (out.old or head.close)
     return take_body(after(all, used), used, max_body, &head, out)
 
 
-cdef int take_body(Span left, size_t used, size_t max_body, const Head* head, HttpRequest* out) noexcept nogil:
+cdef int take_body(Span left, size_t used, size_t max_body, const HeaderSection* head, HttpRequest* out) noexcept nogil:
     out.consumed = used
     if out.method == METHOD_GET:
         return WIRE_TAKEN if head.lengths == 0 else WIRE_PASS_ON
@@ -144,18 +89,6 @@ cdef int take_body(Span left, size_t used, size_t max_body, const Head* head, Ht
     out.body.p = left.p
     out.body.n = head.content_length
     out.consumed += head.content_length
-    return WIRE_TAKEN
-
-
-cdef int next_line(Span left, Span* line) noexcept nogil:
-    """The octets up to CR LF; a bare LF or CR is passed on."""
-    cdef const uint8_t* end = <const uint8_t*>memchr(left.p, 10, left.n)
-    if end == NULL:
-        return WIRE_NEED_MORE if left.n <= MAX_HEAD else WIRE_PASS_ON
-    if end == left.p or (end - 1)[0] != 13:
-        return WIRE_PASS_ON
-    line.p = left.p
-    line.n = end - left.p - 1
     return WIRE_TAKEN
 
 
@@ -207,84 +140,14 @@ cdef bint target(Span path, HttpRequest* out) noexcept nogil:
     return True
 
 
-cdef bint field(Span line, HttpRequest* out, Head* head) noexcept nogil:
-    """field-line = field-name ":" OWS field-value OWS, RFC 9112 5. False: not well-formed."""
-    cdef Span name
-    cdef Span value
-    cdef size_t i = 0
-    while i < line.n and TOKEN[line.p[i]]:
-        i += 1
-    if i == 0 or i >= line.n or line.p[i] != 0x3A:
-        return False
-    name.p = line.p
-    name.n = i
-    value = trimmed(after(line, i + 1))
-    if not all_text(value.p, value.n):
-        return False
-    note(name, value, out, head)
-    return True
-
-
-cdef Span trimmed(Span value) noexcept nogil:
-    while value.n and (value.p[0] == 0x20 or value.p[0] == 0x09):
-        value = after(value, 1)
-    while value.n and (value.p[value.n - 1] == 0x20 or value.p[value.n - 1] == 0x09):
-        value.n -= 1
-    return value
-
-
-cdef void note(Span name, Span value, HttpRequest* out, Head* head) noexcept nogil:
-    """Keep what the fast lane needs; mark as odd what it leaves to the full parser."""
-    if same_word(name, b"host", 4):
-        head.hosts += 1
-        head.odd = head.odd or value.n == 0
-    elif same_word(name, b"content-length", 14):
-        head.lengths += 1
-        head.odd = head.odd or not decimal(value, &head.content_length)
-    elif same_word(name, b"content-type", 12):
-        head.types += 1
-        head.odd = head.odd or head.types > 1
-        head.typed = same_word(value, b"application/ocsp-request", 24)
-    elif same_word(name, b"connection", 10):
-        if same_word(value, b"close", 5):
-            out.keep_alive = False
-        elif not same_word(value, b"keep-alive", 10):
-            head.odd = True
-    elif same_word(name, b"if-none-match", 13):
-        keep_once(&out.if_none_match, value, head)
-    elif same_word(name, b"if-modified-since", 17):
-        keep_once(&out.if_modified_since, value, head)
-    elif same_word(name, b"x-forwarded-for", 15):
-        keep_once(&out.forwarded_for, value, head)
-    elif (same_word(name, b"transfer-encoding", 17) or same_word(name, b"expect", 6)
-            or same_word(name, b"upgrade", 7) or same_word(name, b"te", 2) or same_word(name, b"trailer", 7)):
-        head.odd = True
-
-
-cdef void keep_once(Span* kept, Span value, Head* head) noexcept nogil:
-    if kept.n != 0 or value.n == 0:
-        head.odd = True
-    kept[0] = value
-
-
-cdef bint decimal(Span digits, size_t* out) noexcept nogil:
-    """1*DIGIT of at most nine; leading zeros are odd."""
-    cdef size_t i
-    cdef size_t v = 0
-    if digits.n == 0 or digits.n > 9 or (digits.p[0] == 0x30 and digits.n > 1):
-        return False
-    for i in range(digits.n):
-        if not 0x30 <= digits.p[i] <= 0x39:
-            return False
-        v = v * 10 + digits.p[i] - 0x30
-    out[0] = v
-    return True
-
-
-def recognise_octets(bytes octets not None, size_t max_body=16384):
+def recognise_octets(bytes octets not None, size_t max_body=16384, KnownSections known=None):
     """What the recogniser makes of these octets: None (need more), False (pass on) or a dict of its spans."""
     cdef HttpRequest r
-    cdef int got = recognise(octets, len(octets), max_body, &r)
+    cdef KnownSection* places = NULL
+    cdef int got
+    if known is not None:
+        places = known.places
+    got = recognise(octets, len(octets), max_body, places, &r)
     if got != WIRE_TAKEN:
         return None if got == WIRE_NEED_MORE else False
     return {

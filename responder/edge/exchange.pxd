@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from _fastocsp.header_section cimport KnownSections
 from _fastocsp.proxies cimport Proxies
 from _fastocsp.sink cimport Sink
 from _fastocsp.wire cimport HttpRequest
@@ -22,6 +23,7 @@ cdef class Exchange(Sockets):
     cdef readonly Lane lane
     cdef Proxies proxies
     cdef readonly Mailbox to_python
+    cdef KnownSections known      # of requests on any of these connections
     cdef SignerLine line
     cdef uint64_t asking_ns       # for the signer to answer
     cdef long long elsewhere      # open connections that were handed over; both sides count it

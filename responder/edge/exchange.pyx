@@ -14,9 +14,10 @@ from libc.stdint cimport uint8_t, uint64_t
 from _fastocsp.bucket cimport address_key
 from _fastocsp.codes cimport TRY_LATER
 from _fastocsp.counters cimport count_more
+from _fastocsp.header_section cimport WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN, KnownSections, Span
 from _fastocsp.reply cimport put_no_store_head
 from _fastocsp.sink cimport Sink, open_sink, put_octet, put_static, sink_used
-from _fastocsp.wire cimport METHOD_GET, WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN, HttpRequest, Span, recognise
+from _fastocsp.wire cimport METHOD_GET, HttpRequest, recognise
 from responder.edge.connections cimport Connection, buffered, fill, slot_of
 from responder.edge.lane cimport LANE_ANSWERED, LANE_FULL, LANE_NONCE, LANE_PASS_ON, LANE_SLOW
 from responder.edge.mailbox cimport Letter, new_letter
@@ -35,6 +36,9 @@ cdef size_t AT_UNAUTHORIZED = INDEX["answers:unauthorized"]
 
 cdef class Exchange(Sockets):
     """What happens on the connections of one loop."""
+
+    def __cinit__(self, *_):
+        self.known = KnownSections()
 
     cdef void go_on(self, Connection* c, bint resumed) noexcept nogil:
         """Read and answer while there is something to read and nothing to wait for."""
@@ -66,7 +70,7 @@ cdef class Exchange(Sockets):
         self.lane.lock.take()
         while at < n and done == LANE_ANSWERED and not c.close_after and not c.paused:
             self.lane.expect(self.in_ + at, n - at)
-            got = recognise(self.in_ + at, n - at, self.lane.max_body, &http)
+            got = recognise(self.in_ + at, n - at, self.lane.max_body, self.known.places, &http)
             if got != WIRE_TAKEN:
                 break
             done = self.lane.answer(&http, self.client_of(c, &http), self.now_ns, &out)
@@ -182,7 +186,7 @@ cdef class Exchange(Sockets):
 def slow_request(bytes octets not None, size_t max_body):
     """What the slow lane is told of the plain request in a TO_SLOW_LANE letter."""
     cdef HttpRequest http
-    if recognise(octets, len(octets), max_body, &http) != WIRE_TAKEN:
+    if recognise(octets, len(octets), max_body, NULL, &http) != WIRE_TAKEN:
         raise ValueError("not a plain request")
     return SlowRequest(
         http.method == METHOD_GET, span_bytes(http.issuer_id), span_bytes(http.rest), span_bytes(http.body),

@@ -12,10 +12,11 @@ from _fastocsp.lock cimport Lock
 from _fastocsp.record cimport RecordHead
 from _fastocsp.request cimport CertID, OCSPRequest
 from _fastocsp.sink cimport Sink
+from _fastocsp.stencils cimport Stencils
 from _fastocsp.table cimport Table
 from _fastocsp.table_entry cimport TableKey
 from _fastocsp.targets cimport Targets
-from _fastocsp.wire cimport HttpRequest, Span
+from _fastocsp.wire cimport HttpRequest
 from responder.edge.gate cimport Gate
 
 cdef enum:
@@ -42,6 +43,7 @@ cdef class Lane:
     cdef readonly IssuerIndex issuers
     cdef readonly CRLTags crls
     cdef Targets targets
+    cdef Stencils stencils
     cdef readonly size_t max_body
     cdef uint32_t now                     # epoch seconds, moved by whoever drives the lane
     cdef uint8_t date[29]                 # the Date field's value of this second

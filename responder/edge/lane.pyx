@@ -21,11 +21,12 @@ from _fastocsp.gentime cimport FIXDATE, put_fixdate
 from _fastocsp.getpath cimport decode_get
 from _fastocsp.issuers cimport IssuerHashes
 from _fastocsp.record cimport RecordHead, read_record
-from _fastocsp.reply cimport MAX_HEAD_OCTETS, not_modified, put_not_modified_head, put_ok_head
+from _fastocsp.reply cimport not_modified, put_no_store_head, put_not_modified_head
 from _fastocsp.request cimport CertID, OCSPRequest, parse_request
-from _fastocsp.response cimport Layout, TemplateOctets, response_size, write_response
+from _fastocsp.response cimport TemplateOctets
 from _fastocsp.revoked cimport hash_serial
-from _fastocsp.sink cimport Sink, open_sink, put_octets, put_static, sink_room, sink_used
+from _fastocsp.sink cimport Sink, open_sink, put_static, sink_room, sink_used
+from _fastocsp.stencils cimport Stencils
 from _fastocsp.table_entry cimport Found, TableKey
 from _fastocsp.table_hash cimport set_key
 from _fastocsp.targets cimport Tag, Targets
@@ -39,18 +40,13 @@ cdef enum:
     MAX_DER = 16384
     ROOM_WANTED = 8192            # octets left in the sink below which it is flushed first
     TARGET_SETS = 1024            # of four, 320 octets each
+    LIMITED_FOR_S = 60            # Retry-After of who is over the rate limit
 
 cdef size_t AT_HIT = INDEX["answers:hit"]
 cdef size_t AT_NOT_MODIFIED = INDEX["answers:not_modified"]
 cdef size_t AT_LIMITED = INDEX["answers:limited"]
 cdef size_t AT_CONTRADICTED = INDEX["contradicted"]
 cdef size_t AT_CRL_NOT_MODIFIED = INDEX["crl_not_modified"]
-
-cdef bytes LIMITED_HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: 5\r\n"
-    b"Cache-Control: no-store\r\nRetry-After: 60\r\nDate: ")
-cdef const char* LIMITED = LIMITED_HEAD
-cdef size_t LIMITED_LEN = len(LIMITED_HEAD)
 
 
 cdef class Lane:
@@ -62,6 +58,7 @@ cdef class Lane:
         self.table, self.gate, self.bucket, self.counters, self.issuers = table, gate, bucket, counters, issuers
         self.crls = CRLTags()
         self.targets = Targets(TARGET_SETS)
+        self.stencils = Stencils()
         self.max_body = max_body
         self.due = <DueKey*>malloc(MAX_DUE * sizeof(DueKey))
         self.der = <uint8_t*>malloc(MAX_DER)
@@ -84,8 +81,9 @@ cdef class Lane:
         cdef IssuerIndex old = self.issuers
         self.lock.take_gil_held()
         self.issuers = issuers
-        # what a target asks for was found with the old one
+        # what a target asks for was found with the old one, and it owns the templates
         self.targets.forget()
+        self.stencils.forget()
         self.lock.give()
         # only now may it be freed: nobody reads it any more
         del old
@@ -232,17 +230,16 @@ cdef class Lane:
         """Head and DER, once the gate has let the record pass."""
         cdef const TemplateOctets* template = self.issuers.template(key.issuer_no, record.hash_algorithm,
                                                                     record.responder)
-        cdef Layout layout
         cdef Octets serial
         cdef size_t size
         cdef int verdict
         if template == NULL or (record.status != GOOD and record.status != REVOKED):
             return LANE_SLOW
         serial.p, serial.n = key.serial, key.serial_len
-        size = response_size(template, serial, record, &layout)
+        size = self.stencils.measure(template, serial, record, self.now, http.keep_alive)
         if size == 0:
             return LANE_SLOW
-        if size + MAX_HEAD_OCTETS > sink_room(out):
+        if size > sink_room(out):
             return LANE_FULL if sink_used(out) else LANE_SLOW
         verdict = self.gate.check(key.issuer_no, key.serial, key.serial_len, record)
         if verdict != GATE_PASS:
@@ -253,19 +250,13 @@ cdef class Lane:
             put_not_modified_head(out, record, self.now, self.date, http.keep_alive)
             count_more(self.counters.values + AT_NOT_MODIFIED, 1)
             return LANE_ANSWERED
-        put_ok_head(out, size, record, self.now, self.date, http.keep_alive)
-        write_response(template, out, &layout)
+        self.stencils.put(out, self.date)
         count_more(self.counters.values + AT_HIT, 1)
         return LANE_ANSWERED
 
     cdef int refuse(self, const HttpRequest* http, Sink* out) noexcept nogil:
         """Over the rate limit: OCSP `unauthorized` and Retry-After (P-2 of the rules)."""
-        cdef Octets date
-        date.p, date.n = self.date, FIXDATE
-        put_static(out, LIMITED, LIMITED_LEN)
-        put_octets(out, date)
-        if not http.keep_alive:
-            put_static(out, b"\r\nConnection: close", 19)
-        put_static(out, b"\r\n\r\n\x30\x03\x0a\x01\x06", 9)
+        put_no_store_head(out, 5, LIMITED_FOR_S, self.date, http.keep_alive)
+        put_static(out, b"\x30\x03\x0a\x01\x06", 5)
         count_more(self.counters.values + AT_LIMITED, 1)
         return LANE_ANSWERED

@@ -31,8 +31,8 @@ class Authority(NamedTuple):
         """The records' responder field."""
         return hashlib.sha256(der(self.delegate)).digest()[:8]
 
-    def template(self, hash_algorithm: int) -> Template:
-        """A template for CertIDs of this CA."""
+    def template(self, hash_algorithm: int, certs: list[bytes] | None = None) -> Template:
+        """A template for CertIDs of this CA, with these certificates in place of the delegate's."""
         digest = ALGORITHMS[hash_algorithm & codes.HASH_MASK]
         return Template(
             hash_algorithm=hash_algorithm,
@@ -41,7 +41,7 @@ class Authority(NamedTuple):
             responder_id=responder_id_by_key(hashlib.sha1(key_bits(self.delegate)).digest()),
             responder=self.responder,
             signature_algorithm=ECDSA_SHA256,
-            certs=[der(self.delegate)],
+            certs=[der(self.delegate)] if certs is None else certs,
         )
 
     def sign(self, tbs: bytes) -> bytes:

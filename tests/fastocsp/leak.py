@@ -13,6 +13,7 @@ from _fastocsp.getpath import decode_get
 from _fastocsp.record import pack_record, unpack_record
 from _fastocsp.request import parse_request
 from _fastocsp.response import Template, encode_signed, responder_id_by_key
+from _fastocsp.stencils import Stencils
 from _fastocsp.values import Record
 from tests.fastocsp.copy_rows import stream
 from tests.fastocsp.corpus import octets_of
@@ -21,8 +22,7 @@ from tests.reference.crl import Entry
 REQUEST = octets_of("request", "openssl-signed.der")
 PATH, BAD_PATH = base64.b64encode(REQUEST), base64.b64encode(REQUEST).replace(b"/", b"//")
 RECORD = Record(1, 1, b"respondr", 1, 2, 1, reason=1, revocation_time=1, signature=b"s" * 71)
-
-
+GOOD = pack_record(RECORD._replace(status=0, reason=255, revocation_time=0))
 ROWS = stream([Entry(bytes((n + 1, n)), 5, n % 5) for n in range(100)])
 
 
@@ -46,6 +46,9 @@ def one_round(made: Template, number: int) -> None:
     octets = pack_record(RECORD)
     unpack_record(octets)
     made.encode(b"\x80", octets)
+    stencils = Stencils()
+    for _ in range(2):
+        stencils.encode(made, b"\x80", GOOD, 1)
     frames = pack_asked(number, 1, 1, b"s" * 16, b"n" * 32) + pack_signed(number, octets, b"DER")
     (asked, signed), _ = split_frames(frames, 2)
     unpack_asked(asked[2])

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from _fastocsp.header_section import KnownSections
 from _fastocsp.wire import recognise_octets
 from tests.fastocsp.corpus import flips, octets_of, prefixes
 from tests.reference.wire import recognise
@@ -14,6 +15,9 @@ BODY = octets_of("request", "pyca-sha1.der")
 PATH = base64.b64encode(BODY)
 HOST = b"Host: ocsp.example.com\r\n"
 POSTED = b"Content-Type: application/ocsp-request\r\nContent-Length: %d\r\n" % len(BODY)
+
+
+KNOWN = KnownSections()
 
 
 def get(fields: bytes = HOST, target: bytes = b"/ocsp/" + PATH, version: bytes = b"1.1") -> bytes:
@@ -130,9 +134,13 @@ PASSED_ON |= {
 
 
 def same(octets: bytes, max_body: int = 16384) -> bool:
-    """Both take the same, or neither takes anything; a complete head is decided upon at once, or earlier."""
+    """Both take the same, or neither takes anything; a complete head is decided upon at once, or earlier.
+
+    And the same by who knows the header sections of all that was read before, and of this one.
+    """
     expected, read = recognise(octets, max_body), recognise_octets(octets, max_body)
-    return read == expected or (expected is None and read is False)
+    by_memory = [recognise_octets(octets, max_body, KNOWN) for _ in range(2)]
+    return by_memory == [read, read] and (read == expected or (expected is None and read is False))
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -181,6 +189,36 @@ def test_octets_taken_out_or_put_in(name: str) -> None:
         assert same(octets[:at] + octets[at + 1 :]), at
         for put in (b"\r", b"\n", b" ", b"a", b"\r\n"):
             assert same(octets[:at] + put + octets[at:]), (at, put)
+
+
+def test_a_known_section_is_the_whole_of_it() -> None:
+    """Of two sections of one length, with the same beginning or end; and one that another line goes on."""
+    known, more = KnownSections(), b"Connection: close\r\n"
+    for fields in (HOST + POSTED, HOST + more, HOST + b"Connection: clos_\r\n", more + HOST, b"host: x\r\n" + more):
+        for octets in (get(fields), post(fields), get(fields, version=b"1.0"), get(fields)[:-2] + HOST + b"\r\n"):
+            for behind in range(3 * 8):
+                expected = recognise(octets + b"G" * behind) or False
+                assert [recognise_octets(octets + b"G" * behind, known=known) for _ in range(2)] == [expected] * 2
+
+
+def test_what_a_request_says_of_itself_is_read_anew() -> None:
+    """Conditions and addresses belong to one request, however like another one's they are."""
+    known = KnownSections()
+    for number in range(100):
+        tag, address = b'"%02d"' % number, b"192.0.2.%02d" % number
+        octets = get(HOST + b"If-None-Match: " + tag + b"\r\nX-Forwarded-For: " + address + b"\r\n")
+        read = recognise_octets(octets, known=known)
+        assert read
+        assert (read["if_none_match"], read["forwarded_for"]) == (tag, address)
+
+
+@pytest.mark.parametrize("size", range(8150, 8250))
+def test_a_known_section_counts_as_part_of_the_head(size: int) -> None:
+    """Behind a target that is as long as the limit lets it be, and longer."""
+    known, fields = KnownSections(), HOST + b"A: " + b"b" * 90 + b"\r\n"
+    for length in (100, size):
+        target = b"/ocsp/" + b"a" * (length - len(get(fields, b"/ocsp/")))
+        assert recognise_octets(get(fields, target), known=known) == recognise_octets(get(fields, target))
 
 
 LINES = [HOST, POSTED, b"Host: b\r\n", b"host:\t\r\n", b"Content-Length: 4\r\n", b"Content-Length: 4 \r\n", b"A:\r\n"]

@@ -7,12 +7,14 @@ import base64
 import sys
 from collections.abc import Iterable
 
+from _fastocsp.header_section import KnownSections
 from _fastocsp.wire import recognise_octets
 from tests.fuzz.runner import instrumented, run, seeds
 
 with instrumented():
     from tests.reference import wire as reference
 
+KNOWN = KnownSections()
 HOST = b" HTTP/1.1\r\nHost: x\r\n"
 TYPE = b"Content-Type: application/ocsp-request\r\nContent-Length: "
 
@@ -22,6 +24,8 @@ def target(octets: bytes) -> None:
     expected, read = reference.recognise(octets), recognise_octets(octets)
     if read != expected and not (expected is None and read is False):
         raise AssertionError(f"{octets!r}: {read} is not {expected}")
+    if recognise_octets(octets, known=KNOWN) != read:
+        raise AssertionError(f"{octets!r}: another verdict by the sections that are known")
     if read:
         before = recognise_octets(octets[: read["consumed"] - 1])
         if before is not None:

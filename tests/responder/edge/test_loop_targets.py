@@ -58,6 +58,21 @@ def test_a_change_is_seen_at_once(tmp_path: Path, authority: Authority, change: 
         assert ask(client, octets)[1] == b"slow"
 
 
+def test_another_responder_is_seen_at_once(tmp_path: Path, authority: Authority) -> None:
+    """Its certificate is in the next answer: nothing is left of an old template, which lay where the new one does."""
+    octets = [get(authority, SERIAL), get(authority, OTHER)]
+    with Running(tmp_path, authority) as running, running.connect() as client:
+        for serial in (SERIAL, OTHER):
+            running.put(serial)
+        for number in range(40):
+            running.template = authority.template(codes.SHA1, certs=[b"\x30\x01" + bytes([number])])
+            running.lane.take_issuers(running.index())
+            for asked, serial in zip(octets * 2, (SERIAL, OTHER) * 2, strict=True):
+                record = running.table.get(ISSUER_NO, codes.SHA1, serial)
+                assert record is not None
+                assert ask(client, asked)[1] == running.template.encode(serial, record)
+
+
 def test_records_that_move(tmp_path: Path, authority: Authority) -> None:
     """Whatever was put, grew, shrank, went or gave its room to another: the answer is the one that the table has.
 
