@@ -10,7 +10,7 @@ from _fastocsp.response cimport Layout, Places, TemplateOctets
 from _fastocsp.sink cimport Sink
 
 cdef enum:
-    STENCIL_ROOM = 3976           # octets of head and answer; a Stencil has 4096
+    STENCIL_ROOM = 2960           # octets of head and answer; no Stencil begins where others do in a near cache
     STENCILS = 32                 # places, of which a shape has one by its hash
 
 cdef struct Stencil:

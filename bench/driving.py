@@ -9,7 +9,10 @@ from bench.machine import cpu_s, main_thread_s
 
 @dataclass(frozen=True)
 class Stream:
-    """Something to ask a port for; `rate` 0 is a closed loop. Messages in the file that `load` reads."""
+    """Something to ask a port for; `rate` 0 is a closed loop. Messages in the file that `load` reads.
+
+    `nice` is added to ours; what is below 0 needs root, and is left out without it.
+    """
 
     load: str
     port: int
@@ -17,12 +20,14 @@ class Stream:
     connections: int
     rate: float = 0.0
     closing: bool = False
+    nice: int = 0
 
     def start(self, seconds: float) -> "subprocess.Popen[str]":
         """On core 1."""
         words = [str(self.port), self.messages, str(self.connections), str(seconds), str(int(self.closing))]
         rate = [str(self.rate)] if self.rate else []
-        return subprocess.Popen(["taskset", "-c", "1", self.load, *words, *rate], stdout=subprocess.PIPE, text=True)
+        begin = ["nice", "-n", str(self.nice), "taskset", "-c", "1"]
+        return subprocess.Popen([*begin, self.load, *words, *rate], stdout=subprocess.PIPE, text=True)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@
  * connection of its own. Prints answers, failures, and the 50th, 99th and 99.9th percentile of the answer times in us,
  * then how many answers said tryLater.
  * A sixth word, RATE, makes it an open loop: so many requests a second arrive, whether the server answers or not, at
- * connections that are idle; times count from the arrival. One that finds none is lost: the seventh number. */
+ * connections that are idle, each in its turn; times count from the arrival. One that finds none is lost: the seventh
+ * number. */
 #define _GNU_SOURCE
 #include <netinet/in.h>
 #include <stdint.h>
@@ -29,8 +30,9 @@ struct talk {
 static struct talk talks[MAX_CONNECTIONS];
 static char *messages[MAX_MESSAGES];
 static uint32_t lengths[MAX_MESSAGES], count, seed = 1;
-static struct talk *idle[MAX_CONNECTIONS];           /* of an open loop */
-static int idle_count, open_loop;
+static struct talk *idle[MAX_CONNECTIONS];           /* of an open loop, a ring: whoever has been idle longest asks next */
+static uint32_t idle_first, idle_count;
+static int open_loop;
 static uint64_t answered, failed, later, lost, times[SLOTS];      /* by whole microseconds */
 static struct sockaddr_in server;
 static int set, closing;
@@ -49,6 +51,11 @@ static void ask(struct talk *t)
     t->got = t->wanted = 0;
     if (send(t->fd, messages[n], lengths[n], MSG_NOSIGNAL) != (ssize_t)lengths[n])
         failed++;
+}
+
+static void rest(struct talk *t)
+{
+    idle[(idle_first + idle_count++) % MAX_CONNECTIONS] = t;
 }
 
 static void begin(struct talk *t)
@@ -70,7 +77,8 @@ static uint64_t arrive(uint64_t due, uint64_t now, double gap_ns)
         if (idle_count == 0) {
             lost++;
         } else {
-            struct talk *t = idle[--idle_count];
+            struct talk *t = idle[idle_first++ % MAX_CONNECTIONS];
+            idle_count--;
             if (t->fd < 0)
                 begin(t);
             else
@@ -89,7 +97,7 @@ static void again(struct talk *t)
     close(t->fd);
     t->fd = -1;
     if (open_loop)
-        idle[idle_count++] = t;
+        rest(t);
     else
         begin(t);
 }
@@ -128,7 +136,7 @@ static void hear(struct talk *t, uint64_t now)
         return;
     }
     if (open_loop) {
-        idle[idle_count++] = t;
+        rest(t);
         return;
     }
     t->begun = now;
@@ -166,7 +174,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < atoi(argv[3]); i++) {
         talks[i].fd = -1;
         if (open_loop)
-            idle[idle_count++] = &talks[i];
+            rest(&talks[i]);
         else
             begin(&talks[i]);
     }

@@ -93,7 +93,7 @@ def test_any_record_twice(record: Record, now: int, serial: bytes) -> None:
         assert stencils.encode(of, serial, pack_record(record), now) == anew(of, serial, record, now, True)
 
 
-@pytest.mark.parametrize("certs", [0, 2000, 3000, 3500, 3600, 9000])
+@pytest.mark.parametrize("certs", [0, 2000, *range(2300, 2400), 3000, 9000])
 def test_what_is_too_long_is_written_anew(certs: int) -> None:
     """On both sides of what a stencil holds."""
     stencils, of = Stencils(), template(certs=certs)
