@@ -2,7 +2,8 @@
 
 One edge worker, one nginx worker and the floor (`floor.c`), each alone on core 0 while `load.c` drives it from core
 1; medians over the rounds, of microseconds and of the ratios within a round. 1000 distinct ECDSA P-256 answers, drawn
-anew each time, the rate limit on (and too high to trip), counters on. Machines are noisy: the ratios are the figures.
+anew each time, and a million records of others in the table; the rate limit on (and too high to trip), counters on.
+Machines are noisy: the ratios are the figures.
 """
 
 import argparse
@@ -22,13 +23,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bench.beside import Floor, Nginx, compiled
+from bench.filling import fill
 from bench.machine import cpu_s, stamp
 from bench.peers import Cfssl, Lighttpd, OpensslOCSP, openssl_messages
 from tests.e2e.asking import Talk, certificate, get_octets, post_octets, question
 from tests.e2e.instance import Instance, free_port
 from tests.fastocsp.authority import make_authority
 
-CONNECTIONS, ANSWERS = 16, 1000
+CONNECTIONS, ANSWERS, RECORDS = 16, 1000, 1_000_000
 LIMIT_PER_MIN = 1_000_000_000
 RESULTS = Path(__file__).parent / "results.json"
 CLOSE = "Connection: close\r\n"
@@ -157,6 +159,7 @@ def measure(folder: Path, rounds: int, seconds: float, nice: int, wanted: Callab
     instance = Instance(folder / "data", 1, ANSWERS, 10, **settings).start()
     try:
         asked = questions(instance)
+        print(f"{fill(instance.facts['pids']['edge'][0], RECORDS)} records in the table", file=sys.stderr)
         messages = [message_of(instance.port, edge_get(der)) for der in asked]
         bodies = [message.partition(b"\r\n\r\n")[2] for message, _ in messages]
         nginx, floor = Nginx(folder / "nginx", free_port(), bodies), None

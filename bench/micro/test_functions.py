@@ -15,8 +15,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from _fastocsp import codes
 from _fastocsp.bucket import Bucket
 from _fastocsp.getpath import decode_get
+from _fastocsp.header_section import KnownSections
 from _fastocsp.record import pack_record, unpack_record
 from _fastocsp.request import parse_request
+from _fastocsp.stencils import Stencils
 from _fastocsp.wire import recognise_octets
 from tests.e2e.asking import get_octets, post_octets
 from tests.fastocsp.authority import Authority, make_authority
@@ -53,12 +55,13 @@ def test_decode_get(benchmark: BenchmarkFixture, authority: Authority) -> None:
     assert benchmark(decode_get, base64.b64encode(der)) == der
 
 
+@pytest.mark.parametrize("known", [None, KnownSections()], ids=["", "known"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_recognise(benchmark: BenchmarkFixture, authority: Authority, method: str) -> None:
-    """A whole HTTP request."""
+def test_recognise(benchmark: BenchmarkFixture, authority: Authority, method: str, known: KnownSections | None) -> None:
+    """A whole HTTP request, whose header section came before or not."""
     der = question(authority, SERIAL)
     octets = get_octets("/ocsp/" + base64.b64encode(der).decode()) if method == "GET" else post_octets(der)
-    assert benchmark(recognise_octets, octets)["consumed"] == len(octets)
+    assert benchmark(recognise_octets, octets, 16384, known)["consumed"] == len(octets)
 
 
 def test_record(benchmark: BenchmarkFixture, running: Running) -> None:
@@ -70,6 +73,12 @@ def test_record(benchmark: BenchmarkFixture, running: Running) -> None:
 def test_encode(benchmark: BenchmarkFixture, running: Running) -> None:
     """The whole OCSPResponse from template and record."""
     assert len(benchmark(running.template.encode, SERIAL, running.sign(SERIAL))) > 500
+
+
+def test_write_over(benchmark: BenchmarkFixture, running: Running) -> None:
+    """Head and OCSPResponse, over another one of its shape."""
+    stencils, record, now = Stencils(), running.sign(SERIAL), int(time.time())
+    assert len(benchmark(stencils.encode, running.template, SERIAL, record, now)) > 900
 
 
 def test_table_get(benchmark: BenchmarkFixture, running: Running) -> None:

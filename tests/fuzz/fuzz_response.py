@@ -9,9 +9,11 @@ import sys
 import atheris
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from _fastocsp.codes import HASH_MASK, NO_REASON, REVOKED
+from _fastocsp.codes import NO_REASON, REVOKED
 from _fastocsp.record import pack_record
+from _fastocsp.reply import encode_head
 from _fastocsp.response import Template, encode_signed, responder_id_by_key
+from _fastocsp.stencils import Stencils
 from _fastocsp.values import Record
 from tests.fuzz.runner import instrumented, run, seeds
 
@@ -23,6 +25,19 @@ REASONS = [0, 1, 2, 3, 4, 5, 6, 9, 10, NO_REASON]
 LAST = 2**32 - 1
 RESPONDER_ID = responder_id_by_key(b"h" * 20)
 ALGORITHM = bytes.fromhex("300a06082a8648ce3d040302")
+ISSUERS = {n | absent: (n | absent, b"n" * size, b"k" * size) for n, size in SIZES.items() for absent in (0, 128)}
+TEMPLATES = {
+    algorithm: Template(
+        hash_algorithm=algorithm,
+        issuer_name_hash=name_hash,
+        issuer_key_hash=key_hash,
+        responder_id=RESPONDER_ID,
+        responder=b"respondr",
+        signature_algorithm=ALGORITHM,
+    )
+    for algorithm, name_hash, key_hash in ISSUERS.values()
+}
+STENCILS = Stencils()
 
 
 def signature(drawn: atheris.FuzzedDataProvider) -> bytes:
@@ -54,26 +69,20 @@ def sound_record(drawn: atheris.FuzzedDataProvider) -> Record:
 
 
 def target(octets: bytes) -> None:
-    """Fast writer, wrapped tbs and reference agree."""
+    """Fast writer, wrapped tbs and reference agree; and the copy of whatever answer of this shape came before."""
     drawn = atheris.FuzzedDataProvider(octets)
     record = sound_record(drawn)
     serial = drawn.ConsumeBytes(drawn.ConsumeIntInRange(1, 20)) or b"\0"
-    size = SIZES[record.hash_algorithm & HASH_MASK]
-    issuer = record.hash_algorithm, b"n" * size, b"k" * size
-    made = Template(
-        hash_algorithm=issuer[0],
-        issuer_name_hash=issuer[1],
-        issuer_key_hash=issuer[2],
-        responder_id=RESPONDER_ID,
-        responder=record.responder,
-        signature_algorithm=ALGORITHM,
-    )
-    response = made.encode(serial, pack_record(record))
+    issuer, made = ISSUERS[record.hash_algorithm], TEMPLATES[record.hash_algorithm]
+    packed, now = pack_record(record), drawn.ConsumeIntInRange(0, LAST)
+    response = made.encode(serial, packed)
     asked = reference.cert_id(*issuer, int.from_bytes(serial))
     tbs = reference.response_data([(asked, record)], RESPONDER_ID, record.produced_at)
     wrapped = encode_signed(made, made.tbs(serial, record), record.signature)
     if {response, wrapped} != {reference.encode_response(tbs, ALGORITHM, record.signature, [])}:
         raise AssertionError(f"{record} {serial.hex()}")
+    if STENCILS.encode(made, serial, packed, now) != encode_head(packed, now, len(response)) + response:
+        raise AssertionError(f"written over another one: {record} {serial.hex()} {now}")
 
 
 def main(argv: list[str]) -> None:
