@@ -6,7 +6,6 @@ from libc.string cimport memcmp
 
 from _fastocsp.codes cimport MAX_SERIAL
 from _fastocsp.der cimport Octets
-from _fastocsp.gentime cimport Calendar
 from _fastocsp.record cimport RecordHead
 from _fastocsp.single cimport Single
 from _fastocsp.sink cimport Sink
@@ -21,16 +20,6 @@ cdef struct Layout:
     size_t octet_string_len       # content octets of `response`, the OCTET STRING
     size_t bytes_len              # content octets of ResponseBytes
     size_t content_len            # content octets of OCSPResponse
-
-
-cdef struct Places:               # of what two good answers of one shape differ in, in octets before the end
-    size_t produced_at            # times: content of the GeneralizedTime
-    size_t serial                 # content of the INTEGER
-    size_t serial_len
-    size_t this_update
-    size_t next_update
-    size_t signature
-    size_t signature_len
 
 
 cdef struct TemplateOctets:       # what the nogil writers need of a template, owned by it
@@ -68,8 +57,3 @@ cdef size_t response_size(const TemplateOctets* t, Octets serial, const RecordHe
                           Layout* layout) noexcept nogil
 # 0, or -1 when the sink is too small; on -1 nothing useful was written
 cdef int write_response(const TemplateOctets* t, Sink* sink, const Layout* layout) noexcept nogil
-# Where those are in the answer of this layout, whose status is good
-cdef void find_places(const TemplateOctets* t, const Layout* layout, Places* out) noexcept nogil
-# Write them over those of the answer that ends there, each as wide as the one before
-cdef void store_answer_values(uint8_t* end, const Places* at, Octets serial, const RecordHead* record,
-                              const Calendar* this_update, const Calendar* next_update) noexcept nogil

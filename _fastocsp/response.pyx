@@ -13,12 +13,11 @@ from _fastocsp.der cimport (
     BIT_STRING, CONSTRUCTED, ENUMERATED, OCTET_STRING, SEQUENCE, Cursor, Element, Fault, expect,
     leave, open_cursor,
 )
-from _fastocsp.gentime cimport TIME_CONTENT, TIME_TLV, calendar_of, put_generalized_time, store_time
+from _fastocsp.gentime cimport TIME_TLV, put_generalized_time
 from _fastocsp.record cimport FLAG_EXTENDED_REVOKE, put_signature_octets, read_or_raise, signature_size
-from _fastocsp.single cimport EXPLICIT_TIME, measure_single, put_single
+from _fastocsp.single cimport measure_single, put_single
 from _fastocsp.sink cimport (
-    bytes_sink, new_bytes, octets_of, open_sink, put_header, put_octet, put_octets, put_static, sink_room,
-    store_unsigned, tlv_size, unsigned_size,
+    bytes_sink, new_bytes, octets_of, put_header, put_octet, put_octets, put_static, sink_room, tlv_size,
 )
 
 from _fastocsp.certid import cert_id_head
@@ -214,35 +213,6 @@ cdef void put_signature(Sink* s, const Layout* layout) noexcept nogil:
     put_header(s, BIT_STRING, 1 + layout.signature_len)
     put_octet(s, 0)
     put_signature_octets(s, layout.single.record)
-
-
-cdef void find_places(const TemplateOctets* t, const Layout* layout, Places* out) noexcept nogil:
-    cdef size_t signature = 1 + layout.signature_len
-    cdef size_t behind = t.certs.n + tlv_size(signature) + t.signature_algorithm.n + layout.extensions.n
-    # behind the SingleResponse; its nextUpdate, thisUpdate, status and serial number from there on
-    out.signature, out.signature_len = t.certs.n + layout.signature_len, layout.signature_len
-    out.produced_at = behind + tlv_size(layout.responses_len) + TIME_CONTENT
-    out.next_update = behind + TIME_CONTENT
-    behind += EXPLICIT_TIME
-    out.this_update = behind + TIME_CONTENT
-    out.serial_len = unsigned_size(layout.single.serial)
-    out.serial = behind + TIME_TLV + tlv_size(layout.single.status_len) + out.serial_len
-
-
-cdef void store_answer_values(uint8_t* end, const Places* at, Octets serial, const RecordHead* record,
-                              const Calendar* this_update, const Calendar* next_update) noexcept nogil:
-    cdef Calendar produced_at
-    cdef Sink s
-    store_unsigned(end - at.serial, serial, at.serial_len)
-    if record.produced_at == record.this_update:
-        store_time(end - at.produced_at, this_update)
-    else:
-        produced_at = calendar_of(record.produced_at)
-        store_time(end - at.produced_at, &produced_at)
-    store_time(end - at.this_update, this_update)
-    store_time(end - at.next_update, next_update)
-    open_sink(&s, end - at.signature, at.signature_len)
-    put_signature_octets(&s, record)
 
 
 def responder_id_by_key(bytes key_hash not None):

@@ -6,12 +6,22 @@ from libc.stdint cimport uint8_t, uint32_t
 from _fastocsp.der cimport Octets
 from _fastocsp.record cimport RecordHead
 from _fastocsp.reply cimport DECIMAL_OCTETS
-from _fastocsp.response cimport Layout, Places, TemplateOctets
+from _fastocsp.response cimport Layout, TemplateOctets
 from _fastocsp.sink cimport Sink
 
 cdef enum:
     STENCIL_ROOM = 2960           # octets of head and answer; no Stencil begins where others do in a near cache
     STENCILS = 32                 # places, of which a shape has one by its hash
+
+cdef struct Places:               # of what two good answers of one shape differ in, in octets before the end
+    size_t produced_at            # times: content of the GeneralizedTime
+    size_t serial                 # content of the INTEGER
+    size_t serial_len
+    size_t this_update
+    size_t next_update
+    size_t signature
+    size_t signature_len
+
 
 cdef struct Stencil:
     const TemplateOctets* template    # NULL: none

@@ -12,18 +12,49 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from _fastocsp.codes cimport GOOD
-from _fastocsp.record cimport read_or_raise, signature_size
+from _fastocsp.gentime cimport TIME_CONTENT, TIME_TLV, Calendar, calendar_of, store_time
+from _fastocsp.record cimport put_signature_octets, read_or_raise, signature_size
 from _fastocsp.reply cimport (
     MAX_HEAD_OCTETS, CacheValues, fill_cache_values, max_age_of, put_ok_head, store_cache_values, tag_octets,
 )
-from _fastocsp.response cimport (
-    Template, belongs, find_places, response_size, store_answer_values, write_response,
-)
-from _fastocsp.sink cimport claim, octets_of, open_sink, sink_used, unsigned_size
+from _fastocsp.response cimport Template, belongs, response_size, write_response
+from _fastocsp.single cimport EXPLICIT_TIME
+from _fastocsp.sink cimport claim, octets_of, open_sink, sink_used, store_unsigned, tlv_size, unsigned_size
 
 from _fastocsp.gentime import imf_fixdate
 
 cdef uint64_t ODD = 0x9E3779B97F4A7C15
+
+
+cdef void find_places(const TemplateOctets* t, const Layout* layout, Places* out) noexcept nogil:
+    """Where the values are in the answer of this layout, whose status is good."""
+    cdef size_t signature = 1 + layout.signature_len
+    cdef size_t behind = t.certs.n + tlv_size(signature) + t.signature_algorithm.n + layout.extensions.n
+    # behind the SingleResponse; its nextUpdate, thisUpdate, status and serial number from there on
+    out.signature, out.signature_len = t.certs.n + layout.signature_len, layout.signature_len
+    out.produced_at = behind + tlv_size(layout.responses_len) + TIME_CONTENT
+    out.next_update = behind + TIME_CONTENT
+    behind += EXPLICIT_TIME
+    out.this_update = behind + TIME_CONTENT
+    out.serial_len = unsigned_size(layout.single.serial)
+    out.serial = behind + TIME_TLV + tlv_size(layout.single.status_len) + out.serial_len
+
+
+cdef void store_answer_values(uint8_t* end, const Places* at, Octets serial, const RecordHead* record,
+                              const Calendar* this_update, const Calendar* next_update) noexcept nogil:
+    """Over those of the answer that ends there, each as wide as the one before."""
+    cdef Calendar produced_at
+    cdef Sink s
+    store_unsigned(end - at.serial, serial, at.serial_len)
+    if record.produced_at == record.this_update:
+        store_time(end - at.produced_at, this_update)
+    else:
+        produced_at = calendar_of(record.produced_at)
+        store_time(end - at.produced_at, &produced_at)
+    store_time(end - at.this_update, this_update)
+    store_time(end - at.next_update, next_update)
+    open_sink(&s, end - at.signature, at.signature_len)
+    put_signature_octets(&s, record)
 
 
 cdef class Stencils:
@@ -62,6 +93,7 @@ cdef class Stencils:
             return NULL
         signature = signature_size(record)
         self.max_age = max_age_of(record, self.now, self.digits)
+        # each in bits of its own: 11, 5, 4, 5, 1 and 1
         self.shape = <uint32_t>(signature << 16 | tag_octets(record).n << 11 | self.max_age.n << 7
                                 | unsigned_size(self.serial) << 2 | <size_t>(record.flags << 1) | self.keep_alive)
         mixed = (<uint64_t>self.template ^ self.shape) * ODD
