@@ -18,10 +18,10 @@ from uuid import uuid4
 
 import asyncpg
 
-from _fastocsp.codes import GOOD, SHA1
-from _fastocsp.groups import merge_groups
-from _fastocsp.record import pack_record
-from _fastocsp.values import Record
+from _fastocsp.wire.codes import GOOD, SHA1
+from _fastocsp.revoked.rows import merge_groups
+from _fastocsp.ocsp.record import pack_record
+from _fastocsp.wire.types import Record
 from cachewarm import revoking
 from cachewarm.bulk import revoke_many
 from cachewarm.embedded.postgres import EmbeddedPostgres

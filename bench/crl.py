@@ -22,8 +22,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from _fastocsp.crl import EntryWriter
-from _fastocsp.crl_fields import Fields, Scope, certificate_list, tbs_parts
+from _fastocsp.crl.entry_writer import EntryWriter
+from _fastocsp.crl.fields import Fields, Scope, certificate_list, tbs_parts
 from cachewarm.signing.base import sign_parts
 from cachewarm.signing.softkey import SoftKey
 from tests.fastocsp.copy_rows import stream

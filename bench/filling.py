@@ -4,10 +4,10 @@ import os
 import time
 from pathlib import Path
 
-from _fastocsp import codes
-from _fastocsp.record import pack_record
-from _fastocsp.table import Table
-from _fastocsp.values import Record
+from _fastocsp.wire import codes
+from _fastocsp.ocsp.record import pack_record
+from _fastocsp.table.table import Table
+from _fastocsp.wire.types import Record
 from responder.config import EdgeSettings
 
 BYTES_LIMIT: int = EdgeSettings.model_fields["table_bytes"].default

@@ -23,7 +23,7 @@ from uuid import uuid4
 import asyncpg
 import redis
 
-from _fastocsp.record import pack_record
+from _fastocsp.ocsp.record import pack_record
 from cachewarm.authority.certificate import parse_subject
 from cachewarm.authority.registry import found_ca
 from cachewarm.authority.responder_cert import ResponderPair

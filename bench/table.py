@@ -18,11 +18,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from _fastocsp import codes
-from _fastocsp.record import pack_record
-from _fastocsp.table import Table
-from _fastocsp.table_memory import make_table_memory
-from _fastocsp.values import Record
+from _fastocsp.wire import codes
+from _fastocsp.ocsp.record import pack_record
+from _fastocsp.table.table import Table
+from _fastocsp.table.memory import make_table_memory
+from _fastocsp.wire.types import Record
 from bench.machine import stamp
 
 RECORDS = tuple(int(each) for each in os.environ.get("BENCH_RECORDS", "10000,1000000,10000000").split(","))
@@ -94,7 +94,7 @@ def weighed(count: int) -> dict[str, float]:
     kept, _ = fill(table, count)
     alone = pss_kib("self")
     reader = (
-        "import sys; from _fastocsp.table import Table; t = Table(int(sys.argv[2]), int(sys.argv[1]));"
+        "import sys; from _fastocsp.table.table import Table; t = Table(int(sys.argv[2]), int(sys.argv[1]));"
         "print(sum(t.get(1, 1, bytes.fromhex(s.strip())) is not None for s in sys.stdin), flush=True);"
         "sys.stdout.close(); import time; time.sleep(600)"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 from cryptography import x509
 
-from _fastocsp.response import Template
+from _fastocsp.ocsp.response import Template
 from cachewarm.authority.responder_cert import Fault, ResponderPair, Unusable, key_path, load_pair
 from cachewarm.ledger import issuers, responders
 from cachewarm.ledger.connect import Connection, translated

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from _fastocsp.values import Item
+from _fastocsp.wire.types import Item
 from cachewarm.errors import Transient
 from cachewarm.keyring import Keyring, Signing
 from cachewarm.ledger import feed as ledger_feed

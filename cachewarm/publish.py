@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
-from _fastocsp.record import unpack_record
+from _fastocsp.ocsp.record import unpack_record
 from cachewarm.errors import Transient
 from responder.cache.layout import ANNOUNCE_LENGTH, ANNOUNCE_STREAM, WALK_NOTE, WARM_MARK, record_name
 from responder.sources.base import Key

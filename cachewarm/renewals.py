@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from _fastocsp.codes import REVOKED
-from _fastocsp.errors import MalformedRecord
-from _fastocsp.record import Record, pack_record, unpack_record
+from _fastocsp.wire.codes import REVOKED
+from _fastocsp.wire.errors import MalformedRecord
+from _fastocsp.ocsp.record import Record, pack_record, unpack_record
 from cachewarm.keyring import Keyring, Signing
 from cachewarm.ledger import coverage, inventory
 from cachewarm.ledger.connect import Connection

@@ -16,8 +16,8 @@ from uuid import uuid4
 import structlog
 from redis.exceptions import RedisError
 
-from _fastocsp.ledger_wire import parse_items
-from _fastocsp.values import Item
+from _fastocsp.revoked.ledger_wire import parse_items
+from _fastocsp.wire.types import Item
 from cachewarm.config import Settings
 from cachewarm.crl.schedule import CRLSchedule
 from cachewarm.errors import CachewarmError, Fatal

@@ -3,7 +3,7 @@
 RFC 6960 4.2.1 names the OCSP statuses; compat.md of the house decides which situation gets which.
 """
 
-from _fastocsp.codes import INTERNAL_ERROR, MALFORMED_REQUEST, TRY_LATER, UNAUTHORIZED
+from _fastocsp.wire.codes import INTERNAL_ERROR, MALFORMED_REQUEST, TRY_LATER, UNAUTHORIZED
 
 
 class Refusal(Exception):

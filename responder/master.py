@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from _fastocsp.table_memory import make_table_memory
+from _fastocsp.table.memory import make_table_memory
 from responder.clock import read_clock
 from responder.config import EdgeSettings
 from responder.domain.catalog import Catalog

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from _fastocsp.counters import Counters
+from _fastocsp.shared.counters import Counters
 from responder.feed.shared import map_file, open_map
 
 ROW_SIZE = 1024

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from _fastocsp.crl import shard_of
+from _fastocsp.crl.entry_writer import shard_of
 from cachewarm.errors import Refused
 
 DAY_S = 86400

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from _fastocsp.record import MAX_GENERATION
+from _fastocsp.ocsp.record import MAX_GENERATION
 from cachewarm.config import Settings
 from cachewarm.console import fail, reported, say, show, show_rows
 from responder.config import ConfigError, load_settings

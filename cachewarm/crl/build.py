@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from _fastocsp.crl import EntryWriter
-from _fastocsp.crl_fields import Fields, Scope, certificate_list, tbs_parts
+from _fastocsp.crl.entry_writer import EntryWriter
+from _fastocsp.crl.fields import Fields, Scope, certificate_list, tbs_parts
 from cachewarm.authority.certificate import key_identifier
 from cachewarm.authority.profiles import check_url
 from cachewarm.errors import Refused

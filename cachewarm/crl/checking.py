@@ -7,7 +7,7 @@ or has ended, is found. Pure but for the rows.
 from dataclasses import dataclass
 from datetime import datetime
 
-from _fastocsp.crl_fields import Scope
+from _fastocsp.crl.fields import Scope
 from cachewarm.crl.parts import COMPLETE, DELTA, part_url, scope_of
 from cachewarm.crl.publish_gate import Expected, Refusal, gate
 from cachewarm.keyring import domain_issuer

@@ -5,7 +5,7 @@ second of two all know what it lacks, and that it lacks nothing. After a restore
 generation, every CRL is made anew.
 """
 
-from _fastocsp.ledger_wire import parse_items
+from _fastocsp.revoked.ledger_wire import parse_items
 from cachewarm.ledger.connect import Connection, translated
 from cachewarm.ledger.feed import feed_position
 

@@ -4,7 +4,7 @@
 of its base, octet for octet (RFC 5280 5.2.4 c); a shard names its own URL, which is in its certificates (5.2.5).
 """
 
-from _fastocsp.crl_fields import Scope
+from _fastocsp.crl.fields import Scope
 from cachewarm.errors import Refused
 from cachewarm.ledger.issuers import Issuer
 

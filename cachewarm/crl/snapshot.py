@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from _fastocsp.crl import EntryWriter
-from _fastocsp.errors import WireError
+from _fastocsp.crl.entry_writer import EntryWriter
+from _fastocsp.wire.errors import WireError
 from cachewarm.crl.build import Taken, taken
 from cachewarm.crl.plan import expired_before
 from cachewarm.errors import Refused

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 import structlog
 
-from _fastocsp.crl_entries import EntryReader
-from _fastocsp.errors import WireError
+from _fastocsp.crl.entry_reader import EntryReader
+from _fastocsp.wire.errors import WireError
 from cachewarm.config import Settings
 from cachewarm.crl.parts import DELTA
 from cachewarm.crl.read import ReadCRL, peek_crl

@@ -1,7 +1,7 @@
 """A mirrored CRL that is served, looked at again: form, signature, issuer, window, scope, entries."""
 
-from _fastocsp.crl_entries import EntryReader
-from _fastocsp.errors import WireError
+from _fastocsp.crl.entry_reader import EntryReader
+from _fastocsp.wire.errors import WireError
 from cachewarm.crl.checking import Published
 from cachewarm.ledger.issuers import Issuer
 from cachewarm.mirror.faults import NotMirrored

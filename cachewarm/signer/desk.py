@@ -8,8 +8,8 @@ never the status.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from _fastocsp.codes import GOOD, REVOKED, UNKNOWN
-from _fastocsp.response import Template
+from _fastocsp.wire.codes import GOOD, REVOKED, UNKNOWN
+from _fastocsp.ocsp.response import Template
 from cachewarm.errors import Transient
 from cachewarm.keyring import Keyring, Signing
 from cachewarm.mint import Statement, mint, mint_answer, revoked, unsigned_octets, within

@@ -15,7 +15,7 @@ from typing import cast
 
 import structlog
 
-from _fastocsp.asking import (
+from _fastocsp.ocsp.signer_wire import (
     ASK_ANSWER,
     ASK_RECORD,
     DONE,
@@ -25,9 +25,9 @@ from _fastocsp.asking import (
     split_frames,
     unpack_asked,
 )
-from _fastocsp.codes import INTERNAL_ERROR, TRY_LATER, UNAUTHORIZED
-from _fastocsp.errors import WireError
-from _fastocsp.response import encode_signed
+from _fastocsp.wire.codes import INTERNAL_ERROR, TRY_LATER, UNAUTHORIZED
+from _fastocsp.wire.errors import WireError
+from _fastocsp.ocsp.response import encode_signed
 from cachewarm.signer.desk import Desk, Unsigned
 from responder.errors import Refusal
 from responder.sources.base import Key

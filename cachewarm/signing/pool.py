@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from _fastocsp.record import hash_algorithm_of, seal_record
+from _fastocsp.ocsp.record import hash_algorithm_of, seal_record
 from cachewarm.errors import Refused, Transient
 from cachewarm.keyring import Signing
 from cachewarm.mint import check

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from _fastocsp.record import hash_algorithm_of
-from _fastocsp.response import Template
+from _fastocsp.ocsp.record import hash_algorithm_of
+from _fastocsp.ocsp.response import Template
 from cachewarm.signing import frames
 from cachewarm.signing.base import SigningKey
 from cachewarm.signing.softkey import SoftKey

@@ -40,7 +40,7 @@ class CRLReason(IntEnum):
 
 
 class HashAlgorithm(IntEnum):
-    """hashAlgorithm of a CertID; `_fastocsp.codes` holds the same numbers."""
+    """hashAlgorithm of a CertID; `_fastocsp.wire.codes` holds the same numbers."""
 
     SHA1 = 1
     SHA256 = 2

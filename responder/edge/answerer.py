@@ -9,15 +9,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from _fastocsp.codes import GOOD, HASH_NONE, REVOKED, UNKNOWN
-from _fastocsp.counters import Counters
-from _fastocsp.errors import MalformedRequest
-from _fastocsp.getpath import decode_get
-from _fastocsp.record import Record, unpack_record
-from _fastocsp.request import parse_request
-from _fastocsp.response import Template
-from _fastocsp.table import Table
-from _fastocsp.values import CertID, OCSPRequest
+from _fastocsp.wire.codes import GOOD, HASH_NONE, REVOKED, UNKNOWN
+from _fastocsp.shared.counters import Counters
+from _fastocsp.wire.errors import MalformedRequest
+from _fastocsp.http.path import decode_get
+from _fastocsp.ocsp.record import Record, unpack_record
+from _fastocsp.ocsp.request import parse_request
+from _fastocsp.ocsp.response import Template
+from _fastocsp.table.table import Table
+from _fastocsp.wire.types import CertID, OCSPRequest
 from responder.domain.catalog import Catalog
 from responder.domain.serial import parse_serial
 from responder.domain.status import HashAlgorithm

@@ -1,15 +1,15 @@
 """Answers before they are HTTP: a body, what may cache it, and the head that says so.
 
-The hot lane writes the same heads in C (`_fastocsp.reply`); this is the slow and the cold lane's way to them.
+The hot lane writes the same heads in C (`_fastocsp.http.response`); this is the slow and the cold lane's way to them.
 """
 
 from http import HTTPStatus
 from typing import NamedTuple
 
-from _fastocsp.gentime import imf_fixdate
-from _fastocsp.record import unpack_record
-from _fastocsp.reply import entity_tag
-from _fastocsp.response import error_response
+from _fastocsp.wire.gentime import imf_fixdate
+from _fastocsp.ocsp.record import unpack_record
+from _fastocsp.http.response import entity_tag
+from _fastocsp.ocsp.response import error_response
 from responder.errors import Refusal
 
 Fields = list[tuple[bytes, bytes]]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 from redis.exceptions import RedisError
 
-from _fastocsp.bucket import Bucket
-from _fastocsp.lock import Lock
-from _fastocsp.proxies import Proxies
-from _fastocsp.table import Table
+from _fastocsp.shared.bucket import Bucket
+from _fastocsp.shared.lock import Lock
+from _fastocsp.http.proxies import Proxies
+from _fastocsp.table.table import Table
 from responder.cache.layout import ANNOUNCE_STREAM, parse_record_name
 from responder.cache.reader import BatchReader, connect
 from responder.config import EdgeSettings, Networks

@@ -2,10 +2,10 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from _fastocsp.header_section cimport KnownSections
-from _fastocsp.proxies cimport Proxies
-from _fastocsp.sink cimport Sink
-from _fastocsp.wire cimport HttpRequest
+from _fastocsp.http.headers cimport KnownSections
+from _fastocsp.http.proxies cimport Proxies
+from _fastocsp.wire.sink cimport Sink
+from _fastocsp.http.request cimport HttpRequest
 from responder.edge.connections cimport Connection
 from responder.edge.lane cimport Lane
 from responder.edge.line cimport SignerLine

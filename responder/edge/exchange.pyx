@@ -11,13 +11,13 @@ many). So a flood of what only Python can answer takes its time from itself, and
 
 from libc.stdint cimport uint8_t, uint64_t
 
-from _fastocsp.bucket cimport address_key
-from _fastocsp.codes cimport TRY_LATER
-from _fastocsp.counters cimport count_more
-from _fastocsp.header_section cimport WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN, KnownSections, Span
-from _fastocsp.reply cimport put_no_store_head
-from _fastocsp.sink cimport Sink, open_sink, put_octet, put_static, sink_used
-from _fastocsp.wire cimport METHOD_GET, HttpRequest, recognise
+from _fastocsp.shared.bucket cimport address_key
+from _fastocsp.wire.codes cimport TRY_LATER
+from _fastocsp.shared.counters cimport count_more
+from _fastocsp.http.headers cimport WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN, KnownSections, Span
+from _fastocsp.http.response cimport put_no_store_head
+from _fastocsp.wire.sink cimport Sink, open_sink, put_octet, put_static, sink_used
+from _fastocsp.http.request cimport METHOD_GET, HttpRequest, recognise
 from responder.edge.connections cimport Connection, buffered, fill, slot_of
 from responder.edge.lane cimport LANE_ANSWERED, LANE_FULL, LANE_NONCE, LANE_PASS_ON, LANE_SLOW
 from responder.edge.mailbox cimport Letter, new_letter

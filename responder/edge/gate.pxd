@@ -2,9 +2,9 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
-from _fastocsp.lock cimport Lock
-from _fastocsp.record cimport RecordHead
-from _fastocsp.revoked cimport RevokedImage
+from _fastocsp.shared.lock cimport Lock
+from _fastocsp.ocsp.record cimport RecordHead
+from _fastocsp.revoked.image cimport RevokedImage
 
 cdef enum:
     GATE_PASS = 1                 # this record may be answered

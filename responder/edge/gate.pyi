@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from _fastocsp.lock import Lock
+from _fastocsp.shared.lock import Lock
 
 class Gate:
     """The gate over the agent's shared page in `folder`; FileNotFoundError while there is none."""

@@ -11,13 +11,13 @@ and without the GIL is told GATE_MOVED when the page is ahead, and answers nothi
 
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
-from _fastocsp.codes cimport MAX_SERIAL, NO_REASON, REVOKED
-from _fastocsp.lock cimport Lock
-from _fastocsp.record cimport RecordHead, read_record
-from _fastocsp.revoked cimport RevokedImage
-from _fastocsp.revoked_lookup cimport LISTED, RevokedEntry, expect_revoked, find_revoked
+from _fastocsp.wire.codes cimport MAX_SERIAL, NO_REASON, REVOKED
+from _fastocsp.shared.lock cimport Lock
+from _fastocsp.ocsp.record cimport RecordHead, read_record
+from _fastocsp.revoked.image cimport RevokedImage
+from _fastocsp.revoked.lookup cimport LISTED, RevokedEntry, expect_revoked, find_revoked
 
-from _fastocsp.errors import MalformedRecord
+from _fastocsp.wire.errors import MalformedRecord
 from responder.feed.shared import MAGIC, PAGE_NAME, PAGE_SIZE, SLOT_UNTIL_MONO, image_path, open_map
 
 cdef extern from *:

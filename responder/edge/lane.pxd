@@ -3,20 +3,20 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from _fastocsp.asking cimport Asked
-from _fastocsp.bucket cimport Bucket
-from _fastocsp.counters cimport Counters
-from _fastocsp.crl_tags cimport CRLTags
-from _fastocsp.issuers cimport IssuerHashes, IssuerIndex
-from _fastocsp.lock cimport Lock
-from _fastocsp.record cimport RecordHead
-from _fastocsp.request cimport CertID, OCSPRequest
-from _fastocsp.sink cimport Sink
-from _fastocsp.stencils cimport Stencils
-from _fastocsp.table cimport Table
-from _fastocsp.table_entry cimport TableKey
-from _fastocsp.targets cimport Targets
-from _fastocsp.wire cimport HttpRequest
+from _fastocsp.ocsp.signer_wire cimport Asked
+from _fastocsp.shared.bucket cimport Bucket
+from _fastocsp.shared.counters cimport Counters
+from _fastocsp.http.not_modified cimport CRLTags
+from _fastocsp.ocsp.issuers cimport IssuerHashes, IssuerIndex
+from _fastocsp.shared.lock cimport Lock
+from _fastocsp.ocsp.record cimport RecordHead
+from _fastocsp.ocsp.request cimport CertID, OCSPRequest
+from _fastocsp.wire.sink cimport Sink
+from _fastocsp.cache.response_patches cimport Stencils
+from _fastocsp.table.table cimport Table
+from _fastocsp.table.entry cimport TableKey
+from _fastocsp.cache.request_targets cimport Targets
+from _fastocsp.http.request cimport HttpRequest
 from responder.edge.gate cimport Gate
 
 cdef enum:

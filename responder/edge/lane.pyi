@@ -1,9 +1,9 @@
-from _fastocsp.bucket import Bucket
-from _fastocsp.counters import Counters
-from _fastocsp.crl_tags import CRLTags
-from _fastocsp.issuers import IssuerIndex
-from _fastocsp.lock import Lock
-from _fastocsp.table import Table
+from _fastocsp.shared.bucket import Bucket
+from _fastocsp.shared.counters import Counters
+from _fastocsp.http.not_modified import CRLTags
+from _fastocsp.ocsp.issuers import IssuerIndex
+from _fastocsp.shared.lock import Lock
+from _fastocsp.table.table import Table
 from responder.edge.gate import Gate
 
 class Lane:

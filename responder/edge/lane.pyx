@@ -12,25 +12,25 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
-from _fastocsp.asking cimport MAX_NONCE
-from _fastocsp.codes cimport GOOD, REVOKED
-from _fastocsp.counters cimport count_more
-from _fastocsp.crl_tags cimport CRLTag, client_has, put_crl_not_modified
-from _fastocsp.der cimport Octets
-from _fastocsp.gentime cimport FIXDATE, put_fixdate
-from _fastocsp.getpath cimport decode_get
-from _fastocsp.issuers cimport IssuerHashes
-from _fastocsp.record cimport RecordHead, read_record
-from _fastocsp.reply cimport not_modified, put_no_store_head, put_not_modified_head
-from _fastocsp.request cimport CertID, OCSPRequest, parse_request
-from _fastocsp.response cimport TemplateOctets
-from _fastocsp.revoked cimport hash_serial
-from _fastocsp.sink cimport Sink, open_sink, put_static, sink_room, sink_used
-from _fastocsp.stencils cimport Stencils
-from _fastocsp.table_entry cimport Found, TableKey
-from _fastocsp.table_hash cimport set_key
-from _fastocsp.targets cimport Tag, Targets
-from _fastocsp.wire cimport METHOD_GET, HttpRequest
+from _fastocsp.ocsp.signer_wire cimport MAX_NONCE
+from _fastocsp.wire.codes cimport GOOD, REVOKED
+from _fastocsp.shared.counters cimport count_more
+from _fastocsp.http.not_modified cimport CRLTag, client_has, put_crl_not_modified
+from _fastocsp.wire.der cimport Octets
+from _fastocsp.wire.gentime cimport FIXDATE, put_fixdate
+from _fastocsp.http.path cimport decode_get
+from _fastocsp.ocsp.issuers cimport IssuerHashes
+from _fastocsp.ocsp.record cimport RecordHead, read_record
+from _fastocsp.http.response cimport not_modified, put_no_store_head, put_not_modified_head
+from _fastocsp.ocsp.request cimport CertID, OCSPRequest, parse_request
+from _fastocsp.ocsp.response cimport TemplateOctets
+from _fastocsp.revoked.image cimport hash_serial
+from _fastocsp.wire.sink cimport Sink, open_sink, put_static, sink_room, sink_used
+from _fastocsp.cache.response_patches cimport Stencils
+from _fastocsp.table.entry cimport Found, TableKey
+from _fastocsp.table.hash cimport set_key
+from _fastocsp.cache.request_targets cimport Tag, Targets
+from _fastocsp.http.request cimport METHOD_GET, HttpRequest
 from responder.edge.gate cimport GATE_CONTRADICTED, GATE_PASS
 
 from responder.telemetry import INDEX

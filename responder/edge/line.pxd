@@ -3,9 +3,9 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from _fastocsp.asking cimport Asked, Frame
-from _fastocsp.der cimport Octets
-from _fastocsp.sink cimport Sink
+from _fastocsp.ocsp.signer_wire cimport Asked, Frame
+from _fastocsp.wire.der cimport Octets
+from _fastocsp.wire.sink cimport Sink
 from responder.edge.mailbox cimport Letter
 
 cdef struct Question:

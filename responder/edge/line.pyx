@@ -10,9 +10,9 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memmove
 
-from _fastocsp.asking cimport FRAME_HEAD, MAX_NONCE, Asked, Frame, next_frame, put_question
-from _fastocsp.codes cimport MAX_SERIAL
-from _fastocsp.sink cimport open_sink, sink_room, sink_used
+from _fastocsp.ocsp.signer_wire cimport FRAME_HEAD, MAX_NONCE, Asked, Frame, next_frame, put_question
+from _fastocsp.wire.codes cimport MAX_SERIAL
+from _fastocsp.wire.sink cimport open_sink, sink_room, sink_used
 from responder.edge.posix cimport (
     EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, MSG_NOSIGNAL, close, last_error, recv, send, watch,
 )

@@ -1,7 +1,7 @@
 """Answers that the signer makes for one asker, on the connections of one loop."""
 
-from _fastocsp.asking cimport Asked, Frame, SignedAnswer
-from _fastocsp.sink cimport Sink
+from _fastocsp.ocsp.signer_wire cimport Asked, Frame, SignedAnswer
+from _fastocsp.wire.sink cimport Sink
 from responder.edge.exchange cimport Exchange
 from responder.edge.line cimport Question
 

@@ -8,10 +8,10 @@ keeps its place in the lane until its answer is there; one that the signer does 
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free
 
-from _fastocsp.asking cimport DONE, DONE_ONCE, Asked, Frame, SignedAnswer, read_signed
-from _fastocsp.codes cimport TRY_LATER, UNAUTHORIZED
-from _fastocsp.reply cimport MAX_HEAD_OCTETS, put_no_store_head
-from _fastocsp.sink cimport Sink, open_sink, put_octets, sink_room
+from _fastocsp.ocsp.signer_wire cimport DONE, DONE_ONCE, Asked, Frame, SignedAnswer, read_signed
+from _fastocsp.wire.codes cimport TRY_LATER, UNAUTHORIZED
+from _fastocsp.http.response cimport MAX_HEAD_OCTETS, put_no_store_head
+from _fastocsp.wire.sink cimport Sink, open_sink, put_octets, sink_room
 from responder.edge.connections cimport Connection
 from responder.edge.exchange cimport LINE_LOST, Exchange
 from responder.edge.gate cimport GATE_CONTRADICTED, GATE_PASS

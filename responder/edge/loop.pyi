@@ -1,4 +1,4 @@
-from _fastocsp.proxies import Proxies
+from _fastocsp.http.proxies import Proxies
 from responder.edge.lane import Lane
 from responder.edge.limits import Limits
 from responder.edge.live import Live

@@ -12,8 +12,8 @@ thread never asks for the GIL, so neither side can wait for the other in a circl
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
-from _fastocsp.bucket cimport address_key
-from _fastocsp.proxies cimport Proxies
+from _fastocsp.shared.bucket cimport address_key
+from _fastocsp.http.proxies cimport Proxies
 from responder.edge.connections cimport Connection, buffered
 from responder.edge.exchange cimport LINE_LOST, TO_COLD, TO_SIGN, TO_SLOW
 from responder.edge.lane cimport Lane

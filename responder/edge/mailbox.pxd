@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 
-from _fastocsp.lock cimport Lock
+from _fastocsp.shared.lock cimport Lock
 
 cdef struct Letter:
     Letter* next

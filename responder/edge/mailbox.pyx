@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from _fastocsp.lock cimport Lock
+from _fastocsp.shared.lock cimport Lock
 from responder.edge.posix cimport EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, read, write
 
 

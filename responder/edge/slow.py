@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import structlog
 
-from _fastocsp.counters import Counters
-from _fastocsp.reply import is_not_modified
+from _fastocsp.shared.counters import Counters
+from _fastocsp.http.response import is_not_modified
 from responder.edge.answerer import Answerer
 from responder.edge.answers import Answer, cache_fields, fields, refusal_answer, write
 from responder.errors import Broken, Refusal

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from _fastocsp.sink cimport Sink
+from _fastocsp.wire.sink cimport Sink
 from responder.edge.connections cimport Connection, Connections
 
 cdef enum:

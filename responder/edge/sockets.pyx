@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from _fastocsp.sink cimport Sink, open_sink, sink_used
+from _fastocsp.wire.sink cimport Sink, open_sink, sink_used
 from responder.edge.connections cimport Connection, Connections, append, buffered, empty, slot_of
 from responder.edge.posix cimport (
     EAGAIN, EINTR, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_MORE,

@@ -12,7 +12,7 @@ from uuid import uuid4
 import asyncpg
 import structlog
 
-from _fastocsp.errors import WireError
+from _fastocsp.wire.errors import WireError
 from responder.clock import Clock
 from responder.feed.journal import Journal
 from responder.feed.machine import FeedMachine, TakeSnapshot, Withdraw

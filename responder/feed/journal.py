@@ -20,9 +20,9 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from _fastocsp.groups import merge_groups
-from _fastocsp.ledger_wire import parse_items
-from _fastocsp.values import Groups
+from _fastocsp.revoked.rows import merge_groups
+from _fastocsp.revoked.ledger_wire import parse_items
+from _fastocsp.wire.types import Groups
 from responder.feed.machine import Position, Row, follows
 
 _FRAME = struct.Struct(">II")

@@ -3,8 +3,8 @@
 It holds no lease row in the ledger and is not waited for: what it signs passes an edge's gate before it is served.
 """
 
-from _fastocsp.revoked import RevokedImage, image_size
-from _fastocsp.values import Groups, Item
+from _fastocsp.revoked.image import RevokedImage, image_size
+from _fastocsp.wire.types import Groups, Item
 from responder.clock import Clock
 from responder.feed.machine import Position, Renew, State
 

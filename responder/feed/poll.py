@@ -6,9 +6,9 @@ from uuid import UUID
 
 import asyncpg
 
-from _fastocsp.errors import WireError
-from _fastocsp.ledger_wire import SnapshotReader
-from _fastocsp.values import Groups
+from _fastocsp.wire.errors import WireError
+from _fastocsp.revoked.ledger_wire import SnapshotReader
+from _fastocsp.wire.types import Groups
 from responder.feed.machine import Answer, Position, Question, Row
 
 #: A poll that takes longer is no use: its connection is thrown away.

@@ -15,9 +15,9 @@ import mmap
 import os
 from pathlib import Path
 
-from _fastocsp.counters import Counters
-from _fastocsp.revoked import RevokedImage, image_size
-from _fastocsp.values import Groups, Item
+from _fastocsp.shared.counters import Counters
+from _fastocsp.revoked.image import RevokedImage, image_size
+from _fastocsp.wire.types import Groups, Item
 from responder.feed.machine import Position, Renew, State
 
 PAGE_SIZE = 4096

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from _fastocsp.counters import Counters
-from _fastocsp.errors import MalformedRecord
-from _fastocsp.record import unpack_record
+from _fastocsp.shared.counters import Counters
+from _fastocsp.wire.errors import MalformedRecord
+from _fastocsp.ocsp.record import unpack_record
 from responder.cache.layout import record_name
 from responder.cache.reader import BatchReader
 from responder.domain.catalog import Catalog

@@ -1,6 +1,6 @@
 """The signer's tier: a request over its Unix socket, many at a time over one connection.
 
-Frames are `_fastocsp.asking`'s. The signer decides the status by itself: nothing asked here can make it say `good`.
+Frames are `_fastocsp.ocsp.signer_wire`'s. The signer decides the status by itself: nothing asked here can make it say `good`.
 A nonce for one certificate is asked by the connection loop over a line of its own (responder/edge/line.pyx); here
 goes the rest, and what that line could not settle.
 """
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from _fastocsp.asking import ASK_ANSWER, ASK_RECORD, DONE, DONE_ONCE, FRAME_HEAD, MAX_FRAME, pack_frame
-from _fastocsp.codes import UNAUTHORIZED
-from _fastocsp.counters import Counters
+from _fastocsp.ocsp.signer_wire import ASK_ANSWER, ASK_RECORD, DONE, DONE_ONCE, FRAME_HEAD, MAX_FRAME, pack_frame
+from _fastocsp.wire.codes import UNAUTHORIZED
+from _fastocsp.shared.counters import Counters
 from responder.errors import SourceError, TryLater, Unauthorized
 from responder.sources.base import Found, Key
 from responder.sources.outage import Outage

@@ -16,7 +16,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from _fastocsp.counters import Counters
+from _fastocsp.shared.counters import Counters
 from responder.config import EdgeSettings
 from responder.telemetry import INDEX
 

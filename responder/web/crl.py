@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import structlog
 
-from _fastocsp.crl_tags import CRLTags
+from _fastocsp.http.not_modified import CRLTags
 from responder.domain.catalog import Catalog, CRLEntry
 
 log = structlog.get_logger("crl")

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
-from _fastocsp.reply import is_not_modified
+from _fastocsp.http.response import is_not_modified
 from responder.edge.answers import Answer, Fields, cache_fields, fields
 from responder.edge.edge import Edge
 from responder.edge.slow import settle

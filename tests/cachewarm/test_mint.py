@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from cryptography.x509 import ocsp
 
-from _fastocsp.codes import GOOD, NO_REASON, REVOKED, UNKNOWN
+from _fastocsp.wire.codes import GOOD, NO_REASON, REVOKED, UNKNOWN
 from cachewarm.authority.responder_cert import make
 from cachewarm.errors import Refused, Transient
 from cachewarm.mint import Statement, check, good, mint, mint_answer, revoked

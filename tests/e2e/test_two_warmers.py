@@ -18,8 +18,8 @@ import psutil
 import pytest
 import redis
 
-from _fastocsp.codes import GOOD as GOOD_IN_RECORD
-from _fastocsp.codes import REVOKED as REVOKED_IN_RECORD
+from _fastocsp.wire.codes import GOOD as GOOD_IN_RECORD
+from _fastocsp.wire.codes import REVOKED as REVOKED_IN_RECORD
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.revocations import revoke as write_revocation
 from tests.e2e.conftest import scratch

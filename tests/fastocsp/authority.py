@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from _fastocsp import codes
-from _fastocsp.record import pack_record
-from _fastocsp.response import Template, responder_id_by_key
-from _fastocsp.values import Record
+from _fastocsp.wire import codes
+from _fastocsp.ocsp.record import pack_record
+from _fastocsp.ocsp.response import Template, responder_id_by_key
+from _fastocsp.wire.types import Record
 
 ECDSA_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
 ALGORITHMS = {codes.SHA1: "sha1", codes.SHA256: "sha256", codes.SHA384: "sha384", codes.SHA512: "sha512"}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from _fastocsp.errors import WireError
+from _fastocsp.wire.errors import WireError
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 INDEX: dict[str, dict[str, dict[str, str]]] = tomllib.loads((VECTORS / "index.toml").read_text())

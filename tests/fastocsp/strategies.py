@@ -3,8 +3,8 @@
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import strategies as st
 
-from _fastocsp import codes
-from _fastocsp.values import Record
+from _fastocsp.wire import codes
+from _fastocsp.wire.types import Record
 
 REASONS = [0, 1, 2, 3, 4, 5, 6, 9, 10, codes.NO_REASON]
 SIZES = {codes.SHA1: 20, codes.SHA256: 32, codes.SHA384: 48, codes.SHA512: 64}

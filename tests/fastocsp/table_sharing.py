@@ -11,10 +11,10 @@ import sys
 import time
 from itertools import count
 
-from _fastocsp import codes
-from _fastocsp.record import pack_record, unpack_record
-from _fastocsp.table import Table
-from _fastocsp.values import Record
+from _fastocsp.wire import codes
+from _fastocsp.ocsp.record import pack_record, unpack_record
+from _fastocsp.table.table import Table
+from _fastocsp.wire.types import Record
 
 KEYS = 3000
 SECONDS, PATIENCE = 3.0, 60.0

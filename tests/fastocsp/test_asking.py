@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.asking import (
+from _fastocsp.ocsp.signer_wire import (
     DONE,
     MAX_FRAME,
     pack_asked,
@@ -14,8 +14,8 @@ from _fastocsp.asking import (
     unpack_asked,
     unpack_signed,
 )
-from _fastocsp.errors import WireError
-from _fastocsp.record import Record, pack_record
+from _fastocsp.wire.errors import WireError
+from _fastocsp.ocsp.record import Record, pack_record
 from tests.fastocsp.corpus import flips, outcome, prefixes
 from tests.fastocsp.strategies import records
 from tests.reference import asking as reference

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.bucket import Bucket
+from _fastocsp.shared.bucket import Bucket
 
 S = 1_000_000_000
 START = 5 * S

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 
-from _fastocsp import codes
-from _fastocsp.certid import encode_cert_id, parse_cert_id
-from _fastocsp.errors import MalformedRequest
-from _fastocsp.values import CertID
+from _fastocsp.wire import codes
+from _fastocsp.ocsp.certid import encode_cert_id, parse_cert_id
+from _fastocsp.wire.errors import MalformedRequest
+from _fastocsp.wire.types import CertID
 from tests.fastocsp.corpus import flips, outcome, prefixes
 from tests.fastocsp.strategies import Members, cert_id_members
 from tests.reference import ocsp as reference

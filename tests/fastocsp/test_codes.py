@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import _fastocsp
-from _fastocsp import codes, record
+from _fastocsp.wire import codes
+from _fastocsp.ocsp import record
 
 FOLDER = Path(_fastocsp.__file__).parent
 
@@ -17,10 +18,10 @@ def declared(name: str) -> dict[str, int]:
 
 def test_codes_are_those_of_the_pxd() -> None:
     """None is missing from Python and none differs."""
-    assert declared("codes") == {name: getattr(codes, name) for name in declared("codes")}
-    assert len(declared("codes")) == 19
+    assert declared("wire/codes") == {name: getattr(codes, name) for name in declared("wire/codes")}
+    assert len(declared("wire/codes")) == 19
 
 
 def test_record_constants_are_those_of_the_pxd() -> None:
     """The layout's numbers too."""
-    assert declared("record") == {name: getattr(record, name) for name in declared("record")}
+    assert declared("ocsp/record") == {name: getattr(record, name) for name in declared("ocsp/record")}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from _fastocsp.counters import Counters
+from _fastocsp.shared.counters import Counters
 from responder.feed.shared import map_file, open_map
 
 

@@ -9,9 +9,9 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.crl import EntryWriter, shard_of, time_element
-from _fastocsp.crl_fields import Fields, Scope, header, tbs_parts
-from _fastocsp.errors import WireError
+from _fastocsp.crl.entry_writer import EntryWriter, shard_of, time_element
+from _fastocsp.crl.fields import Fields, Scope, header, tbs_parts
+from _fastocsp.wire.errors import WireError
 from tests.fastocsp.copy_rows import END, HEAD, column, row, stream
 from tests.reference.crl import ECDSA_SHA256, REASONS, Entry, moment, reference_tbs
 

@@ -10,8 +10,8 @@ from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from _fastocsp.crl_entries import EntryReader
-from _fastocsp.errors import WireError
+from _fastocsp.crl.entry_reader import EntryReader
+from _fastocsp.wire.errors import WireError
 from tests.cachewarm.mirror.foreign import HOLD, REMOVED, STOLEN, ForeignCA
 
 CA = ForeignCA()

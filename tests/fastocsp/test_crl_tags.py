@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.crl_tags import CRLTags
+from _fastocsp.http.not_modified import CRLTags
 
 NOW = 1_700_000_000
 FIELDS = b'ETag: W/"%s"\r\nAccept-Ranges: bytes\r\n'

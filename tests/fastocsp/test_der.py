@@ -5,9 +5,9 @@ from asn1crypto import core, parser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.der import read_elements
-from _fastocsp.errors import WireError
-from _fastocsp.sink import tlv, unsigned_integer
+from _fastocsp.wire.der import read_elements
+from _fastocsp.wire.errors import WireError
+from _fastocsp.wire.sink import tlv, unsigned_integer
 
 SIZES = [0, 1, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF, 0x10000, 0xFFFFFF, 0x1000000]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.gentime import generalized_time, imf_fixdate
+from _fastocsp.wire.gentime import generalized_time, imf_fixdate
 
 LAST = 2**32 - 1
 DAY = 86400

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.groups import join_groups, merge_groups, missing_rows
-from _fastocsp.values import Groups
+from _fastocsp.revoked.rows import join_groups, merge_groups, missing_rows
+from _fastocsp.wire.types import Groups
 
 sets = st.dictionaries(
     st.tuples(st.integers(1, 3), st.binary(min_size=1, max_size=3)),

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from _fastocsp.lock import Lock
+from _fastocsp.shared.lock import Lock
 
 
 def test_one_at_a_time_and_the_others_run_meanwhile() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.proxies import Proxies
+from _fastocsp.http.proxies import Proxies
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 NETWORKS = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "192.0.2.128/25", "127.0.0.1/32", "2001:db8::/33")]

@@ -5,9 +5,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp import codes
-from _fastocsp.errors import MalformedRecord
-from _fastocsp.record import (
+from _fastocsp.wire import codes
+from _fastocsp.wire.errors import MalformedRecord
+from _fastocsp.ocsp.record import (
     FLAG_EXTENDED_REVOKE,
     MAX_SIGNATURE,
     MORE_REVOKED,

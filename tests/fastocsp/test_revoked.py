@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from _fastocsp.groups import merge_groups
-from _fastocsp.revoked import RevokedImage, image_size
-from _fastocsp.values import Groups, Item
+from _fastocsp.revoked.rows import merge_groups
+from _fastocsp.revoked.image import RevokedImage, image_size
+from _fastocsp.wire.types import Groups, Item
 
 SHARED = b"\xaa" * 8
 SERIALS = [b"\0", b"\1", b"\xff", b"\0\0", b"\0\1", SHARED, SHARED + b"\0", SHARED + b"\1", SHARED + b"\0" * 12]

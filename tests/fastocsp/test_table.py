@@ -8,11 +8,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from _fastocsp import codes
-from _fastocsp.errors import MalformedRecord
-from _fastocsp.record import MAX_SIGNATURE, RECORD_HEAD, pack_record
-from _fastocsp.table import Table
-from _fastocsp.values import Record
+from _fastocsp.wire import codes
+from _fastocsp.wire.errors import MalformedRecord
+from _fastocsp.ocsp.record import MAX_SIGNATURE, RECORD_HEAD, pack_record
+from _fastocsp.table.table import Table
+from _fastocsp.wire.types import Record
 
 FIRST_HOMES = 1024
 Key = tuple[int, int, bytes]

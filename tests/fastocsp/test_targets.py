@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.targets import Targets
+from _fastocsp.cache.request_targets import Targets
 
 KEY = (7, 2, b"\x05" * 16)
 TARGET = b"/ocsp/MFEwTzBNMEswSTAJBgUr"

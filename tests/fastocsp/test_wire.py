@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from _fastocsp.header_section import KnownSections
-from _fastocsp.wire import recognise_octets
+from _fastocsp.http.headers import KnownSections
+from _fastocsp.http.request import recognise_octets
 from tests.fastocsp.corpus import flips, octets_of, prefixes
 from tests.reference.wire import recognise
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from _fastocsp.revoked import RevokedImage
-from _fastocsp.values import Groups
+from _fastocsp.revoked.image import RevokedImage
+from _fastocsp.wire.types import Groups
 from responder.feed.poll import snapshot
 from responder.feed.shared import SLOT_IMAGE, FeedPage, image_path, open_map
 from tests.faults.history import RELEASE, Change

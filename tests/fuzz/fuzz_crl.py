@@ -6,9 +6,9 @@
 import struct
 import sys
 
-from _fastocsp.crl import EntryWriter
-from _fastocsp.crl_fields import header
-from _fastocsp.errors import WireError
+from _fastocsp.crl.entry_writer import EntryWriter
+from _fastocsp.crl.fields import header
+from _fastocsp.wire.errors import WireError
 from tests.fastocsp.copy_rows import END, HEAD, column, row, stream
 from tests.fuzz.runner import instrumented, run
 from tests.reference.crl import Entry

@@ -5,8 +5,8 @@
 
 import sys
 
-from _fastocsp.crl_entries import EntryReader
-from _fastocsp.errors import WireError
+from _fastocsp.crl.entry_reader import EntryReader
+from _fastocsp.wire.errors import WireError
 from tests.cachewarm.mirror.foreign import HOLD, STOLEN, ForeignCA
 from tests.fuzz.runner import run
 

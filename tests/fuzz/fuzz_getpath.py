@@ -6,11 +6,11 @@
 import base64
 import sys
 
-from _fastocsp.errors import WireError
+from _fastocsp.wire.errors import WireError
 from tests.fuzz.runner import instrumented, run, seeds
 
 with instrumented():
-    from _fastocsp.getpath import decode_get
+    from _fastocsp.http.path import decode_get
     from tests.reference import getpath as reference
     from tests.reference import tlv
 

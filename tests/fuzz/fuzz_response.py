@@ -9,12 +9,12 @@ import sys
 import atheris
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from _fastocsp.codes import NO_REASON, REVOKED
-from _fastocsp.record import pack_record
-from _fastocsp.reply import encode_head
-from _fastocsp.response import Template, encode_signed, responder_id_by_key
-from _fastocsp.stencils import Stencils
-from _fastocsp.values import Record
+from _fastocsp.wire.codes import NO_REASON, REVOKED
+from _fastocsp.ocsp.record import pack_record
+from _fastocsp.http.response import encode_head
+from _fastocsp.ocsp.response import Template, encode_signed, responder_id_by_key
+from _fastocsp.cache.response_patches import Stencils
+from _fastocsp.wire.types import Record
 from tests.fuzz.runner import instrumented, run, seeds
 
 with instrumented():

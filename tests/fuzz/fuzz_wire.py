@@ -7,8 +7,8 @@ import base64
 import sys
 from collections.abc import Iterable
 
-from _fastocsp.header_section import KnownSections
-from _fastocsp.wire import recognise_octets
+from _fastocsp.http.headers import KnownSections
+from _fastocsp.http.request import recognise_octets
 from tests.fuzz.runner import instrumented, run, seeds
 
 with instrumented():

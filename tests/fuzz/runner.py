@@ -15,8 +15,8 @@ from pathlib import Path
 
 import atheris
 
-from _fastocsp.errors import WireError
-from _fastocsp.record import MORE_REVOKED, RECORD_HEAD
+from _fastocsp.wire.errors import WireError
+from _fastocsp.ocsp.record import MORE_REVOKED, RECORD_HEAD
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 SECONDS = 60
@@ -24,7 +24,7 @@ SECONDS = 60
 
 def instrumented() -> AbstractContextManager[object]:
     """Imports inside are instrumented, if they are of the reference or of our plain Python."""
-    names = ["tests.reference", "asn1crypto.parser", "_fastocsp.slashes"]
+    names = ["tests.reference", "asn1crypto.parser", "_fastocsp.http.slash_repair"]
     return atheris.instrument_imports(include=names)  # type: ignore[no-any-return]
 
 

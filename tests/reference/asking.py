@@ -1,8 +1,8 @@
-"""Frames between edge and signer on `struct`, the independent twin of _fastocsp.asking."""
+"""Frames between edge and signer on `struct`, the independent twin of _fastocsp.ocsp.signer_wire."""
 
 import struct
 
-from _fastocsp.errors import WireError
+from _fastocsp.wire.errors import WireError
 from tests.reference.record import unpack_record
 
 HEAD = struct.Struct(">IIB")

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from _fastocsp.crl_fields import Fields
+from _fastocsp.crl.fields import Fields
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 ECDSA_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")

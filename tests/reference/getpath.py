@@ -1,10 +1,10 @@
-"""The GET form on urllib and base64, the independent twin of the strict half of _fastocsp.getpath."""
+"""The GET form on urllib and base64, the independent twin of the strict half of _fastocsp.http.path."""
 
 import base64
 import re
 from urllib.parse import unquote_to_bytes
 
-from _fastocsp.errors import MalformedRequest
+from _fastocsp.wire.errors import MalformedRequest
 
 ESCAPED = re.compile(rb"(?:[^%]|%[0-9A-Fa-f]{2})*", re.DOTALL)
 ALPHABET = re.compile(rb"[A-Za-z0-9+/]+={0,2}")

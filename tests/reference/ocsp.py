@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from asn1crypto import algos, core, ocsp, x509
 
-from _fastocsp import codes
-from _fastocsp.errors import MalformedRequest
-from _fastocsp.values import CertID, OCSPRequest, Record
+from _fastocsp.wire import codes
+from _fastocsp.wire.errors import MalformedRequest
+from _fastocsp.wire.types import CertID, OCSPRequest, Record
 from tests.reference import tlv
 from tests.reference.tlv import Element, explicit, require
 

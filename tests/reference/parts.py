@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from asn1crypto import core, ocsp
 
-from _fastocsp import codes
-from _fastocsp.values import Record
+from _fastocsp.wire import codes
+from _fastocsp.wire.types import Record
 
 
 class ResponseParts(NamedTuple):

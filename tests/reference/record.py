@@ -1,10 +1,10 @@
-"""The compact record on integers and `cryptography`, the independent twin of _fastocsp.record."""
+"""The compact record on integers and `cryptography`, the independent twin of _fastocsp.ocsp.record."""
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from _fastocsp import codes
-from _fastocsp.errors import MalformedRecord
-from _fastocsp.values import Record
+from _fastocsp.wire import codes
+from _fastocsp.wire.errors import MalformedRecord
+from _fastocsp.wire.types import Record
 
 HEAD = (("version", 1), ("marks", 1), ("generation", 3), ("seq", 6), ("produced_at", 4), ("responder", 8))
 TIMES, WIDE_TIMES = (("age", 2), ("life", 3)), (("age", 4), ("life", 4))

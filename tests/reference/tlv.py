@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from asn1crypto import core, parser
 
-from _fastocsp.errors import MalformedRequest
+from _fastocsp.wire.errors import MalformedRequest
 
 UNIVERSAL, CONTEXT = 0, 2
 PRIMITIVE, CONSTRUCTED = 0, 1

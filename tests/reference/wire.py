@@ -1,4 +1,4 @@
-"""The recogniser of plain OCSP requests on regular expressions, the independent twin of _fastocsp.wire.
+"""The recogniser of plain OCSP requests on regular expressions, the independent twin of _fastocsp.http.request.
 
 The whole of what it takes is one pattern for the head and a few rules on the fields; nothing is remembered between
 calls. None: more octets are needed. False: the head is complete and another parser must decide.
@@ -33,7 +33,7 @@ class Framing(NamedTuple):
 
 
 def recognise(octets: bytes, max_body: int = 16384) -> dict[str, Any] | Literal[False] | None:
-    """As _fastocsp.wire.recognise_octets."""
+    """As _fastocsp.http.request.recognise_octets."""
     if b"\r\n\r\n" not in octets:
         return None
     head = HEAD.match(octets)

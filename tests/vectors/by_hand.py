@@ -2,8 +2,8 @@
 
 # ruff: noqa: E501 - tables, one line each
 
-from _fastocsp.certid import encode_cert_id
-from _fastocsp.sink import tlv
+from _fastocsp.ocsp.certid import encode_cert_id
+from _fastocsp.wire.sink import tlv
 
 NAME_HASH, KEY_HASH, SERIAL = b"N" * 20, b"K" * 20, bytes.fromhex("7a0102030405060708090a0b0c0d0e0f")
 CERT_ID = encode_cert_id(1, NAME_HASH, KEY_HASH, SERIAL)

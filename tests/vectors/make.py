@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.x509 import ocsp as pyca
 
-from _fastocsp.record import pack_record
-from _fastocsp.values import Record
+from _fastocsp.ocsp.record import pack_record
+from _fastocsp.wire.types import Record
 from tests.reference import ocsp as reference
 from tests.vectors.by_hand import KEY_HASH, NAME_HASH, SERIAL, bad_by_hand, good_by_hand
 

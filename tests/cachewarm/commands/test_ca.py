@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from cryptography import x509
 
-from _fastocsp.crl import shard_of
+from _fastocsp.crl.entry_writer import shard_of
 from cachewarm.errors import Refused
 from cachewarm.ledger.connect import Connection
 from cachewarm.signing.softkey import KeyKind, SoftKey

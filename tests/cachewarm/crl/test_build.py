@@ -7,9 +7,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from _fastocsp.crl import EntryWriter
-from _fastocsp.crl_fields import Scope
-from _fastocsp.errors import WireError
+from _fastocsp.crl.entry_writer import EntryWriter
+from _fastocsp.crl.fields import Scope
+from _fastocsp.wire.errors import WireError
 from cachewarm.authority.issue import Terms, issue
 from cachewarm.crl.build import Shape, Taken, build, taken
 from cachewarm.crl.plan import RevokedEntry

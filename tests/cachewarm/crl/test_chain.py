@@ -10,8 +10,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from _fastocsp.crl import shard_of
-from _fastocsp.crl_fields import Scope
+from _fastocsp.crl.entry_writer import shard_of
+from _fastocsp.crl.fields import Scope
 from cachewarm.authority.certificate import Issued
 from cachewarm.authority.issue import Terms, issue
 from cachewarm.authority.profiles import Pointers

@@ -3,7 +3,7 @@
 import pytest
 from asn1crypto import crl as asn1
 
-from _fastocsp.crl_fields import Scope
+from _fastocsp.crl.fields import Scope
 from cachewarm.authority.responder_cert import make
 from cachewarm.crl.plan import RevokedEntry
 from cachewarm.crl.publish_gate import GROWTH_FREE, SHRINK_FREE, Expected, Refusal, Rule, gate, size_refusal

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from uuid import UUID
 
-from _fastocsp.ledger_wire import parse_items
+from _fastocsp.revoked.ledger_wire import parse_items
 from cachewarm.ledger.connect import Connection
 from responder.clock import Instant
 from responder.feed.machine import GENESIS, Answer, Position, Question, follows

@@ -5,7 +5,7 @@ from typing import Literal
 import asyncpg
 import pytest
 
-from _fastocsp.groups import merge_groups
+from _fastocsp.revoked.rows import merge_groups
 from cachewarm.ledger.audit import list_audit, verify_audit
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.issuers import Issuer

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 
-from _fastocsp.ledger_wire import parse_items
+from _fastocsp.revoked.ledger_wire import parse_items
 from cachewarm.errors import Transient
 from cachewarm.ledger.audit import list_audit, verify_audit
 from cachewarm.ledger.connect import connect

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from _fastocsp.crl_entries import EntryReader
+from _fastocsp.crl.entry_reader import EntryReader
 from cachewarm.mirror.faults import Fault, NotMirrored
 from cachewarm.mirror.fetch import Known, Limits, fetch
 from cachewarm.mirror.judge import Before, judge

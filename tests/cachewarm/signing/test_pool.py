@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from _fastocsp.record import hash_algorithm_of, pack_record, unpack_record
+from _fastocsp.ocsp.record import hash_algorithm_of, pack_record, unpack_record
 from cachewarm.authority.responder_cert import ResponderPair, make
 from cachewarm.errors import Refused, Transient
 from cachewarm.keyring import Signing

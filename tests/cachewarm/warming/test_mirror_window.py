@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from _fastocsp.codes import GOOD, REVOKED
-from _fastocsp.record import Record, unpack_record
+from _fastocsp.wire.codes import GOOD, REVOKED
+from _fastocsp.ocsp.record import Record, unpack_record
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import revoke
 from cachewarm.signer.desk import Desk

@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from _fastocsp.crl import shard_of
+from _fastocsp.crl.entry_writer import shard_of
 from cachewarm.authority.certificate import Issued
 from cachewarm.authority.issue import Terms
 from cachewarm.authority.registry import found_ca, issue_leaf, pointers_of

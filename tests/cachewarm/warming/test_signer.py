@@ -8,9 +8,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import ocsp
 
-from _fastocsp.codes import GOOD, REVOKED, UNKNOWN
-from _fastocsp.counters import Counters
-from _fastocsp.record import unpack_record
+from _fastocsp.wire.codes import GOOD, REVOKED, UNKNOWN
+from _fastocsp.shared.counters import Counters
+from _fastocsp.ocsp.record import unpack_record
 from cachewarm.keyring import Keyring
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import revoke, unhold

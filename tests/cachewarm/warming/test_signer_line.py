@@ -11,9 +11,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import ocsp
 
-from _fastocsp.asking import DONE, pack_asked, pack_frame, split_frames, unpack_signed
-from _fastocsp.codes import GOOD, REVOKED, TRY_LATER, UNAUTHORIZED
-from _fastocsp.record import unpack_record
+from _fastocsp.ocsp.signer_wire import DONE, pack_asked, pack_frame, split_frames, unpack_signed
+from _fastocsp.wire.codes import GOOD, REVOKED, TRY_LATER, UNAUTHORIZED
+from _fastocsp.ocsp.record import unpack_record
 from cachewarm.keyring import Keyring
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import revoke

@@ -13,17 +13,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from _fastocsp import codes
-from _fastocsp.asking import ASK_ANSWER, pack_signed, split_frames, unpack_asked
-from _fastocsp.bucket import Bucket
-from _fastocsp.counters import Counters
-from _fastocsp.groups import merge_groups
-from _fastocsp.issuers import IssuerIndex
-from _fastocsp.lock import Lock
-from _fastocsp.proxies import Proxies
-from _fastocsp.record import pack_record
-from _fastocsp.table import Table
-from _fastocsp.values import Record
+from _fastocsp.wire import codes
+from _fastocsp.ocsp.signer_wire import ASK_ANSWER, pack_signed, split_frames, unpack_asked
+from _fastocsp.shared.bucket import Bucket
+from _fastocsp.shared.counters import Counters
+from _fastocsp.revoked.rows import merge_groups
+from _fastocsp.ocsp.issuers import IssuerIndex
+from _fastocsp.shared.lock import Lock
+from _fastocsp.http.proxies import Proxies
+from _fastocsp.ocsp.record import pack_record
+from _fastocsp.table.table import Table
+from _fastocsp.wire.types import Record
 from responder.clock import NS, read_clock
 from responder.edge.gate import Gate
 from responder.edge.lane import Lane

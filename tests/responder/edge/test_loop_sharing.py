@@ -10,7 +10,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from _fastocsp import codes
+from _fastocsp.wire import codes
 from tests.e2e.asking import get_octets, post_octets
 from tests.fastocsp.authority import Authority
 from tests.responder.edge.running import Running, lease, question, read_answer

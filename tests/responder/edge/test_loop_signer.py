@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from _fastocsp.asking import DONE, pack_frame, pack_signed
-from _fastocsp.codes import INTERNAL_ERROR, REVOKED, TRY_LATER, UNAUTHORIZED
-from _fastocsp.groups import merge_groups
+from _fastocsp.ocsp.signer_wire import DONE, pack_frame, pack_signed
+from _fastocsp.wire.codes import INTERNAL_ERROR, REVOKED, TRY_LATER, UNAUTHORIZED
+from _fastocsp.revoked.rows import merge_groups
 from responder.edge.answers import Answer, refusal_answer
 from responder.edge.slow import respond
 from responder.errors import TryLater, Unauthorized

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from _fastocsp.groups import merge_groups
+from _fastocsp.revoked.rows import merge_groups
 from responder.feed import journal as module
 from responder.feed.journal import Journal, groups_of
 from responder.feed.machine import GENESIS, Position, Row, next_chain

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from _fastocsp.codes import GOOD, REVOKED, SHA1
-from _fastocsp.groups import merge_groups
-from _fastocsp.record import pack_record
-from _fastocsp.values import Record
+from _fastocsp.wire.codes import GOOD, REVOKED, SHA1
+from _fastocsp.revoked.rows import merge_groups
+from _fastocsp.ocsp.record import pack_record
+from _fastocsp.wire.types import Record
 from responder.clock import NS, read_clock
 from responder.edge.gate import Gate
 from responder.feed.machine import GENESIS, Position, Renew, State

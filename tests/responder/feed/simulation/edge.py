@@ -5,8 +5,8 @@ synced, a page that outlives the agent's life, and workers that look at it in th
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from _fastocsp.groups import merge_groups
-from _fastocsp.values import Groups, Item
+from _fastocsp.revoked.rows import merge_groups
+from _fastocsp.wire.types import Groups, Item
 from responder.clock import NS, Instant
 from responder.feed.journal import Kept
 from responder.feed.machine import Position, Question, Renew, Row, State

@@ -6,7 +6,7 @@ Each method is one thing that can happen. After each of them, and between any tw
 from dataclasses import dataclass
 from functools import partial
 
-from _fastocsp.groups import merge_groups
+from _fastocsp.revoked.rows import merge_groups
 from responder.clock import NS
 from responder.feed.machine import Answer, Question, TakeSnapshot
 from tests.responder.feed.simulation.edge import ISSUER_NO, Edge, Killed, Request

@@ -1,0 +1,51 @@
+"""Request targets that were understood a moment ago, and what each of them asks for."""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from _fastocsp.http.headers cimport Span
+from _fastocsp.table.entry cimport TableKey
+
+cdef enum:
+    MIN_TARGET = 16               # octets of a target that is kept
+    MAX_TARGET = 272              # a Target has 320 octets, five lines of the cache
+    WAYS = 4                      # places of a set, of which a target may have any
+
+cdef struct Tag:                  # of a target, small, so that all of them stay in a cache
+    uint32_t hash                 # of its octets, odd; even: of a target that was asked for once; 0: no target
+    uint32_t place                # of its record, as in TableKey
+
+cdef struct Target:
+    uint64_t place_epoch
+    uint64_t serial_hash          # as `hash_serial` has it
+    uint32_t key_hash
+    uint16_t n
+    uint16_t issuer_no
+    uint8_t hash_algorithm
+    uint8_t serial_len
+    uint8_t serial[20]
+    uint8_t octets[MAX_TARGET]
+
+
+@cython.final
+cdef class Targets:
+    cdef Target* slots
+    cdef Tag* tags                        # of each slot
+    cdef uint32_t mask
+    cdef const uint8_t* expected          # the last target whose hash was taken
+    cdef size_t expected_n
+    cdef uint64_t expected_hash
+    cdef uint32_t found                   # slot of the target that was found last
+    cdef uint64_t found_serial_hash
+
+    # Ask for the memory that `find` will read for the target of this request; its tag, or NULL
+    cdef const Tag* expect(self, const uint8_t* request, size_t n) noexcept nogil
+    # Fill `out`, which borrows the serial number until the next `keep` or `clear`; False when the target is not known
+    cdef bint find(self, Span target, TableKey* out) noexcept nogil
+    # The record of the key that was found last is there now
+    cdef void note_place(self, const TableKey* key) noexcept nogil
+    # This target asks for that key; it is known from the second time on
+    cdef void keep(self, Span target, const TableKey* key) noexcept nogil
+    cdef uint64_t hash_once(self, Span target) noexcept nogil
+    cdef uint32_t way_for(self, uint32_t at, uint64_t h) noexcept nogil
+    cdef void forget(self) noexcept nogil

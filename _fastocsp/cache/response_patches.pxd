@@ -1,0 +1,61 @@
+"""Good answers of one shape: the first is written, the others are its copies with octets of their own."""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t
+
+from _fastocsp.wire.der cimport Octets
+from _fastocsp.ocsp.record cimport RecordHead
+from _fastocsp.http.response cimport DECIMAL_OCTETS
+from _fastocsp.ocsp.response cimport Layout, TemplateOctets
+from _fastocsp.wire.sink cimport Sink
+
+cdef enum:
+    STENCIL_ROOM = 2960           # octets of head and answer; no Stencil begins where others do in a near cache
+    STENCILS = 32                 # places, of which a shape has one by its hash
+
+cdef struct Places:               # of what two good answers of one shape differ in, in octets before the end
+    size_t produced_at            # times: content of the GeneralizedTime
+    size_t serial                 # content of the INTEGER
+    size_t serial_len
+    size_t this_update
+    size_t next_update
+    size_t signature
+    size_t signature_len
+
+
+cdef struct Stencil:
+    const TemplateOctets* template    # NULL: none
+    uint32_t shape
+    uint32_t n                    # octets that are kept
+    uint32_t head_n               # and of these the head's
+    Places places
+    uint8_t octets[STENCIL_ROOM]
+
+
+@cython.final
+cdef class Stencils:
+    cdef Stencil* slots
+    # What was measured last: borrowed until `put`
+    cdef Stencil* slot            # of its shape; NULL: such an answer is not kept
+    cdef bint known               # the slot has a stencil of it
+    cdef uint32_t shape
+    cdef const TemplateOctets* template
+    cdef const RecordHead* record
+    cdef Octets serial
+    cdef uint32_t now
+    cdef bint keep_alive
+    cdef size_t size              # of the DER, when it is not known
+    cdef Layout layout            # likewise
+    cdef Octets max_age
+    cdef uint8_t digits[DECIMAL_OCTETS]
+
+    # Octets of head and answer, or a few more; 0 for what `response_size` refuses
+    cdef size_t measure(self, const TemplateOctets* template, Octets serial, const RecordHead* record, uint32_t now,
+                        bint keep_alive) noexcept nogil
+    # Write what was measured last, for which the sink has the room
+    cdef void put(self, Sink* out, const uint8_t* date) noexcept nogil
+    # Templates that were known may be gone, or others
+    cdef void forget(self) noexcept nogil
+    cdef Stencil* slot_of(self) noexcept nogil
+    cdef void put_over(self, Sink* out, const uint8_t* date) noexcept nogil
+    cdef void put_anew(self, Sink* out, const uint8_t* date) noexcept nogil

@@ -1,0 +1,19 @@
+"""Whole answers to a GET or POST, head and DER, of which those of one shape are written by copying."""
+
+from typing import final
+
+from _fastocsp.ocsp.response import Template
+
+@final
+class Stencils:
+    """At most 32 shapes; whoever changes templates clears them."""
+
+    def __new__(cls) -> Stencils: ...
+    def encode(self, template: Template, serial: bytes, record: bytes, now: int, keep_alive: bool = True) -> bytes:
+        """The HTTP message of a 200 at that epoch second.
+
+        ValueError: record or serial do not belong to the template, or the record has no signature. The template must
+        stay alive until `clear`.
+        """
+    def clear(self) -> None:
+        """Forget every shape."""

@@ -1,0 +1,150 @@
+"""Good answers, head and DER: of one shape the first is written, the others are copies with octets of their own.
+
+What two good answers of one template differ in are times, serial number, signature, entity tag, max-age and Date. How
+wide the numbers among these are decides where everything stands: that is the shape, and there are few. So the writers
+of head and DER run once a shape; then its octets are copied and the values written over (ADR 0017). Nothing is answered
+from here that the caller has no record of. What is revoked, and what is too long, is written anew each time. One thread
+at a time; whoever changes templates calls `forget`.
+"""
+
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from _fastocsp.wire.codes cimport GOOD
+from _fastocsp.wire.gentime cimport TIME_CONTENT, TIME_TLV, Calendar, calendar_of, store_time
+from _fastocsp.ocsp.record cimport put_signature_octets, read_or_raise, signature_size
+from _fastocsp.http.response cimport (
+    MAX_HEAD_OCTETS, CacheValues, fill_cache_values, max_age_of, put_ok_head, store_cache_values, tag_octets,
+)
+from _fastocsp.ocsp.response cimport Template, belongs, response_size, write_response
+from _fastocsp.ocsp.single_response cimport EXPLICIT_TIME
+from _fastocsp.wire.sink cimport claim, octets_of, open_sink, sink_used, store_unsigned, tlv_size, unsigned_size
+
+from _fastocsp.wire.gentime import imf_fixdate
+
+cdef uint64_t ODD = 0x9E3779B97F4A7C15
+
+
+cdef void find_places(const TemplateOctets* t, const Layout* layout, Places* out) noexcept nogil:
+    """Where the values are in the answer of this layout, whose status is good."""
+    cdef size_t signature = 1 + layout.signature_len
+    cdef size_t behind = t.certs.n + tlv_size(signature) + t.signature_algorithm.n + layout.extensions.n
+    # behind the SingleResponse; its nextUpdate, thisUpdate, status and serial number from there on
+    out.signature, out.signature_len = t.certs.n + layout.signature_len, layout.signature_len
+    out.produced_at = behind + tlv_size(layout.responses_len) + TIME_CONTENT
+    out.next_update = behind + TIME_CONTENT
+    behind += EXPLICIT_TIME
+    out.this_update = behind + TIME_CONTENT
+    out.serial_len = unsigned_size(layout.single.serial)
+    out.serial = behind + TIME_TLV + tlv_size(layout.single.status_len) + out.serial_len
+
+
+cdef void store_answer_values(uint8_t* end, const Places* at, Octets serial, const RecordHead* record,
+                              const Calendar* this_update, const Calendar* next_update) noexcept nogil:
+    """Over those of the answer that ends there, each as wide as the one before."""
+    cdef Calendar produced_at
+    cdef Sink s
+    store_unsigned(end - at.serial, serial, at.serial_len)
+    if record.produced_at == record.this_update:
+        store_time(end - at.produced_at, this_update)
+    else:
+        produced_at = calendar_of(record.produced_at)
+        store_time(end - at.produced_at, &produced_at)
+    store_time(end - at.this_update, this_update)
+    store_time(end - at.next_update, next_update)
+    open_sink(&s, end - at.signature, at.signature_len)
+    put_signature_octets(&s, record)
+
+
+cdef class Stencils:
+
+    def __cinit__(self):
+        self.slots = <Stencil*>malloc(STENCILS * sizeof(Stencil))
+        if self.slots == NULL:
+            raise MemoryError
+        self.forget()
+
+    def __dealloc__(self):
+        free(self.slots)
+
+    cdef size_t measure(self, const TemplateOctets* template, Octets serial, const RecordHead* record, uint32_t now,
+                        bint keep_alive) noexcept nogil:
+        self.template, self.serial, self.record, self.now, self.keep_alive = template, serial, record, now, keep_alive
+        self.slot = self.slot_of()
+        self.known = self.slot != NULL and self.slot.template == template and self.slot.shape == self.shape
+        if self.known:
+            return self.slot.n
+        self.size = response_size(template, serial, record, &self.layout)
+        return self.size + MAX_HEAD_OCTETS if self.size else 0
+
+    cdef void put(self, Sink* out, const uint8_t* date) noexcept nogil:
+        if self.known:
+            self.put_over(out, date)
+        else:
+            self.put_anew(out, date)
+
+    cdef Stencil* slot_of(self) noexcept nogil:
+        """The place of its shape, which is noted."""
+        cdef const RecordHead* record = self.record
+        cdef size_t signature
+        cdef uint64_t mixed
+        if record.status != GOOD or record.signature_len == 0 or not belongs(self.template, self.serial, record):
+            return NULL
+        signature = signature_size(record)
+        self.max_age = max_age_of(record, self.now, self.digits)
+        # each in bits of its own: 11, 5, 4, 5, 1 and 1
+        self.shape = <uint32_t>(signature << 16 | tag_octets(record).n << 11 | self.max_age.n << 7
+                                | unsigned_size(self.serial) << 2 | <size_t>(record.flags << 1) | self.keep_alive)
+        mixed = (<uint64_t>self.template ^ self.shape) * ODD
+        return &self.slots[mixed >> 32 & (STENCILS - 1)]
+
+    cdef void put_over(self, Sink* out, const uint8_t* date) noexcept nogil:
+        cdef const Stencil* kept = self.slot
+        cdef uint8_t* to = claim(out, kept.n)
+        cdef CacheValues values
+        if to == NULL:
+            return
+        memcpy(to, kept.octets, kept.n)
+        values.max_age = self.max_age
+        fill_cache_values(&values, self.record, date)
+        store_cache_values(to + kept.head_n, &values, self.keep_alive)
+        store_answer_values(to + kept.n, &kept.places, self.serial, self.record, &values.this_update,
+                            &values.next_update)
+
+    cdef void put_anew(self, Sink* out, const uint8_t* date) noexcept nogil:
+        cdef const uint8_t* begin = out.p
+        cdef size_t head_n, n
+        put_ok_head(out, self.size, self.record, self.now, date, self.keep_alive)
+        head_n = out.p - begin
+        write_response(self.template, out, &self.layout)
+        n = out.p - begin
+        if self.slot == NULL or out.overflow or n > STENCIL_ROOM:
+            return
+        self.slot.template, self.slot.shape = self.template, self.shape
+        self.slot.n, self.slot.head_n = <uint32_t>n, <uint32_t>head_n
+        find_places(self.template, &self.layout, &self.slot.places)
+        memcpy(self.slot.octets, begin, n)
+
+    cdef void forget(self) noexcept nogil:
+        cdef size_t i
+        for i in range(STENCILS):
+            self.slots[i].template = NULL
+
+    def encode(self, Template template not None, bytes serial not None, bytes record not None, uint32_t now,
+               bint keep_alive=True):
+        cdef RecordHead head
+        cdef bytes date = imf_fixdate(now).encode()
+        cdef bytearray room
+        cdef Sink s
+        read_or_raise(record, &head)
+        size = self.measure(&template.octets, octets_of(serial), &head, now, keep_alive)
+        if size == 0:
+            raise ValueError("the record or the serial does not belong to this template")
+        room = bytearray(size)
+        open_sink(&s, room, size)
+        self.put(&s, date)
+        return bytes(room[:sink_used(&s)])
+
+    def clear(self):
+        self.forget()

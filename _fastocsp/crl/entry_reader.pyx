@@ -1,0 +1,246 @@
+"""revokedCertificates of somebody else's CRL as rows for the ledger's COPY: one pass, no Python object for an entry.
+
+RFC 5280 5.1.2.6 (entries), 5.3 (entry extensions: a critical one that is not understood forbids the whole CRL). Rows
+are COPY binary: serial bytea, revocation time int8 (epoch seconds), reason int2, invalidity date int8 or NULL. A time
+before 1970 is 1970, one after `latest` (the CRL's thisUpdate) is that: whoever is listed is revoked. Order is the
+CRL's; a serial number may come twice.
+"""
+
+cimport cython
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+
+from _fastocsp.wire.codes cimport MAX_SERIAL
+from _fastocsp.wire.der cimport (
+    BIT_STRING, BOOLEAN, CONSTRUCTED, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, Cursor,
+    Element, Fault, Octets, enter, enter_only, expect, fail_at, is_minimal_integer, leave, octets_left, open_cursor,
+    peek_tag, read_element, wire_error, without_leading_zeros,
+)
+from _fastocsp.wire.sink cimport (
+    Sink, bytes_sink, new_bytes, octets_of, put_big_endian, put_octets, put_static, sink_room, sink_used,
+)
+
+from _fastocsp.wire.errors import WireError
+
+cdef enum:
+    UTC_TIME = 0x17
+    ENUMERATED = 0x0A
+    ROW = 2 + 4 + 20 + 4 + 8 + 4 + 2 + 4 + 8      # octets of a row at most
+    COPY_HEAD = 19
+    REMOVE_FROM_CRL = 8
+    LAST_REASON = 10
+
+cdef struct Entry:
+    Octets serial
+    int64_t revoked_at
+    uint16_t reason
+    int64_t invalidity_date       # -1: none
+
+
+cdef int read_number(const uint8_t* digits, size_t n, int64_t* out) noexcept nogil:
+    cdef size_t i
+    out[0] = 0
+    for i in range(n):
+        if digits[i] < 0x30 or digits[i] > 0x39:
+            return -1
+        out[0] = 10 * out[0] + (digits[i] - 0x30)
+    return 0
+
+
+cdef inline int64_t days_to(int64_t year, int64_t month, int64_t day) noexcept nogil:
+    """Days since the epoch of a date from the year 0 on; a year begins in March here, so that a leap day ends it."""
+    cdef int64_t y = year - (1 if month <= 2 else 0)
+    cdef int64_t of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
+    return 365 * y + y // 4 - y // 100 + y // 400 + of_year - 719468
+
+
+cdef int read_time(Cursor* c, int64_t* out) noexcept nogil:
+    # Time ::= CHOICE { utcTime UTCTime, generalTime GeneralizedTime }, with seconds, in Z (RFC 5280 5.1.2.4)
+    cdef Element element
+    cdef int64_t part[6]
+    cdef size_t width, i
+    cdef const uint8_t* digits
+    if read_element(c, &element) < 0:
+        return -1
+    width = 2 if element.tag == UTC_TIME else 4
+    if (element.tag != UTC_TIME and element.tag != GENERALIZED_TIME) or element.content.n != width + 11:
+        return fail_at(c, element.der.p, "not a time with seconds in UTC")
+    digits = element.content.p
+    if digits[width + 10] != 0x5A or read_number(digits, width, &part[0]) < 0:
+        return fail_at(c, element.der.p, "not a time with seconds in UTC")
+    for i in range(5):
+        if read_number(digits + width + 2 * i, 2, &part[i + 1]) < 0:
+            return fail_at(c, element.der.p, "not a time with seconds in UTC")
+    if part[1] < 1 or part[1] > 12 or part[2] < 1 or part[2] > 31 or part[3] > 23 or part[4] > 59 or part[5] > 59:
+        return fail_at(c, element.der.p, "no such moment")
+    if width == 2:
+        part[0] += 2000 if part[0] < 50 else 1900
+    out[0] = 86400 * days_to(part[0], part[1], part[2]) + 3600 * part[3] + 60 * part[4] + part[5]
+    return 0
+
+
+cdef inline bint is_ce(Octets oid, uint8_t arc) noexcept nogil:
+    """id-ce is 2.5.29."""
+    return oid.n == 3 and oid.p[0] == 0x55 and oid.p[1] == 0x1D and oid.p[2] == arc
+
+
+cdef int read_reason(Cursor* c, Octets value, bint is_delta, uint16_t* out) noexcept nogil:
+    cdef Cursor inside
+    cdef Element code
+    open_cursor(&inside, value, c.fault)
+    if expect(&inside, ENUMERATED, &code) < 0 or leave(&inside) < 0:
+        return -1
+    if code.content.n != 1 or code.content.p[0] > LAST_REASON or code.content.p[0] == 7:
+        return fail_at(c, code.der.p, "no such reason")
+    if code.content.p[0] == REMOVE_FROM_CRL and not is_delta:
+        return fail_at(c, code.der.p, "removeFromCRL in a CRL that is no delta")
+    out[0] = code.content.p[0]
+    return 0
+
+
+cdef int read_entry_extension(Cursor* c, bint is_delta, Entry* entry) noexcept nogil:
+    # Extension ::= SEQUENCE { extnID OBJECT IDENTIFIER, critical BOOLEAN DEFAULT FALSE, extnValue OCTET STRING }
+    cdef Cursor inside, dated
+    cdef Element oid, flag, value
+    cdef bint critical = False
+    if enter(c, SEQUENCE, &inside) < 0 or expect(&inside, OBJECT_IDENTIFIER, &oid) < 0:
+        return -1
+    if peek_tag(&inside) == BOOLEAN:
+        if read_element(&inside, &flag) < 0:
+            return -1
+        critical = flag.content.n != 1 or flag.content.p[0] != 0
+    if expect(&inside, OCTET_STRING, &value) < 0 or leave(&inside) < 0:
+        return -1
+    if is_ce(oid.content, 21):
+        return read_reason(c, value.content, is_delta, &entry.reason)
+    if is_ce(oid.content, 24):
+        open_cursor(&dated, value.content, c.fault)
+        if peek_tag(&dated) != GENERALIZED_TIME:
+            return fail_at(c, oid.der.p, "the invalidity date is no GeneralizedTime")
+        return -1 if read_time(&dated, &entry.invalidity_date) < 0 or leave(&dated) < 0 else 0
+    if is_ce(oid.content, 29):
+        return fail_at(c, oid.der.p, "an entry of another issuer: the CRL is indirect")
+    if critical:
+        return fail_at(c, oid.der.p, "a critical entry extension that is not understood")
+    return 0
+
+
+cdef int read_entry(Cursor* c, bint is_delta, Entry* entry) noexcept nogil:
+    # SEQUENCE { userCertificate INTEGER, revocationDate Time, crlEntryExtensions Extensions OPTIONAL }
+    cdef Cursor inside, extensions
+    cdef Element serial
+    entry.reason = 0
+    entry.invalidity_date = -1
+    if enter(c, SEQUENCE, &inside) < 0 or expect(&inside, INTEGER, &serial) < 0:
+        return -1
+    if not is_minimal_integer(serial.content) or serial.content.p[0] & 0x80:
+        return fail_at(c, serial.der.p, "a serial number that is negative or not minimal")
+    entry.serial = without_leading_zeros(serial.content)
+    if entry.serial.n > MAX_SERIAL:
+        return fail_at(c, serial.der.p, "a serial number of more than 20 octets")
+    if read_time(&inside, &entry.revoked_at) < 0:
+        return -1
+    if octets_left(&inside):
+        if enter_only(&inside, SEQUENCE, &extensions) < 0:
+            return -1
+        while octets_left(&extensions):
+            if read_entry_extension(&extensions, is_delta, entry) < 0:
+                return -1
+    return 0
+
+
+cdef int find_entries(Cursor* c, Cursor* entries) noexcept nogil:
+    """From the CertificateList to the content of its revokedCertificates; an empty cursor when there are none."""
+    # TBSCertList ::= SEQUENCE { version INTEGER OPTIONAL, signature SEQUENCE, issuer SEQUENCE, thisUpdate Time,
+    #   nextUpdate Time OPTIONAL, revokedCertificates SEQUENCE OF .. OPTIONAL, crlExtensions [0] EXPLICIT .. OPTIONAL }
+    cdef Cursor whole, tbs
+    cdef Element passed
+    cdef int64_t when
+    if enter_only(c, SEQUENCE, &whole) < 0 or enter(&whole, SEQUENCE, &tbs) < 0:
+        return -1
+    if expect(&whole, SEQUENCE, &passed) < 0 or expect(&whole, BIT_STRING, &passed) < 0 or leave(&whole) < 0:
+        return -1
+    if peek_tag(&tbs) == INTEGER and read_element(&tbs, &passed) < 0:
+        return -1
+    if expect(&tbs, SEQUENCE, &passed) < 0 or expect(&tbs, SEQUENCE, &passed) < 0 or read_time(&tbs, &when) < 0:
+        return -1
+    if peek_tag(&tbs) == UTC_TIME or peek_tag(&tbs) == GENERALIZED_TIME:
+        if read_time(&tbs, &when) < 0:
+            return -1
+    open_cursor(entries, Octets(tbs.p, 0), c.fault)
+    if peek_tag(&tbs) == SEQUENCE and enter(&tbs, SEQUENCE, entries) < 0:
+        return -1
+    if peek_tag(&tbs) == CONSTRUCTED and read_element(&tbs, &passed) < 0:
+        return -1
+    return leave(&tbs)
+
+
+cdef inline void put_row(Sink* s, const Entry* entry) noexcept nogil:
+    put_big_endian(s, 4, 2)
+    put_big_endian(s, entry.serial.n, 4)
+    put_octets(s, entry.serial)
+    put_big_endian(s, 8, 4)
+    put_big_endian(s, <unsigned long long>entry.revoked_at, 8)
+    put_big_endian(s, 2, 4)
+    put_big_endian(s, entry.reason, 2)
+    if entry.invalidity_date > 0:
+        put_big_endian(s, 8, 4)
+        put_big_endian(s, <unsigned long long>entry.invalidity_date, 8)
+    else:
+        put_static(s, "\xff\xff\xff\xff", 4)
+
+
+@cython.final
+cdef class EntryReader:
+    cdef bytes _der
+    cdef Cursor _entries
+    cdef Fault _fault
+    cdef int64_t _latest
+    cdef bint _is_delta, _begun, _ended
+    cdef readonly size_t count
+
+    def __cinit__(self, bytes der not None, int64_t latest, bint is_delta=False):
+        cdef Cursor c
+        self._der = der
+        self._latest = latest
+        self._is_delta = is_delta
+        self._begun = self._ended = False
+        self.count = 0
+        self._fault.at = NULL
+        open_cursor(&c, octets_of(der), &self._fault)
+        if find_entries(&c, &self._entries) < 0:
+            raise self._error()
+        self._entries.fault = &self._fault
+
+    cdef object _error(self):
+        return wire_error(WireError, &self._fault, octets_of(self._der).p)
+
+    def read(self, size_t room=1 << 18):
+        cdef bytes piece
+        cdef Sink s
+        cdef int outcome
+        if self._ended:
+            return b""
+        piece = new_bytes(max(room, <size_t>1024))
+        bytes_sink(&s, piece)
+        if not self._begun:
+            put_static(&s, "PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", COPY_HEAD)
+            self._begun = True
+        with nogil:
+            outcome = self._fill(&s)
+        if outcome < 0:
+            raise self._error()
+        if not octets_left(&self._entries):
+            put_static(&s, "\xff\xff", 2)
+            self._ended = True
+        return piece[:sink_used(&s)]
+
+    cdef int _fill(self, Sink* s) noexcept nogil:
+        cdef Entry entry
+        while octets_left(&self._entries) and sink_room(s) >= ROW + 2:
+            if read_entry(&self._entries, self._is_delta, &entry) < 0:
+                return -1
+            entry.revoked_at = max(<int64_t>0, min(entry.revoked_at, self._latest))
+            put_row(s, &entry)
+            self.count += 1
+        return 0

@@ -1,0 +1,377 @@
+"""revokedCertificates of a CRL, written from the ledger's COPY stream: one pass, no Python object for an entry.
+
+RFC 5280 5.1.2.6 (entries), 5.3.1 (reasonCode), 5.3.2 (invalidityDate), 5.3.3 (certificateIssuer). A row: serial bytea,
+revocation time int8 (epoch seconds), reason int2, invalidity date int8 or NULL, certificateIssuer bytea or NULL (DER of
+its GeneralNames). Rows of one certificate issuer ascend by the octets of the serial, so that none comes twice unseen.
+
+    SEQUENCE { userCertificate INTEGER, revocationDate Time, crlEntryExtensions SEQUENCE OF Extension OPTIONAL }
+"""
+
+cimport cython
+
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Resize
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy
+
+from _fastocsp.wire.codes cimport MAX_SERIAL
+from _fastocsp.wire.der cimport (
+    GENERALIZED_TIME, OCTET_STRING, SEQUENCE, Cursor, Fault, Octets, octets_before, octets_left, open_cursor,
+    read_octets, read_u16, read_u32,
+)
+from _fastocsp.wire.sink cimport (
+    Sink, bytes_sink, claim, new_bytes, octets_of, open_sink, put_header, put_octet, put_octets, put_static,
+    put_unsigned, sink_used, tlv_size, unsigned_size,
+)
+
+from _fastocsp.wire.errors import WireError
+
+cdef enum:
+    UTC_TIME = 0x17
+    COPY_HEAD = 19                # signature, flags, length of an extension that is not there
+    COLUMNS = 5
+    REASON_EXTENSION = 12
+    DATE_EXTENSION = 26
+    FIXED_ENTRY = 128             # octets of an entry without its certificateIssuer, at most
+    ISSUER_LIMIT = 65536
+    REMOVE_FROM_CRL = 8
+    LAST_REASON = 10
+    MAX_SHARDS = 4096
+    FIRST_ROOM = 4096
+
+cdef int64_t YEAR_2050 = 2524608000             # the first second that UTCTime does not have, RFC 5280 5.1.2.4
+cdef int64_t YEAR_10000 = 253402300800          # the first second that GeneralizedTime does not have
+cdef const char* DIGITS = (
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+    "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
+    "9899"
+)
+
+cdef enum Outcome:
+    BAD = -1
+    CUT = 0                       # the row goes on in the next piece
+    ROW = 1
+    END = 2
+
+cdef struct Row:
+    Octets serial
+    int64_t revoked_at
+    uint16_t reason
+    int64_t invalidity_date       # -1: none
+    Octets certificate_issuer     # n is 0 when it is that of the entry before
+
+cdef struct Day:
+    int64_t number                # since the epoch; -1 before the first use
+    uint8_t digits[8]             # YYYYMMDD
+
+cdef struct Part:
+    uint8_t* p
+    size_t used
+    size_t room
+
+
+cdef void turn_to(Day* day, int64_t number) noexcept nogil:
+    """The calendar date of a day from 1970 to 9999; a year begins in March here, so that a leap day ends it."""
+    cdef uint64_t since = <uint64_t>(number + 719468)         # days since 0000-03-01
+    cdef uint64_t era = since // 146097
+    cdef uint64_t of_era = since % 146097
+    cdef uint64_t year = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+    cdef uint64_t of_year = of_era - (365 * year + year // 4 - year // 100)
+    cdef uint64_t month = (5 * of_year + 2) // 153            # 0 is March; five months have 153 days
+    cdef uint64_t day_of_month = of_year - (153 * month + 2) // 5 + 1
+    year += 400 * era + (1 if month >= 10 else 0)
+    month = month + 3 if month < 10 else month - 9
+    memcpy(day.digits, DIGITS + 2 * (year // 100), 2)
+    memcpy(day.digits + 2, DIGITS + 2 * (year % 100), 2)
+    memcpy(day.digits + 4, DIGITS + 2 * month, 2)
+    memcpy(day.digits + 6, DIGITS + 2 * day_of_month, 2)
+    day.number = number
+
+
+cdef inline size_t time_size(int64_t seconds) noexcept nogil:
+    return 15 if seconds < YEAR_2050 else 17
+
+
+cdef inline void put_time(Sink* s, Day* day, int64_t seconds, bint generalized) noexcept nogil:
+    """YYMMDDHHMMSSZ as UTCTime, YYYYMMDDHHMMSSZ as GeneralizedTime; 0 <= seconds < YEAR_10000."""
+    cdef int64_t number = seconds // 86400
+    cdef uint32_t of_day = <uint32_t>(seconds - 86400 * number)
+    cdef uint8_t* to = claim(s, 17 if generalized else 15)
+    if to == NULL:
+        return
+    if number != day.number:
+        turn_to(day, number)
+    if generalized:
+        to[0] = GENERALIZED_TIME
+        to[1] = 15
+        memcpy(to + 2, day.digits, 8)
+        to += 10
+    else:
+        to[0] = UTC_TIME
+        to[1] = 13
+        memcpy(to + 2, &day.digits[2], 6)
+        to += 8
+    memcpy(to, DIGITS + 2 * (of_day // 3600), 2)
+    memcpy(to + 2, DIGITS + 2 * (of_day // 60 % 60), 2)
+    memcpy(to + 4, DIGITS + 2 * (of_day % 60), 2)
+    to[6] = b"Z"
+
+
+cdef inline size_t issuer_content(size_t n) noexcept nogil:
+    """Content octets of the certificateIssuer extension with n octets of GeneralNames; 0 for none."""
+    return 8 + tlv_size(n) if n else 0
+
+
+cdef inline void put_entry(Sink* s, const Row* row, Day* day, Day* invalid) noexcept nogil:
+    cdef size_t issuer = issuer_content(row.certificate_issuer.n)
+    cdef size_t extensions = (
+        (REASON_EXTENSION if row.reason else 0)
+        + (DATE_EXTENSION if row.invalidity_date >= 0 else 0)
+        + (tlv_size(issuer) if issuer else 0)
+    )
+    cdef size_t content = tlv_size(unsigned_size(row.serial)) + time_size(row.revoked_at)
+    put_header(s, SEQUENCE, content + (tlv_size(extensions) if extensions else 0))
+    put_unsigned(s, row.serial)
+    put_time(s, day, row.revoked_at, row.revoked_at >= YEAR_2050)
+    if not extensions:
+        return
+    put_header(s, SEQUENCE, extensions)
+    if row.reason:                                            # unspecified is left out, RFC 5280 5.3.1
+        put_static(s, "\x30\x0a\x06\x03\x55\x1d\x15\x04\x03\x0a\x01", 11)
+        put_octet(s, <uint8_t>row.reason)
+    if row.invalidity_date >= 0:
+        put_static(s, "\x30\x18\x06\x03\x55\x1d\x18\x04\x11", 9)
+        put_time(s, invalid, row.invalidity_date, True)
+    if issuer:
+        put_header(s, SEQUENCE, issuer)
+        put_static(s, "\x06\x03\x55\x1d\x1d\x01\x01\xff", 8)
+        put_header(s, OCTET_STRING, row.certificate_issuer.n)
+        put_octets(s, row.certificate_issuer)
+
+
+cdef inline Outcome read_column(Cursor* c, Octets* out) noexcept nogil:
+    """The octets of a column; p is NULL for NULL."""
+    cdef uint32_t n = 0
+    if read_u32(c, &n) < 0:
+        return CUT
+    out.p = NULL
+    out.n = 0
+    if n == 0xFFFFFFFFU:
+        return ROW
+    if n > ISSUER_LIMIT:
+        return BAD
+    return CUT if read_octets(c, n, out) < 0 else ROW
+
+
+cdef inline Outcome read_time(Cursor* c, int64_t* out) noexcept nogil:
+    """A column of epoch seconds up to the year 9999; -1 for NULL."""
+    cdef uint32_t n = 0
+    cdef uint32_t high = 0
+    cdef uint32_t low = 0
+    out[0] = -1
+    if read_u32(c, &n) < 0:
+        return CUT
+    if n == 0xFFFFFFFFU:
+        return ROW
+    if n != 8:
+        return BAD
+    if read_u32(c, &high) < 0 or read_u32(c, &low) < 0:
+        return CUT
+    out[0] = <int64_t>(<uint64_t>high << 32 | low)
+    return ROW if 0 <= out[0] < YEAR_10000 else BAD
+
+
+cdef inline Outcome read_reason(Cursor* c, uint16_t* out) noexcept nogil:
+    cdef uint32_t n = 0
+    if read_u32(c, &n) < 0:
+        return CUT
+    if n != 2:
+        return BAD
+    return CUT if read_u16(c, out) < 0 else ROW
+
+
+cdef inline Outcome read_row(Cursor* c, Row* row) noexcept nogil:
+    cdef uint16_t columns = 0
+    cdef Outcome outcome
+    if read_u16(c, &columns) < 0:
+        return CUT
+    if columns == 0xFFFF:
+        return END
+    if columns != COLUMNS:
+        return BAD
+    outcome = read_column(c, &row.serial)
+    if outcome == ROW and not 1 <= row.serial.n <= MAX_SERIAL:
+        return BAD
+    if outcome == ROW:
+        outcome = read_time(c, &row.revoked_at)
+    if outcome == ROW:
+        outcome = read_reason(c, &row.reason)
+    if outcome == ROW:
+        outcome = read_time(c, &row.invalidity_date)
+    if outcome == ROW:
+        outcome = read_column(c, &row.certificate_issuer)
+    if outcome != ROW:
+        return outcome
+    return ROW if row.revoked_at >= 0 else BAD
+
+
+cdef inline uint64_t hash_of(Octets serial) noexcept nogil:
+    """FNV-1a of 64 bits, finished as MurmurHash3 does: for ever the same, certificates name shards by it."""
+    cdef uint64_t h = 0xCBF29CE484222325ULL
+    cdef size_t i
+    for i in range(serial.n):
+        h = (h ^ serial.p[i]) * 0x100000001B3ULL
+    h = (h ^ h >> 33) * 0xFF51AFD7ED558CCDULL
+    h = (h ^ h >> 33) * 0xC4CEB9FE1A85EC53ULL
+    return h ^ h >> 33
+
+
+def shard_of(bytes serial_number not None, int shards):
+    if not 1 <= shards <= MAX_SHARDS:
+        raise ValueError(f"1 to {MAX_SHARDS} shards, not {shards}")
+    return hash_of(octets_of(serial_number)) % <uint64_t>shards
+
+
+def time_element(int64_t seconds, bint generalized=False):
+    cdef Day day
+    cdef Sink s
+    cdef bytes element
+    if not 0 <= seconds < YEAR_10000:
+        raise ValueError(f"the wire has no such time: {seconds}")
+    generalized = generalized or seconds >= YEAR_2050
+    day.number = -1
+    element = new_bytes(17 if generalized else 15)
+    bytes_sink(&s, element)
+    put_time(&s, &day, seconds, generalized)
+    return element
+
+
+@cython.final
+cdef class EntryWriter:
+    """See the stub."""
+
+    cdef bytes _rest
+    cdef list _owners             # a bytearray for each part: all entries, then shard after shard
+    cdef Part* _parts
+    cdef size_t _shards
+    cdef bint _is_delta
+    cdef bint _begun
+    cdef bint _ended
+    cdef Day _day
+    cdef Day _invalid
+    cdef uint8_t _last[MAX_SERIAL]
+    cdef size_t _last_n
+    cdef readonly size_t count
+    cdef readonly int64_t latest
+
+    def __cinit__(self, int shards=0, bint is_delta=False):
+        if not 0 <= shards <= MAX_SHARDS:
+            raise ValueError(f"0 to {MAX_SHARDS} shards, not {shards}")
+        self._shards = shards
+        self._is_delta = is_delta
+        self._rest = b""
+        self._owners = []
+        self._day.number = self._invalid.number = -1
+        self._parts = <Part*>calloc(1 + self._shards, sizeof(Part))
+        if self._parts == NULL:
+            raise MemoryError
+        for index in range(1 + shards):
+            self._owners.append(bytearray())
+            self._grow(index, 0)
+
+    def __dealloc__(self):
+        free(self._parts)
+
+    def feed(self, piece not None):
+        cdef bytes octets = self._rest + bytes(piece)
+        cdef Octets all_of_it = octets_of(octets)
+        cdef Fault fault
+        cdef Cursor c
+        cdef const uint8_t* begin
+        cdef Row row
+        cdef Outcome outcome
+        if self._owners is None:
+            raise ValueError("the entries were taken already")
+        fault.at = NULL
+        open_cursor(&c, all_of_it, &fault)
+        if not self._begun:
+            if all_of_it.n < COPY_HEAD:
+                self._rest = octets
+                return
+            if octets[:11] != b"PGCOPY\n\xff\r\n\0" or octets[15:COPY_HEAD] != b"\0\0\0\0":
+                raise WireError("not a binary COPY stream", 0)
+            self._begun = True
+            c.p += COPY_HEAD
+        begin = c.p
+        while not self._ended:
+            begin = c.p
+            outcome = read_row(&c, &row)
+            if outcome == CUT:
+                c.p = begin
+                break
+            if outcome == BAD:
+                raise WireError("not a row of a revoked certificate", octets_before(all_of_it.p, begin))
+            if outcome == END:
+                self._ended = True
+                break
+            self._take(&row)
+        if self._ended and octets_left(&c):
+            raise WireError("octets after the end of the COPY stream", octets_before(all_of_it.p, c.p))
+        self._rest = octets[octets_before(all_of_it.p, c.p):]
+
+    cdef int _take(self, const Row* row) except -1:
+        """One entry, to all of them and to its shard."""
+        cdef size_t room = FIXED_ENTRY + (16 + row.certificate_issuer.n if row.certificate_issuer.n else 0)
+        cdef Part* part = self._parts
+        cdef Sink s
+        cdef Octets entry
+        cdef size_t shard
+        if row.reason == 7 or row.reason > LAST_REASON or (row.reason == REMOVE_FROM_CRL and not self._is_delta):
+            raise WireError(f"reason {row.reason} may not stand in this CRL")
+        self._require_ascent(row)
+        if part.room - part.used < room:
+            self._grow(0, room)
+        open_sink(&s, part.p + part.used, part.room - part.used)
+        put_entry(&s, row, &self._day, &self._invalid)
+        if s.overflow:
+            raise WireError("an entry outgrew its room")
+        entry.p = s.start
+        entry.n = sink_used(&s)
+        part.used += entry.n
+        if self._shards:
+            shard = 1 + <size_t>(hash_of(row.serial) % self._shards)
+            part = self._parts + shard
+            if part.room - part.used < entry.n:
+                self._grow(shard, entry.n)
+            open_sink(&s, part.p + part.used, part.room - part.used)
+            put_octets(&s, entry)
+            part.used += entry.n
+        self.count += 1
+        self.latest = max(self.latest, row.revoked_at)
+        return 0
+
+    cdef int _require_ascent(self, const Row* row) except -1:
+        cdef size_t n = min(self._last_n, row.serial.n)
+        cdef int order = memcmp(self._last, row.serial.p, n)
+        if row.certificate_issuer.n == 0 and (order > 0 or (order == 0 and self._last_n >= row.serial.n)):
+            raise WireError("a serial number comes twice, or not in its order")
+        memcpy(self._last, row.serial.p, row.serial.n)
+        self._last_n = row.serial.n
+        return 0
+
+    cdef int _grow(self, size_t index, size_t least) except -1:
+        cdef Part* part = self._parts + index
+        cdef bytearray owner = self._owners[index]
+        part.room = max(2 * part.room, part.used + least, <size_t>FIRST_ROOM)
+        PyByteArray_Resize(owner, part.room)
+        part.p = <uint8_t*>PyByteArray_AS_STRING(owner)
+        return 0
+
+    def take_parts(self):
+        if not self._ended or self._owners is None:
+            raise WireError("the COPY stream is cut short", len(self._rest))
+        taken = self._owners
+        self._owners = None
+        for index, owner in enumerate(taken):
+            PyByteArray_Resize(owner, self._parts[<size_t>index].used)
+        return taken

@@ -1,0 +1,1 @@
+"""OCSP messages (RFC 6960): requests, CertIDs, compact records, responses, and the frames between edge and signer."""

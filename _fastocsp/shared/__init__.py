@@ -1,0 +1,1 @@
+"""Memory that several threads or processes use: rate-limit buckets, counters, the lock, prefetching."""

@@ -1,0 +1,1 @@
+"""The answer table: records by CertID in memory that all workers of a host share."""

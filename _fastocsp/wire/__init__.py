@@ -1,0 +1,1 @@
+"""The bounded DER cursor and sink, times, ECDSA signatures, code tables, errors and value types."""
