@@ -30,7 +30,7 @@ from cachewarm.ledger.connect import Connection, connected
 from cachewarm.waiting import Outcome
 from responder.clock import NS, read_clock
 from responder.domain.status import CRLReason
-from responder.edge.gate import Gate
+from responder.hotpath.gate import Gate
 from responder.feed.agent import FeedAgent
 from responder.feed.machine import Renew
 from responder.feed.poll import Who, open_feed

@@ -26,7 +26,7 @@ from tests.responder.edge.running import Running, question, read_answer
 
 RESULTS = Path(__file__).parent / "instructions.json"
 ANSWERS, ROUNDS = 100, 20
-COUNTED = "__pyx_f_9responder_4edge_8exchange_8Exchange_work"
+COUNTED = "__pyx_f_9responder_7hotpath_13http_exchange_8Exchange_work"
 METHODS = ("GET", "POST")
 _ROW = re.compile(r"^ *([\d,]+) \( ?[\d.]+%\)  ([^:]+):(\S+)")
 

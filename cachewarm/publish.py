@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from _fastocsp.ocsp.record import unpack_record
 from cachewarm.errors import Transient
-from responder.cache.layout import ANNOUNCE_LENGTH, ANNOUNCE_STREAM, WALK_NOTE, WARM_MARK, record_name
+from responder.domain.redis_layout import ANNOUNCE_LENGTH, ANNOUNCE_STREAM, WALK_NOTE, WARM_MARK, record_name
 from responder.sources.base import Key
 
 #: Octet 1 of a record is its version, octets 3-15 generation u24, seq u48 and producedAt u32 (Lua counts from 1). What

@@ -25,7 +25,7 @@ from cachewarm.mint import Statement, check, mint, unsigned_record
 from cachewarm.pipeline import Pipeline
 from cachewarm.publish import Publisher
 from cachewarm.signing.pool import SigningPool
-from responder.cache.layout import record_name
+from responder.domain.redis_layout import record_name
 from responder.domain.status import PRESIGNED
 from responder.domain.window import renewal_due
 from responder.process import end_tasks

@@ -23,7 +23,7 @@ from cachewarm.errors import CachewarmError
 from cachewarm.ledger import feed
 from cachewarm.ledger.connect import Connection, connected, one_row
 from cachewarm.overview import overviews, problems_of, row_of
-from responder.cache.layout import WALK_NOTE
+from responder.domain.redis_layout import WALK_NOTE
 from responder.config import INSTANCE_FILE
 
 PATIENCE_S = 2.0

@@ -21,7 +21,7 @@ from _fastocsp.table.memory import make_table_memory
 from responder.clock import read_clock
 from responder.config import EdgeSettings
 from responder.domain.catalog import Catalog
-from responder.edge.edge import LIMITER_NAME, limiter_octets
+from responder.edge.context import LIMITER_NAME, limiter_octets
 from responder.environment import as_environment
 from responder.feed.agent import FeedAgent
 from responder.feed.catalog import keep_catalog, kept_catalog, read_ledger
@@ -94,7 +94,7 @@ class Master:
         while not self._stopping.is_set():
             begun = time.monotonic()
             worker = await start_module(
-                "responder.edge.worker",
+                "responder.worker.worker",
                 [str(slot), str(self._table_fd)],
                 as_environment(no_ledger),
                 pass_fds=[self._table_fd],

@@ -21,7 +21,7 @@ from responder.errors import TryLater, Unauthorized
 from responder.feed.local import LocalFeed
 from responder.feed.machine import Position
 from responder.sources.base import Found, Key
-from responder.sources.signed import SignedAnswer
+from responder.sources.signer import SignedAnswer
 
 #: With the inventory out of reach a revoked certificate's end is unknown: its answer is kept short.
 BLIND_VALIDITY_S = 3600

@@ -31,7 +31,7 @@ from _fastocsp.ocsp.response import encode_signed
 from cachewarm.signer.desk import Desk, Unsigned
 from responder.errors import Refusal
 from responder.sources.base import Key
-from responder.sources.signed import pack_answer, unpack_key
+from responder.sources.signer import pack_answer, unpack_key
 
 log = structlog.get_logger("signer")
 #: Questions of one connection in one turn: half a millisecond of P-256. Fewer when a turn takes longer than it should,

@@ -23,7 +23,7 @@ from responder.feed.machine import Position, Renew, State
 PAGE_SIZE = 4096
 PAGE_NAME = "feed.page"
 MAGIC = 0x31504646_50534346
-# u64 slots of the page; responder/edge/gate.pyx reads the first five
+# u64 slots of the page; responder/hotpath/gate.pyx reads the first five
 SLOT_MAGIC, SLOT_IMAGE, SLOT_UNTIL_BOOT, SLOT_UNTIL_MONO, SLOT_AS_OF = range(5)
 SLOT_GENERATION, SLOT_SEQ, SLOT_HEAD, SLOT_STATE, SLOT_CATALOG, SLOT_ORPHANS = range(5, 11)
 # for the next life of the agent: what was allowed at its end, and in which life of the host

@@ -12,9 +12,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from responder.edge.edge import Edge
+from responder.edge.context import Edge
 from responder.web import health, ocsp
-from responder.web.crl import http_date
+from responder.edge.crl_shelf import http_date
 from responder.web.crl_answer import crl
 
 PKI = "/.well-known/pki"

@@ -7,10 +7,10 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from responder.edge.edge import Edge
+from responder.edge.context import Edge
 from responder.telemetry import INDEX
-from responder.web.crl import CRL_TYPE, ShelvedCRL, crl_fields, is_unchanged, parse_date
-from responder.web.selection import Unsatisfiable, accepts_gzip, byte_range
+from responder.edge.crl_shelf import CRL_TYPE, ShelvedCRL, crl_fields, is_unchanged, parse_date
+from responder.web.ranges import Unsatisfiable, accepts_gzip, byte_range
 
 log = structlog.get_logger("crl")
 #: Sent at a time: the writer waits for the client after each.

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from responder.edge.edge import Edge, within
+from responder.edge.context import Edge, within
 from responder.feed.machine import State
 from responder.feed.shared import (
     SLOT_AS_OF,

@@ -19,7 +19,7 @@ from _fastocsp.wire.errors import MalformedRecord
 from _fastocsp.ocsp.record import unpack_record
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
-from responder.cache.layout import record_name
+from responder.domain.redis_layout import record_name
 from responder.sources.base import Key
 from tests.e2e.conftest import scratch
 from tests.e2e.faults import GOOD, Watch, ask, certificates, eventually, ready

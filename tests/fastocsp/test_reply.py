@@ -12,7 +12,7 @@ from _fastocsp.wire.errors import MalformedRecord
 from _fastocsp.ocsp.record import RECORD_HEAD, pack_record
 from _fastocsp.http.response import encode_head, entity_tag, is_not_modified, parse_fixdate
 from _fastocsp.wire.types import Record
-from responder.edge.answers import Answer, cache_fields, fields, write
+from responder.edge.http_answers import Answer, cache_fields, fields, write
 from tests.fastocsp.authority import Authority
 from tests.fastocsp.corpus import flips, prefixes
 from tests.fastocsp.strategies import records
@@ -30,7 +30,7 @@ OTHER = b'"303132333435363738393a3b3c3d3e40"'
 
 @given(records(), st.integers(0, 2**32 - 1), st.integers(0, 99999), st.booleans())
 def test_the_compiled_head_is_the_plain_one(record: Record, now: int, size: int, keep_alive: bool) -> None:
-    """Octet for octet what responder.edge.answers writes, for a 200 and for a 304."""
+    """Octet for octet what responder.edge.http_answers writes, for a 200 and for a 304."""
     octets, body = pack_record(record), b"b" * size
     whole = write(200, fields(Answer(body, "hit", octets), now), body, keep_alive=keep_alive)
     assert encode_head(octets, now, size, keep_alive) + body == whole

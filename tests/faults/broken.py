@@ -15,8 +15,8 @@ from cachewarm.quickstart import child
 from responder import master
 from responder.clock import Instant, read_clock
 from responder.config import EdgeSettings, load_settings
-from responder.edge import worker
-from responder.edge.gate import Gate
+from responder.worker import worker
+from responder.hotpath.gate import Gate
 from responder.feed import machine
 from responder.feed.machine import Answer, Effect, FeedMachine
 from responder.process import start_module

@@ -23,7 +23,7 @@ import redis
 from cachewarm.embedded.passwords import read_passwords
 from cachewarm.embedded.postgres import LOGINS
 from cachewarm.embedded.valkey import USERS
-from responder.cache.layout import record_name
+from responder.domain.redis_layout import record_name
 from responder.domain.status import PRESIGNED
 from responder.sources.base import Key
 from tests.e2e.conftest import scratch

@@ -22,7 +22,7 @@ from responder.domain.status import CRLReason, UnissuedPolicy
 from responder.errors import SourceError, TryLater, Unauthorized
 from responder.feed.local import LocalFeed
 from responder.sources.base import Key
-from responder.sources.signed import FRAME, SignerSource
+from responder.sources.signer import FRAME, SignerSource
 from responder.telemetry import ROW_SIZE
 from tests.cachewarm.warming.conftest import DAY, Plant
 

@@ -12,7 +12,7 @@ from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import revoke
 from cachewarm.mint import check
 from cachewarm.signing.pool import SigningPool
-from responder.cache.layout import parse_record_name, record_name
+from responder.domain.redis_layout import parse_record_name, record_name
 from responder.domain.status import PRESIGNED, CRLReason, HashAlgorithm
 from responder.sources.base import Key
 from tests.cachewarm.warming.conftest import Plant

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cachewarm.embedded.valkey import EmbeddedValkey
-from responder.cache.reader import BatchReader, connect
+from responder.sources.redis_reader import BatchReader, connect
 from responder.errors import SourceError
 
 DELAY_S, TIMEOUT_S = 0.05, 2.0

@@ -25,10 +25,10 @@ from _fastocsp.ocsp.record import pack_record
 from _fastocsp.table.table import Table
 from _fastocsp.wire.types import Record
 from responder.clock import NS, read_clock
-from responder.edge.gate import Gate
-from responder.edge.lane import Lane
-from responder.edge.limits import Limits
-from responder.edge.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
+from responder.hotpath.gate import Gate
+from responder.hotpath.lane import Lane
+from responder.worker.limits import Limits
+from responder.hotpath.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
 from responder.feed.machine import Renew
 from responder.feed.shared import SharedFeed
 from responder.telemetry import INDEX, ROW_SIZE

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from responder.edge.answers import refusal_answer
-from responder.edge.slow import respond
+from responder.edge.http_answers import refusal_answer
+from responder.edge.slow_path import respond
 from responder.errors import TryLater
 from tests.e2e.asking import post_octets
 from tests.fastocsp.authority import Authority

@@ -13,7 +13,7 @@ from _fastocsp.revoked.rows import merge_groups
 from _fastocsp.ocsp.record import pack_record
 from _fastocsp.wire.types import Record
 from responder.clock import NS, read_clock
-from responder.edge.gate import Gate
+from responder.hotpath.gate import Gate
 from responder.feed.machine import GENESIS, Position, Renew, State
 from responder.feed.shared import PAGE_NAME, PageGone, SharedFeed, image_path
 
@@ -22,7 +22,7 @@ SET = merge_groups({}, [(1, 1, A, 1000, 1)])
 WORKER = """
 import sys
 from pathlib import Path
-from responder.edge.gate import Gate
+from responder.hotpath.gate import Gate
 gate = Gate(Path(sys.argv[1]))
 for line in sys.stdin:
     serial, record = line.split()

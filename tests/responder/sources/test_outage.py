@@ -2,7 +2,7 @@
 
 from structlog.testing import capture_logs
 
-from responder.sources.outage import Outage, Seldom
+from responder.log_limits import Outage, Seldom
 
 
 def test_an_outage_is_said_twice() -> None:

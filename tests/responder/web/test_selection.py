@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from responder.web.selection import Unsatisfiable, accepts_gzip, byte_range
+from responder.web.ranges import Unsatisfiable, accepts_gzip, byte_range
 
 
 @pytest.mark.parametrize(

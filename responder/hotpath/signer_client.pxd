@@ -6,7 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from _fastocsp.ocsp.signer_wire cimport Asked, Frame
 from _fastocsp.wire.der cimport Octets
 from _fastocsp.wire.sink cimport Sink
-from responder.edge.mailbox cimport Letter
+from responder.hotpath.mailbox cimport Letter
 
 cdef struct Question:
     Letter* letter                # what Python is told if the signer cannot settle it; NULL: nobody has this place

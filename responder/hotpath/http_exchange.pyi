@@ -1,7 +1,7 @@
-from responder.edge.lane import Lane
-from responder.edge.mailbox import Mailbox
-from responder.edge.slow import SlowRequest
-from responder.edge.sockets import Sockets
+from responder.hotpath.lane import Lane
+from responder.hotpath.mailbox import Mailbox
+from responder.edge.slow_path import SlowRequest
+from responder.hotpath.sockets import Sockets
 
 class Exchange(Sockets):
     """What happens on the connections of one loop."""

@@ -10,8 +10,8 @@ import structlog
 
 from _fastocsp.shared.counters import Counters
 from _fastocsp.http.response import is_not_modified
-from responder.edge.answerer import Answerer
-from responder.edge.answers import Answer, cache_fields, fields, refusal_answer, write
+from responder.edge.rules import Answerer
+from responder.edge.http_answers import Answer, cache_fields, fields, refusal_answer, write
 from responder.errors import Broken, Refusal
 from responder.telemetry import INDEX
 

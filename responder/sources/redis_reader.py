@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from responder.errors import SourceError
-from responder.sources.outage import Outage
+from responder.log_limits import Outage
 
 BREAKER_S = 1.0
 MAX_KEYS = 512

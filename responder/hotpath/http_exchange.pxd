@@ -6,11 +6,11 @@ from _fastocsp.http.headers cimport KnownSections
 from _fastocsp.http.proxies cimport Proxies
 from _fastocsp.wire.sink cimport Sink
 from _fastocsp.http.request cimport HttpRequest
-from responder.edge.connections cimport Connection
-from responder.edge.lane cimport Lane
-from responder.edge.line cimport SignerLine
-from responder.edge.mailbox cimport Letter, Mailbox
-from responder.edge.sockets cimport Sockets
+from responder.hotpath.connections cimport Connection
+from responder.hotpath.lane cimport Lane
+from responder.hotpath.signer_client cimport SignerLine
+from responder.hotpath.mailbox cimport Letter, Mailbox
+from responder.hotpath.sockets cimport Sockets
 
 cdef enum:
     TO_SLOW = 1                   # kinds of letters to Python

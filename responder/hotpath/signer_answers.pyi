@@ -1,4 +1,4 @@
-from responder.edge.exchange import Exchange
+from responder.hotpath.http_exchange import Exchange
 
 class Live(Exchange):
     """What happens on the line of one loop."""

@@ -13,7 +13,7 @@ from libc.string cimport memmove
 from _fastocsp.ocsp.signer_wire cimport FRAME_HEAD, MAX_NONCE, Asked, Frame, next_frame, put_question
 from _fastocsp.wire.codes cimport MAX_SERIAL
 from _fastocsp.wire.sink cimport open_sink, sink_room, sink_used
-from responder.edge.posix cimport (
+from responder.hotpath.posix cimport (
     EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, MSG_NOSIGNAL, close, last_error, recv, send, watch,
 )
 

@@ -21,8 +21,8 @@ from _fastocsp.wire.types import CertID, OCSPRequest
 from responder.domain.catalog import Catalog
 from responder.domain.serial import parse_serial
 from responder.domain.status import HashAlgorithm
-from responder.edge.answers import Answer
-from responder.edge.gate import Gate
+from responder.edge.http_answers import Answer
+from responder.hotpath.gate import Gate
 from responder.errors import (
     Closed,
     ClosedUnauthorized,
@@ -33,7 +33,7 @@ from responder.errors import (
     Unauthorized,
 )
 from responder.sources.base import Found, Key, Source
-from responder.sources.signed import SignerSource
+from responder.sources.signer import SignerSource
 from responder.telemetry import INDEX
 
 #: While the signer's replica is behind the edge's own, ask again; it polls as often as we do.

@@ -15,14 +15,14 @@ from functools import partial
 import structlog
 from uvicorn.server import ServerState
 
-from responder.edge.dial import Dial
-from responder.edge.edge import Edge
-from responder.edge.exchange import slow_request
-from responder.edge.limits import Limits
-from responder.edge.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
+from responder.worker.signer_dialer import Dial
+from responder.edge.context import Edge
+from responder.hotpath.http_exchange import slow_request
+from responder.worker.limits import Limits
+from responder.hotpath.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
 from responder.process import end_tasks
 from responder.telemetry import INDEX
-from responder.web.cold import ColdProtocol
+from responder.web.http_protocol import ColdProtocol
 
 log = structlog.get_logger("worker")
 JOIN_S = 5.0

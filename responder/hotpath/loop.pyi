@@ -1,7 +1,7 @@
 from _fastocsp.http.proxies import Proxies
-from responder.edge.lane import Lane
-from responder.edge.limits import Limits
-from responder.edge.live import Live
+from responder.hotpath.lane import Lane
+from responder.worker.limits import Limits
+from responder.hotpath.signer_answers import Live
 
 TO_SLOW_LANE: int
 TO_NONCE_LANE: int

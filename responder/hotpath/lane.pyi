@@ -4,7 +4,7 @@ from _fastocsp.http.not_modified import CRLTags
 from _fastocsp.ocsp.issuers import IssuerIndex
 from _fastocsp.shared.lock import Lock
 from _fastocsp.table.table import Table
-from responder.edge.gate import Gate
+from responder.hotpath.gate import Gate
 
 class Lane:
     """Everything a hit needs, of one worker; its lock is the gate's."""

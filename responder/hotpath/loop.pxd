@@ -3,10 +3,10 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from responder.edge.connections cimport Connection
-from responder.edge.live cimport Live
-from responder.edge.mailbox cimport Letter, Mailbox
-from responder.edge.posix cimport epoll_event
+from responder.hotpath.connections cimport Connection
+from responder.hotpath.signer_answers cimport Live
+from responder.hotpath.mailbox cimport Letter, Mailbox
+from responder.hotpath.posix cimport epoll_event
 
 cdef enum:
     MAX_EVENTS = 64

@@ -9,7 +9,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from _fastocsp.shared.lock cimport Lock
-from responder.edge.posix cimport EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, read, write
+from responder.hotpath.posix cimport EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, read, write
 
 
 cdef Letter* new_letter(int kind, uint32_t slot, uint32_t generation, const uint8_t* octets, size_t n) noexcept nogil:

@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from responder.edge.posix cimport close, number_add
+from responder.hotpath.posix cimport close, number_add
 
 
 cdef void empty(Buffer* b) noexcept nogil:

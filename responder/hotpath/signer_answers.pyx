@@ -12,13 +12,13 @@ from _fastocsp.ocsp.signer_wire cimport DONE, DONE_ONCE, Asked, Frame, SignedAns
 from _fastocsp.wire.codes cimport TRY_LATER, UNAUTHORIZED
 from _fastocsp.http.response cimport MAX_HEAD_OCTETS, put_no_store_head
 from _fastocsp.wire.sink cimport Sink, open_sink, put_octets, sink_room
-from responder.edge.connections cimport Connection
-from responder.edge.exchange cimport LINE_LOST, Exchange
-from responder.edge.gate cimport GATE_CONTRADICTED, GATE_PASS
-from responder.edge.line cimport Question
-from responder.edge.mailbox cimport Letter, new_letter
-from responder.edge.posix cimport monotonic_ns
-from responder.edge.sockets cimport OUT_OCTETS
+from responder.hotpath.connections cimport Connection
+from responder.hotpath.http_exchange cimport LINE_LOST, Exchange
+from responder.hotpath.gate cimport GATE_CONTRADICTED, GATE_PASS
+from responder.hotpath.signer_client cimport Question
+from responder.hotpath.mailbox cimport Letter, new_letter
+from responder.hotpath.posix cimport monotonic_ns
+from responder.hotpath.sockets cimport OUT_OCTETS
 
 from responder.telemetry import INDEX
 

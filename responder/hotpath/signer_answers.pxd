@@ -2,8 +2,8 @@
 
 from _fastocsp.ocsp.signer_wire cimport Asked, Frame, SignedAnswer
 from _fastocsp.wire.sink cimport Sink
-from responder.edge.exchange cimport Exchange
-from responder.edge.line cimport Question
+from responder.hotpath.http_exchange cimport Exchange
+from responder.hotpath.signer_client cimport Question
 
 cdef class Live(Exchange):
     # Take this socket as the line, -1 for none

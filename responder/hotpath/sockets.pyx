@@ -10,8 +10,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from _fastocsp.wire.sink cimport Sink, open_sink, sink_used
-from responder.edge.connections cimport Connection, Connections, append, buffered, empty, slot_of
-from responder.edge.posix cimport (
+from responder.hotpath.connections cimport Connection, Connections, append, buffered, empty, slot_of
+from responder.hotpath.posix cimport (
     EAGAIN, EINTR, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_MORE,
     MSG_NOSIGNAL, SHUT_WR, close, epoll_create1, last_error, monotonic_ns, recv, send, shutdown, watch,
 )

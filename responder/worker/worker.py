@@ -16,12 +16,12 @@ import uvicorn
 from uvicorn.server import Server
 
 from responder.config import EdgeSettings
-from responder.edge.edge import Edge
-from responder.edge.front import Front
+from responder.edge.context import Edge
+from responder.worker.loop_bridge import Front
 from responder.process import die_with_parent
 from responder.telemetry import set_up_logs
 from responder.web.app import build_app
-from responder.web.cold import ColdProtocol
+from responder.web.http_protocol import ColdProtocol
 
 log = structlog.get_logger("worker")
 BACKLOG = 4096
@@ -93,7 +93,7 @@ def _config(settings: EdgeSettings, edge: Edge) -> uvicorn.Config:
 
 
 def main() -> None:
-    """`python -m responder.edge.worker SLOT TABLE_FD PARENT`, settings in the environment."""
+    """`python -m responder.worker.worker SLOT TABLE_FD PARENT`, settings in the environment."""
     from responder.config import load_settings
 
     with contextlib.suppress(KeyboardInterrupt):

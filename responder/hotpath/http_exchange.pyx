@@ -18,13 +18,13 @@ from _fastocsp.http.headers cimport WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN, Kn
 from _fastocsp.http.response cimport put_no_store_head
 from _fastocsp.wire.sink cimport Sink, open_sink, put_octet, put_static, sink_used
 from _fastocsp.http.request cimport METHOD_GET, HttpRequest, recognise
-from responder.edge.connections cimport Connection, buffered, fill, slot_of
-from responder.edge.lane cimport LANE_ANSWERED, LANE_FULL, LANE_NONCE, LANE_PASS_ON, LANE_SLOW
-from responder.edge.mailbox cimport Letter, new_letter
-from responder.edge.posix cimport EPOLL_CTL_DEL, EPOLLIN, EPOLLRDHUP, number_add, watch
-from responder.edge.sockets cimport GONE, OUT_OCTETS, Sockets
+from responder.hotpath.connections cimport Connection, buffered, fill, slot_of
+from responder.hotpath.lane cimport LANE_ANSWERED, LANE_FULL, LANE_NONCE, LANE_PASS_ON, LANE_SLOW
+from responder.hotpath.mailbox cimport Letter, new_letter
+from responder.hotpath.posix cimport EPOLL_CTL_DEL, EPOLLIN, EPOLLRDHUP, number_add, watch
+from responder.hotpath.sockets cimport GONE, OUT_OCTETS, Sockets
 
-from responder.edge.slow import SlowRequest
+from responder.edge.slow_path import SlowRequest
 from responder.telemetry import INDEX
 
 cdef enum:

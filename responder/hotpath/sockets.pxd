@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from _fastocsp.wire.sink cimport Sink
-from responder.edge.connections cimport Connection, Connections
+from responder.hotpath.connections cimport Connection, Connections
 
 cdef enum:
     NOTHING = -2                  # nothing new was read

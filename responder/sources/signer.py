@@ -1,7 +1,7 @@
 """The signer's tier: a request over its Unix socket, many at a time over one connection.
 
 Frames are `_fastocsp.ocsp.signer_wire`'s. The signer decides the status by itself: nothing asked here can make it say `good`.
-A nonce for one certificate is asked by the connection loop over a line of its own (responder/edge/line.pyx); here
+A nonce for one certificate is asked by the connection loop over a line of its own (responder/hotpath/signer_client.pyx); here
 goes the rest, and what that line could not settle.
 """
 
@@ -18,7 +18,7 @@ from _fastocsp.wire.codes import UNAUTHORIZED
 from _fastocsp.shared.counters import Counters
 from responder.errors import SourceError, TryLater, Unauthorized
 from responder.sources.base import Found, Key
-from responder.sources.outage import Outage
+from responder.log_limits import Outage
 from responder.telemetry import INDEX
 
 FRAME = struct.Struct(">IIB")

@@ -31,7 +31,7 @@ from _fastocsp.table.entry cimport Found, TableKey
 from _fastocsp.table.hash cimport set_key
 from _fastocsp.cache.request_targets cimport Tag, Targets
 from _fastocsp.http.request cimport METHOD_GET, HttpRequest
-from responder.edge.gate cimport GATE_CONTRADICTED, GATE_PASS
+from responder.hotpath.gate cimport GATE_CONTRADICTED, GATE_PASS
 
 from responder.telemetry import INDEX
 

@@ -17,7 +17,7 @@ from _fastocsp.table.table cimport Table
 from _fastocsp.table.entry cimport TableKey
 from _fastocsp.cache.request_targets cimport Targets
 from _fastocsp.http.request cimport HttpRequest
-from responder.edge.gate cimport Gate
+from responder.hotpath.gate cimport Gate
 
 cdef enum:
     LANE_SLOW = 0                 # not answered: the slow lane must

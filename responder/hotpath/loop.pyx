@@ -14,13 +14,13 @@ from libc.stdlib cimport free
 
 from _fastocsp.shared.bucket cimport address_key
 from _fastocsp.http.proxies cimport Proxies
-from responder.edge.connections cimport Connection, buffered
-from responder.edge.exchange cimport LINE_LOST, TO_COLD, TO_SIGN, TO_SLOW
-from responder.edge.lane cimport Lane
-from responder.edge.line cimport SignerLine
-from responder.edge.live cimport Live
-from responder.edge.mailbox cimport Letter, Mailbox, letter_octets, new_letter
-from responder.edge.posix cimport (
+from responder.hotpath.connections cimport Connection, buffered
+from responder.hotpath.http_exchange cimport LINE_LOST, TO_COLD, TO_SIGN, TO_SLOW
+from responder.hotpath.lane cimport Lane
+from responder.hotpath.signer_client cimport SignerLine
+from responder.hotpath.signer_answers cimport Live
+from responder.hotpath.mailbox cimport Letter, Mailbox, letter_octets, new_letter
+from responder.hotpath.posix cimport (
     EAGAIN, ECONNABORTED, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
     accept_from, block_signals, close, epoll_wait, epoch_seconds, event_tag, flag_load, flag_store, last_error,
     monotonic_ns, number_add, number_load, reset_on_close, watch,

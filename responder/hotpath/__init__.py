@@ -1,0 +1,1 @@
+"""The connection loop: compiled, one thread per worker, never holds the GIL."""
