@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from responder.edge.context import Edge
 from responder.web import health, ocsp
 from responder.edge.crl_shelf import http_date
-from responder.web.crl_answer import crl
+from responder.web.crl import crl
 
 PKI = "/.well-known/pki"
 _FOUND_NOTHING = {"Cache-Control": "no-store"}
