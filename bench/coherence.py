@@ -1,7 +1,7 @@
 """`make bench-coherence`: what the promise costs. Snapshot, memory, membership, commit to every edge, `revoke --wait`.
 
 Real servers on one machine: an embedded Postgres for the set of a million, the quickstart with two workers for the
-waits. Every wait is of a revocation of its own, through the product's own code (revoking.revoke).
+waits. Every wait is of a revocation of its own, through the product's own code (revoke.revoke).
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from _fastocsp.wire.codes import GOOD, SHA1
 from _fastocsp.revoked.rows import merge_groups
 from _fastocsp.ocsp.record import pack_record
 from _fastocsp.wire.types import Record
-from cachewarm import revoking
-from cachewarm.bulk import revoke_many
+from cachewarm.revocation import revoke
+from cachewarm.revocation.bulk_revoke import revoke_many
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, provision
 from cachewarm.ledger.connect import Connection, connected
-from cachewarm.waiting import Outcome
+from cachewarm.revocation.confirmation import Outcome
 from responder.clock import NS, read_clock
 from responder.domain.status import CRLReason
 from responder.hotpath.gate import Gate
@@ -131,9 +131,9 @@ async def waits(instance: Instance) -> dict[str, float]:
     took = []
     async with connected(instance.facts["database_url"]) as connection:
         for path in certificates(instance)[:WAITS]:
-            done = await revoking.revoke(
+            done = await revoke.revoke(
                 connection,
-                revoking.Target("demo", bytes.fromhex(path.stem)),
+                revoke.Target("demo", bytes.fromhex(path.stem)),
                 reason=CRLReason.superseded,
                 invalidity_date=None,
                 actor="bench",

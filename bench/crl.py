@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from _fastocsp.crl.entry_writer import EntryWriter
 from _fastocsp.crl.fields import Fields, Scope, certificate_list, tbs_parts
-from cachewarm.signing.base import sign_parts
-from cachewarm.signing.softkey import SoftKey
+from cachewarm.keys.signing_key import sign_parts
+from cachewarm.keys.soft_key import SoftKey
 from tests.fastocsp.copy_rows import stream
 from tests.reference.crl import ECDSA_SHA256, REASONS, Entry, moment
 

@@ -2,7 +2,7 @@
 
 The rates are taken in rounds, openssl and ours after one another, and the ratio of each round is kept: the machine does
 other work. One process signs as the product does, pipe and all; "per core" is by the CPU time of that process. The walk
-is the product's own (cachewarm/renewals.py) over an inventory in an embedded Postgres, every record new.
+is the product's own (cachewarm/warmer/inventory_walk.py) over an inventory in an embedded Postgres, every record new.
 """
 
 import asyncio
@@ -24,24 +24,24 @@ import asyncpg
 import redis
 
 from _fastocsp.ocsp.record import pack_record
-from cachewarm.authority.certificate import parse_subject
-from cachewarm.authority.registry import found_ca
-from cachewarm.authority.responder_cert import ResponderPair
+from cachewarm.ca.certificate import parse_subject
+from cachewarm.ca.registry import found_ca
+from cachewarm.ca.responder_certificate import ResponderPair
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, provision
 from cachewarm.embedded.valkey import EmbeddedValkey
-from cachewarm.keyring import Keyring, Signing, load_keyring
+from cachewarm.records.keyring import Keyring, Signing, load_keyring
 from cachewarm.ledger.connect import Connection, connect
-from cachewarm.mint import check, good, unsigned_record
-from cachewarm.pipeline import Pipeline
-from cachewarm.publish import Publisher
-from cachewarm.publish import connect as connect_redis
-from cachewarm.renewals import Count, Walk
-from cachewarm.responders import rotate_due
-from cachewarm.signing import process
-from cachewarm.signing.frames import join
-from cachewarm.signing.pool import BATCH, SigningPool
-from cachewarm.signing.softkey import KeyKind
+from cachewarm.records.mint import check, good, unsigned_record
+from cachewarm.warmer.event_pipeline import Pipeline
+from cachewarm.records.publisher import Publisher
+from cachewarm.records.publisher import connect as connect_redis
+from cachewarm.warmer.inventory_walk import Count, Walk
+from cachewarm.warmer.responder_rotation import rotate_due
+from cachewarm.records import signing_process
+from cachewarm.records.signing_frames import join
+from cachewarm.records.signing_pool import BATCH, SigningPool
+from cachewarm.keys.soft_key import KeyKind
 from responder.clock import read_clock
 from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer
@@ -96,11 +96,11 @@ def unsigned(signing: Signing, count: int) -> list[tuple[bytes, bytes]]:
 def one_core(signing: Signing, count: int) -> dict[str, float]:
     """Records per CPU second: signed as a signing process does it, the signature alone, and the check of one record."""
     asked = unsigned(signing, BATCH)
-    pair = process.Pair(signing.pair.key, signing.templates)
+    pair = signing_process.Pair(signing.pair.key, signing.templates)
     body, tbs = join([run for each in asked for run in each]), signing.templates[1].tbs(*asked[0])
     begun = time.process_time()
     for _ in range(count // BATCH):
-        process.sign_all(pair, body)
+        signing_process.sign_all(pair, body)
     ours = count // BATCH * BATCH / (time.process_time() - begun)
     begun = time.process_time()
     for _ in range(count):

@@ -33,7 +33,7 @@ def write_commands() -> None:
     """The help of every command."""
     from typer.testing import CliRunner
 
-    from cachewarm.cli import COMMANDS, app
+    from cachewarm.cli.main import COMMANDS, app
 
     parts = []
     for name, (_, _, text) in COMMANDS.items():

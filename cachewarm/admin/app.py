@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cachewarm import revoking
-from cachewarm.admin.asked import read_moment, read_object, read_reason, read_wait
+from cachewarm.revocation import revoke
+from cachewarm.admin.request_body import read_moment, read_object, read_reason, read_wait
 from cachewarm.admin.auth import admins_only, problem
 from cachewarm.admin.bulk import bulk_revoke
 from cachewarm.admin.crls import crl_cache
@@ -57,7 +57,7 @@ async def revoke(request: Request) -> Response:
     target, asked = _target(request), await read_object(request)
     reason, since, wait = read_reason(asked), read_moment(asked.get("invalidity_date")), read_wait(request)
     async with request.app.state.pool.acquire() as connection:
-        done = await revoking.revoke(
+        done = await revoke.revoke(
             connection,
             target,
             reason=reason,
@@ -74,7 +74,7 @@ async def unhold(request: Request) -> Response:
     """POST /api/v1/certificates/{id}/unhold?wait=SECONDS."""
     target, wait = _target(request), read_wait(request)
     async with request.app.state.pool.acquire() as connection:
-        done = await revoking.unhold(
+        done = await revoke.unhold(
             connection, target, actor=request.state.actor.name, wait=wait is not None, patience_s=wait
         )
     return _done(done)
@@ -120,14 +120,14 @@ async def _away(_: Request, error: Exception) -> Response:
     return problem(503, str(error))
 
 
-def _target(request: Request) -> revoking.Target:
+def _target(request: Request) -> revoke.Target:
     issuer_id, colon, serial = request.path_params["id"].rpartition(":")
     if not colon:
         raise ValueError("a certificate's id is ISSUER_ID:SERIAL_HEX")
-    return revoking.Target(issuer_id, parse_serial(serial))
+    return revoke.Target(issuer_id, parse_serial(serial))
 
 
-def _done(done: revoking.Done) -> Response:
+def _done(done: revoke.Done) -> Response:
     result, waited = done.result, done.waited
     return JSONResponse(
         {

@@ -3,9 +3,9 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from cachewarm.admin.asked import read_object, read_reason, read_wait
+from cachewarm.admin.request_body import read_object, read_reason, read_wait
 from cachewarm.admin.auth import admins_only
-from cachewarm.bulk import parse_serials, revoke_many
+from cachewarm.revocation.bulk_revoke import parse_serials, revoke_many
 
 
 @admins_only

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cachewarm.admin.auth import admins_only
-from cachewarm.crl.rows import cache_rows
+from cachewarm.status.crl_cache import cache_rows
 
 
 @admins_only

@@ -10,10 +10,10 @@ from cryptography import x509
 
 from _fastocsp.crl.entry_writer import EntryWriter
 from _fastocsp.crl.fields import Fields, Scope, certificate_list, tbs_parts
-from cachewarm.authority.certificate import key_identifier
-from cachewarm.authority.profiles import check_url
+from cachewarm.ca.certificate import key_identifier
+from cachewarm.ca.profiles import check_url
 from cachewarm.errors import Refused
-from cachewarm.signing.base import SigningKey, sign_parts
+from cachewarm.keys.signing_key import SigningKey, sign_parts
 from responder.domain.issuer import Issuer
 
 #: 20 octets of a positive INTEGER, RFC 5280 5.2.3.

@@ -13,9 +13,9 @@ from cryptography.exceptions import InvalidSignature
 
 from _fastocsp.wire.codes import MAX_SERIAL
 from _fastocsp.crl.fields import Scope
-from cachewarm.authority.certificate import key_identifier
+from cachewarm.ca.certificate import key_identifier
 from cachewarm.crl.build import NUMBER_LIMIT
-from cachewarm.crl.read import ReadCRL, peek_crl
+from cachewarm.crl.parse import ReadCRL, peek_crl
 from responder.domain.certificate import read_facts, read_public_key
 from responder.domain.signature import verifier
 

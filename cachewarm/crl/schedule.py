@@ -1,7 +1,7 @@
 """When CRLs are made: on time, and soon after a revocation, but once for many, however many warmers there are.
 
 An issuer's CRLs are due CRL_GENERATION_INTERVAL after the last ones (a little earlier, differently in each warmer),
-when one is missing or damaged, and CRL_DEBOUNCE after it was seen that they lack a change (cachewarm.crl.lacking); a
+when one is missing or damaged, and CRL_DEBOUNCE after it was seen that they lack a change (cachewarm.crl.pending_changes); a
 delta alone is due CRL_DELTA_INTERVAL after the last one. A failure is tried again with a growing pause.
 """
 
@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from cachewarm.config import Settings
-from cachewarm.crl.checking import check_published, published_crls
-from cachewarm.crl.lacking import Changes
-from cachewarm.crl.make import Rules
+from cachewarm.crl.verify_published import check_published, published_crls
+from cachewarm.crl.pending_changes import Changes
+from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.parts import wanted_parts
 from cachewarm.crl.regenerate import regenerate, regenerate_delta
 from cachewarm.errors import CachewarmError, Fatal

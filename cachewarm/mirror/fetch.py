@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cachewarm.mirror.faults import Fault, NotMirrored
-from cachewarm.mirror.watched import Watch, opener
+from cachewarm.mirror.deadline_socket import Watch, opener
 
 SCHEMES = ("http", "https", "file")
 _PIECE = 1 << 16

@@ -15,7 +15,7 @@ from cachewarm.config import Settings
 from cachewarm.errors import CachewarmError, Fatal
 from cachewarm.ledger import issuers, mirrors
 from cachewarm.ledger.connect import Connection
-from cachewarm.mirror.bring import bring, limits_of
+from cachewarm.mirror.sync import bring, limits_of
 
 log = structlog.get_logger("mirror")
 TICK_S = 1.0

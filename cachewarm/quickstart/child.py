@@ -28,7 +28,7 @@ def _signer(settings: Settings) -> None:
 
 
 def _warmer(settings: Settings) -> None:
-    from cachewarm.worker import run_warmer
+    from cachewarm.warmer.warmer import run_warmer
 
     run_warmer(settings, child=True)
 

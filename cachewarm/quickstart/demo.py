@@ -7,17 +7,17 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cachewarm.authority.certificate import parse_subject
-from cachewarm.authority.issue import Terms, issue
-from cachewarm.authority.profiles import DAY_S
-from cachewarm.authority.registry import enter, found_ca, pointers_of
+from cachewarm.ca.certificate import parse_subject
+from cachewarm.ca.issue import Terms, issue
+from cachewarm.ca.profiles import DAY_S
+from cachewarm.ca.registry import enter, found_ca, pointers_of
 from cachewarm.config import Settings
 from cachewarm.console import progress
 from cachewarm.ledger import issuers
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
-from cachewarm.responders import load_authority
-from cachewarm.signing.softkey import KeyKind, SoftKey
+from cachewarm.warmer.responder_rotation import load_authority
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from responder.domain.status import CRLReason
 
 ISSUER_ID = "demo"

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from cachewarm.authority.certificate import read_certificate
+from cachewarm.ca.certificate import read_certificate
 from cachewarm.quickstart.demo import Demo
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from pydantic import SecretStr
 
-from cachewarm.authority import tls
+from cachewarm.ca import listener_certificate
 from cachewarm.config import Settings, reachable
 from cachewarm.console import say
 from cachewarm.embedded.folders import FolderLock, abandoned_states, run_folder
@@ -104,7 +104,7 @@ class Quickstart:
             "api_keys_named": keys,
         }
         if settings.admin_tls_cert is None:
-            pem = tls.ensure(self.folder / "admin.pem", now=int(time.time()))
+            pem = listener_certificate.ensure(self.folder / "admin.pem", now=int(time.time()))
             chosen |= {"admin_tls_cert": pem, "admin_tls_key": pem}
         return settings.model_copy(update=chosen)
 

@@ -38,5 +38,5 @@ def _program() -> str:
     """How this very program is called from a shell."""
     called = Path(sys.argv[0]).absolute()
     if called.name != "fastocsp":
-        return f"{sys.executable} -m cachewarm.cli"
+        return f"{sys.executable} -m cachewarm.cli.main"
     return "fastocsp" if shutil.which("fastocsp") == str(called) else str(called)

@@ -10,10 +10,10 @@ from uuid import uuid4
 import structlog
 
 from cachewarm.config import Settings
-from cachewarm.keywatch import KeyWatch
+from cachewarm.records.keyring_watcher import KeyWatch
 from cachewarm.ledger.connect import Connection, connect
-from cachewarm.signer.desk import Desk
-from cachewarm.signer.issued import Issued
+from cachewarm.signer.decisions import Desk
+from cachewarm.signer.inventory_cache import Issued
 from cachewarm.signer.server import SignerServer
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent

@@ -28,7 +28,7 @@ from _fastocsp.ocsp.signer_wire import (
 from _fastocsp.wire.codes import INTERNAL_ERROR, TRY_LATER, UNAUTHORIZED
 from _fastocsp.wire.errors import WireError
 from _fastocsp.ocsp.response import encode_signed
-from cachewarm.signer.desk import Desk, Unsigned
+from cachewarm.signer.decisions import Desk, Unsigned
 from responder.errors import Refusal
 from responder.sources.base import Key
 from responder.sources.signer import pack_answer, unpack_key

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from cachewarm.authority.ca import Authority, init_root, init_sub
-from cachewarm.authority.certificate import Issued, parse_subject
-from cachewarm.authority.profiles import Pointers
-from cachewarm.signing.softkey import KeyKind, SoftKey
+from cachewarm.ca.authority import Authority, init_root, init_sub
+from cachewarm.ca.certificate import Issued, parse_subject
+from cachewarm.ca.profiles import Pointers
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 
 #: 2025-06-01 00:00:00 UTC.
 NOW = 1_748_736_000

@@ -13,7 +13,7 @@ from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.inventory import NewCertificate, add_certificates
 from cachewarm.ledger.issuers import add_issuer
 from cachewarm.ledger.revocations import RevokeResult, revoke
-from cachewarm.waiting import UNDER_WAY, Outcome, Waited, bound_only, wait_for_edges
+from cachewarm.revocation.confirmation import UNDER_WAY, Outcome, Waited, bound_only, wait_for_edges
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed

@@ -53,7 +53,7 @@ class Instance:
         ports = ["--port", str(self.port), "--admin-port", str(self.admin_port)]
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cachewarm.cli", "quickstart", *ports, *self._arguments],
+                [sys.executable, "-m", "cachewarm.cli.main", "quickstart", *ports, *self._arguments],
                 env=self.environ,
                 cwd=self.folder.parent,
                 stdout=output,
@@ -105,7 +105,7 @@ class Instance:
     def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A `fastocsp` command against this instance, from another folder."""
         done = subprocess.run(
-            [sys.executable, "-m", "cachewarm.cli", *words],
+            [sys.executable, "-m", "cachewarm.cli.main", *words],
             env=self.environ,
             cwd="/",
             capture_output=True,

@@ -38,7 +38,7 @@ def run(script: str, folder: Path, instance: Instance, more: dict[str, str]) -> 
     programs = folder / "bin"
     programs.mkdir()
     command = programs / "fastocsp"
-    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m cachewarm.cli "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m cachewarm.cli.main "$@"\n')
     command.chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FASTOCSP_")}
     environ = kept | {

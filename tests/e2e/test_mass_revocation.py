@@ -18,7 +18,7 @@ import pytest
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.feed import feed_position
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
-from cachewarm.waiting import Outcome, wait_for_edges
+from cachewarm.revocation.confirmation import Outcome, wait_for_edges
 from responder.domain.status import CRLReason
 from tests.e2e.asking import Talk
 from tests.e2e.conftest import scratch

@@ -42,7 +42,7 @@ class Pair:
         begun = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.second = subprocess.Popen(
-                [sys.executable, "-m", "cachewarm.cli", "warm"], env=self.instance.environ, cwd="/", stderr=log
+                [sys.executable, "-m", "cachewarm.cli.main", "warm"], env=self.instance.environ, cwd="/", stderr=log
             )
         eventually(lambda: b'"snapshot"' in self.log.read_bytes()[begun:], 20, "the second warmer does not run")
 

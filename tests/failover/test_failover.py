@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from cachewarm import revoking
+from cachewarm.revocation import revoke
 from cachewarm.errors import CachewarmError
 from cachewarm.ledger.connect import connected
-from cachewarm.waiting import Outcome
+from cachewarm.revocation.confirmation import Outcome
 from responder.domain.status import CRLReason
 from tests.e2e.faults import (
     GOOD,
@@ -41,9 +41,9 @@ async def revoke_until_it_breaks(
     try:
         async with connected(url) as connection:
             for serial in serials:
-                done = await revoking.revoke(
+                done = await revoke.revoke(
                     connection,
-                    revoking.Target("demo", serial),
+                    revoke.Target("demo", serial),
                     reason=CRLReason.superseded,
                     invalidity_date=None,
                     actor="test",
@@ -199,9 +199,9 @@ async def revoke_on_the_second(pair: Pair, path: "os.PathLike[str]") -> Outcome:
     """And wait for everybody who ever had a lease."""
     serial = bytes.fromhex(str(path).rpartition("/")[2].partition(".")[0])
     async with connected(pair.url(pair.second)) as connection:
-        done = await revoking.revoke(
+        done = await revoke.revoke(
             connection,
-            revoking.Target("demo", serial),
+            revoke.Target("demo", serial),
             reason=CRLReason.keyCompromise,
             invalidity_date=None,
             actor="test",

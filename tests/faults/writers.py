@@ -14,7 +14,7 @@ import psutil
 
 from cachewarm.errors import CachewarmError
 from cachewarm.ledger.feed import feed_position
-from cachewarm.waiting import Outcome, wait_for_edges
+from cachewarm.revocation.confirmation import Outcome, wait_for_edges
 from tests.e2e.faults import pid_of
 from tests.faults.fault import Fault, NotTaken, letter, require
 from tests.faults.history import REVOKE, Change
@@ -152,7 +152,7 @@ class TwoWarmers(Fault):
         self.begun = path.stat().st_size if path.exists() else 0
         with path.open("ab") as log:
             self.second = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "cachewarm.cli", "warm"), env=self.world.centre.environ, cwd=ROOT, stderr=log
+                *(sys.executable, "-m", "cachewarm.cli.main", "warm"), env=self.world.centre.environ, cwd=ROOT, stderr=log
             )
 
     async def prove(self) -> str:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from cachewarm.authority.ca import Authority, init_root, init_sub
-from cachewarm.authority.certificate import new_serial, parse_subject
-from cachewarm.authority.profiles import Pointers
+from cachewarm.ca.authority import Authority, init_root, init_sub
+from cachewarm.ca.certificate import new_serial, parse_subject
+from cachewarm.ca.profiles import Pointers
 from cachewarm.errors import Refused
-from cachewarm.signing.softkey import KeyKind, SoftKey
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from tests.cachewarm.conftest import NOW, POINTERS, House
 from tests.cachewarm.judges import lint_certificate, openssl
 

@@ -10,14 +10,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from cachewarm.authority.ca import Authority, init_root
-from cachewarm.authority.certificate import moment, new_serial, parse_subject
-from cachewarm.authority.external import validate
-from cachewarm.authority.profiles import CA_KEY_USAGE, DIGITAL_SIGNATURE
-from cachewarm.authority.responder_cert import make
+from cachewarm.ca.authority import Authority, init_root
+from cachewarm.ca.certificate import moment, new_serial, parse_subject
+from cachewarm.ca.external_responder import validate
+from cachewarm.ca.profiles import CA_KEY_USAGE, DIGITAL_SIGNATURE
+from cachewarm.ca.responder_certificate import make
 from cachewarm.errors import Refused
-from cachewarm.signing.builders import sign_certificate
-from cachewarm.signing.softkey import KeyKind, SoftKey
+from cachewarm.keys.builders import sign_certificate
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from tests.cachewarm.conftest import NOW, House, house_of
 
 

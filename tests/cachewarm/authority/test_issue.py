@@ -8,12 +8,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cachewarm.authority.certificate import Issued, parse_subject
-from cachewarm.authority.issue import Terms, issue, issue_request
-from cachewarm.authority.profiles import PROFILES, TLS_CLIENT, TLS_SERVER, Pointers
+from cachewarm.ca.certificate import Issued, parse_subject
+from cachewarm.ca.issue import Terms, issue, issue_request
+from cachewarm.ca.profiles import PROFILES, TLS_CLIENT, TLS_SERVER, Pointers
 from cachewarm.errors import Refused
-from cachewarm.signing.builders import sign_request
-from cachewarm.signing.softkey import KeyKind, SoftKey
+from cachewarm.keys.builders import sign_request
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from tests.cachewarm.conftest import NOW, POINTERS, House, house_of
 from tests.cachewarm.judges import certtool, lint_br_responder, lint_certificate, openssl
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cachewarm.authority.ca import Authority, init_root
-from cachewarm.authority.certificate import parse_subject
-from cachewarm.authority.responder_cert import Fault, ResponderPair, Unusable, key_path, load_pair, make
+from cachewarm.ca.authority import Authority, init_root
+from cachewarm.ca.certificate import parse_subject
+from cachewarm.ca.responder_certificate import Fault, ResponderPair, Unusable, key_path, load_pair, make
 from cachewarm.errors import Refused
-from cachewarm.signing.softkey import KeyKind, SoftKey
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from tests.cachewarm.conftest import NOW, House, house_of
 from tests.cachewarm.judges import lint_br_responder, lint_certificate, openssl
 

@@ -8,15 +8,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cachewarm.authority.ca import Authority
-from cachewarm.authority.certificate import Issued, parse_subject, read_certificate
-from cachewarm.authority.external import validate
-from cachewarm.authority.issue import Terms, issue, issue_request
-from cachewarm.authority.responder_cert import ResponderPair, Unusable, load_pair, make
-from cachewarm.authority.show import describe
+from cachewarm.ca.authority import Authority
+from cachewarm.ca.certificate import Issued, parse_subject, read_certificate
+from cachewarm.ca.external_responder import validate
+from cachewarm.ca.issue import Terms, issue, issue_request
+from cachewarm.ca.responder_certificate import ResponderPair, Unusable, load_pair, make
+from cachewarm.ca.describe import describe
 from cachewarm.errors import Refused
-from cachewarm.signing.builders import sign_request
-from cachewarm.signing.softkey import KeyKind, SoftKey
+from cachewarm.keys.builders import sign_request
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate
 from tests.cachewarm.conftest import NOW, POINTERS, house_of

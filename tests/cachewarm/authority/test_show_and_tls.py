@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from cachewarm.authority import tls
-from cachewarm.authority.issue import Terms, issue
-from cachewarm.authority.responder_cert import make
-from cachewarm.authority.show import describe
+from cachewarm.ca import listener_certificate
+from cachewarm.ca.issue import Terms, issue
+from cachewarm.ca.responder_certificate import make
+from cachewarm.ca.describe import describe
 from cachewarm.errors import Refused
-from cachewarm.signing.softkey import SoftKey
+from cachewarm.keys.soft_key import SoftKey
 from tests.cachewarm.conftest import NOW, POINTERS, House
 from tests.cachewarm.judges import lint_certificate, openssl
 
@@ -68,7 +68,7 @@ def test_listener_certificate_in_a_strict_handshake(
     """TLS 1.3 with a client that trusts only that file (or the root), checks the name and is strict."""
     now = int(time.time())
     authority = p256.sub if issued_by_ca else None
-    path = tls.ensure(tmp_path / "admin.pem", now=now, authority=authority, passphrase=passphrase)
+    path = listener_certificate.ensure(tmp_path / "admin.pem", now=now, authority=authority, passphrase=passphrase)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(path, password=passphrase)
@@ -89,30 +89,30 @@ def test_listener_certificate_in_a_strict_handshake(
 def test_listener_certificate_is_kept_while_it_serves(p256: House, tmp_path: Path) -> None:
     """The same file until 30 days before its end, a new name, open mode, or rubbish."""
     path = tmp_path / "admin.pem"
-    first = tls.ensure(path, now=NOW).read_bytes()
-    assert tls.ensure(path, ["localhost"], now=NOW + 86400).read_bytes() == first
-    assert tls.ensure(path, now=NOW + 367 * 86400).read_bytes() == first
-    second = tls.ensure(path, now=NOW + 367 * 86400 + 1).read_bytes()
+    first = listener_certificate.ensure(path, now=NOW).read_bytes()
+    assert listener_certificate.ensure(path, ["localhost"], now=NOW + 86400).read_bytes() == first
+    assert listener_certificate.ensure(path, now=NOW + 367 * 86400).read_bytes() == first
+    second = listener_certificate.ensure(path, now=NOW + 367 * 86400 + 1).read_bytes()
     assert second != first
     now = NOW + 368 * 86400
-    third = tls.ensure(path, [*tls.LOCAL_NAMES, "ca.example"], now=now).read_bytes()
+    third = listener_certificate.ensure(path, [*listener_certificate.LOCAL_NAMES, "ca.example"], now=now).read_bytes()
     assert third != second
     path.chmod(0o644)
-    fourth = tls.ensure(path, now=now).read_bytes()
+    fourth = listener_certificate.ensure(path, now=now).read_bytes()
     assert fourth != third
     path.write_bytes(b"rubbish")
-    assert tls.ensure(path, now=now).read_bytes() not in (b"rubbish", fourth)
+    assert listener_certificate.ensure(path, now=now).read_bytes() not in (b"rubbish", fourth)
     SoftKey.load(path)
 
 
 def test_listener_certificate_lints_clean(p256: House, tmp_path: Path) -> None:
     """Pkilint and openssl accept the self-signed one as a TLS server (`localhost`: docs/pkilint.md)."""
-    assert lint_certificate(tls.make(["admin.example", "::1"], now=NOW)[0].cert_der) == []
-    issued, _ = tls.make(tls.LOCAL_NAMES, now=NOW)
+    assert lint_certificate(listener_certificate.make(["admin.example", "::1"], now=NOW)[0].cert_der) == []
+    issued, _ = listener_certificate.make(listener_certificate.LOCAL_NAMES, now=NOW)
     (tmp_path / "c.pem").write_bytes(issued.pem)
     openssl("verify", "-attime", str(NOW), "-purpose", "sslserver", "-CAfile", tmp_path / "c.pem", tmp_path / "c.pem")
     with pytest.raises(Refused, match="needs a name"):
-        tls.make([], now=NOW)
+        listener_certificate.make([], now=NOW)
 
 
 def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> str | None:

@@ -47,7 +47,7 @@ class Fastocsp:
     def __call__(self, *arguments: object, **environ: str) -> Run:
         """Run it."""
         ended = subprocess.run(
-            [sys.executable, "-m", "cachewarm.cli", *map(str, arguments)],
+            [sys.executable, "-m", "cachewarm.cli.main", *map(str, arguments)],
             cwd=self.folder,
             env=self.environ | environ,
             capture_output=True,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cachewarm.cli import COMMANDS
+from cachewarm.cli.main import COMMANDS
 from tests.cachewarm.commands.conftest import Fastocsp
 
 SUBCOMMANDS: list[tuple[str, ...]] = [

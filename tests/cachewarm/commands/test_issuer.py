@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cachewarm.ledger.connect import Connection
-from cachewarm.signing.softkey import SoftKey
+from cachewarm.keys.soft_key import SoftKey
 from tests.cachewarm.commands.conftest import Fastocsp
 
 ADD = ("issuer", "add", "--cert", "ca.pem", "--responder-cert", "r.pem", "--responder-key", "r.key")

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from _fastocsp.crl.entry_writer import shard_of
 from _fastocsp.crl.fields import Scope
-from cachewarm.authority.certificate import Issued
-from cachewarm.authority.issue import Terms, issue
-from cachewarm.authority.profiles import Pointers
+from cachewarm.ca.certificate import Issued
+from cachewarm.ca.issue import Terms, issue
+from cachewarm.ca.profiles import Pointers
 from cachewarm.crl.build import Shape, build
 from cachewarm.crl.plan import RevokedEntry
 from responder.domain.issuer import Issuer

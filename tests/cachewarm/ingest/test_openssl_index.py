@@ -9,9 +9,9 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachewarm.authority.certificate import epoch
-from cachewarm.crl.read import peek_crl
-from cachewarm.ingest.openssl_index import (
+from cachewarm.ca.certificate import epoch
+from cachewarm.crl.parse import peek_crl
+from cachewarm.importer.openssl_index import (
     IndexEntry,
     IndexStatus,
     Problem,
@@ -21,7 +21,7 @@ from cachewarm.ingest.openssl_index import (
     parse_time,
     read_index,
 )
-from cachewarm.signing.softkey import KeyKind, SoftKey
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from responder.domain.serial import serial_octets
 from responder.domain.status import CRLReason
 from tests.cachewarm.judges import openssl

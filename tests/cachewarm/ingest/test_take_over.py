@@ -4,16 +4,16 @@ import time
 
 import pytest
 
-from cachewarm.authority.certificate import parse_subject
-from cachewarm.authority.registry import found_ca
+from cachewarm.ca.certificate import parse_subject
+from cachewarm.ca.registry import found_ca
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
-from cachewarm.ingest import take_over as module
-from cachewarm.ingest.openssl_index import Index, iter_index
-from cachewarm.ingest.take_over import problems_of, take_over
+from cachewarm.importer import import_index as module
+from cachewarm.importer.openssl_index import Index, iter_index
+from cachewarm.importer.import_index import problems_of, take_over
 from cachewarm.ledger.connect import Connection, connected
 from cachewarm.ledger.issuers import Issuer
-from cachewarm.signing.softkey import KeyKind
+from cachewarm.keys.soft_key import KeyKind
 from responder.domain.status import CRLReason
 
 NOW = int(time.time())

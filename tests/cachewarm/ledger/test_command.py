@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
-from cachewarm.commands.db import app
+from cachewarm.cli.db import app
 from cachewarm.embedded.postgres import EmbeddedPostgres
 
 

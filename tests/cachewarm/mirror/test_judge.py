@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from _fastocsp.crl.entry_reader import EntryReader
 from cachewarm.mirror.faults import Fault, NotMirrored
 from cachewarm.mirror.fetch import Known, Limits, fetch
-from cachewarm.mirror.judge import Before, judge
+from cachewarm.mirror.validate import Before, judge
 from tests.cachewarm.mirror.conftest import Mirrored
 from tests.cachewarm.mirror.foreign import REMOVED, STOLEN, ForeignCA, Source
 

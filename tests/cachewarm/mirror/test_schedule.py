@@ -12,7 +12,7 @@ from cachewarm.config import Settings
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.crls import crl_turn
 from cachewarm.ledger.mirrors import Mirror
-from cachewarm.mirror.bring import bring
+from cachewarm.mirror.sync import bring
 from cachewarm.mirror.schedule import MirrorSchedule, due_at
 from tests.cachewarm.mirror.conftest import LIMITS, Mirrored
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from _fastocsp.ocsp.record import hash_algorithm_of, pack_record, unpack_record
-from cachewarm.authority.responder_cert import ResponderPair, make
+from cachewarm.ca.responder_certificate import ResponderPair, make
 from cachewarm.errors import Refused, Transient
-from cachewarm.keyring import Signing
-from cachewarm.mint import check, good, unsigned_record
-from cachewarm.signing import frames
-from cachewarm.signing.pool import BATCH, START_S, SigningPool, Unsigned, sealed
+from cachewarm.records.keyring import Signing
+from cachewarm.records.mint import check, good, unsigned_record
+from cachewarm.records import signing_frames
+from cachewarm.records.signing_pool import BATCH, START_S, SigningPool, Unsigned, sealed
 from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate
@@ -151,7 +151,7 @@ async def test_keys_are_not_to_be_seen_from_outside(house: House, pool: SigningP
     await pool.sign(signing, unsigned(signing, 1))
     for pid in pool.pids:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        assert words[1:4] == [b"-m", b"cachewarm.signing.process", str(os.getpid()).encode()]
+        assert words[1:4] == [b"-m", b"cachewarm.records.signing_process", str(os.getpid()).encode()]
         environ = Path(f"/proc/{pid}/environ").read_bytes()
         assert b"PRIVATE" not in environ
         assert b"FASTOCSP_" not in environ
@@ -161,7 +161,7 @@ _PARENT = """
 import asyncio
 from tests.cachewarm.conftest import House, NOW
 from tests.cachewarm.signing.test_pool import *
-from cachewarm.signing.pool import Seat
+from cachewarm.records.signing_pool import Seat
 async def main():
     seat = Seat(5.0)
     await seat._taken()
@@ -196,9 +196,9 @@ def _runs(pid: int) -> bool:
 def test_a_body_that_ends_within_a_run_is_refused() -> None:
     """Every prefix of a body but those between two runs."""
     runs = [b"", b"a", b"bcd" * 100]
-    body = frames.join(runs)
-    assert frames.split(body) == runs
+    body = signing_frames.join(runs)
+    assert signing_frames.split(body) == runs
     whole = {0, 4, 9, len(body)}
     for end in set(range(len(body))) - whole:
         with pytest.raises(ValueError, match="ends within"):
-            frames.split(body[:end])
+            signing_frames.split(body[:end])

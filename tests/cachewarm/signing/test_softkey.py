@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from cachewarm.errors import Refused
-from cachewarm.signing.base import SigningKey, sign_parts
-from cachewarm.signing.keyfile import write_atomically
-from cachewarm.signing.softkey import KeyKind, SoftKey
+from cachewarm.keys.signing_key import SigningKey, sign_parts
+from cachewarm.keys.key_file import write_atomically
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from responder.domain.signature import scheme_of, verifier
 from tests.cachewarm.judges import openssl
 
@@ -78,7 +78,7 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cachewarm.signing.keyfile.os.fsync", full)
+    monkeypatch.setattr("cachewarm.keys.key_file.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

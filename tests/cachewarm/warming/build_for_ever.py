@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from cachewarm.crl.make import Rules
+from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.regenerate import regenerate
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.issuers import require_issuer

@@ -9,22 +9,22 @@ from uuid import uuid4
 
 import pytest
 
-from cachewarm.authority.ca import Authority
-from cachewarm.authority.certificate import Issued, parse_subject
-from cachewarm.authority.issue import Terms
-from cachewarm.authority.registry import found_ca, issue_leaf, pointers_of
+from cachewarm.ca.authority import Authority
+from cachewarm.ca.certificate import Issued, parse_subject
+from cachewarm.ca.issue import Terms
+from cachewarm.ca.registry import found_ca, issue_leaf, pointers_of
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.embedded.valkey import EmbeddedValkey
-from cachewarm.keyring import Keyring, load_keyring
+from cachewarm.records.keyring import Keyring, load_keyring
 from cachewarm.ledger import issuers
 from cachewarm.ledger.connect import Connection, connect
-from cachewarm.pipeline import Pipeline
-from cachewarm.publish import Publisher
-from cachewarm.publish import connect as connect_redis
-from cachewarm.renewals import Count, Walk
-from cachewarm.responders import load_authority, rotate_due
-from cachewarm.signing.pool import SigningPool
-from cachewarm.signing.softkey import KeyKind, SoftKey
+from cachewarm.warmer.event_pipeline import Pipeline
+from cachewarm.records.publisher import Publisher
+from cachewarm.records.publisher import connect as connect_redis
+from cachewarm.warmer.inventory_walk import Count, Walk
+from cachewarm.warmer.responder_rotation import load_authority, rotate_due
+from cachewarm.records.signing_pool import SigningPool
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed

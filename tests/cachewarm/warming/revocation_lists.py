@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cachewarm.crl.read import ReadCRL, peek_crl
+from cachewarm.crl.parse import ReadCRL, peek_crl
 from cachewarm.ledger import crl_parts, crls
 from cachewarm.ledger.connect import Connection
 from responder.domain.status import CRLReason

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from cachewarm.crl.make import Rules
-from cachewarm.crl.read import peek_crl
+from cachewarm.crl.sign_and_check import Rules
+from cachewarm.crl.parse import peek_crl
 from cachewarm.crl.regenerate import regenerate
 from cachewarm.errors import Refused
 from cachewarm.ledger import crls, issuers
 from cachewarm.ledger.connect import Connection, connect
-from cachewarm.overview import overviews, problems_of
+from cachewarm.status.issuers import overviews, problems_of
 from responder.domain.catalog import Catalog
 from responder.feed.catalog import read_ledger
 from responder.feed.crl_files import CRLFiles

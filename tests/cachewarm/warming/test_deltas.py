@@ -11,9 +11,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cachewarm.authority.certificate import moment
-from cachewarm.crl.make import Rules
-from cachewarm.crl.read import ReadCRL
+from cachewarm.ca.certificate import moment
+from cachewarm.crl.sign_and_check import Rules
+from cachewarm.crl.parse import ReadCRL
 from cachewarm.crl.regenerate import regenerate, regenerate_delta
 from cachewarm.errors import Transient
 from cachewarm.ledger import crl_parts, crls, issuers

@@ -1,6 +1,6 @@
 """Which pair signs now, while a new one is only half there."""
 
-from cachewarm.authority.responder_cert import Fault, key_path, make
+from cachewarm.ca.responder_certificate import Fault, key_path, make
 from tests.cachewarm.warming.conftest import Plant
 
 

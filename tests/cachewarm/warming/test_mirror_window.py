@@ -9,8 +9,8 @@ from _fastocsp.wire.codes import GOOD, REVOKED
 from _fastocsp.ocsp.record import Record, unpack_record
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import revoke
-from cachewarm.signer.desk import Desk
-from cachewarm.signer.issued import Issued
+from cachewarm.signer.decisions import Desk
+from cachewarm.signer.inventory_cache import Issued
 from responder.domain.crl_window import CRLWindow
 from responder.domain.status import CRLReason, UnissuedPolicy
 from responder.errors import TryLater

@@ -7,12 +7,12 @@ import time
 import pytest
 from pydantic import SecretStr
 
-from cachewarm import progress
+from cachewarm.warmer import walk_progress
 from cachewarm.config import Settings
 from cachewarm.embedded.valkey import EmbeddedValkey
-from cachewarm.progress import Meter, progress_of
-from cachewarm.renewals import Count
-from cachewarm.survey import survey
+from cachewarm.warmer.walk_progress import Meter, progress_of
+from cachewarm.warmer.inventory_walk import Count
+from cachewarm.status.instance import survey
 from responder.process import end_tasks
 from tests.cachewarm.warming.conftest import Plant
 
@@ -54,4 +54,4 @@ async def test_status_shows_the_walk_under_way(
     said = (await survey(settings))["redis"].facts["walk"]
     assert json.loads(json.dumps(said))["share"] == 0.25
     assert 29 <= said["eta_s"] <= 32
-    assert 0 < await plant.publisher._client.ttl("o:walk") <= progress.NOTE_KEPT_S
+    assert 0 < await plant.publisher._client.ttl("o:walk") <= walk_progress.NOTE_KEPT_S

@@ -8,7 +8,7 @@ import pytest
 
 from _fastocsp.wire.codes import GOOD
 from _fastocsp.ocsp.record import unpack_record
-from cachewarm.mint import good, mint, revoked
+from cachewarm.records.mint import good, mint, revoked
 from responder.domain.redis_layout import ANNOUNCE_STREAM, parse_record_name, record_name
 from responder.feed.machine import Position
 from responder.sources.base import Key

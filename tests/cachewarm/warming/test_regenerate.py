@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cachewarm.config import Settings
-from cachewarm.crl.make import Rules
-from cachewarm.crl.read import peek_crl
+from cachewarm.crl.sign_and_check import Rules
+from cachewarm.crl.parse import peek_crl
 from cachewarm.crl.regenerate import regenerate
 from cachewarm.crl.schedule import rules_of
 from cachewarm.errors import Refused

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from cachewarm.authority.responder_cert import key_path
+from cachewarm.ca.responder_certificate import key_path
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.responders import responder_certs
-from cachewarm.responders import rotate_due
+from cachewarm.warmer.responder_rotation import rotate_due
 from tests.cachewarm.warming.conftest import DAY, Plant
 
 

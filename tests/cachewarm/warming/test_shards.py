@@ -10,16 +10,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from _fastocsp.crl.entry_writer import shard_of
-from cachewarm.authority.certificate import Issued
-from cachewarm.authority.issue import Terms
-from cachewarm.authority.registry import found_ca, issue_leaf, pointers_of
-from cachewarm.crl.make import Rules
-from cachewarm.crl.read import ReadCRL
+from cachewarm.ca.certificate import Issued
+from cachewarm.ca.issue import Terms
+from cachewarm.ca.registry import found_ca, issue_leaf, pointers_of
+from cachewarm.crl.sign_and_check import Rules
+from cachewarm.crl.parse import ReadCRL
 from cachewarm.crl.regenerate import regenerate
 from cachewarm.errors import Refused
 from cachewarm.ledger import issuers
 from cachewarm.ledger.revocations import revoke
-from cachewarm.signing.softkey import KeyKind, SoftKey
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from responder.domain.status import CRLReason
 from tests.cachewarm.judges import certtool, lint_crl, openssl
 from tests.cachewarm.warming.conftest import DAY, Plant

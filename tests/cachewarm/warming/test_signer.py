@@ -11,11 +11,11 @@ from cryptography.x509 import ocsp
 from _fastocsp.wire.codes import GOOD, REVOKED, UNKNOWN
 from _fastocsp.shared.counters import Counters
 from _fastocsp.ocsp.record import unpack_record
-from cachewarm.keyring import Keyring
+from cachewarm.records.keyring import Keyring
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import revoke, unhold
-from cachewarm.signer.desk import Desk
-from cachewarm.signer.issued import Issued
+from cachewarm.signer.decisions import Desk
+from cachewarm.signer.inventory_cache import Issued
 from cachewarm.signer.server import SignerServer
 from responder.clock import read_clock
 from responder.domain.status import CRLReason, UnissuedPolicy

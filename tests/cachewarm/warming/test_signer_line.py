@@ -14,13 +14,13 @@ from cryptography.x509 import ocsp
 from _fastocsp.ocsp.signer_wire import DONE, pack_asked, pack_frame, split_frames, unpack_signed
 from _fastocsp.wire.codes import GOOD, REVOKED, TRY_LATER, UNAUTHORIZED
 from _fastocsp.ocsp.record import unpack_record
-from cachewarm.keyring import Keyring
+from cachewarm.records.keyring import Keyring
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import revoke
-from cachewarm.signer.desk import Desk
-from cachewarm.signer.issued import Issued, Unreachable
+from cachewarm.signer.decisions import Desk
+from cachewarm.signer.inventory_cache import Issued, Unreachable
 from cachewarm.signer.server import BATCH, SignerServer
-from cachewarm.signing.base import SigningKey
+from cachewarm.keys.signing_key import SigningKey
 from responder.domain.status import UnissuedPolicy
 from responder.feed.local import LocalFeed
 from tests.cachewarm.warming.conftest import DAY, Plant

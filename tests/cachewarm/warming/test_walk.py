@@ -10,8 +10,8 @@ from _fastocsp.ocsp.record import unpack_record
 from cachewarm.ledger import coverage
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import revoke
-from cachewarm.mint import check
-from cachewarm.signing.pool import SigningPool
+from cachewarm.records.mint import check
+from cachewarm.records.signing_pool import SigningPool
 from responder.domain.redis_layout import parse_record_name, record_name
 from responder.domain.status import PRESIGNED, CRLReason, HashAlgorithm
 from responder.sources.base import Key

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
-from cachewarm.authority.responder_cert import make
-from cachewarm.signing.softkey import KeyKind
+from cachewarm.ca.responder_certificate import make
+from cachewarm.keys.soft_key import KeyKind
 from responder.domain.issuer import Issuer, check_issuer_id
 from responder.domain.responder import ResponderCertificate
 from responder.domain.status import HashAlgorithm, UnissuedPolicy

@@ -1,0 +1,1 @@
+"""The local CA: certificates, adoption of existing CAs, and issuance."""

@@ -1,0 +1,235 @@
+"""An issuer made elsewhere: its certificate, and the responder pair or the CA key that its operator brings along.
+
+Everything is judged before anything is written. Rows and key file change in one transaction of the ledger, the file
+last: a refusal leaves nothing, a crash between file and COMMIT leaves a key that no row names, and repeating the
+command mends that. A key that belongs to nobody we know is never overwritten.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from cachewarm.ca.authority import check_ca
+from cachewarm.ca.certificate import Issued, moment
+from cachewarm.ca.external_responder import ExternalResponder
+from cachewarm.ca.profiles import check_url
+from cachewarm.ca.registry import public_urls
+from cachewarm.ca.responder_certificate import key_path
+from cachewarm.errors import Refused
+from cachewarm.ledger import issuers, responders
+from cachewarm.ledger.connect import Connection
+from cachewarm.keys.soft_key import SoftKey
+from responder.domain.issuer import check_issuer_id
+from responder.domain.responder import ResponderCertificate
+from responder.domain.signature import PublicKey
+from responder.domain.status import UnissuedPolicy
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What the operator brings; None where nothing is said. `ca_key` is where the CA's own key lies and stays."""
+
+    ca: x509.Certificate
+    issuer_id: str | None
+    responder: tuple[ExternalResponder, SoftKey] | None
+    ca_key: Path | None
+    publishes_crl: bool | None
+    unissued_policy: UnissuedPolicy | None
+    ocsp_url: str | None
+    crl_url: str | None
+    crls: issuers.CRLWish = issuers.ONLY_COMPLETE
+
+    def __post_init__(self) -> None:
+        check_ca(self.ca)
+        if self.responder is None and self.ca_key is None:
+            raise Refused("who signs the answers? Bring a responder certificate with its key, or the CA's key")
+
+    @property
+    def cert_der(self) -> bytes:
+        """DER of the CA certificate."""
+        return self.ca.public_bytes(Encoding.DER)
+
+    @property
+    def responder_mode(self) -> str:
+        """Who signs: the pair that was brought, or one that the CA key makes again and again."""
+        return "delegated" if self.responder is None else "external"
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """The issuer as it stands, and what became of it and of its responder: new, replaced, the same, made here."""
+
+    issuer: issuers.Issuer
+    is_new: bool
+    responder: str
+
+
+async def adopt(
+    connection: Connection, brought: Brought, keys: Path, passphrase: bytes | None, *, base_url: str, actor: str
+) -> Adopted:
+    """Take the issuer in, or give the one that has this certificate its new responder."""
+    known = await _known(connection, brought)
+    brought = _with_source(brought, known)
+    if _makes_crls(brought) and brought.ca_key is None and (known is None or known.key_path is None):
+        raise Refused("a CRL is signed with the CA's own key, and that is not here: bring it, or publish no CRL")
+    async with connection.transaction():
+        issuer = await (
+            _add(connection, brought, base_url, actor)
+            if known is None
+            else _change(connection, brought, known.issuer_id, actor)
+        )
+        if brought.responder is None:
+            return Adopted(issuer, known is None, "made here")
+        word = await _take_responder(
+            connection, issuer, *brought.responder, keys=keys, passphrase=passphrase, actor=actor
+        )
+    return Adopted(issuer, known is None, word)
+
+
+def _with_source(brought: Brought, known: issuers.Issuer | None) -> Brought:
+    """A CA whose key is not here makes no CRL here: the CRL URL that is given for it is where its CRL comes from."""
+    has_key = brought.ca_key is not None or (known is not None and known.key_path is not None)
+    if not has_key and brought.crl_url is not None and brought.crls.source is None:
+        brought = replace(brought, crl_url=None, crls=replace(brought.crls, source=brought.crl_url))
+    if brought.crl_url is not None:
+        check_url(brought.crl_url, "crl_url")
+    source = brought.crls.source or (known.crl_source if known else None)
+    if source is None:
+        if brought.crls.delta_source is not None:
+            raise Refused("a delta CRL needs its complete one: give its URL too")
+        return brought
+    if brought.crls.delta or brought.crls.shards:
+        raise Refused("the CRLs of this issuer are fetched, not made: neither deltas nor shards are made of them")
+    return brought
+
+
+def _makes_crls(brought: Brought) -> bool:
+    return bool(brought.publishes_crl) and brought.crls.source is None
+
+
+async def _known(connection: Connection, brought: Brought) -> issuers.Issuer | None:
+    same = await issuers.issuer_of_certificate(connection, brought.cert_der)
+    if same is not None:
+        if brought.issuer_id not in (None, same.issuer_id):
+            raise Refused(f"this certificate is issuer {same.issuer_id}'s already")
+        return same
+    wanted = brought.issuer_id or issuer_id_of(brought.ca)
+    if await issuers.get_issuer(connection, wanted) is not None:
+        raise Refused(f"there is an issuer {wanted} with another certificate: choose another id")
+    return None
+
+
+async def _add(connection: Connection, brought: Brought, base_url: str, actor: str) -> issuers.Issuer:
+    issuer_id = brought.issuer_id or issuer_id_of(brought.ca)
+    urls = public_urls(base_url, issuer_id)
+    return await issuers.add_issuer(
+        connection,
+        issuer_id,
+        subject=brought.ca.subject.rfc4514_string(),
+        cert_der=brought.cert_der,
+        key_path=str(brought.ca_key) if brought.ca_key else None,
+        responder_mode=brought.responder_mode,
+        ocsp_url=brought.ocsp_url or urls.ocsp_url,
+        crl_url=brought.crl_url or (urls.crl_url if brought.crls.source else None),
+        ca_issuers_url=urls.ca_issuers_url,
+        unissued_policy=brought.unissued_policy or _unissued(brought),
+        publishes_crl=_publishes(brought) or False,
+        crls=brought.crls,
+        actor=actor,
+    )
+
+
+async def _change(connection: Connection, brought: Brought, issuer_id: str, actor: str) -> issuers.Issuer:
+    return await issuers.change_issuer(
+        connection,
+        issuer_id,
+        key_path=str(brought.ca_key) if brought.ca_key else None,
+        responder_mode=brought.responder_mode,
+        ocsp_url=brought.ocsp_url,
+        crl_url=brought.crl_url,
+        unissued_policy=brought.unissued_policy,
+        publishes_crl=_publishes(brought),
+        crls=brought.crls,
+        actor=actor,
+    )
+
+
+def _publishes(brought: Brought) -> bool | None:
+    """As asked; else with the CA's key come CRLs, and with a source; without either nothing changes."""
+    if brought.publishes_crl is not None:
+        return brought.publishes_crl
+    return True if brought.ca_key or brought.crls.source else None
+
+
+def _unissued(brought: Brought) -> UnissuedPolicy:
+    """Where the CRL is all that is known of the certificates, what is not on it is good."""
+    return UnissuedPolicy.GOOD if brought.crls.source else UnissuedPolicy.UNAUTHORIZED
+
+
+async def _take_responder(
+    connection: Connection,
+    issuer: issuers.Issuer,
+    accepted: ExternalResponder,
+    key: SoftKey,
+    *,
+    keys: Path,
+    passphrase: bytes | None,
+    actor: str,
+) -> str:
+    await connection.execute("select pg_advisory_xact_lock(hashtext('fastocsp.responder'), $1)", issuer.issuer_no)
+    held = await responders.responder_certs(connection, issuer.issuer_id)
+    path = key_path(keys, issuer.issuer_id)
+    _refuse_foreign(path, passphrase, key.public_key, [cert.cert_der for cert in held])
+    await _enter(connection, issuer.issuer_id, accepted.certificate, path, actor)
+    key.store(path, passphrase)
+    newest = max(held, key=lambda cert: cert.created_at, default=None)
+    if newest is None:
+        return "new"
+    return "the same" if newest.cert_der == accepted.certificate.cert_der else "replaced"
+
+
+async def _enter(
+    connection: Connection, issuer_id: str, certificate: ResponderCertificate, path: Path, actor: str
+) -> None:
+    made = Issued.of(x509.load_der_x509_certificate(certificate.cert_der))
+    await responders.forget_responder_cert(connection, issuer_id, made.serial)
+    await responders.add_responder_cert(
+        connection,
+        issuer_id,
+        cert_subject=made.subject,
+        serial_number=made.serial,
+        not_before=moment(made.not_before),
+        not_after=moment(made.not_after),
+        cert_der=made.cert_der,
+        key_path=str(path),
+        actor=actor,
+    )
+
+
+def _refuse_foreign(path: Path, passphrase: bytes | None, ours: PublicKey, held: list[bytes]) -> None:
+    if not path.exists():
+        return
+    try:
+        there = SoftKey.load(path, passphrase).public_key
+    except Refused as error:
+        raise Refused(f"{path} is in the way and cannot be read ({error}): move it away first") from error
+    known = [x509.load_der_x509_certificate(cert_der).public_key() for cert_der in held]
+    if there != ours and there not in known:
+        raise Refused(f"{path} holds a key that is no responder's of this issuer: move it away first")
+
+
+def issuer_id_of(ca: x509.Certificate) -> str:
+    """An id made of the subject's common name; Refused when there is nothing to make it of."""
+    names = ca.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    text = str(names[0].value) if names else ""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9._]+", "-", ascii_text).strip("-._")[:63].strip("-._")
+    try:
+        return check_issuer_id(slug)
+    except ValueError as error:
+        raise Refused("the CA's common name makes no issuer id: choose one") from error

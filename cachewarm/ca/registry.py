@@ -1,0 +1,144 @@
+"""The local CA at work: what it makes is in the ledger before anybody sees it.
+
+A key is on disk before its issuer's row, and a certificate is in the inventory before it is handed out: a crash in
+between leaves a file that nobody names, or a certificate that nobody has, never the other way round.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+
+from cachewarm.ca.authority import Authority, init_root, init_sub
+from cachewarm.ca.certificate import Issued, moment
+from cachewarm.ca.issue import Terms, issue
+from cachewarm.ca.profiles import ROOT_VALIDITY_S, Pointers
+from cachewarm.errors import Refused
+from cachewarm.ledger import inventory, issuers
+from cachewarm.ledger.connect import Connection
+from cachewarm.keys.key_file import write_new
+from cachewarm.keys.soft_key import KeyKind, SoftKey
+from responder.domain.issuer import check_issuer_id
+from responder.domain.signature import PublicKey
+from responder.domain.status import UnissuedPolicy
+
+PKI = "/.well-known/pki"
+
+
+def public_urls(base_url: str, issuer_id: str) -> Pointers:
+    """Where an issuer's answers, certificate and CRL are served (compat.md)."""
+    return Pointers(
+        ocsp_url=f"{base_url}{PKI}/ocsp/{issuer_id}",
+        ca_issuers_url=f"{base_url}{PKI}/issuer/{issuer_id}",
+        crl_url=f"{base_url}{PKI}/crl/{issuer_id}",
+    )
+
+
+def pointers_of(issuer: issuers.Issuer) -> Pointers:
+    """What a certificate of that issuer says."""
+    return Pointers(issuer.ocsp_url, issuer.ca_issuers_url, issuer.crl_url, issuer.crl_shards)
+
+
+def ca_key_path(keys: Path, issuer_id: str) -> Path:
+    """Where a local CA's key is."""
+    return keys / f"ca-{issuer_id}.key"
+
+
+async def found_ca(
+    connection: Connection,
+    *,
+    issuer_id: str,
+    kind: KeyKind,
+    subject: x509.Name,
+    parent: issuers.Issuer | None,
+    parent_authority: Authority | None,
+    base_url: str,
+    keys: Path,
+    passphrase: bytes | None,
+    now: int,
+    validity_s: int | None = None,
+    policy: UnissuedPolicy = UnissuedPolicy.UNAUTHORIZED,
+    crls: issuers.CRLWish = issuers.ONLY_COMPLETE,
+    actor: str,
+) -> issuers.Issuer:
+    """A new root, or a sub-CA of `parent`; Refused when the id is taken or a key of that name lies there."""
+    check_id(issuer_id)
+    if await issuers.get_issuer(connection, issuer_id) is not None:
+        raise Refused(f"there is an issuer {issuer_id} already")
+    path = ca_key_path(keys, issuer_id)
+    if path.exists():
+        raise Refused(f"{path} exists already: it is the key of an earlier {issuer_id}; move it away first")
+    key = SoftKey.generate(kind)
+    urls = public_urls(base_url, issuer_id)
+    if parent is None or parent_authority is None:
+        made = init_root(key, subject, now=now, validity_s=ROOT_VALIDITY_S if validity_s is None else validity_s)
+    else:
+        if parent.crl_scope == "user":
+            raise Refused(f"the CRLs of {parent.issuer_id} are about user certificates alone: a CA would be on none")
+        made = init_sub(key, subject, parent_authority, now=now, pointers=pointers_of(parent), validity_s=validity_s)
+    write_new(path, key.to_pem(passphrase))
+    try:
+        async with connection.transaction():
+            if parent is not None:
+                await enter(connection, parent.issuer_id, made, crl_shards=parent.crl_shards)
+            return await issuers.add_issuer(
+                connection,
+                issuer_id,
+                subject=made.subject,
+                cert_der=made.cert_der,
+                key_path=str(path),
+                ocsp_url=urls.ocsp_url,
+                crl_url=urls.crl_url,
+                ca_issuers_url=urls.ca_issuers_url,
+                unissued_policy=policy,
+                crls=crls,
+                actor=actor,
+            )
+    except Refused:
+        path.unlink()  # nobody has seen it; after a lost connection it stays, the row may be there
+        raise
+
+
+async def issue_leaf(
+    connection: Connection,
+    issuer: issuers.Issuer,
+    authority: Authority,
+    *,
+    names: Sequence[str],
+    public_key: PublicKey,
+    terms: Terms,
+    now: int,
+    subject: x509.Name | None = None,
+) -> Issued:
+    """A certificate, entered into the inventory."""
+    made = issue(authority, public_key, terms, names=names, now=now, subject=subject)
+    await enter(connection, issuer.issuer_id, made, crl_shards=terms.pointers.crl_shards)
+    return made
+
+
+async def enter(connection: Connection, issuer_id: str, *made: Issued, crl_shards: int = 0) -> int:
+    """Certificates into the inventory; how many were new.
+
+    Refused when they name shards that the issuer has no more: somebody changed their number since they were made.
+    """
+    async with connection.transaction():
+        if crl_shards:
+            await issuers.hold_shards(connection, issuer_id, crl_shards)
+        return await inventory.add_certificates(
+            connection,
+            issuer_id,
+            [
+                inventory.NewCertificate(
+                    each.serial, moment(each.not_before), moment(each.not_after), each.subject, each.cert_der
+                )
+                for each in made
+            ],
+        )
+
+
+def check_id(issuer_id: str) -> None:
+    """Refused for an id that cannot be a path segment."""
+    try:
+        check_issuer_id(issuer_id)
+    except ValueError as error:
+        raise Refused(str(error)) from error

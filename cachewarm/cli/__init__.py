@@ -1,0 +1,1 @@
+"""The `fastocsp` command: one module per command group."""

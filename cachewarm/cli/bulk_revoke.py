@@ -1,0 +1,81 @@
+"""`fastocsp bulk-revoke`: the serial numbers of a file, one a line, in chunks with progress.
+
+Exit status as `fastocsp revoke`: 0 done (and confirmed, when --wait was asked), 1 failed, 2 usage, 3 BOUNDED,
+4 UNKNOWN.
+Run it again after any failure: what was done is skipped, with its earliest time.
+"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cachewarm.revocation.bulk_revoke import BulkDone, parse_serials, revoke_many
+from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of
+from cachewarm.cli.revoke import Patience, Wait, leave, reason_of
+from cachewarm.config import Settings
+from cachewarm.console import progress, reported, say, show
+from cachewarm.errors import Refused
+from responder.domain.status import CRLReason
+
+SAID = 50
+
+
+def bulk_revoke(
+    serials: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Serial numbers, hexadecimal, one a line; # comments; - reads stdin.")
+    ],
+    issuer: Annotated[str, typer.Option("--issuer", metavar="ISSUER_ID", help="Whose certificates these are.")],
+    reason: Annotated[str, typer.Option(help="One of the RFC 5280 reasons by its name, for all of them.")] = (
+        "unspecified"
+    ),
+    wait: Wait = False,
+    patience: Patience = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke many certificates. Repeating it is safe; one line that cannot be read revokes none."""
+    with reported():
+        because = reason_of(reason)
+        wanted = parse_serials(_lines(serials))
+        done = asyncio.run(_revoke(settings_of(data_dir), issuer, wanted, because, wait=wait, patience=patience))
+        show(done.facts(), as_json=as_json)
+        for serial in done.result.unknown[:SAID] if done.result else ():
+            say(f"{serial.hex()}: {issuer} has no such certificate in the inventory, left alone")
+        leave(done.waited, wait=wait)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text()
+    except UnicodeDecodeError as error:
+        raise Refused(f"{path} is not text: one hexadecimal serial number a line is wanted") from error
+    return [line.partition("#")[0].strip() for line in text.splitlines() if line.partition("#")[0].strip()]
+
+
+async def _revoke(
+    settings: Settings,
+    issuer_id: str,
+    serials: Sequence[bytes],
+    reason: CRLReason,
+    *,
+    wait: bool,
+    patience: float | None,
+) -> BulkDone:
+    from cachewarm.ledger.connect import connected
+
+    async with connected(settings.require_database(), name="fastocsp bulk-revoke") as connection:
+        with progress("revoking", len(serials)) as meter:
+            return await revoke_many(
+                connection,
+                issuer_id,
+                serials,
+                reason=reason,
+                actor=actor_name(),
+                wait=wait,
+                patience_s=patience,
+                progress=meter.advance,
+            )

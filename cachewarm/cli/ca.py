@@ -1,0 +1,166 @@
+"""`fastocsp ca`: a CA of our own, made, used and looked at.
+
+Exit status: 0 done, 1 failed, 2 usage. Nothing that exists is ever overwritten.
+"""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from cachewarm.ca.certificate import parse_subject, read_certificate
+from cachewarm.ca.profiles import check_url
+from cachewarm.ca.registry import check_id, found_ca
+from cachewarm.ca.describe import describe
+from cachewarm.cli.ca_issue import issue_command
+from cachewarm.cli.crl_options import CRLScope, CRLShards, DeltaCRL, crl_wish
+from cachewarm.cli.options import AsJson, DataDir, Validity, actor_name, given_by, seconds_of, settings_of
+from cachewarm.config import Settings
+from cachewarm.console import reported, say, show
+from cachewarm.ledger import issuers
+from cachewarm.ledger.connect import connected
+from cachewarm.warmer.responder_rotation import load_authority
+from cachewarm.keys.soft_key import KeyKind
+from responder.domain.status import UnissuedPolicy
+
+app = typer.Typer(help="The local CA.", no_args_is_help=True)
+app.command("issue")(issue_command)
+
+IssuerIdOption = Annotated[str, typer.Option("--id", help="Short name: a-z 0-9 . _ -; part of the public URLs.")]
+Subject = Annotated[str, typer.Option("--subject", metavar="NAME", help="CN=Example CA,O=Example,C=DE")]
+Key = Annotated[KeyKind, typer.Option("--key", help="Kind of the CA's key.")]
+Parent = Annotated[
+    str | None, typer.Option("--parent", metavar="ISSUER_ID", help="The CA above it; without one it is a root.")
+]
+Unissued = Annotated[UnissuedPolicy, typer.Option("--unissued", help="Answer for a serial number never issued.")]
+PublicUrl = Annotated[
+    str | None,
+    typer.Option("--public-url", metavar="URL", help="http:// base of the URLs in certificates.", show_default=False),
+]
+
+
+@app.command("init")
+def init_command(
+    *,
+    issuer_id: IssuerIdOption,
+    subject: Subject,
+    key: Key = KeyKind.P256,
+    parent: Parent = None,
+    validity: Validity = None,
+    unissued: Unissued = UnissuedPolicy.UNAUTHORIZED,
+    public_url: PublicUrl = None,
+    crl_shards: CRLShards = None,
+    delta_crl: DeltaCRL = None,
+    crl_scope: CRLScope = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a root, or a CA below --parent, and answer for what it issues."""
+    with reported():
+        with given_by("--id"):
+            check_id(issuer_id)
+        with given_by("--subject"):
+            name = parse_subject(subject)
+        if public_url is not None:
+            with given_by("--public-url"):
+                check_url(public_url, "the base URL")
+        seconds = seconds_of(validity)
+        settings = settings_of(data_dir, public_url=public_url)
+        made = asyncio.run(
+            _init(
+                settings=settings,
+                issuer_id=issuer_id,
+                subject=name,
+                kind=key,
+                parent_id=parent,
+                validity_s=seconds,
+                policy=unissued,
+                crls=crl_wish(crl_shards, delta_crl, crl_scope),
+            )
+        )
+        say(f"{made.issuer_id} is ready; its key is {made.key_path}: keep a copy of it in a safe place")
+        show(_result(made), as_json=as_json)
+
+
+@app.command("show")
+def show_command(
+    *,
+    target: Annotated[str, typer.Argument(metavar="ISSUER_ID|FILE", help="A file that exists, else an issuer.")],
+    pem: Annotated[bool, typer.Option("--pem", help="The certificate itself.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a certificate says: an issuer's, or the one in a PEM or DER file."""
+    with reported():
+        certificate = _certificate(target, data_dir)
+        if pem:
+            sys.stdout.write(certificate.public_bytes(Encoding.PEM).decode())
+        else:
+            show(describe(certificate), as_json=as_json)
+
+
+async def _init(
+    *,
+    settings: Settings,
+    issuer_id: str,
+    subject: x509.Name,
+    kind: KeyKind,
+    parent_id: str | None,
+    validity_s: int | None,
+    policy: UnissuedPolicy,
+    crls: issuers.CRLWish,
+) -> issuers.Issuer:
+    async with connected(settings.require_database(), name="fastocsp ca init") as connection:
+        parent = await issuers.require_issuer(connection, parent_id) if parent_id is not None else None
+        return await found_ca(
+            connection,
+            issuer_id=issuer_id,
+            kind=kind,
+            subject=subject,
+            parent=parent,
+            parent_authority=load_authority(parent, settings.passphrase) if parent else None,
+            base_url=settings.base_url,
+            keys=settings.keys.absolute(),
+            passphrase=settings.passphrase,
+            now=int(time.time()),
+            validity_s=validity_s,
+            policy=policy,
+            crls=crls,
+            actor=actor_name(),
+        )
+
+
+def _certificate(target: str, data_dir: Path | None) -> x509.Certificate:
+    path = Path(target)
+    if path.is_file():
+        return read_certificate(path.read_bytes(), name=target)
+
+    async def stored() -> bytes:
+        async with connected(settings_of(data_dir).require_database(), name="fastocsp ca show") as connection:
+            return (await issuers.require_issuer(connection, target)).cert_der
+
+    return x509.load_der_x509_certificate(asyncio.run(stored()))
+
+
+def _result(made: issuers.Issuer) -> dict[str, Any]:
+    said = describe(x509.load_der_x509_certificate(made.cert_der))
+    chosen = ("subject", "issuer", "serial", "not_before", "not_after", "key", "sha256")
+    return (
+        {"issuer_id": made.issuer_id}
+        | {name: said[name] for name in chosen}
+        | {
+            "unissued_policy": made.unissued_policy.value,
+            "key_path": made.key_path,
+            "ocsp_url": made.ocsp_url,
+            "crl_url": made.crl_url,
+            "ca_issuers_url": made.ca_issuers_url,
+            "crl_shards": made.crl_shards,
+            "delta_crl": made.delta_crl,
+            "crl_scope": made.crl_scope,
+        }
+    )

@@ -1,0 +1,91 @@
+"""`fastocsp import`: the inventory and the revocations of another CA's software, taken over.
+
+Exit status: 0 done, 1 failed (a file with one bad line imports nothing), 2 usage. Repeat it as often as you like.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of
+from cachewarm.config import Settings
+from cachewarm.console import fail, progress, reported, say, show
+from cachewarm.importer.openssl_index import IndexEntry, IndexStatus, Problem, read_index
+from cachewarm.importer.import_index import StillRevoked, TakenOver, problems_of, take_over
+from cachewarm.ledger.connect import connected
+from cachewarm.ledger.issuers import require_issuer
+from responder.domain.status import CRLReason
+
+app = typer.Typer(help="Take over the inventory and the revocations of another CA.", no_args_is_help=True)
+#: Lines of the same kind that are written out before only their number is said.
+SAID = 50
+
+
+@app.callback()
+def root() -> None:
+    """Take over the inventory and the revocations of another CA."""
+
+
+@app.command("openssl")
+def openssl_command(
+    *,
+    index: Annotated[
+        Path, typer.Argument(metavar="INDEX.TXT", help="Database of `openssl ca`.", exists=True, dir_okay=False)
+    ],
+    issuer: Annotated[str, typer.Option("--issuer", metavar="ISSUER_ID", help="Whose certificates these are.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import an index.txt: all of it or, when one line is wrong, nothing. A repeat takes what is new since."""
+    with reported():
+        read = read_index(index)
+        problems = problems_of(read, int(time.time()))
+        if problems:
+            _complain(index, problems)
+        begun = time.monotonic()
+        done = asyncio.run(_import(settings_of(data_dir), issuer, read.entries))
+        _warn(done.still_revoked, issuer)
+        show(_result(issuer, done, time.monotonic() - begun), as_json=as_json)
+
+
+async def _import(settings: Settings, issuer_id: str, entries: Sequence[IndexEntry]) -> TakenOver:
+    async with connected(settings.require_database(), name="fastocsp import") as connection:
+        issuer = await require_issuer(connection, issuer_id)
+        rows = len(entries) + sum(entry.status is IndexStatus.REVOKED for entry in entries)
+        with progress("importing", rows) as meter:
+            return await take_over(connection, issuer, entries, actor=actor_name(), progress=meter.advance)
+
+
+def _complain(index: Path, problems: Sequence[Problem]) -> None:
+    for problem in problems[:SAID]:
+        say(f"{index}:{problem.line}: {problem.reason}")
+    if len(problems) > SAID:
+        say(f"and {len(problems) - SAID} more")
+    fail(f"{len(problems)} lines of {index} cannot be imported: nothing was")
+
+
+def _warn(still: Sequence[StillRevoked], issuer: str) -> None:
+    for one in still[:SAID]:
+        said = f"{one.serial.hex()} is valid in the file and stays revoked here ({one.reason.name})"
+        if one.reason is CRLReason.certificateHold:
+            said += f"; release it: fastocsp unhold --serial {one.serial.hex()} --issuer {issuer}"
+        say(said)
+    if len(still) > SAID:
+        say(f"and {len(still) - SAID} more are valid in the file and revoked here")
+
+
+def _result(issuer: str, done: TakenOver, took_s: float) -> dict[str, Any]:
+    return {
+        "issuer_id": issuer,
+        "good": done.good,
+        "revoked": done.revoked,
+        "expired": done.expired,
+        "new_certificates": done.new_certificates,
+        "changed_revocations": done.changed_revocations,
+        "still_revoked": [one.serial.hex() for one in done.still_revoked],
+        "took_s": round(took_s, 2),
+    }

@@ -1,0 +1,224 @@
+"""`fastocsp issuer`: CAs made elsewhere, with the responder that signs for them.
+
+Exit status: 0 done, 1 failed, 2 usage. What is refused leaves neither a file nor a row.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography import x509
+
+from cachewarm.ca.adopt import Adopted, Brought, adopt
+from cachewarm.ca.authority import Authority, check_ca
+from cachewarm.ca.certificate import read_certificate
+from cachewarm.ca.external_responder import ExternalResponder, validate
+from cachewarm.ca.profiles import check_url
+from cachewarm.ca.registry import check_id
+from cachewarm.cli.crl_options import (
+    CRLScope,
+    CRLShards,
+    CRLSource,
+    DeltaCRL,
+    DeltaSource,
+    check_source,
+    crl_wish,
+)
+from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, settings_of
+from cachewarm.config import Settings
+from cachewarm.console import reported, say, show, show_rows
+from cachewarm.errors import Refused
+from cachewarm.ledger import issuers
+from cachewarm.ledger.connect import connected
+from cachewarm.status.issuers import Overview, fields_of, overviews, row_of
+from cachewarm.keys.soft_key import SoftKey
+from responder.domain.status import UnissuedPolicy
+
+app = typer.Typer(help="Issuers whose certificates are answered for.", no_args_is_help=True)
+
+
+def _file(option: str, text: str) -> typer.models.OptionInfo:
+    return typer.Option(option, help=text, exists=True, dir_okay=False, show_default=False)  # type: ignore[no-any-return]
+
+
+Cert = Annotated[Path | None, _file("--cert", "The CA's certificate; default: FASTOCSP_CA_CERT_PATH.")]
+CaKey = Annotated[Path | None, _file("--key", "The CA's key, which stays where it is; default: FASTOCSP_CA_KEY_PATH.")]
+ResponderCert = Annotated[Path | None, _file("--responder-cert", "Responder certificate, issued by the CA.")]
+ResponderKey = Annotated[Path | None, _file("--responder-key", "Its key, PEM; a copy is kept.")]
+Id = Annotated[str | None, typer.Option("--id", help="Short name.", show_default="from the CA's common name")]
+PublishesCrl = Annotated[
+    bool | None, typer.Option("--crl/--no-crl", help="Make CRLs.", show_default="when the CA's key is here")
+]
+Unissued = Annotated[
+    UnissuedPolicy | None,
+    typer.Option("--unissued", help="Answer for a serial number never issued.", show_default="unauthorized"),
+]
+OcspUrl = Annotated[
+    str | None, typer.Option("--ocsp-url", metavar="URL", help="For new certificates.", show_default="our own")
+]
+CrlUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--crl-url",
+        metavar="URL",
+        help="With the CA's key: for new certificates and CRLs, the one in the old ones. Without it: --crl-source.",
+    ),
+]
+
+
+@app.command("add")
+def add_command(
+    *,
+    cert: Cert = None,
+    responder_cert: ResponderCert = None,
+    responder_key: ResponderKey = None,
+    key: CaKey = None,
+    issuer_id: Id = None,
+    crl: PublishesCrl = None,
+    unissued: Unissued = None,
+    ocsp_url: OcspUrl = None,
+    crl_url: CrlUrl = None,
+    crl_shards: CRLShards = None,
+    delta_crl: DeltaCRL = None,
+    crl_scope: CRLScope = None,
+    crl_source: CRLSource = None,
+    delta_url: DeltaSource = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer for a CA made elsewhere; for a CA that is here already, replace its responder.
+
+    Bring a responder certificate with its key, or the CA's key, which then makes responders by itself.
+    """
+    with reported():
+        if issuer_id is not None:
+            with given_by("--id"):
+                check_id(issuer_id)
+        if ocsp_url is not None:
+            with given_by("--ocsp-url"):
+                check_url(ocsp_url, "the URL")
+        for option, url in (("--crl-url", crl_url), ("--crl-source", crl_source), ("--delta-url", delta_url)):
+            with given_by(option):
+                _ = url if url is None else check_source(url)
+        settings = settings_of(data_dir)
+        ca = _ca(cert or settings.ca_cert_path)
+        ca_key = _ca_key(ca, cert, key, settings)
+        if crl_url is not None and ca_key is not None:
+            with given_by("--crl-url"):
+                check_url(crl_url, "the URL")
+        brought = Brought(
+            ca=ca,
+            issuer_id=issuer_id,
+            responder=_responder(responder_cert, responder_key, ca, settings),
+            ca_key=ca_key,
+            publishes_crl=crl,
+            unissued_policy=unissued,
+            ocsp_url=ocsp_url,
+            crl_url=crl_url,
+            crls=crl_wish(crl_shards, delta_crl, crl_scope, crl_source, delta_url),
+        )
+        _report(asyncio.run(_add(settings, brought)), brought, as_json=as_json)
+
+
+@app.command("list")
+def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Every issuer, one a line."""
+    with reported():
+        seen = asyncio.run(_overviews(settings_of(data_dir)))
+        show_rows([row_of(each) for each in seen], as_json=as_json, name="issuers")
+
+
+@app.command("show")
+def show_command(
+    issuer_id: Annotated[str, typer.Argument(metavar="ISSUER_ID")], data_dir: DataDir = None, as_json: AsJson = False
+) -> None:
+    """One issuer: its responder and when that ends, its coverage, its CRL."""
+    with reported():
+        settings = settings_of(data_dir)
+        seen = {each.issuer.issuer_id: each for each in asyncio.run(_overviews(settings))}
+        if issuer_id not in seen:
+            raise Refused(f"there is no issuer {issuer_id!r}; there are: {', '.join(seen) or 'none yet'}")
+        show(fields_of(seen[issuer_id]), as_json=as_json)
+
+
+async def _add(settings: Settings, brought: Brought) -> Adopted:
+    async with connected(settings.require_database(), name="fastocsp issuer add") as connection:
+        return await adopt(
+            connection,
+            brought,
+            settings.keys.absolute(),
+            settings.passphrase,
+            base_url=settings.base_url,
+            actor=actor_name(),
+        )
+
+
+async def _overviews(settings: Settings) -> list[Overview]:
+    async with connected(settings.require_database(), name="fastocsp issuer") as connection:
+        return await overviews(connection)
+
+
+def _ca(path: Path | None) -> x509.Certificate:
+    if path is None:
+        raise typer.BadParameter("name the CA's certificate", param_hint="--cert")
+    with given_by("--cert"):
+        ca = read_certificate(path.read_bytes(), name=str(path))
+        check_ca(ca)
+    return ca
+
+
+def _responder(
+    cert: Path | None, key: Path | None, ca: x509.Certificate, settings: Settings
+) -> tuple[ExternalResponder, SoftKey] | None:
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        missing = "--responder-key" if key is None else "--responder-cert"
+        raise typer.BadParameter("certificate and key come together", param_hint=missing)
+    with given_by("--responder-key"):
+        private = SoftKey.load(key, settings.passphrase)
+    with given_by("--responder-cert"):
+        return validate(cert.read_bytes(), private, ca, now=int(time.time())), private
+
+
+def _ca_key(ca: x509.Certificate, cert: Path | None, key: Path | None, settings: Settings) -> Path | None:
+    """--key, else CA_KEY_PATH when it is about this CA."""
+    path = key
+    if path is None and (cert is None or (settings.ca_cert_path and cert.samefile(settings.ca_cert_path))):
+        path = settings.ca_key_path
+    if path is None:
+        return None
+    with given_by("--key"):
+        Authority(ca, SoftKey.load(path, settings.passphrase))
+    return path.absolute()
+
+
+def _report(done: Adopted, brought: Brought, *, as_json: bool) -> None:
+    issuer = done.issuer
+    remarks = brought.responder[0].remarks if brought.responder else ()
+    for remark in remarks:
+        say(f"remark: {remark}")
+    say(f"{issuer.issuer_id} is {'added' if done.is_new else 'there already'}; its responder: {done.responder}")
+    show(_result(done, issuer, remarks), as_json=as_json)
+
+
+def _result(done: Adopted, issuer: issuers.Issuer, remarks: tuple[str, ...]) -> dict[str, object]:
+    return {
+        "issuer_id": issuer.issuer_id,
+        "new": done.is_new,
+        "responder": done.responder,
+        "responder_mode": issuer.responder_mode,
+        "publishes_crl": issuer.publishes_crl,
+        "unissued_policy": issuer.unissued_policy.value,
+        "ca_key": issuer.key_path,
+        "ocsp_url": issuer.ocsp_url,
+        "crl_url": issuer.crl_url,
+        "crl_shards": issuer.crl_shards,
+        "delta_crl": issuer.delta_crl,
+        "crl_scope": issuer.crl_scope,
+        "crl_source": issuer.crl_source,
+        "delta_source": issuer.delta_source,
+        "remarks": list(remarks),
+    }

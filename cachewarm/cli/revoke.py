@@ -1,0 +1,162 @@
+"""`fastocsp revoke` and `fastocsp unhold`.
+
+Exit status: 0 done (and confirmed, when --wait was asked), 1 failed, 2 usage, 3 committed but not confirmed within
+--patience (BOUNDED), 4 the connection was lost while committing (UNKNOWN: repeat it, that is safe).
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of
+from cachewarm.config import Settings
+from cachewarm.console import reported, say, show
+from responder.domain.status import CRLReason
+
+Serial = Annotated[str | None, typer.Option("--serial", metavar="HEX", help="Serial number, hexadecimal.")]
+Cert = Annotated[Path | None, typer.Option("--cert", help="The certificate, PEM or DER.", exists=True, dir_okay=False)]
+IssuerId = Annotated[
+    str | None, typer.Option("--issuer", help="Issuer; found by itself when only one comes into question.")
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Return when no edge can answer good any more.")]
+Patience = Annotated[
+    float | None, typer.Option(min=0, help="Seconds to wait at most; default: the horizon.", show_default=False)
+]
+
+EXIT_BOUNDED, EXIT_UNKNOWN = 3, 4
+
+
+def revoke(
+    serial: Serial = None,
+    cert: Cert = None,
+    issuer: IssuerId = None,
+    reason: Annotated[str, typer.Option(help="One of the RFC 5280 reasons by its name.")] = "unspecified",
+    invalidity_date: Annotated[
+        str | None, typer.Option(help="Since when the key is suspect: 2026-05-04 or 2026-05-04T10:00:00Z.")
+    ] = None,
+    wait: Wait = False,
+    patience: Patience = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a certificate. Repeating it is safe and keeps the earliest time."""
+    with reported():
+        _one_of(serial, cert)
+        because, since = reason_of(reason), _moment(invalidity_date)
+        settings = settings_of(data_dir)
+        done = asyncio.run(_revoke(settings, serial, cert, issuer, because, since, wait=wait, patience=patience))
+        _report(done, "revoked", wait=wait, as_json=as_json)
+
+
+def unhold(
+    serial: Serial = None,
+    cert: Cert = None,
+    issuer: IssuerId = None,
+    wait: Wait = False,
+    patience: Patience = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Release a certificate from certificateHold; no other revocation can be undone."""
+    with reported():
+        _one_of(serial, cert)
+        settings = settings_of(data_dir)
+        done = asyncio.run(_unhold(settings, serial, cert, issuer, wait=wait, patience=patience))
+        _report(done, "good", wait=wait, as_json=as_json)
+
+
+async def _revoke(
+    settings: Settings,
+    serial: str | None,
+    cert: Path | None,
+    issuer: str | None,
+    reason: CRLReason,
+    since: datetime | None,
+    *,
+    wait: bool,
+    patience: float | None,
+) -> Any:
+    from cachewarm.revocation import revoke
+    from cachewarm.ledger.connect import connected
+
+    async with connected(settings.require_database(), name="fastocsp revoke") as connection:
+        target = await revoke.find_target(connection, serial=serial, cert=cert, issuer_id=issuer)
+        return await revoke.revoke(
+            connection, target, reason=reason, invalidity_date=since, actor=actor_name(), wait=wait, patience_s=patience
+        )
+
+
+async def _unhold(
+    settings: Settings, serial: str | None, cert: Path | None, issuer: str | None, *, wait: bool, patience: float | None
+) -> Any:
+    from cachewarm.revocation import revoke
+    from cachewarm.ledger.connect import connected
+
+    async with connected(settings.require_database(), name="fastocsp unhold") as connection:
+        target = await revoke.find_target(connection, serial=serial, cert=cert, issuer_id=issuer)
+        return await revoke.unhold(connection, target, actor=actor_name(), wait=wait, patience_s=patience)
+
+
+def _one_of(serial: str | None, cert: Path | None) -> None:
+    if (serial is None) == (cert is None):
+        raise typer.BadParameter("name the certificate by --serial or by --cert")
+
+
+def reason_of(text: str) -> CRLReason:
+    """The reason of that name, a usage error when there is none that one may give."""
+    try:
+        reason = CRLReason.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--reason") from error
+    if reason is CRLReason.removeFromCRL:
+        raise typer.BadParameter(
+            "removeFromCRL takes a certificate off hold in a delta CRL: use `fastocsp unhold`", param_hint="--reason"
+        )
+    return reason
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter("write 2026-05-04 or 2026-05-04T10:00:00Z", param_hint="--invalidity-date") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _report(done: Any, status: str, *, wait: bool, as_json: bool) -> None:
+    result, waited = done.result, done.waited
+    show(
+        {
+            "result": waited.outcome.value,
+            "issuer_id": done.target.issuer_id,
+            "serial_number": done.target.serial.hex(),
+            "status": status if result else None,
+            "changed": result.changed if result else None,
+            "revoked_at": result.revoked_at.isoformat() if result and result.revoked_at else None,
+            "reason": result.reason.name if result and result.reason is not None else None,
+            "generation": result.generation if result else None,
+            "seq": result.seq if result else None,
+            "until": waited.until.isoformat() if waited.until else None,
+            "edges": list(waited.edges),
+            "waited_ms": round(waited.waited_s * 1000, 1),
+        },
+        as_json=as_json,
+    )
+    leave(waited, wait=wait)
+
+
+def leave(waited: Any, *, wait: bool) -> None:
+    """Say what is not confirmed, and end with the status that tells it."""
+    match waited.outcome.value:
+        case "UNKNOWN":
+            say("the connection was lost while committing: repeat the command, that is safe")
+            raise typer.Exit(EXIT_UNKNOWN)
+        case "BOUNDED" if wait:
+            edges = ", ".join(waited.edges)
+            say(f"committed; not confirmed yet, but by {waited.until:%H:%M:%S} UTC at the latest: {edges}")
+            raise typer.Exit(EXIT_BOUNDED)

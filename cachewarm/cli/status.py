@@ -1,0 +1,70 @@
+"""`fastocsp status` and `fastocsp check-config`.
+
+Exit status: 0 all is well, 1 something is wrong with what runs, 2 something is wrong with the settings.
+"""
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cachewarm.status.config_check import in_force, relation_problems, written_problems
+from cachewarm.cli.options import AsJson, DataDir, settings_of
+from cachewarm.config import Settings
+from cachewarm.console import fail, reported, say, show, show_rows
+from cachewarm.status.instance import Part, survey
+from responder.config import ConfigError, gather
+
+
+def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """What runs, how fresh it is, what it covers. Exit status 1 when anything is wrong."""
+    with reported():
+        parts = asyncio.run(survey(settings_of(data_dir)))
+        problems = [problem for part in parts.values() for problem in part.problems]
+        if as_json:
+            show(_object(parts, problems), as_json=True)
+        else:
+            for name, part in parts.items():
+                _print(name, part)
+        if problems:
+            for problem in problems:
+                say(problem)
+            fail(f"{len(problems)} problems" if len(problems) > 1 else "one problem")
+
+
+def check_config(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Every problem of the settings at once; without any, the settings in force. Exit status 2 on problems."""
+    problems: list[str] = []
+    settings: Settings | None = None
+    try:
+        settings = settings_of(data_dir)
+        problems += relation_problems(settings)
+    except ConfigError as error:
+        problems += str(error).splitlines()
+    problems += written_problems(gather(Settings, data_dir=data_dir))
+    shown = in_force(settings) if settings else {}
+    if as_json:
+        show({"ok": not problems, "problems": problems, "settings": shown}, as_json=True)
+    elif not problems:
+        show(shown, as_json=False)
+    for problem in problems:
+        say(problem)
+    if problems:
+        fail(
+            f"{len(problems)} problems in the settings" if len(problems) > 1 else "one problem in the settings",
+            status=2,
+        )
+    say("the settings are fine")
+
+
+def _object(parts: Mapping[str, Part], problems: Sequence[str]) -> dict[str, Any]:
+    said = {name: part.facts | part.rows | {"problems": part.problems} for name, part in parts.items()}
+    return {"ok": not problems, "problems": list(problems)} | said
+
+
+def _print(name: str, part: Part) -> None:
+    print(f"[{name}]")  # noqa: T201
+    show(part.facts, as_json=False)
+    for rows in part.rows.values():
+        show_rows(rows, as_json=False)
+    sys.stdout.flush()

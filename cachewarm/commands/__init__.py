@@ -1,1 +1,0 @@
-"""The commands of `fastocsp`, one file per group; cachewarm.cli imports each when it is called."""

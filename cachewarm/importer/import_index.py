@@ -1,0 +1,126 @@
+"""What an index.txt says, taken over into the ledger: the inventory and the revocations.
+
+Everything is judged before anything is written. Up to ATOMIC lines go in one transaction: certificates first, as they
+lock nobody out, then revocations, for which other revokers wait. A larger file goes in a transaction per chunk,
+revocations before certificates: after a crash a certificate may be missing (answered as never issued), but none is
+good that the file calls revoked. Repeating it finishes the work and changes nothing that is done.
+
+index.txt does not know notBefore: the CA's own notBefore is written, or the certificate's end where that is earlier.
+Nothing is un-revoked here: a certificate that the file calls valid and the ledger revoked is reported.
+"""
+
+import datetime
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from cryptography import x509
+
+from cachewarm.ca.certificate import moment
+from cachewarm.importer.openssl_index import Index, IndexEntry, IndexStatus, Problem
+from cachewarm.ledger import inventory, issuers, revocations
+from cachewarm.ledger.chunks import chunks
+from cachewarm.ledger.connect import Connection, changing
+from responder.domain.status import CRLReason
+
+#: Lines of one transaction at most: some seconds, below the time that other revokers wait for the lock.
+ATOMIC = 100_000
+#: The ledger's own limit for a revocation time that lies ahead, seconds.
+AHEAD_S = 60
+
+
+@dataclass(frozen=True)
+class StillRevoked:
+    """Valid in the file, revoked in the ledger."""
+
+    serial: bytes
+    reason: CRLReason
+
+
+@dataclass
+class TakenOver:
+    """What the file had, and what of it was new to the ledger."""
+
+    good: int = 0
+    revoked: int = 0
+    expired: int = 0
+    new_certificates: int = 0
+    changed_revocations: int = 0
+    still_revoked: list[StillRevoked] = field(default_factory=list)
+
+
+def problems_of(index: Index, now: int) -> list[Problem]:
+    """What cannot be read, and what the ledger would refuse, by line."""
+    found = [*index.problems, *(problem for entry in index.entries for problem in _unfit(entry, now))]
+    return sorted(found, key=lambda problem: problem.line)
+
+
+def _unfit(entry: IndexEntry, now: int) -> Iterator[Problem]:
+    if entry.revoked_at is not None and not 0 <= entry.revoked_at <= now + AHEAD_S:
+        when = moment(entry.revoked_at).isoformat()
+        where = "ahead" if entry.revoked_at > now else "before 1970"
+        yield Problem(entry.line, f"the revocation date {when} lies {where}")
+    if entry.invalidity_date is not None and entry.invalidity_date <= 0:
+        yield Problem(entry.line, "the invalidity date lies before 1970")
+
+
+async def take_over(
+    connection: Connection,
+    issuer: issuers.Issuer,
+    entries: Sequence[IndexEntry],
+    *,
+    actor: str,
+    progress: Callable[[int], None],
+) -> TakenOver:
+    """Write it all; `progress` hears of rows, one for a certificate and one for a revocation."""
+    counts = {status: sum(entry.status is status for entry in entries) for status in IndexStatus}
+    done = TakenOver(counts[IndexStatus.GOOD], counts[IndexStatus.REVOKED], counts[IndexStatus.EXPIRED])
+    earliest = x509.load_der_x509_certificate(issuer.cert_der).not_valid_before_utc
+    certificates = [_certificate(entry, earliest) for entry in entries]
+    revoked = [_revocation(entry) for entry in entries if entry.status is IndexStatus.REVOKED]
+    add = partial(inventory.add_certificates, connection, issuer.issuer_id, certificates, progress=progress)
+    revoke = partial(
+        revocations.bulk_revoke,
+        connection,
+        issuer.issuer_id,
+        revoked,
+        actor=actor,
+        allow_unknown=True,
+        progress=progress,
+    )
+    if len(entries) <= ATOMIC:
+        with changing():
+            async with connection.transaction():
+                done.new_certificates = await add()
+                done.changed_revocations = (await revoke()).changed
+    else:
+        done.changed_revocations = (await revoke()).changed
+        done.new_certificates = await add()
+    await revocations.nudge(connection)
+    done.still_revoked = await _still_revoked(connection, issuer.issuer_id, entries)
+    return done
+
+
+def _certificate(entry: IndexEntry, earliest: datetime.datetime) -> inventory.NewCertificate:
+    ends = moment(entry.not_after)
+    return inventory.NewCertificate(entry.serial, min(earliest, ends), ends, entry.subject)
+
+
+def _revocation(entry: IndexEntry) -> revocations.Revocation:
+    since = None if entry.invalidity_date is None else moment(entry.invalidity_date)
+    at = None if entry.revoked_at is None else moment(entry.revoked_at)
+    return revocations.Revocation(entry.serial, entry.reason or CRLReason.unspecified, at, since)
+
+
+async def _still_revoked(connection: Connection, issuer_id: str, entries: Sequence[IndexEntry]) -> list[StillRevoked]:
+    valid = [entry.serial for entry in entries if entry.status is IndexStatus.GOOD]
+    found = []
+    for chunk in chunks(valid):
+        rows = await connection.fetch(
+            """select serial_number, reason from certificate_revocations
+                where issuer_id = $1 and serial_number = any($2) order by serial_number""",
+            issuer_id,
+            chunk,
+        )
+        found += [StillRevoked(row["serial_number"], CRLReason(row["reason"])) for row in rows]
+    return found

@@ -1,0 +1,138 @@
+"""A signing key in a file: PKCS#8 PEM, mode 0600, encrypted when there is a passphrase.
+
+RFC 5958 (PKCS#8), RFC 7468 (PEM). Reading also takes the older PEM forms that operators have of other tools.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+from cachewarm.errors import Refused
+from cachewarm.keys.key_file import read_secret, write_atomically
+from responder.domain.signature import Hash, PublicKey, SignatureScheme, scheme_of
+
+_ENCRYPTED_HINT = "set FASTOCSP_CONFIG_ENCRYPTION_KEY"
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+
+class KeyKind(StrEnum):
+    """The kinds of keys that are made here."""
+
+    P256 = "p256"
+    P384 = "p384"
+    RSA2048 = "rsa2048"
+    RSA3072 = "rsa3072"
+    RSA4096 = "rsa4096"
+    ED25519 = "ed25519"
+
+
+class SoftKey:
+    """A private key in this process's memory; safe to use from several threads."""
+
+    def __init__(self, private_key: object) -> None:
+        if not isinstance(private_key, PrivateKey):
+            raise Refused(f"a {type(private_key).__name__} cannot sign here: use P-256, P-384, RSA or Ed25519")
+        self._private_key = private_key
+        self._public_key: PublicKey = private_key.public_key()
+        self._scheme = _checked_scheme(self._public_key)
+        self._sign = _signer(private_key, self._scheme.hash)
+        self._sign_digest = _signer(private_key, Prehashed(self._scheme.hash)) if self._scheme.hash else None
+
+    @classmethod
+    def generate(cls, kind: KeyKind) -> "SoftKey":
+        """A new key."""
+        return cls(_GENERATE[kind]())
+
+    @classmethod
+    def from_pem(cls, pem: bytes, passphrase: bytes | None = None, *, name: str = "the key") -> "SoftKey":
+        """The key of a PEM text; a passphrase that is not needed is not an error. Refused in one sentence otherwise."""
+        try:
+            return cls(_parse(pem, passphrase))
+        except TypeError as error:
+            raise Refused(f"{name} is encrypted and no passphrase is given: {_ENCRYPTED_HINT}") from error
+        except (ValueError, UnsupportedAlgorithm) as error:
+            why = "the passphrase is wrong" if _is_encrypted(pem) and passphrase else "it is no private key in PEM form"
+            raise Refused(f"{name} cannot be read: {why}") from error
+
+    @classmethod
+    def load(cls, path: Path, passphrase: bytes | None = None) -> "SoftKey":
+        """The key of a file; FileNotFoundError when there is none, Refused for its mode, its passphrase or its form."""
+        return cls.from_pem(read_secret(path), passphrase, name=str(path))
+
+    def store(self, path: Path, passphrase: bytes | None = None) -> None:
+        """Write the file anew, mode 0600, encrypted when a passphrase is given."""
+        write_atomically(path, self.to_pem(passphrase))
+
+    def to_pem(self, passphrase: bytes | None = None) -> bytes:
+        """PKCS#8 PEM."""
+        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        if passphrase:
+            encryption = serialization.BestAvailableEncryption(passphrase)
+        return self._private_key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+        )
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The public half."""
+        return self._public_key
+
+    @property
+    def signature_algorithm(self) -> bytes:
+        """DER of the AlgorithmIdentifier of its signatures."""
+        return self._scheme.algorithm
+
+    def sign(self, tbs: bytes) -> bytes:
+        """Signature over those octets."""
+        return self._sign(tbs)
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """The same signature, given the hash of the octets."""
+        if self._sign_digest is None:
+            raise Refused("an Ed25519 key signs octets, not their hash (RFC 8032)")
+        return self._sign_digest(digest)
+
+    def __repr__(self) -> str:
+        return f"<SoftKey {type(self._private_key).__name__}>"
+
+
+_GENERATE: dict[KeyKind, Callable[[], PrivateKey]] = {
+    KeyKind.P256: lambda: ec.generate_private_key(ec.SECP256R1()),
+    KeyKind.P384: lambda: ec.generate_private_key(ec.SECP384R1()),
+    KeyKind.RSA2048: lambda: rsa.generate_private_key(65537, 2048),
+    KeyKind.RSA3072: lambda: rsa.generate_private_key(65537, 3072),
+    KeyKind.RSA4096: lambda: rsa.generate_private_key(65537, 4096),
+    KeyKind.ED25519: ed25519.Ed25519PrivateKey.generate,
+}
+
+
+def _parse(pem: bytes, passphrase: bytes | None) -> object:
+    return serialization.load_pem_private_key(pem, (passphrase or None) if _is_encrypted(pem) else None)
+
+
+def _is_encrypted(pem: bytes) -> bool:
+    """Both PKCS#8's label and the header of the older PEM forms hold that word."""
+    return b"ENCRYPTED" in pem
+
+
+def _checked_scheme(public_key: PublicKey) -> SignatureScheme:
+    try:
+        return scheme_of(public_key)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+
+
+def _signer(key: PrivateKey, hash_: Hash | Prehashed | None) -> Callable[[bytes], bytes]:
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign
+    if hash_ is None:
+        raise Refused("this key has no hash to sign with")
+    if isinstance(key, rsa.RSAPrivateKey):
+        return lambda octets: key.sign(octets, padding.PKCS1v15(), hash_)
+    ecdsa = ec.ECDSA(hash_)
+    return lambda octets: key.sign(octets, ecdsa)

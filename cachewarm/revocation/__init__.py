@@ -1,0 +1,1 @@
+"""Revoking certificates, singly and in bulk, and waiting for every edge to confirm."""

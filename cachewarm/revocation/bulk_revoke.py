@@ -1,0 +1,91 @@
+"""Revoking many certificates of one issuer, in chunks, and waiting once for all of them.
+
+Every chunk is a transaction of its own: whoever is killed in the middle runs it again, and what was done is skipped.
+The word of the edges is for the last chunk's position, so for every one before it too.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cachewarm.errors import Refused
+from cachewarm.ledger import revocations
+from cachewarm.ledger.connect import Connection, OutcomeUnknown
+from cachewarm.ledger.issuers import require_issuer
+from cachewarm.revocation.confirmation import Outcome, Waited, bound_only, wait_for_edges
+from responder.domain.serial import parse_serial
+from responder.domain.status import CRLReason
+
+
+@dataclass(frozen=True)
+class BulkDone:
+    """What the ledger took, None when that is unknown, and what the edges know of it."""
+
+    issuer_id: str
+    result: revocations.BulkResult | None
+    waited: Waited
+
+    def facts(self) -> dict[str, Any]:
+        """What the API and the command say of it."""
+        result, waited = self.result, self.waited
+        return {
+            "result": waited.outcome.value,
+            "issuer_id": self.issuer_id,
+            "asked": result.asked if result else None,
+            "changed": result.changed if result else None,
+            "unknown": [serial.hex() for serial in result.unknown] if result else None,
+            "generation": result.generation if result else None,
+            "seq": result.seq if result else None,
+            "until": waited.until.isoformat() if waited.until else None,
+            "edges": list(waited.edges),
+            "waited_ms": round(waited.waited_s * 1000, 1),
+        }
+
+
+def parse_serials(texts: Iterable[str]) -> list[bytes]:
+    """Serial numbers, each once, in order; Refused names every text that is none by its place, counted from 1."""
+    serials: dict[bytes, None] = {}
+    wrong = []
+    for place, text in enumerate(texts, 1):
+        try:
+            serials[parse_serial(text)] = None
+        except ValueError as error:
+            wrong.append(f"{place}: {error}")
+    if wrong:
+        raise Refused("\n".join([*wrong[:50], f"{len(wrong)} serial numbers cannot be read: nothing was revoked"]))
+    return list(serials)
+
+
+async def revoke_many(
+    connection: Connection,
+    issuer_id: str,
+    serials: Sequence[bytes],
+    *,
+    reason: CRLReason,
+    actor: str,
+    wait: bool,
+    patience_s: float | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> BulkDone:
+    """Revoke them all; those that the inventory does not know are left alone and named."""
+    await require_issuer(connection, issuer_id)
+    wanted = [revocations.Revocation(serial, reason) for serial in serials]
+    try:
+        result = await revocations.bulk_revoke(connection, issuer_id, wanted, actor=actor, progress=progress)
+    except OutcomeUnknown:
+        return BulkDone(issuer_id, None, Waited(Outcome.UNKNOWN))
+    committed = time.monotonic()
+    if not wait:
+        return BulkDone(
+            issuer_id, result, await bound_only(connection, result.generation, result.seq, committed=committed)
+        )
+    known = sorted(set(serials) - set(result.unknown))
+
+    async def still_so() -> bool:
+        return await revocations.count_revoked(connection, issuer_id, known) == len(known)
+
+    waited = await wait_for_edges(
+        connection, result.generation, result.seq, committed=committed, patience_s=patience_s, still_so=still_so
+    )
+    return BulkDone(issuer_id, result, waited)

@@ -1,0 +1,128 @@
+"""Revoking and releasing one certificate, from what a person names it by to the word of the edges."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from cachewarm.ca.certificate import read_certificate
+from cachewarm.ca.responder_certificate import issued_by
+from cachewarm.errors import Refused
+from cachewarm.records.keyring import domain_issuer
+from cachewarm.ledger import inventory, issuers, revocations
+from cachewarm.ledger.connect import Connection, OutcomeUnknown
+from cachewarm.revocation.confirmation import Outcome, Waited, bound_only, wait_for_edges
+from responder.domain.serial import parse_serial, serial_octets
+from responder.domain.status import CRLReason
+
+
+@dataclass(frozen=True)
+class Target:
+    """One certificate."""
+
+    issuer_id: str
+    serial: bytes
+
+
+@dataclass(frozen=True)
+class Done:
+    """What stands in the ledger now, None when that is unknown, and what the edges know of it."""
+
+    target: Target
+    result: revocations.RevokeResult | None
+    waited: Waited
+
+
+async def find_target(
+    connection: Connection, *, serial: str | None, cert: Path | None, issuer_id: str | None
+) -> Target:
+    """What a hex serial number or a file names; the issuer is found when only one comes into question."""
+    if cert is not None:
+        certificate = read_certificate(cert.read_bytes(), name=str(cert))
+        issuer = issuer_id or await _issuer_of(connection, certificate)
+        return Target(issuer, serial_octets(certificate.serial_number))
+    try:
+        octets = parse_serial(serial or "")
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    if issuer_id is not None:
+        return Target((await issuers.require_issuer(connection, issuer_id)).issuer_id, octets)
+    return Target(await inventory.find_issuer_of(connection, octets), octets)
+
+
+async def _issuer_of(connection: Connection, certificate: x509.Certificate) -> str:
+    for issuer in await issuers.list_issuers(connection):
+        ca = x509.load_der_x509_certificate(domain_issuer(issuer).cert_der)
+        if issued_by(certificate, ca):
+            return issuer.issuer_id
+    raise Refused("none of our issuers issued this certificate: see `fastocsp issuer list`")
+
+
+async def revoke(
+    connection: Connection,
+    target: Target,
+    *,
+    reason: CRLReason,
+    invalidity_date: datetime | None,
+    actor: str,
+    wait: bool,
+    patience_s: float | None = None,
+) -> Done:
+    """Revoke; repeating it keeps the earliest time."""
+
+    async def act() -> revocations.RevokeResult:
+        return await revocations.revoke(
+            connection, target.issuer_id, target.serial, reason=reason, invalidity_date=invalidity_date, actor=actor
+        )
+
+    async def still_so() -> bool:
+        found = await inventory.get_certificate(connection, target.issuer_id, target.serial)
+        return found is not None and found.revoked_at is not None
+
+    return await _carry_out(connection, target, act, still_so, wait=wait, patience_s=patience_s)
+
+
+async def unhold(
+    connection: Connection, target: Target, *, actor: str, wait: bool, patience_s: float | None = None
+) -> Done:
+    """Release a hold."""
+
+    async def act() -> revocations.RevokeResult:
+        return await revocations.unhold(connection, target.issuer_id, target.serial, actor=actor)
+
+    async def still_so() -> bool:
+        found = await inventory.get_certificate(connection, target.issuer_id, target.serial)
+        return found is not None and found.revoked_at is None
+
+    return await _carry_out(connection, target, act, still_so, wait=wait, patience_s=patience_s)
+
+
+async def _carry_out(
+    connection: Connection,
+    target: Target,
+    act: Callable[[], Awaitable[revocations.RevokeResult]],
+    still_so: Callable[[], Awaitable[bool]],
+    *,
+    wait: bool,
+    patience_s: float | None,
+) -> Done:
+    try:
+        result = await act()
+    except OutcomeUnknown:
+        return Done(target, None, Waited(Outcome.UNKNOWN))
+    committed = time.monotonic()
+    if wait:
+        waited = await wait_for_edges(
+            connection,
+            result.generation,
+            result.seq,
+            committed=committed,
+            patience_s=patience_s,
+            still_so=still_so,
+        )
+    else:
+        waited = await bound_only(connection, result.generation, result.seq, committed=committed)
+    return Done(target, result, waited)

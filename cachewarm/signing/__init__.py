@@ -1,1 +1,0 @@
-"""Private keys: what a signing key is, and the kinds of them."""

@@ -1,0 +1,1 @@
+"""What `fastocsp status` and `check-config` report."""

@@ -1,0 +1,1 @@
+"""The warmer process: feed events, the walk of the inventory, and rotation of responder certificates."""

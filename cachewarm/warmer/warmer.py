@@ -1,0 +1,244 @@
+"""The warmer: hears what the ledger committed and keeps Redis, CRLs and responder certificates as they should be.
+
+Loops that share nothing but the feed and the keyring: the feed agent, the pipeline behind it, the walk of the
+inventory, the responders, the CRLs, the CRLs of others, the check of the audit chain. Each may fail and try again
+without the others; all of their work is idempotent, so a killed warmer and two warmers are the same case.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+import structlog
+from redis.exceptions import RedisError
+
+from _fastocsp.revoked.ledger_wire import parse_items
+from _fastocsp.wire.types import Item
+from cachewarm.config import Settings
+from cachewarm.crl.schedule import CRLSchedule
+from cachewarm.errors import CachewarmError, Fatal
+from cachewarm.records.keyring import Keyring
+from cachewarm.records.keyring_watcher import KeyWatch
+from cachewarm.ledger import feed as ledger_feed
+from cachewarm.ledger.audit import verify_audit
+from cachewarm.ledger.connect import Connection, connect
+from cachewarm.mirror.schedule import MirrorSchedule
+from cachewarm.warmer.event_pipeline import Pipeline
+from cachewarm.warmer.walk_progress import Meter
+from cachewarm.records.publisher import Publisher
+from cachewarm.records.publisher import connect as connect_redis
+from cachewarm.warmer.inventory_walk import Walk
+from cachewarm.warmer.responder_rotation import rotate_due
+from cachewarm.records.signing_pool import SigningPool
+from responder.clock import read_clock
+from responder.feed.agent import FeedAgent
+from responder.feed.local import LocalFeed
+from responder.feed.poll import LINK_FAILURES, Who, open_feed
+from responder.process import die_with_parent, end_tasks
+from responder.telemetry import set_up_logs
+
+log = structlog.get_logger("warmer")
+PAUSE_S = (0.2, 5.0)
+RESPONDERS_INTERVAL_S = 2.0
+WARM_CHECK_S = 1.0
+
+
+class Warmer:
+    """One warmer; any number may run."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        # A cursor says what is in Redis, not what this process did: warmers of one data folder share one, and whichever
+        # is behind writes a smaller seq at worst, which costs the next start some repetition.
+        self.name = f"{socket.gethostname()}-{settings.data_dir}"
+        self.feed = LocalFeed(read_clock)
+        self.agent = FeedAgent(
+            self._open_feed, Who(None, uuid4(), settings.horizon), self.feed, read_clock, settings.poll_interval
+        )
+        self.agent.replica.on_change = self._heard
+        self.keys = KeyWatch(self._connect, settings.keys, settings.passphrase)
+        redis_url = settings.redis_url.get_secret_value() if settings.redis_url else "redis://127.0.0.1:6379"
+        self.publisher = Publisher(connect_redis(redis_url))
+        self.pipeline = Pipeline(self.feed, self.publisher, self.ring, self.now, settings.ocsp_response_validity)
+        self.pool = SigningPool(settings.sign_processes)
+        self.walk = Walk(self.pipeline, self.publisher, self.ring, self.now, settings.warm_batch, self.pool)
+        self.crls = CRLSchedule(settings)
+        self.mirrors = MirrorSchedule(settings)
+        self._items: list[Item] = []
+        self._changed = asyncio.Event()
+        self._walk_now = asyncio.Event()
+
+    def ring(self) -> Keyring:
+        """The keyring of this moment."""
+        return self.keys.ring
+
+    def now(self) -> int:
+        """Epoch seconds."""
+        return int(time.time())
+
+    async def run(self) -> None:
+        """Until cancelled; a Fatal error ends it, and the supervisor begins again."""
+        loops = [
+            self.agent.run(),
+            self._again(self._responders, "responders"),
+            self._again(self._carry, "pipeline"),
+            self._again(self._walks, "walk"),
+            self._again(self.crls.run, "CRLs"),
+            self._again(self.mirrors.run, "mirrors"),
+            self._again(self._audit, "audit"),
+            self._again(self._trim, "trimming"),
+        ]
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await end_tasks(tasks)
+            await self.pool.end()
+
+    async def _again(self, work: Callable[[Connection], Awaitable[None]], name: str) -> None:
+        """Run `work` with a connection of its own; after a failure again, with a growing pause."""
+        pause = PAUSE_S[0]
+        while True:
+            connection = None
+            begun = time.monotonic()
+            try:
+                connection = await self._connect()
+                await work(connection)
+            except Fatal:
+                raise
+            except (CachewarmError, RedisError, *LINK_FAILURES) as error:
+                log.warning(f"{name} stopped, trying again", error=str(error) or type(error).__name__, pause_s=pause)
+            finally:
+                if connection is not None:
+                    connection.terminate()
+            pause = PAUSE_S[0] if time.monotonic() - begun > 10 * PAUSE_S[1] else min(2 * pause, PAUSE_S[1])
+            await asyncio.sleep(pause)
+
+    def _heard(self, items: list[Item]) -> None:
+        self._items += items
+        self._changed.set()
+
+    async def _carry(self, connection: Connection) -> None:
+        """The pipeline: what the cursor had not seen first, then what is heard."""
+        await self._ready()
+        missed = await self._missed(connection)
+        self._items = missed + self._items
+        while True:
+            if not self._items:
+                self._changed.clear()
+                await self._changed.wait()
+            items = list(self._items)
+            cursor = ledger_feed.Cursor(self.feed.position.generation, self.feed.position.seq)
+            await self.keys.read(connection)
+            published = await self.pipeline.carry(connection, items, cursor, self.name)
+            del self._items[: len(items)]
+            log.info("carried", changes=len(items), published=published, seq=cursor.seq)
+
+    async def _missed(self, connection: Connection) -> list[Item]:
+        cursor = await ledger_feed.read_cursor(connection, self.name)
+        if cursor is None:
+            return []
+        rows = await connection.fetch("select payload from revocation_events where seq > $1 order by seq", cursor.seq)
+        return [item for row in rows for item in parse_items(row["payload"])]
+
+    async def _walks(self, connection: Connection) -> None:
+        """Walk, wait, walk: at once when Redis was emptied or a responder is new."""
+        await self._ready()
+        while True:
+            self._walk_now.clear()
+            await self.keys.read(connection)
+            begun = time.monotonic()
+            meter = Meter(begun)
+            saying = asyncio.create_task(meter.say(self.publisher))
+            try:
+                count = await self.walk.run(connection, meter)
+            finally:
+                await end_tasks([saying])
+            await self.publisher.mark_warm()
+            if count.signed:
+                log.info(
+                    "walked",
+                    inventory=count.inventory,
+                    covered=count.covered,
+                    signed=count.signed,
+                    seconds=round(time.monotonic() - begun, 2),
+                )
+            await self._rest()
+
+    async def _rest(self) -> None:
+        until = time.monotonic() + self.settings.warm_interval
+        while time.monotonic() < until and not self._walk_now.is_set() and await self.publisher.is_warm():
+            await asyncio.sleep(min(WARM_CHECK_S, self.settings.warm_interval))
+
+    async def _responders(self, connection: Connection) -> None:
+        settings = self.settings
+        while True:
+            rotated = await rotate_due(
+                connection,
+                settings.keys,
+                settings.passphrase,
+                now=self.now(),
+                validity_s=settings.ocsp_responder_validity,
+                grace_s=settings.ocsp_responder_rotation_grace,
+            )
+            if rotated or await self._ring_changed(connection):
+                self._walk_now.set()
+            await asyncio.sleep(RESPONDERS_INTERVAL_S)
+
+    async def _audit(self, connection: Connection) -> None:
+        """Walk the audit chain now and then; a broken link is for a person."""
+        while True:
+            verdict = await verify_audit(connection)
+            if verdict.broken_at is not None:
+                log.error("the audit chain is broken", at=verdict.broken_at, events=verdict.seq)
+            await asyncio.sleep(self.settings.audit_chain_verify_interval)
+
+    async def _trim(self, connection: Connection) -> None:
+        """Drop events of the feed that every edge has had for long; one that was away longer takes a snapshot."""
+        while True:
+            gone = await ledger_feed.trim_feed(connection, self.settings.feed_keep)
+            if gone:
+                log.info("feed trimmed", events=gone)
+            await asyncio.sleep(self.settings.feed_trim_interval)
+
+    async def _ring_changed(self, connection: Connection) -> bool:
+        before = set(self.keys.ring.signing)
+        return set((await self.keys.read(connection)).signing) != before
+
+    async def _ready(self) -> None:
+        """The feed has a lease: what is not in the set may be called good."""
+        while self.feed.as_of is None:
+            await asyncio.sleep(0.05)
+
+    async def _connect(self) -> Connection:
+        return await connect(self.settings.require_database(), name="fastocsp warmer")
+
+    async def _open_feed(self) -> Connection:
+        return await open_feed(self.settings.require_database().get_secret_value())
+
+
+async def _until_told(settings: Settings) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sig, task.cancel)
+    await Warmer(settings).run()
+
+
+def run_warmer(settings: Settings, *, child: bool = False) -> None:
+    """The process."""
+    import uvloop
+
+    if child:
+        die_with_parent(signal.SIGTERM, os.getppid())
+    set_up_logs(settings.log_format, "warmer")
+    try:
+        uvloop.run(_until_told(settings))
+    except asyncio.CancelledError:
+        log.info("stopped")
