@@ -18,23 +18,23 @@ from uuid import uuid4
 
 import asyncpg
 
-from _fastocsp.wire.codes import GOOD, SHA1
-from _fastocsp.revoked.rows import merge_groups
 from _fastocsp.ocsp.record import pack_record
+from _fastocsp.revoked.rows import merge_groups
+from _fastocsp.wire.codes import GOOD, SHA1
 from _fastocsp.wire.types import Record
-from cachewarm.revocation import revoke
-from cachewarm.revocation.bulk_revoke import revoke_many
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, provision
 from cachewarm.ledger.connect import Connection, connected
+from cachewarm.revocation import revoke
+from cachewarm.revocation.bulk_revoke import revoke_many
 from cachewarm.revocation.confirmation import Outcome
 from responder.clock import NS, read_clock
 from responder.domain.status import CRLReason
-from responder.hotpath.gate import Gate
 from responder.feed.agent import FeedAgent
 from responder.feed.machine import Renew
 from responder.feed.poll import Who, open_feed
 from responder.feed.shared import SharedFeed, image_path
+from responder.hotpath.gate import Gate
 from tests.e2e.faults import certificates
 from tests.e2e.instance import Instance
 

@@ -4,9 +4,9 @@ import os
 import time
 from pathlib import Path
 
-from _fastocsp.wire import codes
 from _fastocsp.ocsp.record import pack_record
 from _fastocsp.table.table import Table
+from _fastocsp.wire import codes
 from _fastocsp.wire.types import Record
 from responder.config import EdgeSettings
 

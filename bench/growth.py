@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from _fastocsp.wire import codes
 from _fastocsp.ocsp.record import pack_record
+from _fastocsp.wire import codes
 from bench.beside import compiled
 from bench.compare import edge_get, questions, write_messages
 from bench.driving import Stream, turn_of

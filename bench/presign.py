@@ -30,18 +30,18 @@ from cachewarm.ca.responder_certificate import ResponderPair
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, provision
 from cachewarm.embedded.valkey import EmbeddedValkey
-from cachewarm.records.keyring import Keyring, Signing, load_keyring
+from cachewarm.keys.soft_key import KeyKind
 from cachewarm.ledger.connect import Connection, connect
+from cachewarm.records import signing_process
+from cachewarm.records.keyring import Keyring, Signing, load_keyring
 from cachewarm.records.mint import check, good, unsigned_record
-from cachewarm.warmer.event_pipeline import Pipeline
 from cachewarm.records.publisher import Publisher
 from cachewarm.records.publisher import connect as connect_redis
-from cachewarm.warmer.inventory_walk import Count, Walk
-from cachewarm.warmer.responder_rotation import rotate_due
-from cachewarm.records import signing_process
 from cachewarm.records.signing_frames import join
 from cachewarm.records.signing_pool import BATCH, SigningPool
-from cachewarm.keys.soft_key import KeyKind
+from cachewarm.warmer.event_pipeline import Pipeline
+from cachewarm.warmer.inventory_walk import Count, Walk
+from cachewarm.warmer.responder_rotation import rotate_due
 from responder.clock import read_clock
 from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer

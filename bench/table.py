@@ -18,10 +18,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from _fastocsp.wire import codes
 from _fastocsp.ocsp.record import pack_record
-from _fastocsp.table.table import Table
 from _fastocsp.table.memory import make_table_memory
+from _fastocsp.table.table import Table
+from _fastocsp.wire import codes
 from _fastocsp.wire.types import Record
 from bench.machine import stamp
 

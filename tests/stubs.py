@@ -13,7 +13,9 @@ ALLOWED = ROOT / "tests" / "stubtest.allowlist"
 
 def modules() -> list[str]:
     """Every described module, dotted."""
-    return sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "_fastocsp").rglob("*.pyi"))
+    return sorted(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "_fastocsp").rglob("*.pyi")
+    )
 
 
 def main() -> int:

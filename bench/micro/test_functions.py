@@ -12,14 +12,14 @@ from collections.abc import Iterator
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from _fastocsp.wire import codes
-from _fastocsp.shared.bucket import Bucket
-from _fastocsp.http.path import decode_get
+from _fastocsp.cache.response_patches import Stencils
 from _fastocsp.http.headers import KnownSections
+from _fastocsp.http.path import decode_get
+from _fastocsp.http.request import recognise_octets
 from _fastocsp.ocsp.record import pack_record, unpack_record
 from _fastocsp.ocsp.request import parse_request
-from _fastocsp.cache.response_patches import Stencils
-from _fastocsp.http.request import recognise_octets
+from _fastocsp.shared.bucket import Bucket
+from _fastocsp.wire import codes
 from tests.e2e.asking import get_octets, post_octets
 from tests.fastocsp.authority import Authority, make_authority
 from tests.responder.edge.running import ISSUER_NO, Running, question, read_answer

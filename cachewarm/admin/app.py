@@ -14,15 +14,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cachewarm.revocation import revoke
-from cachewarm.admin.request_body import read_moment, read_object, read_reason, read_wait
 from cachewarm.admin.auth import admins_only, problem
 from cachewarm.admin.bulk import bulk_revoke
 from cachewarm.admin.crls import crl_cache
+from cachewarm.admin.request_body import read_moment, read_object, read_reason, read_wait
 from cachewarm.config import Settings
 from cachewarm.errors import Fatal, Refused, Transient
 from cachewarm.ledger import inventory, issuers
 from cachewarm.ledger.connect import open_pool
+from cachewarm.revocation import revoke
 from responder.domain.serial import parse_serial
 from responder.domain.status import CRLReason
 

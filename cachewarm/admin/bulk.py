@@ -3,8 +3,8 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from cachewarm.admin.request_body import read_object, read_reason, read_wait
 from cachewarm.admin.auth import admins_only
+from cachewarm.admin.request_body import read_object, read_reason, read_wait
 from cachewarm.revocation.bulk_revoke import parse_serials, revoke_many
 
 

@@ -21,9 +21,9 @@ from cachewarm.ca.profiles import check_url
 from cachewarm.ca.registry import public_urls
 from cachewarm.ca.responder_certificate import key_path
 from cachewarm.errors import Refused
+from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import issuers, responders
 from cachewarm.ledger.connect import Connection
-from cachewarm.keys.soft_key import SoftKey
 from responder.domain.issuer import check_issuer_id
 from responder.domain.responder import ResponderCertificate
 from responder.domain.signature import PublicKey

@@ -19,8 +19,8 @@ from cachewarm.ca.certificate import (
 )
 from cachewarm.ca.profiles import CA_KEY_USAGE, ROOT_VALIDITY_S, SUB_CA_VALIDITY_S, Pointers
 from cachewarm.errors import Refused
-from cachewarm.keys.signing_key import SigningKey
 from cachewarm.keys.builders import sign_certificate
+from cachewarm.keys.signing_key import SigningKey
 from cachewarm.keys.soft_key import SoftKey
 from responder.domain.serial import serial_octets
 

@@ -14,10 +14,10 @@ from cachewarm.ca.certificate import Issued, moment
 from cachewarm.ca.issue import Terms, issue
 from cachewarm.ca.profiles import ROOT_VALIDITY_S, Pointers
 from cachewarm.errors import Refused
-from cachewarm.ledger import inventory, issuers
-from cachewarm.ledger.connect import Connection
 from cachewarm.keys.key_file import write_new
 from cachewarm.keys.soft_key import KeyKind, SoftKey
+from cachewarm.ledger import inventory, issuers
+from cachewarm.ledger.connect import Connection
 from responder.domain.issuer import check_issuer_id
 from responder.domain.signature import PublicKey
 from responder.domain.status import UnissuedPolicy

@@ -20,8 +20,8 @@ from cachewarm.ca.certificate import BACKDATE_S, Issued, moment, new_serial
 from cachewarm.ca.issue import MAX_COMMON_NAME
 from cachewarm.ca.profiles import DIGITAL_SIGNATURE, RESPONDER_VALIDITY_S
 from cachewarm.errors import Refused
-from cachewarm.keys.signing_key import SigningKey
 from cachewarm.keys.builders import sign_certificate
+from cachewarm.keys.signing_key import SigningKey
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from responder.domain.certificate import UNREADABLE
 from responder.domain.issuer import check_issuer_id

@@ -13,12 +13,12 @@ from typing import Annotated
 
 import typer
 
-from cachewarm.revocation.bulk_revoke import BulkDone, parse_serials, revoke_many
 from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of
 from cachewarm.cli.revoke import Patience, Wait, leave, reason_of
 from cachewarm.config import Settings
 from cachewarm.console import progress, reported, say, show
 from cachewarm.errors import Refused
+from cachewarm.revocation.bulk_revoke import BulkDone, parse_serials, revoke_many
 from responder.domain.status import CRLReason
 
 SAID = 50

@@ -17,19 +17,19 @@ from cryptography import x509
 
 from cachewarm.ca.authority import Authority
 from cachewarm.ca.certificate import Issued, parse_subject
+from cachewarm.ca.describe import describe
 from cachewarm.ca.issue import Terms, issue, issue_request, read_request
 from cachewarm.ca.profiles import PROFILES, Pointers, check_url, parse_names
 from cachewarm.ca.registry import enter, pointers_of
-from cachewarm.ca.describe import describe
 from cachewarm.cli.options import AsJson, DataDir, Validity, given_by, seconds_of, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import reported, show
 from cachewarm.errors import Refused
+from cachewarm.keys.key_file import SECRET_MODE, new_file
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import issuers
 from cachewarm.ledger.connect import connected
 from cachewarm.warmer.responder_rotation import load_authority
-from cachewarm.keys.key_file import SECRET_MODE, new_file
-from cachewarm.keys.soft_key import KeyKind, SoftKey
 
 Names = Annotated[list[str], typer.Option("--name", help="Host name, address, mail address or URI; repeat it.")]
 Csr = Annotated[

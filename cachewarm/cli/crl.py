@@ -170,9 +170,9 @@ def _verdict(issuer_id: str, part: str, number: int | None, problem: str | None)
 
 
 async def _generate(connection: Any, settings: Settings, issuer_id: str, *, delta: bool, force: bool) -> dict[str, Any]:
-    from cachewarm.crl.verify_published import published_crls
     from cachewarm.crl.regenerate import regenerate, regenerate_delta
     from cachewarm.crl.schedule import rules_of
+    from cachewarm.crl.verify_published import published_crls
     from cachewarm.ledger.issuers import require_issuer
 
     issuer = await require_issuer(connection, issuer_id)
@@ -228,8 +228,8 @@ async def _fetch(connection: Any, settings: Settings, issuer: Any) -> dict[str, 
 
 
 def _facts(issuer: Any, one: Any) -> dict[str, Any]:
-    from cachewarm.crl.parts import part_url
     from cachewarm.crl.parse import peek_crl
+    from cachewarm.crl.parts import part_url
 
     read = peek_crl(one.crl_der)
     return {

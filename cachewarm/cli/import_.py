@@ -14,8 +14,8 @@ import typer
 from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import fail, progress, reported, say, show
-from cachewarm.importer.openssl_index import IndexEntry, IndexStatus, Problem, read_index
 from cachewarm.importer.import_index import StillRevoked, TakenOver, problems_of, take_over
+from cachewarm.importer.openssl_index import IndexEntry, IndexStatus, Problem, read_index
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.issuers import require_issuer
 from responder.domain.status import CRLReason

@@ -30,10 +30,10 @@ from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, setting
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show, show_rows
 from cachewarm.errors import Refused
+from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import issuers
 from cachewarm.ledger.connect import connected
 from cachewarm.status.issuers import Overview, fields_of, overviews, row_of
-from cachewarm.keys.soft_key import SoftKey
 from responder.domain.status import UnissuedPolicy
 
 app = typer.Typer(help="Issuers whose certificates are answered for.", no_args_is_help=True)

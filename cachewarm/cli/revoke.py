@@ -79,8 +79,8 @@ async def _revoke(
     wait: bool,
     patience: float | None,
 ) -> Any:
-    from cachewarm.revocation import revoke
     from cachewarm.ledger.connect import connected
+    from cachewarm.revocation import revoke
 
     async with connected(settings.require_database(), name="fastocsp revoke") as connection:
         target = await revoke.find_target(connection, serial=serial, cert=cert, issuer_id=issuer)
@@ -92,8 +92,8 @@ async def _revoke(
 async def _unhold(
     settings: Settings, serial: str | None, cert: Path | None, issuer: str | None, *, wait: bool, patience: float | None
 ) -> Any:
-    from cachewarm.revocation import revoke
     from cachewarm.ledger.connect import connected
+    from cachewarm.revocation import revoke
 
     async with connected(settings.require_database(), name="fastocsp unhold") as connection:
         target = await revoke.find_target(connection, serial=serial, cert=cert, issuer_id=issuer)

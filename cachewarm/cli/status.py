@@ -8,10 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cachewarm.status.config_check import in_force, relation_problems, written_problems
 from cachewarm.cli.options import AsJson, DataDir, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import fail, reported, say, show, show_rows
+from cachewarm.status.config_check import in_force, relation_problems, written_problems
 from cachewarm.status.instance import Part, survey
 from responder.config import ConfigError, gather
 

@@ -11,8 +11,8 @@ from enum import StrEnum
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from _fastocsp.wire.codes import MAX_SERIAL
 from _fastocsp.crl.fields import Scope
+from _fastocsp.wire.codes import MAX_SERIAL
 from cachewarm.ca.certificate import key_identifier
 from cachewarm.crl.build import NUMBER_LIMIT
 from cachewarm.crl.parse import ReadCRL, peek_crl

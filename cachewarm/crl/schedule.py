@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from cachewarm.config import Settings
-from cachewarm.crl.verify_published import check_published, published_crls
-from cachewarm.crl.pending_changes import Changes
-from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.parts import wanted_parts
+from cachewarm.crl.pending_changes import Changes
 from cachewarm.crl.regenerate import regenerate, regenerate_delta
+from cachewarm.crl.sign_and_check import Rules
+from cachewarm.crl.verify_published import check_published, published_crls
 from cachewarm.errors import CachewarmError, Fatal
 from cachewarm.ledger import issuers
 from cachewarm.ledger.connect import Connection

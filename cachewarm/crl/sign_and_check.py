@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from cachewarm.ca.authority import Authority
 from cachewarm.crl.build import Shape, Taken, build
+from cachewarm.crl.parse import peek_crl
 from cachewarm.crl.parts import COMPLETE, DELTA, part_url, scope_of
 from cachewarm.crl.plan import window
 from cachewarm.crl.publish_gate import Expected, Refusal, gate, size_refusal
-from cachewarm.crl.parse import peek_crl
 from cachewarm.errors import Refused
 from cachewarm.ledger import issuers
 from responder.domain.issuer import Issuer

@@ -10,10 +10,10 @@ from datetime import datetime
 from _fastocsp.crl.fields import Scope
 from cachewarm.crl.parts import COMPLETE, DELTA, part_url, scope_of
 from cachewarm.crl.publish_gate import Expected, Refusal, gate
-from cachewarm.records.keyring import domain_issuer
 from cachewarm.ledger import crl_parts, crls
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.issuers import Issuer
+from cachewarm.records.keyring import domain_issuer
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
-from cachewarm.mirror.faults import Fault, NotMirrored
 from cachewarm.mirror.deadline_socket import Watch, opener
+from cachewarm.mirror.faults import Fault, NotMirrored
 
 SCHEMES = ("http", "https", "file")
 _PIECE = 1 << 16

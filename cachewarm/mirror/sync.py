@@ -16,8 +16,8 @@ import structlog
 from _fastocsp.crl.entry_reader import EntryReader
 from _fastocsp.wire.errors import WireError
 from cachewarm.config import Settings
-from cachewarm.crl.parts import DELTA
 from cachewarm.crl.parse import ReadCRL, peek_crl
+from cachewarm.crl.parts import DELTA
 from cachewarm.crl.regenerate import since_ms
 from cachewarm.errors import CachewarmError, Refused
 from cachewarm.ledger import crls, mirrors

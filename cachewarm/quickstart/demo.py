@@ -13,11 +13,11 @@ from cachewarm.ca.profiles import DAY_S
 from cachewarm.ca.registry import enter, found_ca, pointers_of
 from cachewarm.config import Settings
 from cachewarm.console import progress
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import issuers
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
 from cachewarm.warmer.responder_rotation import load_authority
-from cachewarm.keys.soft_key import KeyKind, SoftKey
 from responder.domain.status import CRLReason
 
 ISSUER_ID = "demo"

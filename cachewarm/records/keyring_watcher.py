@@ -8,8 +8,8 @@ from pathlib import Path
 import structlog
 
 from cachewarm.errors import CachewarmError
-from cachewarm.records.keyring import Keyring, load_keyring
 from cachewarm.ledger.connect import Connection
+from cachewarm.records.keyring import Keyring, load_keyring
 
 log = structlog.get_logger("keyring")
 KEYS_INTERVAL_S = 1.0

@@ -6,9 +6,9 @@ refuses it. Nothing here asks what the status is.
 
 from typing import NamedTuple
 
-from _fastocsp.wire.codes import GOOD, NO_REASON, REVOKED
 from _fastocsp.ocsp.record import FLAG_EXTENDED_REVOKE, Record, pack_record, seal_record, unpack_record
 from _fastocsp.ocsp.response import Template, encode_signed, tbs_response_data
+from _fastocsp.wire.codes import GOOD, NO_REASON, REVOKED
 from cachewarm.errors import Refused, Transient
 from cachewarm.keys.signing_key import SigningKey
 from responder.domain.crl_window import heard_window

@@ -16,10 +16,10 @@ import structlog
 
 from _fastocsp.ocsp.record import hash_algorithm_of, seal_record
 from cachewarm.errors import Refused, Transient
+from cachewarm.keys.soft_key import SoftKey
+from cachewarm.records import signing_frames, signing_process
 from cachewarm.records.keyring import Signing
 from cachewarm.records.mint import check
-from cachewarm.records import signing_frames, signing_process
-from cachewarm.keys.soft_key import SoftKey
 from responder.process import end_tasks, start_piped
 
 log = structlog.get_logger("signing")
@@ -67,7 +67,9 @@ class Running:
             raise Lost
         number = signing.issuer.issuer_no
         if self._told.get(number) is not signing:
-            self._asked.write(signing_frames.pack(signing_frames.Frame(signing_frames.PAIR, number, _handed_over(signing))))
+            self._asked.write(
+                signing_frames.pack(signing_frames.Frame(signing_frames.PAIR, number, _handed_over(signing)))
+            )
             self._told[number] = signing
         body = signing_frames.join([run for each in batch for run in each])
         self._asked.write(signing_frames.pack(signing_frames.Frame(signing_frames.SIGN, number, body)))

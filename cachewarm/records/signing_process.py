@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 from _fastocsp.ocsp.record import hash_algorithm_of
 from _fastocsp.ocsp.response import Template
-from cachewarm.records import signing_frames
 from cachewarm.keys.signing_key import SigningKey
 from cachewarm.keys.soft_key import SoftKey
+from cachewarm.records import signing_frames
 from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate

@@ -11,9 +11,9 @@ from cryptography import x509
 from cachewarm.ca.certificate import read_certificate
 from cachewarm.ca.responder_certificate import issued_by
 from cachewarm.errors import Refused
-from cachewarm.records.keyring import domain_issuer
 from cachewarm.ledger import inventory, issuers, revocations
 from cachewarm.ledger.connect import Connection, OutcomeUnknown
+from cachewarm.records.keyring import domain_issuer
 from cachewarm.revocation.confirmation import Outcome, Waited, bound_only, wait_for_edges
 from responder.domain.serial import parse_serial, serial_octets
 from responder.domain.status import CRLReason

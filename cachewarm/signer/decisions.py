@@ -8,13 +8,13 @@ never the status.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from _fastocsp.wire.codes import GOOD, REVOKED, UNKNOWN
 from _fastocsp.ocsp.response import Template
+from _fastocsp.wire.codes import GOOD, REVOKED, UNKNOWN
 from cachewarm.errors import Transient
+from cachewarm.keys.signing_key import SigningKey
 from cachewarm.records.keyring import Keyring, Signing
 from cachewarm.records.mint import Statement, mint, mint_answer, revoked, unsigned_octets, within
 from cachewarm.signer.inventory_cache import Issued, Unreachable
-from cachewarm.keys.signing_key import SigningKey
 from responder.domain.status import CRLReason, UnissuedPolicy
 from responder.domain.window import next_update
 from responder.errors import TryLater, Unauthorized

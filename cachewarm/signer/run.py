@@ -10,8 +10,8 @@ from uuid import uuid4
 import structlog
 
 from cachewarm.config import Settings
-from cachewarm.records.keyring_watcher import KeyWatch
 from cachewarm.ledger.connect import Connection, connect
+from cachewarm.records.keyring_watcher import KeyWatch
 from cachewarm.signer.decisions import Desk
 from cachewarm.signer.inventory_cache import Issued
 from cachewarm.signer.server import SignerServer

@@ -15,6 +15,7 @@ from typing import cast
 
 import structlog
 
+from _fastocsp.ocsp.response import encode_signed
 from _fastocsp.ocsp.signer_wire import (
     ASK_ANSWER,
     ASK_RECORD,
@@ -27,7 +28,6 @@ from _fastocsp.ocsp.signer_wire import (
 )
 from _fastocsp.wire.codes import INTERNAL_ERROR, TRY_LATER, UNAUTHORIZED
 from _fastocsp.wire.errors import WireError
-from _fastocsp.ocsp.response import encode_signed
 from cachewarm.signer.decisions import Desk, Unsigned
 from responder.errors import Refusal
 from responder.sources.base import Key

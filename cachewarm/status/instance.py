@@ -23,8 +23,8 @@ from cachewarm.errors import CachewarmError
 from cachewarm.ledger import feed
 from cachewarm.ledger.connect import Connection, connected, one_row
 from cachewarm.status.issuers import overviews, problems_of, row_of
-from responder.domain.redis_layout import WALK_NOTE
 from responder.config import INSTANCE_FILE
+from responder.domain.redis_layout import WALK_NOTE
 
 PATIENCE_S = 2.0
 

@@ -15,11 +15,11 @@ import structlog
 
 from _fastocsp.wire.types import Item
 from cachewarm.errors import Transient
-from cachewarm.records.keyring import Keyring, Signing
 from cachewarm.ledger import feed as ledger_feed
 from cachewarm.ledger import inventory
 from cachewarm.ledger.chunks import chunks
 from cachewarm.ledger.connect import Connection
+from cachewarm.records.keyring import Keyring, Signing
 from cachewarm.records.mint import Statement, check, good, mint, revoked, within
 from cachewarm.records.publisher import Publisher
 from responder.domain.status import PRESIGNED

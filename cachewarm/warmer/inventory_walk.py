@@ -15,16 +15,16 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from _fastocsp.ocsp.record import Record, pack_record, unpack_record
 from _fastocsp.wire.codes import REVOKED
 from _fastocsp.wire.errors import MalformedRecord
-from _fastocsp.ocsp.record import Record, pack_record, unpack_record
-from cachewarm.records.keyring import Keyring, Signing
 from cachewarm.ledger import coverage, inventory
 from cachewarm.ledger.connect import Connection
+from cachewarm.records.keyring import Keyring, Signing
 from cachewarm.records.mint import Statement, check, mint, unsigned_record
-from cachewarm.warmer.event_pipeline import Pipeline
 from cachewarm.records.publisher import Publisher
 from cachewarm.records.signing_pool import SigningPool
+from cachewarm.warmer.event_pipeline import Pipeline
 from responder.domain.redis_layout import record_name
 from responder.domain.status import PRESIGNED
 from responder.domain.window import renewal_due

@@ -14,9 +14,9 @@ from cachewarm.ca.authority import Authority
 from cachewarm.ca.certificate import moment
 from cachewarm.ca.responder_certificate import Fault, Unusable, key_path, load_pair, make
 from cachewarm.errors import Refused
+from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import issuers, responders
 from cachewarm.ledger.connect import Connection
-from cachewarm.keys.soft_key import SoftKey
 
 log = structlog.get_logger("responders")
 

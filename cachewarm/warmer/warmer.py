@@ -21,19 +21,19 @@ from _fastocsp.wire.types import Item
 from cachewarm.config import Settings
 from cachewarm.crl.schedule import CRLSchedule
 from cachewarm.errors import CachewarmError, Fatal
-from cachewarm.records.keyring import Keyring
-from cachewarm.records.keyring_watcher import KeyWatch
 from cachewarm.ledger import feed as ledger_feed
 from cachewarm.ledger.audit import verify_audit
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.mirror.schedule import MirrorSchedule
-from cachewarm.warmer.event_pipeline import Pipeline
-from cachewarm.warmer.walk_progress import Meter
+from cachewarm.records.keyring import Keyring
+from cachewarm.records.keyring_watcher import KeyWatch
 from cachewarm.records.publisher import Publisher
 from cachewarm.records.publisher import connect as connect_redis
+from cachewarm.records.signing_pool import SigningPool
+from cachewarm.warmer.event_pipeline import Pipeline
 from cachewarm.warmer.inventory_walk import Walk
 from cachewarm.warmer.responder_rotation import rotate_due
-from cachewarm.records.signing_pool import SigningPool
+from cachewarm.warmer.walk_progress import Meter
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 
-from _fastocsp.wire.codes import PARAMETERS_ABSENT
 from _fastocsp.ocsp.issuers import IssuerIndex
 from _fastocsp.ocsp.record import Record
 from _fastocsp.ocsp.response import Template
+from _fastocsp.wire.codes import PARAMETERS_ABSENT
 from responder.domain.crl_window import CRLWindow
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate

@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 from redis.exceptions import RedisError
 
+from _fastocsp.http.proxies import Proxies
 from _fastocsp.shared.bucket import Bucket
 from _fastocsp.shared.lock import Lock
-from _fastocsp.http.proxies import Proxies
 from _fastocsp.table.table import Table
-from responder.domain.redis_layout import ANNOUNCE_STREAM, parse_record_name
-from responder.sources.redis_reader import BatchReader, connect
 from responder.config import EdgeSettings, Networks
 from responder.domain.catalog import Catalog
+from responder.domain.redis_layout import ANNOUNCE_STREAM, parse_record_name
+from responder.edge.crl_shelf import CRLShelf
 from responder.edge.rules import Answerer, Policy
-from responder.hotpath.gate import Gate
-from responder.hotpath.lane import Lane
 from responder.edge.slow_path import SlowRequest, answer_slowly
 from responder.errors import Refusal
 from responder.feed.catalog import kept_catalog
 from responder.feed.shared import SLOT_CATALOG, FeedPage, open_map
+from responder.hotpath.gate import Gate
+from responder.hotpath.lane import Lane
 from responder.process import end_tasks
 from responder.sources.base import Key
 from responder.sources.redis import CachedSource
-from responder.sources.single_flight import GuardedSource
+from responder.sources.redis_reader import BatchReader, connect
 from responder.sources.signer import SignerSource
+from responder.sources.single_flight import GuardedSource
 from responder.telemetry import INDEX, open_row
-from responder.edge.crl_shelf import CRLShelf
 
 if TYPE_CHECKING:
     from responder.worker.loop_bridge import Front

@@ -6,10 +6,10 @@ The hot lane writes the same heads in C (`_fastocsp.http.response`); this is the
 from http import HTTPStatus
 from typing import NamedTuple
 
-from _fastocsp.wire.gentime import imf_fixdate
-from _fastocsp.ocsp.record import unpack_record
 from _fastocsp.http.response import entity_tag
+from _fastocsp.ocsp.record import unpack_record
 from _fastocsp.ocsp.response import error_response
+from _fastocsp.wire.gentime import imf_fixdate
 from responder.errors import Refusal
 
 Fields = list[tuple[bytes, bytes]]

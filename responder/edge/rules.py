@@ -9,20 +9,19 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from _fastocsp.wire.codes import GOOD, HASH_NONE, REVOKED, UNKNOWN
-from _fastocsp.shared.counters import Counters
-from _fastocsp.wire.errors import MalformedRequest
 from _fastocsp.http.path import decode_get
 from _fastocsp.ocsp.record import Record, unpack_record
 from _fastocsp.ocsp.request import parse_request
 from _fastocsp.ocsp.response import Template
+from _fastocsp.shared.counters import Counters
 from _fastocsp.table.table import Table
+from _fastocsp.wire.codes import GOOD, HASH_NONE, REVOKED, UNKNOWN
+from _fastocsp.wire.errors import MalformedRequest
 from _fastocsp.wire.types import CertID, OCSPRequest
 from responder.domain.catalog import Catalog
 from responder.domain.serial import parse_serial
 from responder.domain.status import HashAlgorithm
 from responder.edge.http_answers import Answer
-from responder.hotpath.gate import Gate
 from responder.errors import (
     Closed,
     ClosedUnauthorized,
@@ -32,6 +31,7 @@ from responder.errors import (
     TryLater,
     Unauthorized,
 )
+from responder.hotpath.gate import Gate
 from responder.sources.base import Found, Key, Source
 from responder.sources.signer import SignerSource
 from responder.telemetry import INDEX

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import structlog
 
-from _fastocsp.shared.counters import Counters
 from _fastocsp.http.response import is_not_modified
-from responder.edge.rules import Answerer
+from _fastocsp.shared.counters import Counters
 from responder.edge.http_answers import Answer, cache_fields, fields, refusal_answer, write
+from responder.edge.rules import Answerer
 from responder.errors import Broken, Refusal
 from responder.telemetry import INDEX
 

@@ -20,8 +20,8 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from _fastocsp.revoked.rows import merge_groups
 from _fastocsp.revoked.ledger_wire import parse_items
+from _fastocsp.revoked.rows import merge_groups
 from _fastocsp.wire.types import Groups
 from responder.feed.machine import Position, Row, follows
 

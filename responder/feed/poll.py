@@ -6,8 +6,8 @@ from uuid import UUID
 
 import asyncpg
 
-from _fastocsp.wire.errors import WireError
 from _fastocsp.revoked.ledger_wire import SnapshotReader
+from _fastocsp.wire.errors import WireError
 from _fastocsp.wire.types import Groups
 from responder.feed.machine import Answer, Position, Question, Row
 

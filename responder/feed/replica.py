@@ -8,8 +8,8 @@ vanished from the ledger without a release: it stays revoked, over restarts too,
 from collections.abc import Callable
 from typing import Protocol
 
-from _fastocsp.revoked.rows import join_groups, merge_groups, missing_rows
 from _fastocsp.revoked.ledger_wire import parse_items
+from _fastocsp.revoked.rows import join_groups, merge_groups, missing_rows
 from _fastocsp.wire.types import Groups, Item
 from responder.clock import NS
 from responder.feed.journal import Kept, groups_of

@@ -15,8 +15,8 @@ import mmap
 import os
 from pathlib import Path
 
-from _fastocsp.shared.counters import Counters
 from _fastocsp.revoked.image import RevokedImage, image_size
+from _fastocsp.shared.counters import Counters
 from _fastocsp.wire.types import Groups, Item
 from responder.feed.machine import Position, Renew, State
 

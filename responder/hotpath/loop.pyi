@@ -1,7 +1,7 @@
 from _fastocsp.http.proxies import Proxies
 from responder.hotpath.lane import Lane
-from responder.worker.limits import Limits
 from responder.hotpath.signer_answers import Live
+from responder.worker.limits import Limits
 
 TO_SLOW_LANE: int
 TO_NONCE_LANE: int

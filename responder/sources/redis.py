@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 
+from _fastocsp.ocsp.record import unpack_record
 from _fastocsp.shared.counters import Counters
 from _fastocsp.wire.errors import MalformedRecord
-from _fastocsp.ocsp.record import unpack_record
-from responder.domain.redis_layout import record_name
-from responder.sources.redis_reader import BatchReader
 from responder.domain.catalog import Catalog
+from responder.domain.redis_layout import record_name
 from responder.errors import SourceError
-from responder.sources.base import Found, Key, Source
 from responder.log_limits import Seldom
+from responder.sources.base import Found, Key, Source
+from responder.sources.redis_reader import BatchReader
 from responder.telemetry import INDEX
 
 

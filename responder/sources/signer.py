@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from _fastocsp.ocsp.signer_wire import ASK_ANSWER, ASK_RECORD, DONE, DONE_ONCE, FRAME_HEAD, MAX_FRAME, pack_frame
-from _fastocsp.wire.codes import UNAUTHORIZED
 from _fastocsp.shared.counters import Counters
+from _fastocsp.wire.codes import UNAUTHORIZED
 from responder.errors import SourceError, TryLater, Unauthorized
-from responder.sources.base import Found, Key
 from responder.log_limits import Outage
+from responder.sources.base import Found, Key
 from responder.telemetry import INDEX
 
 FRAME = struct.Struct(">IIB")

@@ -13,8 +13,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from responder.edge.context import Edge
-from responder.web import health, ocsp
 from responder.edge.crl_shelf import http_date
+from responder.web import health, ocsp
 from responder.web.crl import crl
 
 PKI = "/.well-known/pki"

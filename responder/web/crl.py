@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from responder.edge.context import Edge
-from responder.telemetry import INDEX
 from responder.edge.crl_shelf import CRL_TYPE, ShelvedCRL, crl_fields, is_unchanged, parse_date
+from responder.telemetry import INDEX
 from responder.web.ranges import Unsatisfiable, accepts_gzip, byte_range
 
 log = structlog.get_logger("crl")

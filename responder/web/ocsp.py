@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from _fastocsp.http.response import is_not_modified
-from responder.edge.http_answers import Answer, Fields, cache_fields, fields
 from responder.edge.context import Edge
+from responder.edge.http_answers import Answer, Fields, cache_fields, fields
 from responder.edge.slow_path import settle
 from responder.errors import Limited
 from responder.web.body import read_body

@@ -15,14 +15,14 @@ from functools import partial
 import structlog
 from uvicorn.server import ServerState
 
-from responder.worker.signer_dialer import Dial
 from responder.edge.context import Edge
 from responder.hotpath.http_exchange import slow_request
-from responder.worker.limits import Limits
 from responder.hotpath.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
 from responder.process import end_tasks
 from responder.telemetry import INDEX
 from responder.web.http_protocol import ColdProtocol
+from responder.worker.limits import Limits
+from responder.worker.signer_dialer import Dial
 
 log = structlog.get_logger("worker")
 JOIN_S = 5.0

@@ -17,11 +17,11 @@ from uvicorn.server import Server
 
 from responder.config import EdgeSettings
 from responder.edge.context import Edge
-from responder.worker.loop_bridge import Front
 from responder.process import die_with_parent
 from responder.telemetry import set_up_logs
 from responder.web.app import build_app
 from responder.web.http_protocol import ColdProtocol
+from responder.worker.loop_bridge import Front
 
 log = structlog.get_logger("worker")
 BACKLOG = 4096

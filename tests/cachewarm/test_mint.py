@@ -8,8 +8,8 @@ from cryptography.x509 import ocsp
 from _fastocsp.wire.codes import GOOD, NO_REASON, REVOKED, UNKNOWN
 from cachewarm.ca.responder_certificate import make
 from cachewarm.errors import Refused, Transient
-from cachewarm.records.mint import Statement, check, good, mint, mint_answer, revoked
 from cachewarm.keys.signing_key import SigningKey
+from cachewarm.records.mint import Statement, check, good, mint, mint_answer, revoked
 from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate

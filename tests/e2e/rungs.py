@@ -15,8 +15,8 @@ import pytest
 import redis
 from cryptography.hazmat.primitives import hashes
 
-from _fastocsp.wire.errors import MalformedRecord
 from _fastocsp.ocsp.record import unpack_record
+from _fastocsp.wire.errors import MalformedRecord
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
 from responder.domain.redis_layout import record_name

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from cachewarm.revocation import revoke
 from cachewarm.errors import CachewarmError
 from cachewarm.ledger.connect import connected
+from cachewarm.revocation import revoke
 from cachewarm.revocation.confirmation import Outcome
 from responder.domain.status import CRLReason
 from tests.e2e.faults import (

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from _fastocsp.wire import codes
 from _fastocsp.ocsp.record import pack_record
 from _fastocsp.ocsp.response import Template, responder_id_by_key
+from _fastocsp.wire import codes
 from _fastocsp.wire.types import Record
 
 ECDSA_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")

@@ -5,15 +5,15 @@ import resource
 import sys
 from contextlib import suppress
 
-from _fastocsp.ocsp.signer_wire import pack_asked, pack_signed, split_frames, unpack_asked, unpack_signed
-from _fastocsp.ocsp.certid import parse_cert_id
+from _fastocsp.cache.response_patches import Stencils
 from _fastocsp.crl.entry_writer import EntryWriter
-from _fastocsp.wire.errors import WireError
 from _fastocsp.http.path import decode_get
+from _fastocsp.ocsp.certid import parse_cert_id
 from _fastocsp.ocsp.record import pack_record, unpack_record
 from _fastocsp.ocsp.request import parse_request
 from _fastocsp.ocsp.response import Template, encode_signed, responder_id_by_key
-from _fastocsp.cache.response_patches import Stencils
+from _fastocsp.ocsp.signer_wire import pack_asked, pack_signed, split_frames, unpack_asked, unpack_signed
+from _fastocsp.wire.errors import WireError
 from _fastocsp.wire.types import Record
 from tests.fastocsp.copy_rows import stream
 from tests.fastocsp.corpus import octets_of

@@ -4,9 +4,9 @@ import hashlib
 import time
 from pathlib import Path
 
+from _fastocsp.revoked.image import RevokedImage
 from _fastocsp.shared.bucket import Bucket
 from _fastocsp.shared.counters import Counters
-from _fastocsp.revoked.image import RevokedImage
 from responder.feed.shared import open_map
 
 PAGE, IMAGE, LIMITER = "page", "image", "limiter"

@@ -11,9 +11,9 @@ import sys
 import time
 from itertools import count
 
-from _fastocsp.wire import codes
 from _fastocsp.ocsp.record import pack_record, unpack_record
 from _fastocsp.table.table import Table
+from _fastocsp.wire import codes
 from _fastocsp.wire.types import Record
 
 KEYS = 3000

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from _fastocsp.ocsp.record import Record, pack_record
 from _fastocsp.ocsp.signer_wire import (
     DONE,
     MAX_FRAME,
@@ -15,7 +16,6 @@ from _fastocsp.ocsp.signer_wire import (
     unpack_signed,
 )
 from _fastocsp.wire.errors import WireError
-from _fastocsp.ocsp.record import Record, pack_record
 from tests.fastocsp.corpus import flips, outcome, prefixes
 from tests.fastocsp.strategies import records
 from tests.reference import asking as reference

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 
-from _fastocsp.wire import codes
 from _fastocsp.ocsp.certid import encode_cert_id, parse_cert_id
+from _fastocsp.wire import codes
 from _fastocsp.wire.errors import MalformedRequest
 from _fastocsp.wire.types import CertID
 from tests.fastocsp.corpus import flips, outcome, prefixes

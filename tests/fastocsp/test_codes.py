@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import _fastocsp
-from _fastocsp.wire import codes
 from _fastocsp.ocsp import record
+from _fastocsp.wire import codes
 
 FOLDER = Path(_fastocsp.__file__).parent
 

@@ -9,10 +9,10 @@ from asn1crypto import core
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.ocsp.certid import encode_cert_id
-from _fastocsp.wire.errors import MalformedRequest
 from _fastocsp.http.path import decode_get
 from _fastocsp.http.slash_repair import MAX_CANDIDATES, MAX_GAINED, MAX_LOST, candidates
+from _fastocsp.ocsp.certid import encode_cert_id
+from _fastocsp.wire.errors import MalformedRequest
 from tests.fastocsp.corpus import flips, outcome, prefixes, vectors
 from tests.reference import getpath as reference
 from tests.reference import ocsp as reference_ocsp

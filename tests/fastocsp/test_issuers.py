@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from _fastocsp.wire import codes
 from _fastocsp.ocsp.issuers import IssuerIndex
+from _fastocsp.wire import codes
 from tests.fastocsp.authority import ALGORITHMS, Authority
 
 ISSUERS = 300

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.wire.errors import WireError
 from _fastocsp.revoked.ledger_wire import SnapshotReader, parse_items
+from _fastocsp.wire.errors import WireError
 from _fastocsp.wire.types import Item
 from tests.fastocsp.corpus import outcome, prefixes
 from tests.fastocsp.test_groups import Plain, groups_of, sets

@@ -12,9 +12,9 @@ from pkilint.pkix import create_attribute_decoder, create_extension_decoder, ext
 from pkilint.pkix.ocsp import create_pkix_ocsp_response_validator_container, create_response_decoder
 from pkilint.validation import ValidationFindingSeverity
 
-from _fastocsp.wire import codes
 from _fastocsp.ocsp.record import FLAG_EXTENDED_REVOKE
 from _fastocsp.ocsp.response import encode_signed
+from _fastocsp.wire import codes
 from _fastocsp.wire.types import Record
 from tests.fastocsp.authority import NOW, Authority
 from tests.fastocsp.tools import ask

@@ -5,8 +5,6 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.wire import codes
-from _fastocsp.wire.errors import MalformedRecord
 from _fastocsp.ocsp.record import (
     FLAG_EXTENDED_REVOKE,
     MAX_SIGNATURE,
@@ -18,6 +16,8 @@ from _fastocsp.ocsp.record import (
     seal_record,
     unpack_record,
 )
+from _fastocsp.wire import codes
+from _fastocsp.wire.errors import MalformedRecord
 from tests.fastocsp.corpus import flips, outcome, prefixes, vectors
 from tests.fastocsp.strategies import DER_SIGNATURES, records
 from tests.reference import record as reference

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from _fastocsp.http.response import encode_head, entity_tag, is_not_modified, parse_fixdate
+from _fastocsp.ocsp.record import RECORD_HEAD, pack_record
 from _fastocsp.wire import codes
 from _fastocsp.wire.errors import MalformedRecord
-from _fastocsp.ocsp.record import RECORD_HEAD, pack_record
-from _fastocsp.http.response import encode_head, entity_tag, is_not_modified, parse_fixdate
 from _fastocsp.wire.types import Record
 from responder.edge.http_answers import Answer, cache_fields, fields, write
 from tests.fastocsp.authority import Authority

@@ -8,9 +8,9 @@ from asn1crypto import core
 from hypothesis import given
 from hypothesis import strategies as st
 
+from _fastocsp.ocsp.request import parse_request
 from _fastocsp.wire import codes
 from _fastocsp.wire.errors import MalformedRequest
-from _fastocsp.ocsp.request import parse_request
 from _fastocsp.wire.types import OCSPRequest
 from tests.fastocsp.corpus import flips, octets_of, outcome, prefixes, vectors
 from tests.fastocsp.strategies import cert_id_members

@@ -5,9 +5,7 @@ from asn1crypto import ocsp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.wire import codes
 from _fastocsp.ocsp.certid import parse_cert_id
-from _fastocsp.wire.errors import MalformedRecord
 from _fastocsp.ocsp.record import FLAG_EXTENDED_REVOKE, MAX_SIGNATURE, pack_record
 from _fastocsp.ocsp.response import (
     ERROR_RESPONSES,
@@ -18,6 +16,8 @@ from _fastocsp.ocsp.response import (
     responder_id_by_name,
     tbs_response_data,
 )
+from _fastocsp.wire import codes
+from _fastocsp.wire.errors import MalformedRecord
 from _fastocsp.wire.types import Record
 from tests.fastocsp.authority import ECDSA_SHA256, Authority
 from tests.fastocsp.corpus import flips, prefixes

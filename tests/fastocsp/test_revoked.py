@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from _fastocsp.revoked.rows import merge_groups
 from _fastocsp.revoked.image import RevokedImage, image_size
+from _fastocsp.revoked.rows import merge_groups
 from _fastocsp.wire.types import Groups, Item
 
 SHARED = b"\xaa" * 8

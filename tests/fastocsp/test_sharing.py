@@ -4,8 +4,8 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from _fastocsp.shared.bucket import Bucket
 from _fastocsp.revoked.image import RevokedImage, image_size
+from _fastocsp.shared.bucket import Bucket
 from responder.feed.shared import map_file
 from tests.fastocsp import sharing
 

@@ -7,11 +7,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.wire import codes
-from _fastocsp.ocsp.record import FLAG_EXTENDED_REVOKE, pack_record
-from _fastocsp.http.response import encode_head
-from _fastocsp.ocsp.response import Template, responder_id_by_key
 from _fastocsp.cache.response_patches import Stencils
+from _fastocsp.http.response import encode_head
+from _fastocsp.ocsp.record import FLAG_EXTENDED_REVOKE, pack_record
+from _fastocsp.ocsp.response import Template, responder_id_by_key
+from _fastocsp.wire import codes
 from _fastocsp.wire.types import Record
 from tests.fastocsp.authority import ECDSA_SHA256
 from tests.fastocsp.strategies import records

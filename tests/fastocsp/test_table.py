@@ -8,10 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from _fastocsp.wire import codes
-from _fastocsp.wire.errors import MalformedRecord
 from _fastocsp.ocsp.record import MAX_SIGNATURE, RECORD_HEAD, pack_record
 from _fastocsp.table.table import Table
+from _fastocsp.wire import codes
+from _fastocsp.wire.errors import MalformedRecord
 from _fastocsp.wire.types import Record
 
 FIRST_HOMES = 1024

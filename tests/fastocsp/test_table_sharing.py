@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from _fastocsp.wire import codes
-from _fastocsp.table.table import Table
 from _fastocsp.table.memory import TableMemory, make_table_memory
+from _fastocsp.table.table import Table
+from _fastocsp.wire import codes
 from tests.fastocsp.table_sharing import record_of
 
 #: Too small for all the keys, so that room changes hands all the time; and one with room for all.

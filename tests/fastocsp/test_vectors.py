@@ -3,10 +3,10 @@
 import pytest
 
 from _fastocsp.ocsp.certid import parse_cert_id
-from _fastocsp.wire.errors import MalformedRecord, MalformedRequest
 from _fastocsp.ocsp.record import pack_record, unpack_record
 from _fastocsp.ocsp.request import parse_request
 from _fastocsp.ocsp.response import Template, encode_signed
+from _fastocsp.wire.errors import MalformedRecord, MalformedRequest
 from tests.fastocsp.corpus import INDEX, VECTORS, octets_of, outcome
 from tests.reference import ocsp as reference
 from tests.reference import record as reference_record

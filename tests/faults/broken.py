@@ -15,11 +15,11 @@ from cachewarm.quickstart import child
 from responder import master
 from responder.clock import Instant, read_clock
 from responder.config import EdgeSettings, load_settings
-from responder.worker import worker
-from responder.hotpath.gate import Gate
 from responder.feed import machine
 from responder.feed.machine import Answer, Effect, FeedMachine
+from responder.hotpath.gate import Gate
 from responder.process import start_module
+from responder.worker import worker
 
 LEASE_FROM_RECEIPT, GATE_OFF, NO_BARRIER, SEQUENCE_CURSOR = (
     "lease from receipt",

@@ -13,8 +13,8 @@ from pathlib import Path
 from cachewarm.errors import Transient
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
-from cachewarm.revocation.revoke import Done, Target, revoke, unhold
 from cachewarm.revocation.confirmation import Outcome, wait_for_edges
+from cachewarm.revocation.revoke import Done, Target, revoke, unhold
 from responder.domain.status import CRLReason
 from tests.faults.history import RELEASE, REVOKE, Change
 from tests.faults.world import World

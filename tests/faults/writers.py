@@ -152,7 +152,10 @@ class TwoWarmers(Fault):
         self.begun = path.stat().st_size if path.exists() else 0
         with path.open("ab") as log:
             self.second = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "cachewarm.cli.main", "warm"), env=self.world.centre.environ, cwd=ROOT, stderr=log
+                *(sys.executable, "-m", "cachewarm.cli.main", "warm"),
+                env=self.world.centre.environ,
+                cwd=ROOT,
+                stderr=log,
             )
 
     async def prove(self) -> str:

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from _fastocsp.ocsp.record import Record, pack_record
 from _fastocsp.ocsp.signer_wire import pack_asked, pack_signed, split_frames, unpack_asked, unpack_signed
 from _fastocsp.wire.errors import WireError
-from _fastocsp.ocsp.record import Record, pack_record
 from tests.fuzz.runner import instrumented, run
 
 with instrumented():

@@ -5,8 +5,8 @@
 
 import sys
 
-from _fastocsp.wire.errors import WireError
 from _fastocsp.ocsp.record import pack_record, unpack_record
+from _fastocsp.wire.errors import WireError
 from tests.fuzz.runner import framed, instrumented, run, seeds
 
 with instrumented():

@@ -5,8 +5,8 @@
 
 import sys
 
-from _fastocsp.wire.errors import WireError
 from _fastocsp.ocsp.request import parse_request
+from _fastocsp.wire.errors import WireError
 from tests.fuzz.runner import instrumented, run, seeds
 
 with instrumented():

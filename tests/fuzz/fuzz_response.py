@@ -9,11 +9,11 @@ import sys
 import atheris
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from _fastocsp.wire.codes import NO_REASON, REVOKED
-from _fastocsp.ocsp.record import pack_record
-from _fastocsp.http.response import encode_head
-from _fastocsp.ocsp.response import Template, encode_signed, responder_id_by_key
 from _fastocsp.cache.response_patches import Stencils
+from _fastocsp.http.response import encode_head
+from _fastocsp.ocsp.record import pack_record
+from _fastocsp.ocsp.response import Template, encode_signed, responder_id_by_key
+from _fastocsp.wire.codes import NO_REASON, REVOKED
 from _fastocsp.wire.types import Record
 from tests.fuzz.runner import instrumented, run, seeds
 

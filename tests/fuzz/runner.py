@@ -15,8 +15,8 @@ from pathlib import Path
 
 import atheris
 
-from _fastocsp.wire.errors import WireError
 from _fastocsp.ocsp.record import MORE_REVOKED, RECORD_HEAD
+from _fastocsp.wire.errors import WireError
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 SECONDS = 60

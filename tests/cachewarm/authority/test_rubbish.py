@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from cachewarm.ca.authority import Authority
 from cachewarm.ca.certificate import Issued, parse_subject, read_certificate
+from cachewarm.ca.describe import describe
 from cachewarm.ca.external_responder import validate
 from cachewarm.ca.issue import Terms, issue, issue_request
 from cachewarm.ca.responder_certificate import ResponderPair, Unusable, load_pair, make
-from cachewarm.ca.describe import describe
 from cachewarm.errors import Refused
 from cachewarm.keys.builders import sign_request
 from cachewarm.keys.soft_key import KeyKind, SoftKey

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from cachewarm.ca import listener_certificate
+from cachewarm.ca.describe import describe
 from cachewarm.ca.issue import Terms, issue
 from cachewarm.ca.responder_certificate import make
-from cachewarm.ca.describe import describe
 from cachewarm.errors import Refused
 from cachewarm.keys.soft_key import SoftKey
 from tests.cachewarm.conftest import NOW, POINTERS, House

@@ -8,8 +8,8 @@ from cryptography import x509
 
 from _fastocsp.crl.entry_writer import shard_of
 from cachewarm.errors import Refused
-from cachewarm.ledger.connect import Connection
 from cachewarm.keys.soft_key import KeyKind, SoftKey
+from cachewarm.ledger.connect import Connection
 from tests.cachewarm.commands.conftest import Fastocsp
 
 PASSPHRASE = "correct horse battery staple, twice over"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cachewarm.ledger.connect import Connection
 from cachewarm.keys.soft_key import SoftKey
+from cachewarm.ledger.connect import Connection
 from tests.cachewarm.commands.conftest import Fastocsp
 
 ADD = ("issuer", "add", "--cert", "ca.pem", "--responder-cert", "r.pem", "--responder-key", "r.key")

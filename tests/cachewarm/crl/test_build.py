@@ -12,8 +12,8 @@ from _fastocsp.crl.fields import Scope
 from _fastocsp.wire.errors import WireError
 from cachewarm.ca.issue import Terms, issue
 from cachewarm.crl.build import Shape, Taken, build, taken
-from cachewarm.crl.plan import RevokedEntry
 from cachewarm.crl.parse import peek_crl
+from cachewarm.crl.plan import RevokedEntry
 from cachewarm.errors import Refused
 from responder.domain.issuer import Issuer
 from responder.domain.status import CRLReason

@@ -5,9 +5,9 @@ from asn1crypto import crl as asn1
 
 from _fastocsp.crl.fields import Scope
 from cachewarm.ca.responder_certificate import make
+from cachewarm.crl.parse import peek_crl
 from cachewarm.crl.plan import RevokedEntry
 from cachewarm.crl.publish_gate import GROWTH_FREE, SHRINK_FREE, Expected, Refusal, Rule, gate, size_refusal
-from cachewarm.crl.parse import peek_crl
 from cachewarm.keys.soft_key import KeyKind
 from tests.cachewarm.conftest import NOW, House, house_of
 from tests.cachewarm.crl.test_build import ENTRIES, URL, crl_of

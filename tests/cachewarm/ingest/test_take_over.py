@@ -9,11 +9,11 @@ from cachewarm.ca.registry import found_ca
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
 from cachewarm.importer import import_index as module
-from cachewarm.importer.openssl_index import Index, iter_index
 from cachewarm.importer.import_index import problems_of, take_over
+from cachewarm.importer.openssl_index import Index, iter_index
+from cachewarm.keys.soft_key import KeyKind
 from cachewarm.ledger.connect import Connection, connected
 from cachewarm.ledger.issuers import Issuer
-from cachewarm.keys.soft_key import KeyKind
 from responder.domain.status import CRLReason
 
 NOW = int(time.time())

@@ -8,8 +8,8 @@ import pytest
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger import issuers, mirrors
 from cachewarm.ledger.connect import Connection, connect
-from cachewarm.mirror.sync import Brought, bring
 from cachewarm.mirror.fetch import Limits
+from cachewarm.mirror.sync import Brought, bring
 from responder.domain.status import UnissuedPolicy
 from tests.cachewarm.mirror.foreign import Entries, ForeignCA, Source, serving
 

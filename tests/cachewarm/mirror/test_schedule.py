@@ -12,8 +12,8 @@ from cachewarm.config import Settings
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.crls import crl_turn
 from cachewarm.ledger.mirrors import Mirror
-from cachewarm.mirror.sync import bring
 from cachewarm.mirror.schedule import MirrorSchedule, due_at
+from cachewarm.mirror.sync import bring
 from tests.cachewarm.mirror.conftest import LIMITS, Mirrored
 
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)

@@ -14,9 +14,9 @@ import pytest
 from _fastocsp.ocsp.record import hash_algorithm_of, pack_record, unpack_record
 from cachewarm.ca.responder_certificate import ResponderPair, make
 from cachewarm.errors import Refused, Transient
+from cachewarm.records import signing_frames
 from cachewarm.records.keyring import Signing
 from cachewarm.records.mint import check, good, unsigned_record
-from cachewarm.records import signing_frames
 from cachewarm.records.signing_pool import BATCH, START_S, SigningPool, Unsigned, sealed
 from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer

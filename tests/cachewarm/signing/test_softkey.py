@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from cachewarm.errors import Refused
-from cachewarm.keys.signing_key import SigningKey, sign_parts
 from cachewarm.keys.key_file import write_atomically
+from cachewarm.keys.signing_key import SigningKey, sign_parts
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from responder.domain.signature import scheme_of, verifier
 from tests.cachewarm.judges import openssl

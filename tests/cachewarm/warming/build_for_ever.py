@@ -3,8 +3,8 @@
 import asyncio
 import sys
 
-from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.regenerate import regenerate
+from cachewarm.crl.sign_and_check import Rules
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.issuers import require_issuer
 

@@ -15,16 +15,16 @@ from cachewarm.ca.issue import Terms
 from cachewarm.ca.registry import found_ca, issue_leaf, pointers_of
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.embedded.valkey import EmbeddedValkey
-from cachewarm.records.keyring import Keyring, load_keyring
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import issuers
 from cachewarm.ledger.connect import Connection, connect
-from cachewarm.warmer.event_pipeline import Pipeline
+from cachewarm.records.keyring import Keyring, load_keyring
 from cachewarm.records.publisher import Publisher
 from cachewarm.records.publisher import connect as connect_redis
+from cachewarm.records.signing_pool import SigningPool
+from cachewarm.warmer.event_pipeline import Pipeline
 from cachewarm.warmer.inventory_walk import Count, Walk
 from cachewarm.warmer.responder_rotation import load_authority, rotate_due
-from cachewarm.records.signing_pool import SigningPool
-from cachewarm.keys.soft_key import KeyKind, SoftKey
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.parse import peek_crl
 from cachewarm.crl.regenerate import regenerate
+from cachewarm.crl.sign_and_check import Rules
 from cachewarm.errors import Refused
 from cachewarm.ledger import crls, issuers
 from cachewarm.ledger.connect import Connection, connect

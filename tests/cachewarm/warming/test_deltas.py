@@ -12,9 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cachewarm.ca.certificate import moment
-from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.parse import ReadCRL
 from cachewarm.crl.regenerate import regenerate, regenerate_delta
+from cachewarm.crl.sign_and_check import Rules
 from cachewarm.errors import Transient
 from cachewarm.ledger import crl_parts, crls, issuers
 from cachewarm.ledger.crls import CRLBase

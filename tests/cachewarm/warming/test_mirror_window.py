@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from _fastocsp.wire.codes import GOOD, REVOKED
 from _fastocsp.ocsp.record import Record, unpack_record
+from _fastocsp.wire.codes import GOOD, REVOKED
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import revoke
 from cachewarm.signer.decisions import Desk

@@ -1,8 +1,8 @@
 """One revocation, carried; and carried again after a crash."""
 
-from _fastocsp.wire.codes import GOOD, REVOKED
-from _fastocsp.revoked.ledger_wire import parse_items
 from _fastocsp.ocsp.record import unpack_record
+from _fastocsp.revoked.ledger_wire import parse_items
+from _fastocsp.wire.codes import GOOD, REVOKED
 from cachewarm.ledger import feed as ledger_feed
 from cachewarm.ledger.revocations import revoke, unhold
 from responder.domain.status import PRESIGNED, CRLReason

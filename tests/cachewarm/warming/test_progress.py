@@ -7,12 +7,12 @@ import time
 import pytest
 from pydantic import SecretStr
 
-from cachewarm.warmer import walk_progress
 from cachewarm.config import Settings
 from cachewarm.embedded.valkey import EmbeddedValkey
-from cachewarm.warmer.walk_progress import Meter, progress_of
-from cachewarm.warmer.inventory_walk import Count
 from cachewarm.status.instance import survey
+from cachewarm.warmer import walk_progress
+from cachewarm.warmer.inventory_walk import Count
+from cachewarm.warmer.walk_progress import Meter, progress_of
 from responder.process import end_tasks
 from tests.cachewarm.warming.conftest import Plant
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from _fastocsp.wire.codes import GOOD
 from _fastocsp.ocsp.record import unpack_record
+from _fastocsp.wire.codes import GOOD
 from cachewarm.records.mint import good, mint, revoked
 from responder.domain.redis_layout import ANNOUNCE_STREAM, parse_record_name, record_name
 from responder.feed.machine import Position

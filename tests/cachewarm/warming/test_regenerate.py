@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from cachewarm.config import Settings
-from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.parse import peek_crl
 from cachewarm.crl.regenerate import regenerate
 from cachewarm.crl.schedule import rules_of
+from cachewarm.crl.sign_and_check import Rules
 from cachewarm.errors import Refused
 from cachewarm.ledger import crls
 from cachewarm.ledger.connect import connect

@@ -13,11 +13,11 @@ from cachewarm.config import Settings
 from cachewarm.crl.build import Shape, build
 from cachewarm.crl.parts import COMPLETE, scope_of
 from cachewarm.crl.schedule import CRLSchedule
-from cachewarm.records.keyring import domain_issuer
 from cachewarm.ledger import crls, issuers
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.feed import begin_generation, feed_position, trim_feed
 from cachewarm.ledger.revocations import revoke, unhold
+from cachewarm.records.keyring import domain_issuer
 from responder.domain.status import CRLReason
 from tests.cachewarm.warming.conftest import Plant
 from tests.cachewarm.warming.revocation_lists import published, reasons

@@ -13,13 +13,13 @@ from _fastocsp.crl.entry_writer import shard_of
 from cachewarm.ca.certificate import Issued
 from cachewarm.ca.issue import Terms
 from cachewarm.ca.registry import found_ca, issue_leaf, pointers_of
-from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.parse import ReadCRL
 from cachewarm.crl.regenerate import regenerate
+from cachewarm.crl.sign_and_check import Rules
 from cachewarm.errors import Refused
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import issuers
 from cachewarm.ledger.revocations import revoke
-from cachewarm.keys.soft_key import KeyKind, SoftKey
 from responder.domain.status import CRLReason
 from tests.cachewarm.judges import certtool, lint_crl, openssl
 from tests.cachewarm.warming.conftest import DAY, Plant

@@ -8,12 +8,12 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import ocsp
 
-from _fastocsp.wire.codes import GOOD, REVOKED, UNKNOWN
-from _fastocsp.shared.counters import Counters
 from _fastocsp.ocsp.record import unpack_record
-from cachewarm.records.keyring import Keyring
+from _fastocsp.shared.counters import Counters
+from _fastocsp.wire.codes import GOOD, REVOKED, UNKNOWN
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import revoke, unhold
+from cachewarm.records.keyring import Keyring
 from cachewarm.signer.decisions import Desk
 from cachewarm.signer.inventory_cache import Issued
 from cachewarm.signer.server import SignerServer

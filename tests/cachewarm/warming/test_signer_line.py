@@ -11,16 +11,16 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import ocsp
 
+from _fastocsp.ocsp.record import unpack_record
 from _fastocsp.ocsp.signer_wire import DONE, pack_asked, pack_frame, split_frames, unpack_signed
 from _fastocsp.wire.codes import GOOD, REVOKED, TRY_LATER, UNAUTHORIZED
-from _fastocsp.ocsp.record import unpack_record
-from cachewarm.records.keyring import Keyring
+from cachewarm.keys.signing_key import SigningKey
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import revoke
+from cachewarm.records.keyring import Keyring
 from cachewarm.signer.decisions import Desk
 from cachewarm.signer.inventory_cache import Issued, Unreachable
 from cachewarm.signer.server import BATCH, SignerServer
-from cachewarm.keys.signing_key import SigningKey
 from responder.domain.status import UnissuedPolicy
 from responder.feed.local import LocalFeed
 from tests.cachewarm.warming.conftest import DAY, Plant

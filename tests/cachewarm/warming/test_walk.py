@@ -5,8 +5,8 @@ import os
 import signal
 from typing import Any
 
-from _fastocsp.wire.codes import GOOD, REVOKED
 from _fastocsp.ocsp.record import unpack_record
+from _fastocsp.wire.codes import GOOD, REVOKED
 from cachewarm.ledger import coverage
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import revoke

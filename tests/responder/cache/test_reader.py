@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cachewarm.embedded.valkey import EmbeddedValkey
-from responder.sources.redis_reader import BatchReader, connect
 from responder.errors import SourceError
+from responder.sources.redis_reader import BatchReader, connect
 
 DELAY_S, TIMEOUT_S = 0.05, 2.0
 

@@ -13,25 +13,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from _fastocsp.wire import codes
+from _fastocsp.http.proxies import Proxies
+from _fastocsp.ocsp.issuers import IssuerIndex
+from _fastocsp.ocsp.record import pack_record
 from _fastocsp.ocsp.signer_wire import ASK_ANSWER, pack_signed, split_frames, unpack_asked
+from _fastocsp.revoked.rows import merge_groups
 from _fastocsp.shared.bucket import Bucket
 from _fastocsp.shared.counters import Counters
-from _fastocsp.revoked.rows import merge_groups
-from _fastocsp.ocsp.issuers import IssuerIndex
 from _fastocsp.shared.lock import Lock
-from _fastocsp.http.proxies import Proxies
-from _fastocsp.ocsp.record import pack_record
 from _fastocsp.table.table import Table
+from _fastocsp.wire import codes
 from _fastocsp.wire.types import Record
 from responder.clock import NS, read_clock
-from responder.hotpath.gate import Gate
-from responder.hotpath.lane import Lane
-from responder.worker.limits import Limits
-from responder.hotpath.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
 from responder.feed.machine import Renew
 from responder.feed.shared import SharedFeed
+from responder.hotpath.gate import Gate
+from responder.hotpath.lane import Lane
+from responder.hotpath.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
 from responder.telemetry import INDEX, ROW_SIZE
+from responder.worker.limits import Limits
 from tests.e2e.odd import der
 from tests.fastocsp.authority import Authority, key_bits
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from _fastocsp.wire import codes
 from _fastocsp.http.response import encode_head
+from _fastocsp.wire import codes
 from tests.e2e.asking import chunked_octets, get_octets, post_octets
 from tests.fastocsp.authority import Authority
 from tests.responder.edge.running import Running, ask, question, read_answer, until

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from _fastocsp.ocsp.signer_wire import DONE, pack_frame, pack_signed
-from _fastocsp.wire.codes import INTERNAL_ERROR, REVOKED, TRY_LATER, UNAUTHORIZED
 from _fastocsp.revoked.rows import merge_groups
+from _fastocsp.wire.codes import INTERNAL_ERROR, REVOKED, TRY_LATER, UNAUTHORIZED
 from responder.edge.http_answers import Answer, refusal_answer
 from responder.edge.slow_path import respond
 from responder.errors import TryLater, Unauthorized

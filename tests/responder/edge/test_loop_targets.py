@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from _fastocsp.wire import codes
 from _fastocsp.ocsp.issuers import IssuerIndex
+from _fastocsp.wire import codes
 from tests.e2e.asking import get_octets
 from tests.fastocsp.authority import Authority
 from tests.responder.edge.running import ISSUER_NO, Running, ask, lease, question

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from _fastocsp.wire.codes import GOOD, REVOKED, SHA1
-from _fastocsp.revoked.rows import merge_groups
 from _fastocsp.ocsp.record import pack_record
+from _fastocsp.revoked.rows import merge_groups
+from _fastocsp.wire.codes import GOOD, REVOKED, SHA1
 from _fastocsp.wire.types import Record
 from responder.clock import NS, read_clock
-from responder.hotpath.gate import Gate
 from responder.feed.machine import GENESIS, Position, Renew, State
 from responder.feed.shared import PAGE_NAME, PageGone, SharedFeed, image_path
+from responder.hotpath.gate import Gate
 
 A, B = b"\x05" * 8, b"\x06" * 8
 SET = merge_groups({}, [(1, 1, A, 1000, 1)])
