@@ -22,7 +22,7 @@ from cachewarm.config import Settings
 from cachewarm.errors import Fatal, Refused, Transient
 from cachewarm.ledger import inventory, issuers
 from cachewarm.ledger.connect import open_pool
-from cachewarm.revocation import revoke
+from cachewarm.revocation import revoke as revocation
 from responder.domain.serial import parse_serial
 from responder.domain.status import CRLReason
 
@@ -57,7 +57,7 @@ async def revoke(request: Request) -> Response:
     target, asked = _target(request), await read_object(request)
     reason, since, wait = read_reason(asked), read_moment(asked.get("invalidity_date")), read_wait(request)
     async with request.app.state.pool.acquire() as connection:
-        done = await revoke.revoke(
+        done = await revocation.revoke(
             connection,
             target,
             reason=reason,
@@ -74,7 +74,7 @@ async def unhold(request: Request) -> Response:
     """POST /api/v1/certificates/{id}/unhold?wait=SECONDS."""
     target, wait = _target(request), read_wait(request)
     async with request.app.state.pool.acquire() as connection:
-        done = await revoke.unhold(
+        done = await revocation.unhold(
             connection, target, actor=request.state.actor.name, wait=wait is not None, patience_s=wait
         )
     return _done(done)
@@ -120,14 +120,14 @@ async def _away(_: Request, error: Exception) -> Response:
     return problem(503, str(error))
 
 
-def _target(request: Request) -> revoke.Target:
+def _target(request: Request) -> revocation.Target:
     issuer_id, colon, serial = request.path_params["id"].rpartition(":")
     if not colon:
         raise ValueError("a certificate's id is ISSUER_ID:SERIAL_HEX")
-    return revoke.Target(issuer_id, parse_serial(serial))
+    return revocation.Target(issuer_id, parse_serial(serial))
 
 
-def _done(done: revoke.Done) -> Response:
+def _done(done: revocation.Done) -> Response:
     result, waited = done.result, done.waited
     return JSONResponse(
         {

@@ -1,8 +1,8 @@
 """When CRLs are made: on time, and soon after a revocation, but once for many, however many warmers there are.
 
 An issuer's CRLs are due CRL_GENERATION_INTERVAL after the last ones (a little earlier, differently in each warmer),
-when one is missing or damaged, and CRL_DEBOUNCE after it was seen that they lack a change (cachewarm.crl.pending_changes); a
-delta alone is due CRL_DELTA_INTERVAL after the last one. A failure is tried again with a growing pause.
+when one is missing or damaged, and CRL_DEBOUNCE after it was seen that they lack a change
+(cachewarm.crl.pending_changes); a delta alone is due CRL_DELTA_INTERVAL after the last one. A failure is tried again with a growing pause.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """The feed from the write side: wait behind the barrier, remember how far the warmer is.
 
-What an answer of the feed means, and how an item is read, is the read side's: responder.feed and _fastocsp.revoked.image.
+What an answer of the feed means, and how an item is read, is the read side's: responder.feed and
+_fastocsp.revoked.image.
 """
 
 from dataclasses import dataclass

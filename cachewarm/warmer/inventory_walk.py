@@ -4,8 +4,8 @@ Pre-signing, renewal and repair are one walk: it asks Redis, not its own memory,
 responder, a lost write and a new import all mend themselves the same way. A walk that is killed leaves what it had
 published; the next one begins again and finds that done.
 
-Where much is due, other processes sign (cachewarm/records/signing_pool.py), and several pages are under way at once: one is
-signed while the next is read and the one before is published. What is said is decided here, as of now.
+Where much is due, other processes sign (cachewarm/records/signing_pool.py), and several pages are under way at once:
+one is signed while the next is read and the one before is published. What is said is decided here, as of now.
 """
 
 import asyncio

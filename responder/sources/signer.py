@@ -1,8 +1,8 @@
 """The signer's tier: a request over its Unix socket, many at a time over one connection.
 
-Frames are `_fastocsp.ocsp.signer_wire`'s. The signer decides the status by itself: nothing asked here can make it say `good`.
-A nonce for one certificate is asked by the connection loop over a line of its own (responder/hotpath/signer_client.pyx); here
-goes the rest, and what that line could not settle.
+Frames are `_fastocsp.ocsp.signer_wire`'s. The signer decides the status by itself: no request sent here can make it
+return `good`. Requests with a nonce for one certificate are sent by the connection loop over a connection of its own
+(responder/hotpath/signer_client.pyx); the rest is sent here, with whatever that connection could not settle.
 """
 
 import asyncio

@@ -10,7 +10,7 @@ import pytest
 
 from cachewarm.errors import CachewarmError
 from cachewarm.ledger.connect import connected
-from cachewarm.revocation import revoke
+from cachewarm.revocation import revoke as revocation
 from cachewarm.revocation.confirmation import Outcome
 from responder.domain.status import CRLReason
 from tests.e2e.faults import (
@@ -41,9 +41,9 @@ async def revoke_until_it_breaks(
     try:
         async with connected(url) as connection:
             for serial in serials:
-                done = await revoke.revoke(
+                done = await revocation.revoke(
                     connection,
-                    revoke.Target("demo", serial),
+                    revocation.Target("demo", serial),
                     reason=CRLReason.superseded,
                     invalidity_date=None,
                     actor="test",
@@ -199,9 +199,9 @@ async def revoke_on_the_second(pair: Pair, path: "os.PathLike[str]") -> Outcome:
     """And wait for everybody who ever had a lease."""
     serial = bytes.fromhex(str(path).rpartition("/")[2].partition(".")[0])
     async with connected(pair.url(pair.second)) as connection:
-        done = await revoke.revoke(
+        done = await revocation.revoke(
             connection,
-            revoke.Target("demo", serial),
+            revocation.Target("demo", serial),
             reason=CRLReason.keyCompromise,
             invalidity_date=None,
             actor="test",

@@ -43,7 +43,7 @@ async def test_status_shows_the_walk_under_way(
     plant: Plant, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing before; share and estimate while it goes; the note goes by itself."""
-    monkeypatch.setattr(progress, "SAID_EVERY_S", 0.02)
+    monkeypatch.setattr(walk_progress, "SAID_EVERY_S", 0.02)
     settings = Settings(data_dir=plant.keys, redis_url=SecretStr(valkey.url("reader")))
     assert (await survey(settings))["redis"].facts == {"reachable": True, "walk": None}
     meter = Meter(time.monotonic() - 10)
