@@ -35,8 +35,8 @@ from responder.feed.machine import Renew
 from responder.feed.poll import Who, open_feed
 from responder.feed.shared import SharedFeed, image_path
 from responder.hotpath.gate import Gate
-from tests.e2e.faults import certificates
-from tests.e2e.instance import Instance
+from tests.support.breakage import certificates
+from tests.support.instance import Instance
 
 MILLION = int(os.environ.get("BENCH_REVOKED", "1000000"))
 BULK, BULKS = 500, 20

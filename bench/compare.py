@@ -26,9 +26,9 @@ from bench.beside import Floor, Nginx, compiled
 from bench.filling import fill
 from bench.machine import cpu_s, stamp
 from bench.peers import Cfssl, Lighttpd, OpensslOCSP, openssl_messages
-from tests.e2e.asking import Talk, certificate, get_octets, post_octets, question
-from tests.e2e.instance import Instance, free_port
-from tests.fastocsp.authority import make_authority
+from tests.support.ca import make_authority
+from tests.support.http import Talk, certificate, get_octets, post_octets, question
+from tests.support.instance import Instance, free_port
 
 CONNECTIONS, ANSWERS, RECORDS = 16, 1000, 1_000_000
 LIMIT_PER_MIN = 1_000_000_000

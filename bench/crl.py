@@ -26,8 +26,8 @@ from _fastocsp.crl.entry_writer import EntryWriter
 from _fastocsp.crl.fields import Fields, Scope, certificate_list, tbs_parts
 from cachewarm.keys.signing_key import sign_parts
 from cachewarm.keys.soft_key import SoftKey
-from tests.fastocsp.copy_rows import stream
 from tests.reference.crl import ECDSA_SHA256, REASONS, Entry, moment
+from tests.support.copy_rows import stream
 
 SIZES = [int(size) for size in os.environ.get("BENCH_SIZES", "10000 100000 1000000").split()]
 #: asn1crypto takes half a minute for these.

@@ -19,9 +19,9 @@ from pathlib import Path
 import asyncpg
 
 from cachewarm.embedded.postgres import LOGINS
-from tests.e2e.asking import Talk, get_octets
-from tests.e2e.faults import eventually, octets_of
-from tests.e2e.instance import Instance
+from tests.support.breakage import eventually, octets_of
+from tests.support.http import Talk, get_octets
+from tests.support.instance import Instance
 
 ENTRIES = int(os.environ.get("BENCH_ENTRIES", "1000000"))
 CLIENTS = int(os.environ.get("BENCH_CLIENTS", "100"))

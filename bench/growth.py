@@ -21,10 +21,10 @@ from bench.beside import compiled
 from bench.compare import edge_get, questions, write_messages
 from bench.driving import Stream, turn_of
 from bench.machine import cpu_s, pin, stamp
-from tests.e2e.asking import get_octets
-from tests.e2e.instance import Instance
-from tests.fastocsp.authority import make_authority
-from tests.responder.edge.running import ISSUER_NO, Running, question
+from tests.support.ca import make_authority
+from tests.support.edge_loop import ISSUER_NO, Running, question
+from tests.support.http import get_octets
+from tests.support.instance import Instance
 
 RESULTS, PLOT = Path(__file__).parent / "growth.json", Path(__file__).parents[1] / "docs" / "growth.png"
 RECORDS, CONNECTIONS, WORKERS = (1_000, 100_000, 1_000_000, 10_000_000), (1, 10, 100, 1_000, 10_000), (1, 2)

@@ -20,9 +20,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bench.machine import stamp
-from tests.e2e.asking import get_octets, post_octets
-from tests.fastocsp.authority import make_authority
-from tests.responder.edge.running import Running, question, read_answer
+from tests.support.ca import make_authority
+from tests.support.edge_loop import Running, question, read_answer
+from tests.support.http import get_octets, post_octets
 
 RESULTS = Path(__file__).parent / "instructions.json"
 ANSWERS, ROUNDS = 100, 20

@@ -21,8 +21,8 @@ from bench.beside import compiled
 from bench.compare import CLOSE, edge_get, prefer, questions, write_messages
 from bench.driving import Spent, Stream, Turn, drive
 from bench.machine import pin, stamp
-from tests.e2e.asking import certificate, post_octets, question
-from tests.e2e.instance import Instance
+from tests.support.http import certificate, post_octets, question
+from tests.support.instance import Instance
 
 RESULTS = Path(__file__).parent / "overload.json"
 ANSWERS, CLIENTS, FLOOD_CONNECTIONS = 1000, 1000, 1000

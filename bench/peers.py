@@ -17,8 +17,8 @@ from typing import Protocol
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bench.beside import await_answer, write_files
-from tests.e2e.asking import post_octets
-from tests.fastocsp.authority import Authority
+from tests.support.ca import Authority
+from tests.support.http import post_octets
 
 #: Certificates that `openssl ocsp` has in its index.
 ANSWERS = 200
@@ -139,6 +139,6 @@ def await_openssl(port: int, message: bytes) -> None:
 
 def openssl_messages(authority: Authority) -> list[bytes]:
     """Questions about what the index has."""
-    from tests.responder.edge.running import question as question_of
+    from tests.support.edge_loop import question as question_of
 
     return [post_octets(question_of(authority, bytes((n,))), "/", close=True) for n in range(16, 16 + 100)]

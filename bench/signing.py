@@ -23,9 +23,9 @@ from bench.compare import CLOSE, edge_get, message_of, prefer, questions, write_
 from bench.driving import Stream, turn_of
 from bench.machine import cpu_s, pin, stamp
 from bench.peers import ANSWERS, OpensslOCSP, openssl_messages
-from tests.e2e.asking import certificate, post_octets, question
-from tests.e2e.instance import Instance, free_port
-from tests.fastocsp.authority import make_authority
+from tests.support.ca import make_authority
+from tests.support.http import certificate, post_octets, question
+from tests.support.instance import Instance, free_port
 
 RESULTS = Path(__file__).parent / "signing.json"
 

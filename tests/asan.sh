@@ -23,6 +23,6 @@ LD_PRELOAD="$asan $ubsan" \
     PYTHONMALLOC=malloc \
     ASAN_OPTIONS=detect_leaks=0 \
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-    "$python" -m pytest tests/fastocsp tests/responder/edge -q -p no:cacheprovider --timeout=600 \
-    --deselect tests/responder/edge/test_loop_sharing.py::test_a_python_that_holds_the_gil_holds_no_cached_answer \
-    --ignore tests/fastocsp/test_leaks.py --ignore tests/fastocsp/test_sharing.py "$@"
+    "$python" -m pytest tests/fastocsp tests/responder/hotpath -q -p no:cacheprovider --timeout=600 \
+    --deselect tests/responder/hotpath/test_loop_sharing.py::test_a_python_that_holds_the_gil_holds_no_cached_answer \
+    --ignore tests/fastocsp/test_leaks.py --ignore tests/fastocsp/revoked/test_sharing.py "$@"

@@ -18,5 +18,5 @@ FASTOCSP_BUILD=tsan "$python" setup.py -q build_ext --inplace
 # the sanitizer's shadow memory and a randomised layout do not go together on every kernel
 LD_PRELOAD=$("$compiler" -print-file-name=libtsan.so) \
     TSAN_OPTIONS=exitcode=66:history_size=4:log_path="$copy/tsan" \
-    setarch "$(uname -m)" -R "$python" -m pytest tests/responder/edge -q -p no:cacheprovider --timeout=600 \
-    --deselect tests/responder/edge/test_loop_sharing.py::test_a_python_that_holds_the_gil_holds_no_cached_answer "$@"
+    setarch "$(uname -m)" -R "$python" -m pytest tests/responder/hotpath -q -p no:cacheprovider --timeout=600 \
+    --deselect tests/responder/hotpath/test_loop_sharing.py::test_a_python_that_holds_the_gil_holds_no_cached_answer "$@"

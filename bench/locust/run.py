@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from bench.machine import cpu_s, stamp
-from tests.e2e.instance import Instance
+from tests.support.instance import Instance
 
 FOLDER = Path(__file__).parent
 SCENARIOS = ("edge-direct", "cdn-origin", "stampede", "revocation-storm", "slowloris")

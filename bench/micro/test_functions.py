@@ -20,9 +20,9 @@ from _fastocsp.ocsp.record import pack_record, unpack_record
 from _fastocsp.ocsp.request import parse_request
 from _fastocsp.shared.bucket import Bucket
 from _fastocsp.wire import codes
-from tests.e2e.asking import get_octets, post_octets
-from tests.fastocsp.authority import Authority, make_authority
-from tests.responder.edge.running import ISSUER_NO, Running, question, read_answer
+from tests.support.ca import Authority, make_authority
+from tests.support.edge_loop import ISSUER_NO, Running, question, read_answer
+from tests.support.http import get_octets, post_octets
 
 SERIAL, BATCH = b"\x05" * 16, 100
 

@@ -2,7 +2,8 @@
 
 An issuer's CRLs are due CRL_GENERATION_INTERVAL after the last ones (a little earlier, differently in each warmer),
 when one is missing or damaged, and CRL_DEBOUNCE after it was seen that they lack a change
-(cachewarm.crl.pending_changes); a delta alone is due CRL_DELTA_INTERVAL after the last one. A failure is tried again with a growing pause.
+(cachewarm.crl.pending_changes); a delta alone is due CRL_DELTA_INTERVAL after the last one. A failure is tried again
+with a growing pause.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A root, and a subordinate CA below it, for every kind of key that may be a CA's."""
+"""A root, and a subordinate CA below it, for every kind of key that may be a CA's; and `plant`, a ledger with one."""
 
 import functools
 from dataclasses import dataclass
@@ -9,6 +9,9 @@ from cachewarm.ca.authority import Authority, init_root, init_sub
 from cachewarm.ca.certificate import Issued, parse_subject
 from cachewarm.ca.profiles import Pointers
 from cachewarm.keys.soft_key import KeyKind, SoftKey
+from tests.support.plant import plant
+
+__all__ = ["plant"]
 
 #: 2025-06-01 00:00:00 UTC.
 NOW = 1_748_736_000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.instance import Instance
+from tests.support.instance import Instance
 
 #: An API key of the shared instance without the admin flag.
 READER_KEY = secrets.token_hex(16)

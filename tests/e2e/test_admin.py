@@ -10,8 +10,8 @@ import pytest
 from cryptography.x509 import ocsp
 
 from tests.e2e.conftest import READER_KEY
-from tests.e2e.instance import Instance
 from tests.e2e.test_revoking import spare, status_of
+from tests.support.instance import Instance
 
 
 def call(

@@ -15,11 +15,11 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.e2e.asking import Talk, certificate, get_octets, question
 from tests.e2e.conftest import scratch
-from tests.e2e.faults import GOOD, certificates, eventually, family, pid_of, revoke, says, stopped
-from tests.e2e.instance import Instance, free_port
-from tests.e2e.wall import WallClock
+from tests.support.breakage import GOOD, certificates, eventually, family, pid_of, revoke, says, stopped
+from tests.support.http import Talk, certificate, get_octets, question
+from tests.support.instance import Instance, free_port
+from tests.support.wall import WallClock
 
 CRL = "/.well-known/pki/crl/demo"
 _CONF = """

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.asking import openssl_ocsp
-from tests.e2e.instance import Instance
+from tests.support.http import openssl_ocsp
+from tests.support.instance import Instance
 
 
 @pytest.mark.parametrize("nonce", [(), ("-no_nonce",)], ids=["nonce", "no nonce"])

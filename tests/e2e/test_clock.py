@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.asking import Talk, get_octets
 from tests.e2e.conftest import scratch
-from tests.e2e.faults import GOOD, REVOKED, TRY_LATER, Watch, ask, eventually, metrics, ready
-from tests.e2e.host import EdgeHost
-from tests.e2e.instance import Instance
-from tests.e2e.wall import WallClock
+from tests.support.breakage import GOOD, REVOKED, TRY_LATER, Watch, ask, eventually, metrics, ready
+from tests.support.edge_host import EdgeHost
+from tests.support.http import Talk, get_octets
+from tests.support.instance import Instance
+from tests.support.wall import WallClock
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.instance import Instance
+from tests.support.instance import Instance
 
 PATIENCE_S = 30
 

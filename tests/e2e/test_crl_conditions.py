@@ -1,8 +1,8 @@
 """The 304 of a CRL: the hot lane's and the cold lane's are the same, and connections go on between them."""
 
-from tests.e2e.asking import Talk, get_octets
-from tests.e2e.faults import Watch
-from tests.e2e.instance import Instance
+from tests.support.breakage import Watch
+from tests.support.http import Talk, get_octets
+from tests.support.instance import Instance
 
 PATH = "/.well-known/pki/crl/demo"
 #: Makes the recogniser leave a request to the full parser, and means nothing to it.

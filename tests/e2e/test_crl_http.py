@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.asking import Talk, get_octets, said_until_closed
-from tests.e2e.instance import Instance
 from tests.e2e.wanted import assert_dated, parse_imf
+from tests.support.http import Talk, get_octets, said_until_closed
+from tests.support.instance import Instance
 
 PATH = "/.well-known/pki/crl/demo"
 

@@ -9,9 +9,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.cachewarm.judges import openssl
-from tests.e2e.asking import Talk, get_octets
-from tests.e2e.instance import Instance
+from tests.support.http import Talk, get_octets
+from tests.support.instance import Instance
+from tests.support.judges import openssl
 
 ROOT = "/.well-known/pki/crl/split"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from cachewarm.ledger.connect import connected
-from tests.e2e.asking import Talk, get_octets
 from tests.e2e.conftest import scratch
-from tests.e2e.faults import eventually
-from tests.e2e.instance import Instance
-from tests.e2e.rungs import revoke_strangers
+from tests.support.breakage import eventually
+from tests.support.http import Talk, get_octets
+from tests.support.instance import Instance
+from tests.support.rungs import revoke_strangers
 
 PATH = "/.well-known/pki/crl/demo"
 

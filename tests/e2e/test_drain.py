@@ -9,11 +9,11 @@ import psutil
 import pytest
 from cryptography.x509 import ocsp
 
-from tests.e2e.asking import Talk, chunked_octets, get_octets, post_octets, question
 from tests.e2e.conftest import scratch
-from tests.e2e.faults import pid_of, stopped
-from tests.e2e.instance import Instance
 from tests.e2e.wanted import TRY_LATER, Demo, assert_good, demo_of, status_in
+from tests.support.breakage import pid_of, stopped
+from tests.support.http import Talk, chunked_octets, get_octets, post_octets, question
+from tests.support.instance import Instance
 
 DRAIN_S = 5
 

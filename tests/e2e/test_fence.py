@@ -20,10 +20,21 @@ from _fastocsp.wire.codes import REVOKED as REVOKED_IN_RECORD
 from responder.domain.redis_layout import WARM_MARK, record_name
 from responder.domain.status import PRESIGNED
 from responder.sources.base import Key
-from tests.e2e.asking import Talk
 from tests.e2e.conftest import scratch
-from tests.e2e.faults import REVOKED, Watch, ask, certificates, eventually, octets_of, pid_of, revoke, says, stopped
-from tests.e2e.instance import Instance
+from tests.support.breakage import (
+    REVOKED,
+    Watch,
+    ask,
+    certificates,
+    eventually,
+    octets_of,
+    pid_of,
+    revoke,
+    says,
+    stopped,
+)
+from tests.support.http import Talk
+from tests.support.instance import Instance
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +42,7 @@ def patient() -> Iterator[Instance]:
     """An edge that waits for its signer longer than any pause here; a walk that takes a while.
 
     The warmer signs by itself: its processor time says that it is between stating and publishing. A revocation while
-    other processes sign is in tests/cachewarm/warming/test_walk.py.
+    other processes sign is in tests/cachewarm/warmer/test_inventory_walk.py.
     """
     folder = scratch()
     running = Instance(

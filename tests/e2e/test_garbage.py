@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 import psutil
 import pytest
 
-from tests.e2e.asking import Talk, get_octets, post_octets
-from tests.e2e.instance import Instance
 from tests.e2e.wanted import MALFORMED, UNAUTHORIZED, Demo, demo_of
+from tests.support.http import Talk, get_octets, post_octets
+from tests.support.instance import Instance
 
 VALUES = (0x00, 0x01, 0x30, 0x7F, 0x80, 0xFF)
 BATCH, MUTATIONS, GROWTH_OCTETS = 50, 20_000, 20 << 20

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import hashes
 
-from tests.e2e import odd
-from tests.e2e.asking import Talk, certificate, chunked_octets, get_octets, post_octets, question
 from tests.e2e.conftest import scratch
-from tests.e2e.instance import Instance
 from tests.e2e.wanted import Said, parse_imf
+from tests.support import odd_requests as odd
+from tests.support.http import Talk, certificate, chunked_octets, get_octets, post_octets, question
+from tests.support.instance import Instance
 
 COLD = "Expect: nothing\r\n"  # another parser's business, and ignored by it
 DIGESTS = [hashes.SHA1(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512()]

@@ -10,9 +10,9 @@ import pytest
 from cryptography.x509 import ocsp
 
 from tests.e2e import wanted
-from tests.e2e.asking import Talk, chunked_octets, get_octets, post_octets
-from tests.e2e.instance import Instance
 from tests.e2e.wanted import Demo, assert_dated, assert_good, assert_refused, demo_of, parse_imf, status_in
+from tests.support.http import Talk, chunked_octets, get_octets, post_octets
+from tests.support.instance import Instance
 
 
 @pytest.fixture

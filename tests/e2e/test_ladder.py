@@ -12,8 +12,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from tests.e2e.asking import Talk
-from tests.e2e.faults import (
+from tests.support.breakage import (
     GOOD,
     REVOKED,
     TRY_LATER,
@@ -30,7 +29,8 @@ from tests.e2e.faults import (
     says,
     stopped,
 )
-from tests.e2e.rungs import (
+from tests.support.http import Talk
+from tests.support.rungs import (
     CERTIFICATES,
     GOOD_IN_RECORD,
     HASHES,

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.asking import Talk, chunked_octets, get_octets, post_octets, question
 from tests.e2e.conftest import scratch
-from tests.e2e.instance import Instance
 from tests.e2e.wanted import Demo, assert_good, assert_refused, demo_of
+from tests.support.http import Talk, chunked_octets, get_octets, post_octets, question
+from tests.support.instance import Instance
 
 LIMIT, PROXY, MAX_CONNECTIONS = 20, "127.0.0.1", 30
 

@@ -7,11 +7,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from tests.cachewarm.judges import lint_certificate, lint_crl, lint_ocsp_response
-from tests.e2e import odd
-from tests.e2e.asking import Talk, get_octets, post_octets
-from tests.e2e.instance import Instance
 from tests.e2e.wanted import Demo, demo_of
+from tests.support import odd_requests as odd
+from tests.support.http import Talk, get_octets, post_octets
+from tests.support.instance import Instance
+from tests.support.judges import lint_certificate, lint_crl, lint_ocsp_response
 
 
 def asked(demo: Demo) -> dict[str, bytes]:

@@ -20,10 +20,10 @@ from cachewarm.ledger.feed import feed_position
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
 from cachewarm.revocation.confirmation import Outcome, wait_for_edges
 from responder.domain.status import CRLReason
-from tests.e2e.asking import Talk
 from tests.e2e.conftest import scratch
-from tests.e2e.faults import GOOD, REVOKED, ask, certificates, eventually, metrics, octets_of, says
-from tests.e2e.instance import Instance
+from tests.support.breakage import GOOD, REVOKED, ask, certificates, eventually, metrics, octets_of, says
+from tests.support.http import Talk
+from tests.support.instance import Instance
 
 REVOKED_COUNT, CLIENTS, P99_S = 2000, 4, 0.25
 

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tests.cachewarm.mirror.foreign import STOLEN, ForeignCA, name_of, serving
-from tests.e2e.instance import ROOT, Instance
-from tests.e2e.pages import follow
+from tests.support.foreign_ca import STOLEN, ForeignCA, name_of, serving
+from tests.support.instance import ROOT, Instance
+from tests.support.pages import follow
 
 
 def step_folder(folder: Path, ca: ForeignCA) -> None:

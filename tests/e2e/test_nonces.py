@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 
-from tests.e2e.asking import Talk, certificate, post_octets, question
 from tests.e2e.conftest import scratch
-from tests.e2e.instance import Instance
 from tests.e2e.test_hot_cold import COLD, comparable
+from tests.support.http import Talk, certificate, post_octets, question
+from tests.support.instance import Instance
 
 TIMEOUT_S = 1.0
 #: A question that the signer has lets a moment pass until its time is up, and Python may ask once more.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.instance import ROOT, Instance
-from tests.e2e.pages import follow
+from tests.support.instance import ROOT, Instance
+from tests.support.pages import follow
 
 
 @pytest.mark.e2e

@@ -14,11 +14,11 @@ import pytest
 import redis
 from cryptography.x509 import ocsp
 
-from tests.e2e.asking import openssl_ocsp
 from tests.e2e.conftest import scratch
-from tests.e2e.faults import metrics
-from tests.e2e.instance import Instance
 from tests.e2e.test_revoking import status_of
+from tests.support.breakage import metrics
+from tests.support.http import openssl_ocsp
+from tests.support.instance import Instance
 
 BACK_S = 15
 

@@ -10,10 +10,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 
-from tests.e2e import odd, wanted
-from tests.e2e.asking import Talk, chunked_octets, get_octets, post_octets
-from tests.e2e.instance import Instance
+from tests.e2e import wanted
 from tests.e2e.wanted import Demo, Said, assert_dated, assert_good, assert_refused, demo_of, status_in
+from tests.support import odd_requests as odd
+from tests.support.http import Talk, chunked_octets, get_octets, post_octets
+from tests.support.instance import Instance
 
 GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
 WAYS: dict[str, Callable[[bytes], bytes]] = {
@@ -60,7 +61,8 @@ def test_a_nonce_comes_back(demo: Demo, ask: Ask, size: int, *, critical: bool) 
     octets = secrets.token_bytes(size)
     said = ask(
         odd.request(
-            odd.cert_id(demo.issuer, demo.good_cert.serial_number), extensions=[odd.nonce(octets, critical=critical)]
+            odd.cert_id(demo.issuer, demo.good_cert.serial_number),
+            extensions=[odd.nonce(octets, critical=critical)],
         )
     )
     assert_uncacheable_good(demo, said)
@@ -72,7 +74,12 @@ def test_a_nonce_comes_back(demo: Demo, ask: Ask, size: int, *, critical: bool) 
 def test_a_nonce_out_of_range_is_refused(demo: Demo, ask: Ask, size: int) -> None:
     """O-11, P-1."""
     assert_refused(
-        ask(odd.request(odd.cert_id(demo.issuer, demo.good_cert.serial_number), extensions=[odd.nonce(b"n" * size)]))
+        ask(
+            odd.request(
+                odd.cert_id(demo.issuer, demo.good_cert.serial_number),
+                extensions=[odd.nonce(b"n" * size)],
+            )
+        )
     )
 
 
@@ -132,7 +139,11 @@ def test_a_thousand_cert_ids(demo: Demo, instance: Instance) -> None:
 
 NAMES = {
     "directoryName": odd.der(
-        0xA4, odd.der(0x30, odd.der(0x31, odd.der(0x30, bytes.fromhex("0603550403"), odd.der(12, b"me"))))
+        0xA4,
+        odd.der(
+            0x30,
+            odd.der(0x31, odd.der(0x30, bytes.fromhex("0603550403"), odd.der(12, b"me"))),
+        ),
     ),
     "rfc822Name": odd.der(0x81, b"me@example.com"),
     "URI": odd.der(0x86, b"http://me"),
@@ -143,7 +154,8 @@ NAMES = {
 def test_a_requestor_name_changes_nothing(demo: Demo, ask: Ask, name: str) -> None:
     """O-7."""
     assert_good(
-        demo, ask(odd.request(odd.cert_id(demo.issuer, demo.good_cert.serial_number), requestor_name=NAMES[name]))
+        demo,
+        ask(odd.request(odd.cert_id(demo.issuer, demo.good_cert.serial_number), requestor_name=NAMES[name])),
     )
 
 
@@ -166,7 +178,10 @@ def test_a_signed_request(demo: Demo, ask: Ask, *, valid: bool) -> None:
 def test_extensions(demo: Demo, ask: Ask) -> None:
     """O-9, O-27: unknown ones are ignored unless critical, in both places; preferences are ignored."""
     asked = odd.cert_id(demo.issuer, demo.good_cert.serial_number)
-    harmless, critical = odd.extension(odd.HARMLESS, b"x"), odd.extension(odd.HARMLESS, b"x", critical=True)
+    harmless, critical = (
+        odd.extension(odd.HARMLESS, b"x"),
+        odd.extension(odd.HARMLESS, b"x", critical=True),
+    )
     acceptable = odd.extension(
         bytes.fromhex("06092b0601050507300104"), odd.der(0x30, bytes.fromhex("06092b0601050507300101"))
     )
@@ -176,7 +191,11 @@ def test_extensions(demo: Demo, ask: Ask) -> None:
     assert_refused(ask(odd.request(asked, extensions=[critical])))
     assert_refused(ask(odd.request(asked, single_extensions=[critical])))
     assert_refused(ask(odd.request(asked, extensions=[odd.nonce(b"n" * 16), critical])))
-    assert_refused(ask(odd.request(asked, extensions=[odd.nonce(b"a"), odd.nonce(b"b")])), wanted.MALFORMED, 400)
+    assert_refused(
+        ask(odd.request(asked, extensions=[odd.nonce(b"a"), odd.nonce(b"b")])),
+        wanted.MALFORMED,
+        400,
+    )
 
 
 def test_foreign_and_wrong_cert_ids(demo: Demo, ask: Ask) -> None:
@@ -229,7 +248,12 @@ def test_what_is_not_der(demo: Demo, ask: Ask, wrong: str) -> None:
     octets = {
         "empty list": odd.request(),
         "version 2": odd.der(
-            0x30, odd.der(0x30, odd.der(0xA0, odd.der(2, b"\1")), odd.der(0x30, odd.der(0x30, asked)))
+            0x30,
+            odd.der(
+                0x30,
+                odd.der(0xA0, odd.der(2, b"\1")),
+                odd.der(0x30, odd.der(0x30, asked)),
+            ),
         ),
         "trailing": der + b"\0",
         "two": der + der,

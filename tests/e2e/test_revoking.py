@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 from cryptography.x509 import ocsp
 
-from tests.e2e.asking import Talk, certificate, openssl_ocsp, post_octets, question
-from tests.e2e.instance import Instance
+from tests.support.http import Talk, certificate, openssl_ocsp, post_octets, question
+from tests.support.instance import Instance
 
 
 def spare(instance: Instance) -> Path:

@@ -23,9 +23,9 @@ from _fastocsp.wire.codes import REVOKED as REVOKED_IN_RECORD
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.revocations import revoke as write_revocation
 from tests.e2e.conftest import scratch
-from tests.e2e.faults import GOOD, REVOKED, ask, certificates, eventually, pid_of, stopped
-from tests.e2e.instance import Instance
-from tests.e2e.rungs import name_of, status_in
+from tests.support.breakage import GOOD, REVOKED, ask, certificates, eventually, pid_of, stopped
+from tests.support.instance import Instance
+from tests.support.rungs import name_of, status_in
 
 
 class Pair:

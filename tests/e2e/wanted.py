@@ -9,8 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
 
-from tests.e2e.asking import certificate, question
-from tests.e2e.instance import Instance
+from tests.support.http import certificate, question
+from tests.support.instance import Instance
 
 MALFORMED, TRY_LATER, UNAUTHORIZED = (bytes.fromhex(f"30030a010{n}") for n in (1, 3, 6))
 OCSP_TYPE = "application/ocsp-response"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import scratch
-from tests.e2e.instance import Instance
 from tests.failover.pair import Pair
+from tests.support.instance import Instance
 
 HORIZON_S = 4.0
 

@@ -14,7 +14,7 @@ from cachewarm.embedded.accounts import postgres_account
 from cachewarm.embedded.binaries import find_postgres, reachable
 from cachewarm.embedded.postgres import DATABASE, LOGINS, EmbeddedPostgres
 from cachewarm.embedded.process import run_as
-from tests.e2e.faults import eventually, family
+from tests.support.breakage import eventually, family
 
 #: A standby that does not answer is noticed within seconds.
 _SETTINGS = {"wal_receiver_timeout": "3s", "wal_sender_timeout": "3s", "wal_retrieve_retry_interval": "200ms"}

@@ -13,7 +13,9 @@ from cachewarm.ledger.connect import connected
 from cachewarm.revocation import revoke as revocation
 from cachewarm.revocation.confirmation import Outcome
 from responder.domain.status import CRLReason
-from tests.e2e.faults import (
+from tests.failover.conftest import HORIZON_S
+from tests.failover.pair import Pair
+from tests.support.breakage import (
     GOOD,
     REVOKED,
     TRY_LATER,
@@ -26,10 +28,8 @@ from tests.e2e.faults import (
     ready,
     revoke,
 )
-from tests.e2e.host import EdgeHost
-from tests.e2e.instance import Instance
-from tests.failover.conftest import HORIZON_S
-from tests.failover.pair import Pair
+from tests.support.edge_host import EdgeHost
+from tests.support.instance import Instance
 
 REVOKERS = 3
 

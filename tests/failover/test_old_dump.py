@@ -10,10 +10,21 @@ import pytest
 from cachewarm.embedded.postgres import DATABASE
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.feed import begin_generation, feed_position
-from tests.e2e.faults import GOOD, REVOKED, TRY_LATER, Watch, ask, certificates, eventually, metrics, ready, revoke
-from tests.e2e.instance import Instance
 from tests.failover.conftest import HORIZON_S
 from tests.failover.pair import Pair
+from tests.support.breakage import (
+    GOOD,
+    REVOKED,
+    TRY_LATER,
+    Watch,
+    ask,
+    certificates,
+    eventually,
+    metrics,
+    ready,
+    revoke,
+)
+from tests.support.instance import Instance
 
 
 async def begin_more_generations(pair: Pair, count: int) -> int:

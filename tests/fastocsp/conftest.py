@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fastocsp.authority import Authority, make_authority
+from tests.support.ca import Authority, make_authority
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ from _fastocsp.ocsp.response import Template, encode_signed, responder_id_by_key
 from _fastocsp.ocsp.signer_wire import pack_asked, pack_signed, split_frames, unpack_asked, unpack_signed
 from _fastocsp.wire.errors import WireError
 from _fastocsp.wire.types import Record
-from tests.fastocsp.copy_rows import stream
 from tests.fastocsp.corpus import octets_of
 from tests.reference.crl import Entry
+from tests.support.copy_rows import stream
 
 REQUEST = octets_of("request", "openssl-signed.der")
 PATH, BAD_PATH = base64.b64encode(REQUEST), base64.b64encode(REQUEST).replace(b"/", b"//")

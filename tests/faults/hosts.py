@@ -15,9 +15,9 @@ from responder.clock import read_clock
 from responder.feed.machine import State
 from responder.feed.shared import PAGE_NAME, SLOT_STATE, SLOT_UNTIL_BOOT, FeedPage
 from responder.master import pids
-from tests.e2e.wall import WallClock
 from tests.faults.network import lay
-from tests.faults.proxy import Proxy
+from tests.support.proxy import Proxy
+from tests.support.wall import WallClock
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Signer and edge may be started in either order: whoever is first makes the run folder.

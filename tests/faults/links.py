@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 from tests.faults.fault import Fault, cut_off, require
-from tests.faults.proxy import Proxy
 from tests.faults.world import HORIZON_S, until
+from tests.support.proxy import Proxy
 
 LATE_S = 0.85
 

@@ -17,10 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.e2e.asking import certificate, post_octets, question
 from tests.faults.history import Asked
 from tests.faults.hosts import workers_of
 from tests.faults.reading import Read, Reader
+from tests.support.http import certificate, post_octets, question
 
 PATIENCE_S = 3.0
 #: A process that dies closes its connections before its listener: who is back at once meets it again.

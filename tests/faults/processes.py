@@ -2,10 +2,10 @@
 
 import psutil
 
-from tests.e2e.faults import pid_of
 from tests.faults.fault import Kill, Stop, cut_off
 from tests.faults.history import CHANGES, NONCES, Excused
 from tests.faults.world import HORIZON_S, is_ready, until
+from tests.support.breakage import pid_of
 
 #: A nonce, and what changed and is not yet in Redis.
 UNSIGNED = frozenset({NONCES, CHANGES})

@@ -8,11 +8,11 @@ from typing import Any
 
 import asyncpg
 
-from tests.e2e.faults import family, pid_of
-from tests.e2e.rungs import revoke_strangers
 from tests.faults.fault import BEYOND_H, Fault, Kill, Stop, cut_off, require
 from tests.faults.history import CHANGES, GOODS, Excused
 from tests.faults.world import HORIZON_S, until
+from tests.support.breakage import family, pid_of
+from tests.support.rungs import revoke_strangers
 
 CLOCK_S = 90
 

@@ -27,11 +27,11 @@ from responder.domain.redis_layout import record_name
 from responder.domain.status import PRESIGNED
 from responder.sources.base import Key
 from tests.e2e.conftest import scratch
-from tests.e2e.faults import certificates, pid_of
-from tests.e2e.instance import Instance, free_port
 from tests.faults.hosts import Host, environment, state_of, workers_of
 from tests.faults.network import LOOPBACK
-from tests.faults.proxy import Proxy
+from tests.support.breakage import certificates, pid_of
+from tests.support.instance import Instance, free_port
+from tests.support.proxy import Proxy
 
 HORIZON_S, POLL_S, SIGNER_S, WORKERS = 4.0, 0.1, 1.5, 2
 SHARED = {

@@ -15,12 +15,12 @@ import psutil
 from cachewarm.errors import CachewarmError
 from cachewarm.ledger.feed import feed_position
 from cachewarm.revocation.confirmation import Outcome, wait_for_edges
-from tests.e2e.faults import pid_of
 from tests.faults.fault import Fault, NotTaken, letter, require
 from tests.faults.history import REVOKE, Change
 from tests.faults.hosts import ROOT
 from tests.faults.revoker import Revoker
 from tests.faults.world import World, until
+from tests.support.breakage import pid_of
 
 _FILLER = "x" * 7900
 

@@ -9,9 +9,9 @@ import sys
 from _fastocsp.crl.entry_writer import EntryWriter
 from _fastocsp.crl.fields import header
 from _fastocsp.wire.errors import WireError
-from tests.fastocsp.copy_rows import END, HEAD, column, row, stream
 from tests.fuzz.runner import instrumented, run
 from tests.reference.crl import Entry
+from tests.support.copy_rows import END, HEAD, column, row, stream
 
 with instrumented():
     from asn1crypto import crl as asn1

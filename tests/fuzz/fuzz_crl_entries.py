@@ -7,8 +7,8 @@ import sys
 
 from _fastocsp.crl.entry_reader import EntryReader
 from _fastocsp.wire.errors import WireError
-from tests.cachewarm.mirror.foreign import HOLD, STOLEN, ForeignCA
 from tests.fuzz.runner import run
+from tests.support.foreign_ca import HOLD, STOLEN, ForeignCA
 
 _CA = ForeignCA()
 SEEDS = [_CA.crl(1, {300: STOLEN, 2**150: HOLD}), _CA.crl(2, {}), _CA.crl(3, dict.fromkeys(range(1, 61)), base=1)]

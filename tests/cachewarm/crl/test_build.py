@@ -18,9 +18,9 @@ from cachewarm.errors import Refused
 from responder.domain.issuer import Issuer
 from responder.domain.status import CRLReason
 from tests.cachewarm.conftest import NOW, POINTERS, House, house_of
-from tests.cachewarm.judges import certtool, lint_crl, openssl
-from tests.fastocsp.copy_rows import stream
 from tests.reference.crl import Entry
+from tests.support.copy_rows import stream
+from tests.support.judges import certtool, lint_crl, openssl
 
 DAY_S = 86400
 URL = POINTERS.crl_url

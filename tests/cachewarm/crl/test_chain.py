@@ -20,7 +20,7 @@ from cachewarm.crl.plan import RevokedEntry
 from responder.domain.issuer import Issuer
 from tests.cachewarm.conftest import NOW, POINTERS, House
 from tests.cachewarm.crl.test_build import DAY_S, URL, crl_of, encoded
-from tests.cachewarm.judges import openssl
+from tests.support.judges import openssl
 
 SHARDS = 8
 

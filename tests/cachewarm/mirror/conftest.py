@@ -11,7 +11,7 @@ from cachewarm.ledger.connect import Connection, connect
 from cachewarm.mirror.fetch import Limits
 from cachewarm.mirror.sync import Brought, bring
 from responder.domain.status import UnissuedPolicy
-from tests.cachewarm.mirror.foreign import Entries, ForeignCA, Source, serving
+from tests.support.foreign_ca import Entries, ForeignCA, Source, serving
 
 LIMITS = Limits(1 << 20, 2.0, 5.0)
 Rows = dict[int, tuple[int, str]]

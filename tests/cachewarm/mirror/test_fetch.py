@@ -12,7 +12,7 @@ import trustme
 
 from cachewarm.mirror.faults import Fault, NotMirrored
 from cachewarm.mirror.fetch import Known, Limits, fetch
-from tests.cachewarm.mirror.foreign import Answer, ForeignCA, Source, serving
+from tests.support.foreign_ca import Answer, ForeignCA, Source, serving
 
 LIMITS = Limits(4096, 0.5, 1.5)
 CA = ForeignCA()

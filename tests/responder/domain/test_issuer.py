@@ -16,7 +16,7 @@ from responder.domain.issuer import Issuer, check_issuer_id
 from responder.domain.responder import ResponderCertificate
 from responder.domain.status import HashAlgorithm, UnissuedPolicy
 from tests.cachewarm.conftest import KINDS, NOW, house_of
-from tests.cachewarm.judges import openssl
+from tests.support.judges import openssl
 
 HASHES: dict[HashAlgorithm, hashes.HashAlgorithm] = {
     HashAlgorithm.SHA1: hashes.SHA1(),

@@ -24,7 +24,7 @@ from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
 from responder.feed.poll import open_feed
 from responder.master import Master
-from tests.faults.proxy import Proxy, Wire
+from tests.support.proxy import Proxy, Wire
 
 #: Of a FATAL: the backend was told to go.
 _FAREWELL = b"57P01"

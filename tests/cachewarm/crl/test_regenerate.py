@@ -1,0 +1,106 @@
+"""CRLs from the ledger: complete, numbered, logged, and never a worse one in place of a better one."""
+
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from cachewarm.config import Settings
+from cachewarm.crl.parse import peek_crl
+from cachewarm.crl.regenerate import regenerate
+from cachewarm.crl.schedule import rules_of
+from cachewarm.crl.sign_and_check import Rules
+from cachewarm.errors import Refused
+from cachewarm.ledger import crls
+from cachewarm.ledger.connect import connect
+from cachewarm.ledger.revocations import revoke
+from responder.domain.status import CRLReason
+from tests.support.judges import lint_crl, openssl
+from tests.support.plant import DAY, Plant
+
+RULES = Rules(validity_s=DAY)
+
+
+async def test_the_revoked_are_listed_and_outsiders_agree(plant: Plant, tmp_path: Path) -> None:
+    """Openssl verifies it, pkilint finds nothing, the numbers grow, each build is an event."""
+    await revoke(plant.connection, "ca", plant.leaves[0].serial, reason=CRLReason.keyCompromise, actor="tests")
+    first = await regenerate(plant.connection, plant.issuer, None, RULES)
+    second = await regenerate(plant.connection, plant.issuer, None, RULES)
+    assert (first, second) == (1, 2)
+    kept = await crls.read_crl(plant.connection, "ca")
+    assert kept is not None
+    assert [entry.serial for entry in peek_crl(kept.crl_der).entries()] == [plant.leaves[0].serial]
+    assert lint_crl(kept.crl_der) == []
+    (tmp_path / "ca.pem").write_bytes(_pem(plant))
+    (tmp_path / "crl.der").write_bytes(kept.crl_der)
+    said = openssl(
+        "crl", "-inform", "DER", "-in", tmp_path / "crl.der", "-CAfile", tmp_path / "ca.pem", "-verify", "-noout"
+    )
+    assert "error" not in said.lower()
+    assert [(event.succeeded, event.crl_number) for event in await crls.crl_builds(plant.connection, "ca")] == [
+        (True, 2),
+        (True, 1),
+    ]
+
+
+async def test_a_broken_row_does_not_stop_the_next_one(plant: Plant) -> None:
+    """Somebody damaged crl_cache: the next build replaces it, with a higher number."""
+    await regenerate(plant.connection, plant.issuer, None, RULES)
+    await plant.connection.execute("update crl_cache set crl_der = '\\x3000'")
+    assert await regenerate(plant.connection, plant.issuer, None, RULES) == 2
+
+
+async def test_a_failed_build_is_logged_and_the_old_crl_stays(plant: Plant) -> None:
+    """The CA's key is gone: the event says why, crl_cache has what it had, no number is used twice afterwards."""
+    await regenerate(plant.connection, plant.issuer, None, RULES)
+    path = Path(plant.issuer.key_path or "")
+    key = path.read_bytes()
+    path.unlink()
+    with pytest.raises(Refused, match="missing"):
+        await regenerate(plant.connection, plant.issuer, None, RULES)
+    [failed, _] = await crls.crl_builds(plant.connection, "ca")
+    assert not failed.succeeded
+    assert "missing" in (failed.error or "")
+    kept = await crls.read_crl(plant.connection, "ca")
+    assert kept is not None
+    assert kept.crl_number == 1
+    path.write_bytes(key)
+    path.chmod(0o600)
+    assert await regenerate(plant.connection, plant.issuer, None, RULES) == 2
+
+
+async def test_the_window_is_the_settings(plant: Plant) -> None:
+    """ThisUpdate is now, nextUpdate the validity later."""
+    await regenerate(plant.connection, plant.issuer, None, RULES)
+    kept = await crls.read_crl(plant.connection, "ca")
+    assert kept is not None
+    assert kept.next_update - kept.this_update == timedelta(days=1)
+    assert abs(kept.this_update.timestamp() - time.time()) < 60
+
+
+async def test_no_two_crls_have_one_last_modified(plant: Plant) -> None:
+    """Three in a row, under the rules of the product: who has one of them gets the next by If-Modified-Since."""
+    rules, seen = rules_of(Settings(_env_file=None)), set()
+    for _ in range(3):
+        await regenerate(plant.connection, plant.issuer, None, rules)
+        kept = await crls.read_crl(plant.connection, "ca")
+        assert kept is not None
+        seen.add(kept.this_update)
+    assert len(seen) == 3
+
+
+async def test_two_builders_make_one(plant: Plant) -> None:
+    """While one is at it the other one steps back."""
+    other = await connect(plant.urls.writer)
+    async with crls.crl_turn(other, "ca") as ours:
+        assert ours
+        assert await regenerate(plant.connection, plant.issuer, None, RULES) is None
+    await other.close()
+    assert await regenerate(plant.connection, plant.issuer, None, RULES) == 1
+
+
+def _pem(plant: Plant) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return plant.authority.certificate.public_bytes(Encoding.PEM)

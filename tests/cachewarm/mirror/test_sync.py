@@ -1,0 +1,206 @@
+"""What a mirrored CRL does to the revoked set, to the CRL that is served, to the feed and to the audit chain."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+
+from _fastocsp.revoked.ledger_wire import parse_items
+from cachewarm.errors import Transient
+from cachewarm.ledger.audit import list_audit, verify_audit
+from cachewarm.ledger.connect import connect
+from cachewarm.ledger.inventory import NewCertificate, add_certificates
+from cachewarm.ledger.mirror_import import ACTOR
+from cachewarm.ledger.revocations import revoke
+from cachewarm.mirror.faults import Fault, NotMirrored
+from responder.domain.status import CRLReason
+from tests.cachewarm.mirror.conftest import Mirrored
+from tests.support.foreign_ca import HOLD, REMOVED, REVOKED_AT, STOLEN, ForeignCA
+
+NOW = datetime.now(UTC)
+
+
+async def test_entries_become_revocations_and_the_crl_is_served_as_it_is(mirrored: Mirrored) -> None:
+    """Octet for octet; serial, time and reason in ledger and feed; a window from thisUpdate to nextUpdate."""
+    der = mirrored.ca.crl(7, {5: STOLEN, 6: None, 2**159 - 1: HOLD})
+    mirrored.source.put(der)
+    brought = await mirrored.bring()
+    assert brought.complete is not None
+    assert (brought.crl_number, brought.complete.entries, brought.complete.revoked) == (7, 3, 3)
+    assert await mirrored.rows() == {5: (1, ACTOR), 6: (0, ACTOR), 2**159 - 1: (6, ACTOR)}
+    assert await mirrored.served() == der
+    (payload,) = [row["payload"] for row in await mirrored.connection.fetch("select payload from revocation_events")]
+    heard = {item[2]: item[3:] for item in parse_items(payload)}
+    assert heard[b"\x05"] == (int(REVOKED_AT.timestamp()), 1)
+    parsed = x509.load_der_x509_crl(der)
+    mirror = await mirrored.mirror()
+    assert (mirror.good_from, mirror.good_until) == (parsed.last_update_utc, parsed.next_update_utc)
+
+
+async def test_the_next_crl_touches_only_what_differs(mirrored: Mirrored) -> None:
+    """New ones come, a changed reason changes, the rest is not written again."""
+    await mirrored.publish(1, {5: None, 6: None, 7: None})
+    before = await mirrored.connection.fetchval("select seq from feed_head")
+    brought = await mirrored.publish(2, {5: None, 6: STOLEN, 7: None, 8: None})
+    assert brought.complete is not None
+    assert (brought.complete.revoked, brought.complete.released) == (2, 0)
+    assert (await mirrored.rows())[6] == (1, ACTOR)
+    events = await mirrored.connection.fetch("select payload from revocation_events where seq > $1", before)
+    assert {item[2] for row in events for item in parse_items(row["payload"])} == {b"\x06", b"\x08"}
+
+
+async def test_a_revocation_becomes_a_hold_for_no_crl(mirrored: Mirrored) -> None:
+    """That would be the way to undo it."""
+    await mirrored.publish(1, {5: STOLEN})
+    await mirrored.publish(2, {5: HOLD})
+    assert (await mirrored.rows())[5] == (1, ACTOR)
+    await mirrored.publish(3, {})
+    assert (await mirrored.rows())[5] == (1, ACTOR)
+
+
+async def test_who_vanishes_is_released_only_as_rfc_5280_allows(mirrored: Mirrored) -> None:
+    """A hold goes, an ended certificate goes; a live one and an unknown one stay, and are counted."""
+    ended, live, unknown, hold = 1, 2, 3, 4
+    for number, ends in ((ended, timedelta(days=-1)), (live, timedelta(days=9))):
+        one = NewCertificate(bytes((number,)), NOW - timedelta(days=99), NOW + ends)
+        await add_certificates(mirrored.connection, "foreign", [one])
+    await mirrored.publish(1, {ended: None, live: None, unknown: None, hold: HOLD})
+    brought = await mirrored.publish(2, {})
+    assert brought.complete is not None
+    done = brought.complete
+    assert (done.released, done.purged, done.kept_live, done.kept_unknown) == (1, 1, 1, 1)
+    assert set(await mirrored.rows()) == {live, unknown}
+    assert (await mirrored.mirror()).kept_live == 1
+
+
+async def test_what_was_revoked_here_stays(mirrored: Mirrored) -> None:
+    """A hold of our own operator is not released because the CA does not know of it."""
+    await mirrored.publish(1, {5: None})
+    await revoke(
+        mirrored.connection,
+        "foreign",
+        b"\x09",
+        reason=CRLReason.certificateHold,
+        actor="boss",
+        allow_unknown=True,
+    )
+    await mirrored.publish(2, {5: None})
+    assert (await mirrored.rows())[9] == (6, "boss")
+
+
+async def test_deltas_add_and_remove(mirrored: Mirrored) -> None:
+    """From where the complete CRL says they are: new entries come, a lifted hold goes, the delta is served on."""
+    point = x509.DistributionPoint([x509.UniformResourceIdentifier(mirrored.source.url("/delta"))], None, None, None)
+    freshest = ((x509.FreshestCRL([point]), False),)
+    mirrored.source.put(mirrored.ca.crl(5, {1: HOLD, 2: None}, more=freshest))
+    delta = mirrored.ca.crl(6, {1: REMOVED, 2: REMOVED, 3: STOLEN}, base=4, begins=-30)
+    mirrored.source.put(delta, "/delta")
+    brought = await mirrored.bring()
+    assert brought.delta is not None
+    assert (brought.delta_number, brought.delta.revoked, brought.delta.released) == (6, 1, 1)
+    assert set(await mirrored.rows()) == {2, 3}
+    assert await mirrored.connection.fetchval("select crl_der from crl_parts where part = 'delta'") == delta
+    mirror = await mirrored.mirror()
+    assert mirror.good_from == x509.load_der_x509_crl(delta).last_update_utc
+    mirrored.source.put(mirrored.ca.crl(7, {2: None, 3: STOLEN}, more=freshest, begins=-10))
+    mirrored.source.put(mirrored.ca.crl(7, {3: STOLEN}, base=5, begins=-10), "/delta")
+    assert (await mirrored.bring()).crl_number == 7
+    assert await mirrored.connection.fetchval("select count(*) from crl_parts where crl_number < 7") == 0
+
+
+@pytest.mark.parametrize(("number", "base", "fault"), [(9, 6, Fault.BASE), (4, 3, Fault.NUMBER), (9, None, Fault.BASE)])
+async def test_a_delta_that_does_not_fit_changes_nothing(
+    mirrored: Mirrored, number: int, base: int | None, fault: Fault
+) -> None:
+    """Based on a CRL that is not here yet, older than the one that is, or no delta at all."""
+    await mirrored.connection.execute("update issuers set delta_source = $1", mirrored.source.url("/delta"))
+    mirrored.source.put(mirrored.ca.crl(5, {1: HOLD}))
+    mirrored.source.put(mirrored.ca.crl(number, {2: None}, base=base, begins=-30), "/delta")
+    with pytest.raises(NotMirrored) as refused:
+        await mirrored.bring()
+    assert refused.value.fault is fault
+    assert set(await mirrored.rows()) == {1}
+
+
+async def test_many_entries_make_few_audit_rows_and_the_chain_holds(mirrored: Mirrored) -> None:
+    """A statement's worth is one row that names the CRL; a few entries are a row each, as ever."""
+    many = dict.fromkeys(range(1, 6002))
+    await mirrored.publish(1, many)
+    rows = [row for row in await list_audit(mirrored.connection, issuer_id="foreign") if row.action != "issuer"]
+    assert sorted((row.action, row.detail["entries"]) for row in rows) == [("mirror", 1001), ("mirror", 5000)]
+    assert {row.detail["crl_number"] for row in rows} == {1}
+    await mirrored.publish(2, many | {9000: None})
+    (last, *_) = await list_audit(mirrored.connection, issuer_id="foreign")
+    assert (last.action, last.actor, last.serial_number) == ("revoke", ACTOR, (9000).to_bytes(2))
+    assert (await verify_audit(mirrored.connection)).broken_at is None
+
+
+async def test_a_large_revocation_by_anybody_else_is_still_audited_one_by_one(mirrored: Mirrored) -> None:
+    """Only mirror_revoke is summed up."""
+    await mirrored.connection.execute(
+        """insert into certificate_revocations (issuer_id, serial_number)
+           select 'foreign', int4send(n) from generate_series(16777216, 16777216 + 1500) n"""
+    )
+    assert await mirrored.connection.fetchval("select count(*) from audit_events where action = 'revoke'") == 1501
+
+
+async def test_a_killed_import_leaves_the_old_state(mirrored: Mirrored) -> None:
+    """The backend is ended in the middle of it: rows, CRL, window, feed are those of before; the next look does it."""
+    await mirrored.publish(1, {1: None})
+    before = await mirrored.rows(), await mirrored.served(), await mirrored.mirror()
+    mirrored.source.put(mirrored.ca.crl(2, dict.fromkeys(range(1, 12000))))
+    mirrored.limits = type(mirrored.limits)(8 << 20, 2.0, 5.0)
+    other = await connect(mirrored.urls.owner)
+    doomed = await connect(mirrored.urls.writer)
+    pid = doomed.get_server_pid()
+    here, mirrored.connection = mirrored.connection, doomed
+    importing = asyncio.create_task(mirrored.bring())
+    async with asyncio.timeout(20):
+        # the ledger's lock is held: rows of the import are written
+        while not await other.fetchval(
+            "select true from pg_locks where pid = $1 and locktype = 'advisory' and mode = 'ExclusiveLock'"
+            " and objid = hashtext('fastocsp.feed')::bit(32)::bigint::oid and granted",
+            pid,
+        ):
+            await asyncio.sleep(0.001)
+    await other.execute("select pg_terminate_backend($1)", pid)
+    with pytest.raises(Transient):
+        await importing
+    mirrored.connection = here
+    assert (await mirrored.rows(), await mirrored.served(), await mirrored.mirror()) == before
+    await other.close()
+    doomed.terminate()
+    assert (await mirrored.bring()).crl_number == 2
+    assert len(await mirrored.rows()) == 11999
+
+
+async def test_an_emptied_cache_is_filled_again(mirrored: Mirrored) -> None:
+    """Deleting the row of crl_cache is safe: the source is asked in whole, and what is known already comes back."""
+    der = mirrored.ca.crl(3, {1: None})
+    mirrored.source.put(der, fields={"ETag": '"3"'})
+    await mirrored.bring()
+    await mirrored.bring()
+    assert mirrored.source.asked[-1][1]["if-none-match"] == '"3"'
+    await mirrored.connection.execute("delete from crl_cache")
+    assert (await mirrored.bring()).complete is None
+    assert await mirrored.served() == der
+
+
+async def test_the_old_crl_stays_when_another_ca_signed(mirrored: Mirrored) -> None:
+    """And why is in the events, by its word."""
+    await mirrored.publish(1, {1: None})
+    mirrored.source.put(ForeignCA().crl(2, {2: None}))
+    with pytest.raises(NotMirrored) as refused:
+        await mirrored.bring()
+    assert refused.value.fault is Fault.SIGNATURE
+    assert set(await mirrored.rows()) == {1}
+    row = await mirrored.connection.fetchrow(
+        "select kind, succeeded, fault, error from crl_generation_events order by id desc limit 1"
+    )
+    assert row is not None
+    assert (row["kind"], row["succeeded"], row["fault"]) == ("mirror", False, "signature")
+    counted = await mirrored.connection.fetch("select fault, failed from crl_fetch_failures")
+    assert [tuple(each) for each in counted] == [("signature", 1)]
+    await mirrored.publish(2, {1: None})
+    assert await mirrored.connection.fetch("select * from crl_fetch_failures") == []

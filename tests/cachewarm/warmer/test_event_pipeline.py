@@ -1,0 +1,50 @@
+"""One revocation, carried; and carried again after a crash."""
+
+from _fastocsp.ocsp.record import unpack_record
+from _fastocsp.revoked.ledger_wire import parse_items
+from _fastocsp.wire.codes import GOOD, REVOKED
+from cachewarm.ledger import feed as ledger_feed
+from cachewarm.ledger.revocations import revoke, unhold
+from responder.domain.status import PRESIGNED, CRLReason
+from responder.sources.base import Key
+from tests.support.plant import Plant
+
+
+async def items_after(plant: Plant, seq: int) -> list[tuple[int, int, bytes, int, int]]:
+    """The feed's items beyond that event."""
+    rows = await plant.connection.fetch("select payload from revocation_events where seq > $1 order by seq", seq)
+    return [item for row in rows for item in parse_items(row["payload"])]
+
+
+async def statuses(plant: Plant, serial: bytes) -> set[int]:
+    """What Redis says of it under both hashes."""
+    keys = [Key(plant.issuer.issuer_no, algorithm, serial) for algorithm in PRESIGNED]
+    return {unpack_record(record).status for record in await plant.publisher.kept(keys) if record}
+
+
+async def test_revoke_and_release_reach_redis_and_the_cursor(plant: Plant) -> None:
+    """Both hashes say revoked, then good again; the cursor stands behind each event."""
+    await plant.walk()
+    serial = plant.leaves[1].serial
+    held = await revoke(plant.connection, "ca", serial, reason=CRLReason.certificateHold, actor="tests")
+    await plant.heard(held.seq)
+    cursor = ledger_feed.Cursor(held.generation, held.seq)
+    assert await plant.pipeline.carry(plant.connection, await items_after(plant, 0), cursor, "w") == 2
+    assert await statuses(plant, serial) == {REVOKED}
+    assert await ledger_feed.read_cursor(plant.connection, "w") == cursor
+    released = await unhold(plant.connection, "ca", serial, actor="tests")
+    await plant.heard(released.seq)
+    cursor = ledger_feed.Cursor(released.generation, released.seq)
+    assert await plant.pipeline.carry(plant.connection, await items_after(plant, held.seq), cursor, "w") == 2
+    assert await statuses(plant, serial) == {GOOD}
+
+
+async def test_carrying_twice_is_carrying_once(plant: Plant) -> None:
+    """A crash before the acknowledgement repeats the work: what is there afterwards is the same statement."""
+    serial = plant.leaves[2].serial
+    done = await revoke(plant.connection, "ca", serial, actor="tests")
+    await plant.heard(done.seq)
+    for _ in range(2):
+        cursor = ledger_feed.Cursor(done.generation, done.seq)
+        await plant.pipeline.carry(plant.connection, await items_after(plant, 0), cursor, "w")
+        assert await statuses(plant, serial) == {REVOKED}

@@ -1,0 +1,147 @@
+"""Entries of others' CRLs: the same as `cryptography` reads, whole, in pieces, cut and flipped."""
+
+import struct
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import pytest
+from cryptography import x509
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from _fastocsp.crl.entry_reader import EntryReader
+from _fastocsp.wire.errors import WireError
+from tests.support.foreign_ca import HOLD, REMOVED, STOLEN, ForeignCA
+
+CA = ForeignCA()
+FAR = 1 << 40
+REASONS = {None: 0, STOLEN: 1, HOLD: 6, x509.ReasonFlags.aa_compromise: 10}
+MOMENTS = st.integers(1, 10_413_792_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None))
+
+
+class Row(NamedTuple):
+    """One row of the stream."""
+
+    serial: int
+    revoked_at: int
+    reason: int
+    invalidity_date: int | None
+
+
+def read(der: bytes, room: int = 1 << 18, latest: int = FAR, *, is_delta: bool = False) -> bytes:
+    """The whole stream, taken in pieces of that size."""
+    reader, octets = EntryReader(der, latest, is_delta), b""
+    while piece := reader.read(room):
+        assert len(piece) <= max(room, 1024)
+        octets += piece
+    return octets
+
+
+def rows(octets: bytes) -> Iterator[Row]:
+    """What Postgres would make of it."""
+    assert octets[:19] == b"PGCOPY\n\xff\r\n\0" + bytes(8)
+    at = 19
+    while octets[at : at + 2] != b"\xff\xff":
+        columns, at = [], at + 2
+        for _ in range(4):
+            (size,) = struct.unpack_from(">i", octets, at)
+            columns.append(None if size < 0 else int.from_bytes(octets[at + 4 : at + 4 + size]))
+            at += 4 + max(size, 0)
+        serial, revoked_at, reason, date = columns
+        assert serial is not None
+        assert revoked_at is not None
+        assert reason is not None
+        yield Row(serial, revoked_at, reason, date)
+    assert at + 2 == len(octets)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(st.integers(1, 2**159 - 1), st.sampled_from(list(REASONS)), max_size=40),
+    MOMENTS,
+    st.one_of(st.none(), MOMENTS),
+)
+def test_entries_are_what_cryptography_reads(
+    entries: dict[int, x509.ReasonFlags | None], revoked_at: datetime, date: datetime | None
+) -> None:
+    """Serial, time, reason, invalidity date; the same in pieces of any size."""
+    more = () if date is None else ((x509.InvalidityDate(date), False),)
+    der = CA.crl(1, entries, revoked_at=revoked_at.replace(tzinfo=UTC), entry_more=more)
+    expected = [
+        Row(
+            entry.serial_number,
+            int(entry.revocation_date_utc.timestamp()),
+            REASONS[entries[entry.serial_number]],
+            None if date is None else int(date.replace(tzinfo=UTC).timestamp()),
+        )
+        for entry in x509.load_der_x509_crl(der)
+    ]
+    octets = read(der)
+    assert list(rows(octets)) == expected
+    assert read(der, 1) == octets
+
+
+def test_a_time_past_the_latest_is_the_latest() -> None:
+    """And no time lies before 1970."""
+    der = CA.crl(1, {1: None}, revoked_at=datetime(2030, 1, 1, tzinfo=UTC))
+    assert [row.revoked_at for row in rows(read(der, latest=1000))] == [1000]
+    der = CA.crl(1, {1: None}, revoked_at=datetime(1955, 1, 1, tzinfo=UTC))
+    assert [row.revoked_at for row in rows(read(der))] == [0]
+
+
+def test_remove_from_crl_belongs_to_deltas() -> None:
+    """Reason 8 is read there and nowhere else."""
+    der = CA.crl(2, {1: REMOVED}, base=1)
+    assert [row.reason for row in rows(read(der, is_delta=True))] == [8]
+    with pytest.raises(WireError, match="removeFromCRL"):
+        read(der)
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_every_prefix_is_refused(size: int) -> None:
+    """No octets behind the end are looked at."""
+    der = CA.crl(1, dict.fromkeys(range(1, size + 1), STOLEN))
+    assert len(list(rows(read(der)))) == size
+    for end in range(len(der)):
+        with pytest.raises(WireError):
+            read(der[:end])
+    with pytest.raises(WireError):
+        read(der + b"\0")
+
+
+def test_flipped_octets_give_rows_or_a_wire_error() -> None:
+    """Never anything else."""
+    der = CA.crl(
+        1, {300: STOLEN, 2**150: HOLD}, entry_more=((x509.InvalidityDate(datetime(2020, 1, 1, tzinfo=UTC)), False),)
+    )
+    refused = 0
+    for at in range(len(der)):
+        for bit in (1, 0x20, 0x80, 0xFF):
+            damaged = der[:at] + bytes((der[at] ^ bit,)) + der[at + 1 :]
+            try:
+                list(rows(read(damaged)))
+            except WireError:
+                refused += 1
+    assert refused > 100
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"\x02\x02\x01\x2c", b"\x02\x02\x81\x2c"),
+        (b"\x02\x02\x01\x2c", b"\x02\x02\x00\x2c"),
+        (b"\x0a\x01\x01", b"\x0a\x01\x07"),
+        (b"\x0a\x01\x01", b"\x0a\x01\x0b"),
+        (b"250102030405Z", b"251302030405Z"),
+        (b"250102030405Z", b"250102250405Z"),
+        (b"250102030405Z", b"250102030405+"),
+        (b"250102030405Z", b"25010203040xZ"),
+    ],
+)
+def test_what_is_no_entry_is_refused(before: bytes, after: bytes) -> None:
+    """Negative and padded serial numbers, reasons that there are not, moments that there are not."""
+    der = CA.crl(1, {300: STOLEN})
+    assert der.count(before) == 1
+    with pytest.raises(WireError):
+        read(der.replace(before, after))

@@ -1,0 +1,63 @@
+"""Another edge host of a running instance: its own master, workers, journal and name; the ledger and the signer are the
+instance's. It is asked and watched like an instance.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from responder.config import PREFIX, EdgeSettings
+from tests.support.breakage import pid_of, ready
+from tests.support.instance import ROOT, START_S, Instance
+
+_OWN = {"data_dir", "run_dir", "signer_socket", "port", "edge_name", "workers"}
+
+
+class EdgeHost(Instance):
+    """`python -m responder` with the settings of the instance's own edge, and more of the environment if need be."""
+
+    def __init__(self, centre: Instance, folder: Path, name: str, **more: str) -> None:
+        super().__init__(folder)
+        self._centre = centre
+        folder.mkdir()
+        (folder / "logs").mkdir()
+        self.output = folder / "logs" / "edge.log"
+        told = psutil.Process(pid_of(centre, "edge_master")).environ()
+        names = {PREFIX + field.upper() for field in set(EdgeSettings.model_fields) - _OWN}
+        self.environ = {key: text for key, text in told.items() if key in names} | {
+            "PYTHONPATH": str(ROOT),
+            "FASTOCSP_DATA_DIR": str(folder),
+            "FASTOCSP_SIGNER_SOCKET": told.get("FASTOCSP_SIGNER_SOCKET", str(centre.folder / "run" / "signer.sock")),
+            "FASTOCSP_PORT": str(self.port),
+            "FASTOCSP_EDGE_NAME": name,
+            **more,
+        }
+
+    def start(self) -> "EdgeHost":
+        """Until it is ready."""
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "responder", "serve"], env=self.environ, cwd="/", stdout=output, stderr=output
+            )
+        deadline = time.monotonic() + START_S
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise AssertionError(f"the edge did not start:\n{self.output.read_text()[-4000:]}")
+            time.sleep(0.05)
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            return ready(self)[0] == 200
+        except OSError:
+            return False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Of the instance that it belongs to."""
+        return self._centre.facts
