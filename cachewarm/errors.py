@@ -15,3 +15,7 @@ class Refused(CachewarmError):
 
 class Fatal(CachewarmError):
     """The state is unknown: exit; a restart replays."""
+
+
+class Interrupted(CachewarmError):
+    """The process was asked to stop while it waited."""

@@ -19,7 +19,8 @@ from cachewarm.embedded.accounts import postgres_account
 from cachewarm.embedded.binaries import PostgresBinaries, find_postgres, reachable
 from cachewarm.embedded.passwords import read_passwords
 from cachewarm.embedded.process import Child, run_as
-from cachewarm.errors import Fatal, Refused
+from cachewarm.embedded.server import EmbeddedServer, GiveUp
+from cachewarm.errors import Fatal, Interrupted, Refused
 
 DATABASE = "fastocsp"
 #: Login of each role; the first is the owner and superuser of this cluster.
@@ -43,8 +44,12 @@ _SETTINGS = {
 }
 
 
-class EmbeddedPostgres:
-    """The server of one data folder. A supervisor calls start() again when exit_status is no longer None."""
+class EmbeddedPostgres(EmbeddedServer):
+    """The Postgres of one data folder. Shutdown is fast first, then without a checkpoint, then by force."""
+
+    program = "postgres"
+    title = "Postgres"
+    stop_signals = ((signal.SIGINT, 30), (signal.SIGQUIT, 5))
 
     def __init__(
         self,
@@ -53,30 +58,13 @@ class EmbeddedPostgres:
         *,
         settings: Mapping[str, str] | None = None,
         binaries: PostgresBinaries | None = None,
+        gives_up: GiveUp | None = None,
     ) -> None:
-        self.data_dir = data_dir.absolute()
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        self._run_dir, self._settings = run_dir, dict(settings or {})
-        self._lock = folders.FolderLock(self.data_dir / "postgres.lock", "Postgres")
-        self._child: Child | None = None
+        super().__init__(data_dir, run_dir, gives_up)
+        self._settings = dict(settings or {})
         self._account = postgres_account()
         self._found = binaries or find_postgres()
         self.passwords = read_passwords(self.data_dir / "postgres.passwords", LOGINS)
-
-    @property
-    def pid(self) -> int | None:
-        """Of the postmaster; None before start() and after stop()."""
-        return self._child.pid if self._child else None
-
-    @property
-    def exit_status(self) -> int | None:
-        """None while the postmaster runs."""
-        return self._child.exit_status if self._child else 0
-
-    @property
-    def log(self) -> Path:
-        """What the server says."""
-        return self.data_dir / "postgres.log"
 
     def notice(self) -> str | None:
         """One line for the operator when the state is not in the data folder."""
@@ -105,11 +93,8 @@ class EmbeddedPostgres:
         host = quote(str(self.socket_folder), safe="")
         return f"postgresql://{login}:{quote(password)}@/{quote(database)}?host={host}&port={_PORT}"
 
-    def start(self) -> None:
-        """Start and wait until connections are taken. Refused when another process has this data folder."""
-        if self._child and self._child.exit_status is None:
-            return
-        self._lock.take()
+    def _start(self) -> None:
+        """Start and wait until connections are accepted."""
         state = self.state
         binaries = reachable(self._found, self._account, state)
         cluster = state / "cluster"
@@ -127,7 +112,7 @@ class EmbeddedPostgres:
         """False: a busy backend of a killed postmaster had not noticed that it is an orphan, and was ended."""
         self._child = self._spawn(binaries, state, cluster)
         try:
-            self._child.wait_ready(lambda: self._is_ready(cluster), timeout_s=_START_S)
+            self._child.wait_ready(lambda: self._is_ready(cluster), timeout_s=_START_S, gives_up=self._gives_up)
         except Fatal as error:
             if not patient or "is still in use" not in str(error):
                 raise
@@ -147,13 +132,6 @@ class EmbeddedPostgres:
             account=self._account,
             cwd=state,
         )
-
-    def stop(self) -> None:
-        """Fast shutdown; then without a checkpoint; then by force."""
-        if self._child:
-            self._child.stop([(signal.SIGINT, 30), (signal.SIGQUIT, 5)])
-            self._child = None
-        self._lock.release()
 
     def _make_cluster(self, initdb: Path, state: Path, cluster: Path) -> None:
         made = self.data_dir / "postgres.made"
@@ -192,32 +170,47 @@ class EmbeddedPostgres:
         folders.write_private(made, "")
 
     def _await_predecessor(self, cluster: Path) -> None:
-        """After a kill of our parent the old server may still be shutting down. Its pid may also be another's now."""
+        """Wait until the server that the lock files name has ended, and remove the files when their number misleads.
+
+        Postgres itself refuses to start while a process of that number exists, even a zombie that was killed and has
+        not been collected yet, or a stranger that got the number later. The files are removed only when no process
+        works in the cluster any more: with postmaster.pid goes Postgres's own check for orphaned backends.
+        """
         deadline = time.monotonic() + _PREDECESSOR_S
-        while (pid := _written_pid(cluster)) and (cwd := _cwd(pid)):
-            if cwd != cluster:
-                (cluster / "postmaster.pid").unlink(missing_ok=True)  # the number was given out again
-                return
+        locks = (cluster / "postmaster.pid", self.socket_folder / f".s.PGSQL.{_PORT}.lock")
+        while pid := next((pid for lock in locks if (pid := _written_pid(lock)) and _exists(pid)), None):
+            if _is_stranger(pid, cluster):
+                _end_orphans(cluster)
+                if not _workers(cluster):
+                    for lock in locks:
+                        lock.unlink(missing_ok=True)
+                    return
             if time.monotonic() > deadline:
                 raise Fatal(f"an old Postgres (process {pid}) still runs on {cluster}")
+            if self._gives_up():
+                raise Interrupted("stopped while waiting for the previous Postgres to end")
             time.sleep(0.05)
 
     def _is_ready(self, cluster: Path) -> bool:
         """Line 8 of postmaster.pid, as pg_ctl reads it; a standby takes questions too."""
-        lines = _pid_lines(cluster)
+        lines = _lines(cluster / "postmaster.pid")
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() in ("ready", "standby")
 
 
-def _pid_lines(cluster: Path) -> list[str]:
+def _lines(lock: Path) -> list[str]:
     try:
-        return (cluster / "postmaster.pid").read_text().splitlines()
+        return lock.read_text().splitlines()
     except FileNotFoundError:
         return []
 
 
-def _written_pid(cluster: Path) -> int | None:
-    lines = _pid_lines(cluster)
+def _written_pid(lock: Path) -> int | None:
+    lines = _lines(lock)
     return int(lines[0]) if lines and lines[0].strip().isdigit() else None
+
+
+def _exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def _cwd(pid: int) -> Path | None:
@@ -228,11 +221,29 @@ def _cwd(pid: int) -> Path | None:
         return None
 
 
-def _end_orphans(cluster: Path) -> None:
-    """Kill the backends that work in that cluster without a postmaster; recovery drops what they had not committed."""
+def _is_stranger(pid: int, cluster: Path) -> bool:
+    """Report whether an existing process cannot be the postmaster of that cluster: a zombie, or at work elsewhere."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False  # it is ending at this moment
+    cwd = _cwd(pid)
+    return state in ("Z", "X") or (cwd is not None and cwd != cluster)
+
+
+def _workers(cluster: Path) -> list[int]:
+    """Return the Postgres processes that work in that cluster."""
+    found = []
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or _cwd(int(entry.name)) != cluster:
-            continue
-        with suppress(ProcessLookupError, FileNotFoundError):
-            if (entry / "comm").read_text().strip() == "postgres":  # and not somebody's shell
-                os.kill(int(entry.name), signal.SIGKILL)
+        if entry.name.isdigit() and _cwd(int(entry.name)) == cluster:
+            with suppress(ProcessLookupError, FileNotFoundError):
+                if (entry / "comm").read_text().strip() == "postgres":  # and not a shell in that folder
+                    found.append(int(entry.name))
+    return found
+
+
+def _end_orphans(cluster: Path) -> None:
+    """Kill the backends that outlived their postmaster; recovery drops what they had not committed."""
+    for pid in _workers(cluster):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

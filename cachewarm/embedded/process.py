@@ -11,14 +11,17 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from cachewarm.embedded.accounts import Account
-from cachewarm.errors import Fatal, Refused
+from cachewarm.errors import Fatal, Interrupted, Refused
 
 _PR_SET_PDEATHSIG = 1
 _LOG_KEPT = 8 << 20
+#: A process that was sent SIGKILL and is still there after so many seconds hangs in the kernel: it is left behind.
+_KILL_S = 10.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -61,10 +64,18 @@ class Child:
         """None while it runs."""
         return self._process.poll()
 
-    def wait_ready(self, ready: Callable[[], bool], *, timeout_s: float) -> None:
-        """Until `ready` says so; Fatal with the log's last lines when the process ends or the time does."""
+    def wait_ready(
+        self, ready: Callable[[], bool], *, timeout_s: float, gives_up: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Wait until `ready` returns True.
+
+        Raise Fatal with the log's last lines when the process ends or the time is up, and Interrupted when `gives_up`
+        returns True.
+        """
         deadline = time.monotonic() + timeout_s
         while not ready():
+            if gives_up():
+                raise Interrupted(f"stopped while waiting for {Path(self.argv[0]).name}")
             if self.exit_status is not None:
                 raise Fatal(f"{Path(self.argv[0]).name} ended with status {self.exit_status}: {tail(self.log)}")
             if time.monotonic() > deadline:
@@ -73,7 +84,7 @@ class Child:
             time.sleep(0.02)
 
     def stop(self, signals: Iterable[tuple[signal.Signals, float]]) -> None:
-        """Send each signal and give it its seconds; SIGKILL at the end."""
+        """Send each signal and wait its seconds; SIGKILL at the end. No wait is unbounded."""
         for number, patience_s in signals:
             if self.exit_status is not None:
                 return
@@ -84,7 +95,8 @@ class Child:
                 continue
         if self.exit_status is None:
             self._process.kill()
-            self._process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_KILL_S)
 
 
 def run_as(argv: Iterable[str | Path], account: Account | None, *, cwd: Path, pass_fds: Iterable[int] = ()) -> None:

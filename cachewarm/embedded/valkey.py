@@ -15,6 +15,7 @@ from cachewarm.embedded import folders
 from cachewarm.embedded.binaries import find_valkey
 from cachewarm.embedded.passwords import read_passwords
 from cachewarm.embedded.process import Child
+from cachewarm.embedded.server import EmbeddedServer, GiveUp
 from cachewarm.errors import Fatal
 
 USERS = ("writer", "reader")
@@ -27,32 +28,25 @@ _RULES = {
 _START_S = 30.0
 
 
-class EmbeddedValkey:
-    """The server of one data folder. A supervisor calls start() again when exit_status is no longer None."""
+class EmbeddedValkey(EmbeddedServer):
+    """The Valkey of one data folder. Shutdown writes a last snapshot, and is by force when that takes too long."""
 
-    def __init__(self, data_dir: Path, run_dir: Path | None = None, *, maxmemory: int = 512 << 20) -> None:
-        self.data_dir = data_dir.absolute()
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        self._run_dir, self._maxmemory = run_dir, maxmemory
-        self._lock = folders.FolderLock(self.data_dir / "valkey.lock", "Valkey")
-        self._child: Child | None = None
+    program = "valkey"
+    title = "Valkey"
+    stop_signals = ((signal.SIGTERM, 20),)
+
+    def __init__(
+        self,
+        data_dir: Path,
+        run_dir: Path | None = None,
+        *,
+        maxmemory: int = 512 << 20,
+        gives_up: GiveUp | None = None,
+    ) -> None:
+        super().__init__(data_dir, run_dir, gives_up)
+        self._maxmemory = maxmemory
         self._program = find_valkey()
         self.passwords = read_passwords(self.data_dir / "valkey.passwords", USERS)
-
-    @property
-    def pid(self) -> int | None:
-        """Of the server; None before start() and after stop()."""
-        return self._child.pid if self._child else None
-
-    @property
-    def exit_status(self) -> int | None:
-        """None while the server runs."""
-        return self._child.exit_status if self._child else 0
-
-    @property
-    def log(self) -> Path:
-        """What the server says."""
-        return self.data_dir / "valkey.log"
 
     @cached_property
     def state(self) -> Path:
@@ -71,11 +65,8 @@ class EmbeddedValkey:
         """unix:// URL of the writer or the reader."""
         return f"unix://{role}:{quote(self.passwords[role])}@{quote(str(self.socket))}"
 
-    def start(self) -> None:
-        """Start and wait until commands are answered. Refused when another process has this data folder."""
-        if self._child and self._child.exit_status is None:
-            return
-        self._lock.take()
+    def _start(self) -> None:
+        """Start and wait until commands are answered; a snapshot that cannot be read is put aside."""
         try:
             self._spawn()
         except Fatal:
@@ -84,13 +75,6 @@ class EmbeddedValkey:
                 raise
             snapshot.replace(snapshot.with_suffix(".rdb.unreadable"))
             self._spawn()
-
-    def stop(self) -> None:
-        """With a last snapshot; by force when that takes too long."""
-        if self._child:
-            self._child.stop([(signal.SIGTERM, 20)])
-            self._child = None
-        self._lock.release()
 
     def _spawn(self) -> None:
         users = self.state / "users.acl"
@@ -112,7 +96,7 @@ class EmbeddedValkey:
         argv = [str(self._program), "--save", "3600", "1", "300", "100", "60", "10000"]
         argv += [part for name, value in words.items() for part in (f"--{name}", value)]
         self._child = Child(argv, log=self.log, death_signal=signal.SIGTERM, cwd=self.state)
-        self._child.wait_ready(self._answers, timeout_s=_START_S)
+        self._child.wait_ready(self._answers, timeout_s=_START_S, gives_up=self._gives_up)
 
     def _user_rules(self) -> str:
         digests = {user: hashlib.sha256(self.passwords[user].encode()).hexdigest() for user in USERS}

@@ -222,3 +222,19 @@ def test_the_distributions_postgres_will_do(open_folder: Path, folder: Path) -> 
     server.start()
     assert asyncio.run(provision(server)) == database_urls(server)
     server.stop()
+
+
+def test_a_zombie_postmaster_does_not_block_the_start(open_folder: Path) -> None:
+    """A killed postmaster that has not been collected still has a process number: the next start sees through it."""
+    killed = EmbeddedPostgres(open_folder)
+    killed.start()
+    assert killed.pid is not None
+    os.kill(killed.pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(killed.pid or 0))
+    assert Path(f"/proc/{killed.pid}").exists()  # a zombie: its Popen object has not polled it
+    killed._lock.release()
+    server = EmbeddedPostgres(open_folder)
+    server.start()
+    asyncio.run(remember(server.url("owner", "postgres")))
+    server.stop()
+    killed.stop()
