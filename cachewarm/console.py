@@ -6,7 +6,7 @@ Exit status: 0 done, 1 failed, 2 usage. Progress and errors go to standard error
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import typer
@@ -40,12 +40,13 @@ def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, name: str = "
 
 def say(text: str) -> None:
     """A line for the person, on standard error."""
-    if sys.stderr.isatty():
-        from rich.console import Console
+    with suppress(OSError):  # a full disk or a closed pipe behind standard error ends no command
+        if sys.stderr.isatty():
+            from rich.console import Console
 
-        Console(stderr=True, highlight=False, markup=False).print(text)
-    else:
-        print(text, file=sys.stderr)  # noqa: T201
+            Console(stderr=True, highlight=False, markup=False).print(text)
+        else:
+            print(text, file=sys.stderr)  # noqa: T201
 
 
 @contextmanager

@@ -30,8 +30,8 @@ from responder.feed.files import write_file
 from responder.feed.journal import Journal
 from responder.feed.poll import LINK_FAILURES, Connection, open_feed
 from responder.feed.shared import SharedFeed, map_file
-from responder.process import die_with_parent, start_module, stop
-from responder.telemetry import set_up_logs
+from responder.log_limits import Seldom
+from responder.process import die_with_parent, set_up_process, start_module, stop
 
 log = structlog.get_logger("master")
 CATALOG_INTERVAL_S = 1.0
@@ -60,6 +60,7 @@ class Master:
         self._catalog_version = 0
         self._table_fd = make_table_memory(settings.table_bytes)
         self.workers: dict[int, asyncio.subprocess.Process] = {}
+        self._write_failures = Seldom()
         self._stopping = asyncio.Event()
 
     async def connect(self) -> Connection:
@@ -111,7 +112,10 @@ class Master:
 
     def _write_pids(self) -> None:
         pids = [worker.pid for _, worker in sorted(self.workers.items()) if worker.returncode is None]
-        write_file(self.settings.run / PIDS_NAME, json.dumps({"master": os.getpid(), "workers": pids}).encode())
+        try:
+            write_file(self.settings.run / PIDS_NAME, json.dumps({"master": os.getpid(), "workers": pids}).encode())
+        except OSError as error:  # a full disk: the workers matter more than the list of them
+            self._write_failures.warn("process list not written", error=str(error))
 
     async def _follow_catalog(self) -> None:
         """Show every change of issuers, responders, CRLs and coverage within about a second."""
@@ -148,7 +152,7 @@ def run_master(settings: EdgeSettings) -> None:
     """`fastocsp serve`: until told to stop."""
     import uvloop
 
-    set_up_logs(settings.log_format, "edge-master")
+    set_up_process(settings.log_format, "edge-master")
     if not _workers_left(settings.run):
         settings = settings.model_copy(update={"port": check_port(settings.host, settings.port)})
     with contextlib.suppress(KeyboardInterrupt):

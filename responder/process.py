@@ -10,8 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from responder.config import PREFIX
+from responder.telemetry import set_up_logs
 
 _PR_SET_PDEATHSIG = 1
+
+
+def set_up_process(log_format: str, name: str) -> None:
+    """Prepare a long-lived process: structured logs under its name, and no signal but the expected ones ends it.
+
+    SIGHUP, whose default is to end a process, is ignored: a terminal that closes or a habitual `kill -HUP` stops
+    nothing. Children inherit this.
+    """
+    set_up_logs(log_format, name)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def die_with_parent(sig: signal.Signals, parent: int) -> None:

@@ -6,6 +6,7 @@ A slot's file outlives its worker: counters never go back when one is restarted.
 
 import os
 from pathlib import Path
+from typing import TextIO
 
 import structlog
 
@@ -103,6 +104,45 @@ def read_rows(folder: Path) -> dict[int, dict[str, int]]:
     return rows
 
 
+class LineLogger:
+    """Write log lines to a stream and never raise: a full disk or a closed pipe ends no process.
+
+    Lines that cannot be written are counted; the count is logged before the next line that can be written. The
+    stream's file descriptor is used where there is one, so that nothing waits in a buffer whose flush would raise.
+    """
+
+    _lost = 0
+    _is_torn = False
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, message: str) -> None:
+        """Write one line."""
+        cls = type(self)
+        line = f"\n{message}\n" if cls._is_torn else f"{message}\n"
+        if cls._lost:
+            line = f'{{"event": "log lines lost", "level": "warning", "count": {cls._lost}}}\n{line}'
+        try:
+            cls._is_torn = not self._write(line)
+            cls._lost = 1 if cls._is_torn else 0
+        except (OSError, ValueError):  # ValueError: the stream is closed
+            cls._lost += 1
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
+
+    def _write(self, line: str) -> bool:
+        """Report whether the whole line was written."""
+        try:
+            descriptor = self._stream.fileno()
+        except (OSError, ValueError, AttributeError):  # a stream in memory
+            self._stream.write(line)
+            return True
+        encoded = line.encode(errors="backslashreplace")
+        return os.write(descriptor, encoded) == len(encoded)
+
+
 def set_up_logs(log_format: str, process: str) -> None:
     """Lines for people on a terminal, JSON lines otherwise; every line names its process."""
     import sys
@@ -117,6 +157,6 @@ def set_up_logs(log_format: str, process: str) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: LineLogger(sys.stderr),
     )
     structlog.contextvars.bind_contextvars(process=process, pid=os.getpid())

@@ -10,8 +10,7 @@ import uvicorn
 from cachewarm.admin.app import build_app
 from cachewarm.config import Settings
 from responder.config import ConfigError
-from responder.process import die_with_parent
-from responder.telemetry import set_up_logs
+from responder.process import die_with_parent, set_up_process
 
 log = structlog.get_logger("admin")
 
@@ -20,7 +19,7 @@ def run_admin(settings: Settings, *, child: bool = False) -> None:
     """Until told to stop."""
     if child:
         die_with_parent(signal.SIGTERM, os.getppid())
-    set_up_logs(settings.log_format, "admin")
+    set_up_process(settings.log_format, "admin")
     if settings.admin_tls_cert is None or settings.admin_tls_key is None:
         raise ConfigError(
             "FASTOCSP_ADMIN_TLS_CERT and FASTOCSP_ADMIN_TLS_KEY must be set: the listener speaks TLS alone"

@@ -19,8 +19,7 @@ from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
-from responder.process import die_with_parent
-from responder.telemetry import set_up_logs
+from responder.process import die_with_parent, set_up_process
 
 log = structlog.get_logger("signer")
 
@@ -69,5 +68,5 @@ def run_signer(settings: Settings, *, child: bool = False) -> None:
 
     if child:
         die_with_parent(signal.SIGTERM, os.getppid())
-    set_up_logs(settings.log_format, "signer")
+    set_up_process(settings.log_format, "signer")
     uvloop.run(serve(settings))

@@ -38,8 +38,7 @@ from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
 from responder.feed.poll import LINK_FAILURES, Who, open_feed
-from responder.process import die_with_parent, end_tasks
-from responder.telemetry import set_up_logs
+from responder.process import die_with_parent, end_tasks, set_up_process
 
 log = structlog.get_logger("warmer")
 PAUSE_S = (0.2, 5.0)
@@ -237,7 +236,7 @@ def run_warmer(settings: Settings, *, child: bool = False) -> None:
 
     if child:
         die_with_parent(signal.SIGTERM, os.getppid())
-    set_up_logs(settings.log_format, "warmer")
+    set_up_process(settings.log_format, "warmer")
     try:
         uvloop.run(_until_told(settings))
     except asyncio.CancelledError:

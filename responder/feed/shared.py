@@ -38,10 +38,13 @@ class PageGone(Exception):
 
 
 def map_file(path: Path, size: int) -> mmap.mmap:
-    """A new zeroed shared file of that size, mode 0600, under this name."""
+    """Make a zeroed shared file of that size, mode 0600. Raise OSError on a full disk.
+
+    The space is allocated here: a write into a hole of a sparse file would end the process (SIGBUS) instead.
+    """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.ftruncate(fd, size)
+        os.posix_fallocate(fd, 0, size)
         return mmap.mmap(fd, size)
     finally:
         os.close(fd)

@@ -17,8 +17,7 @@ from uvicorn.server import Server
 
 from responder.config import EdgeSettings
 from responder.edge.context import Edge
-from responder.process import die_with_parent
-from responder.telemetry import set_up_logs
+from responder.process import die_with_parent, set_up_process
 from responder.web.app import build_app
 from responder.web.http_protocol import ColdProtocol
 from responder.worker.loop_bridge import Front
@@ -41,7 +40,7 @@ def bind(host: str, port: int) -> socket.socket:
 def run_worker(settings: EdgeSettings, slot: int, table_fd: int, parent: int) -> None:
     """Serve until told to stop."""
     die_with_parent(signal.SIGTERM, parent)
-    set_up_logs(settings.log_format, f"edge-{slot}")
+    set_up_process(settings.log_format, f"edge-{slot}")
     edge = Edge(settings, slot, table_fd)
     server = EdgeServer(_config(settings, edge), edge, bind(settings.host, settings.port))
     gc.freeze()

@@ -1,7 +1,9 @@
 """A process never outlives the one that started it, not even one that ended before it could ask."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 ARM = """
 import os, signal
@@ -28,3 +30,39 @@ def test_a_child_that_came_too_late_leaves_at_once() -> None:
     assert done.returncode == 1
     assert "the parent is gone" in done.stderr
     assert done.stdout == ""
+
+
+PREPARED = """
+import os, signal, structlog
+from responder.process import set_up_process
+set_up_process("json", "test")
+log = structlog.get_logger("test")
+"""
+
+
+def test_a_prepared_process_survives_sighup() -> None:
+    """SIGHUP ends a process by default; ours ignore it."""
+    code = PREPARED + 'os.kill(os.getpid(), signal.SIGHUP)\nprint("alive")'
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "alive\n")
+
+
+def test_log_lines_that_cannot_be_written_raise_nothing_and_are_counted(tmp_path: Path) -> None:
+    """Standard error is /dev/full (ENOSPC) at first, and a file with space afterwards."""
+    later = tmp_path / "log"
+    code = (
+        PREPARED
+        + f"""
+log.info("first")
+log.error("second")
+os.dup2(os.open({str(later)!r}, os.O_WRONLY | os.O_CREAT), 2)
+log.info("third")
+log.info("fourth")
+"""
+    )
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stderr=full, check=False)
+    events = [json.loads(line) for line in later.read_text().splitlines()]
+    assert done.returncode == 0
+    assert [line["event"] for line in events] == ["log lines lost", "third", "fourth"]
+    assert events[0]["count"] == 2
