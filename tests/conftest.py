@@ -18,6 +18,9 @@ import redis
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
 from cachewarm.embedded.valkey import EmbeddedValkey
+from tests.support.fixtures import instance, own_folder
+
+__all__ = ["instance", "own_folder"]
 
 _TEMPLATE = "migrated"
 _numbers = itertools.count(1)

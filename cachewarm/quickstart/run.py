@@ -11,10 +11,10 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from pydantic import SecretStr
@@ -26,7 +26,7 @@ from cachewarm.embedded.folders import FolderLock, abandoned_states, run_folder
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
 from cachewarm.embedded.valkey import EmbeddedValkey
-from cachewarm.errors import Fatal
+from cachewarm.errors import Fatal, Interrupted
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.feed import set_horizon
 from cachewarm.quickstart.demo import Demo, prepare
@@ -37,11 +37,13 @@ from cachewarm.quickstart.welcome import print_welcome
 from responder.config import INSTANCE_FILE
 from responder.environment import as_environment
 from responder.feed.files import write_file
+from responder.log_limits import Seldom
 from responder.master import check_port, pids
-from responder.telemetry import set_up_logs
+from responder.process import set_up_process
 
 log = structlog.get_logger("quickstart")
 READY_S = 60.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,16 @@ class Quickstart:
         self.supervisor = Supervisor(self._write)
         self._demo: Demo | None = None
         self._known_pids: dict[str, Any] = {}
+        self._write_failures = Seldom()
 
     def run(self) -> None:
-        """Until SIGTERM or Ctrl-C; everything it started is stopped before it returns."""
+        """Run until SIGTERM or Ctrl-C, and stop everything that was started before returning.
+
+        The handlers only set a flag that every wait looks at: an exception raised from a handler could surface at any
+        line, in the middle of collecting a child process among others.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._told_to_stop)
+            signal.signal(number, self._ask_to_stop)
         begun = time.monotonic()
         try:
             demo = self._start()
@@ -82,16 +89,33 @@ class Quickstart:
                 self.supervisor.tick()
                 self._follow_edge()
                 time.sleep(0.1)
+        except Interrupted:
+            pass
         finally:
             self._file.unlink(missing_ok=True)
             self.supervisor.stop()
             self._lock.release()
 
-    def _told_to_stop(self, *_: object) -> None:
-        if self.supervisor.stopping:
-            return
+    def _ask_to_stop(self, *_: object) -> None:
         self.supervisor.stopping = True
-        raise KeyboardInterrupt
+
+    def _is_stopping(self) -> bool:
+        return self.supervisor.stopping
+
+    def _run_unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end; cancel it and raise Interrupted when the quickstart is asked to stop."""
+
+        async def watched() -> T:
+            task = asyncio.create_task(work)
+            while not task.done():
+                await asyncio.wait([task], timeout=0.1)
+                if self.supervisor.stopping and not task.done():
+                    task.cancel()
+                    await asyncio.wait([task], timeout=5)
+                    raise Interrupted("stopped while starting")
+            return task.result()
+
+        return asyncio.run(watched())
 
     def _complete(self, settings: Settings) -> Settings:
         """Settings that the quickstart chooses where nobody else did."""
@@ -122,7 +146,7 @@ class Quickstart:
             update={"database_url": _secret_of(databases.writer), "redis_url": _secret_of(redis_writer)}
         )
         say("preparing the demo CA")
-        demo = self._demo = asyncio.run(self._prepare())
+        demo = self._demo = self._run_unless_stopped(self._prepare())
         reader: dict[str, Any] = {"database_url": _secret_of(databases.reader)}
         programs: dict[str, dict[str, Any]] = {
             "signer": reader,
@@ -143,8 +167,8 @@ class Quickstart:
 
     def _start_postgres(self) -> DatabaseURLs:
         if self.settings.database_url is not None:
-            return asyncio.run(prepare_outside(self.settings.database_url.get_secret_value(), self.folder))
-        server = EmbeddedPostgres(self.folder, self.settings.run)
+            return self._run_unless_stopped(prepare_outside(self.settings.database_url.get_secret_value(), self.folder))
+        server = EmbeddedPostgres(self.folder, self.settings.run, gives_up=self._is_stopping)
         say("starting Postgres")
         self.supervisor.start("postgres", server)
         notice = server.notice()
@@ -152,14 +176,14 @@ class Quickstart:
             say(notice)
             for state in abandoned_states():
                 say(f"the data folder of {state} is gone: remove {state} and {state}.of to have its space back")
-        asyncio.run(provision(server))
+        self._run_unless_stopped(provision(server))
         return database_urls(server)
 
     def _start_redis(self) -> tuple[str, str]:
         if self.settings.redis_url is not None:
             url = self.settings.redis_url.get_secret_value()
             return url, url
-        server = EmbeddedValkey(self.folder, self.settings.run)
+        server = EmbeddedValkey(self.folder, self.settings.run, gives_up=self._is_stopping)
         say("starting Valkey")
         self.supervisor.start("redis", server)
         return server.url("writer"), server.url("reader")
@@ -174,6 +198,8 @@ class Quickstart:
         deadline = time.monotonic() + READY_S
         said = time.monotonic()
         while (why := question()) is not None:
+            if self.supervisor.stopping:
+                raise Interrupted(f"stopped while waiting for {what}")
             self.supervisor.tick()
             if time.monotonic() > deadline:
                 raise Fatal(f"not ready after {READY_S:.0f} s: {why}; see the logs in {self._log('edge').parent}")
@@ -223,7 +249,11 @@ class Quickstart:
             "pids": self._known_pids,
             "settings": _for_commands(settings),
         }
-        write_file(self._file, json.dumps(written, indent=1).encode(), mode=0o600)
+        try:
+            write_file(self._file, json.dumps(written, indent=1).encode(), mode=0o600)
+        except OSError as error:  # a full disk: written at the next change, or when there is space again
+            self._known_pids = {}
+            self._write_failures.warn("instance file not written", path=str(self._file), error=str(error))
 
 
 def _for_commands(settings: Settings) -> dict[str, str]:
@@ -243,9 +273,6 @@ def _secret_of(url: str) -> SecretStr:
 
 def run_quickstart(settings: Settings, plan: Plan) -> None:
     """The command."""
-    set_up_logs(settings.log_format, "quickstart")
-    running = Quickstart(settings, plan)
-    try:
-        running.run()
-    except KeyboardInterrupt:
-        say("stopped")
+    set_up_process(settings.log_format, "quickstart")
+    Quickstart(settings, plan).run()
+    say("stopped")

@@ -14,15 +14,15 @@ from typing import Protocol
 import structlog
 
 from cachewarm.embedded.process import Child
+from cachewarm.errors import Interrupted
 
 log = structlog.get_logger("supervisor")
 HEALTHY_S = 10.0
 PAUSE_S = (0.1, 5.0)
-TICK_S = 0.1
 STOP_PATIENCE_S = 15.0
 
 
-class Kept(Protocol):
+class ManagedProgram(Protocol):
     """A process that can be started again."""
 
     @property
@@ -72,30 +72,30 @@ class Supervisor:
     """Programs by name, in the order in which they are started."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        self.kept: dict[str, Kept] = {}
+        self.programs: dict[str, ManagedProgram] = {}
         self._changed = changed
         self._begun: dict[str, float] = {}
         self._pauses: dict[str, float] = {}
         self._retry_at: dict[str, float] = {}
         self.stopping = False
 
-    def start(self, name: str, program: Kept) -> None:
+    def start(self, name: str, program: ManagedProgram) -> None:
         """Start it and keep it from now on."""
-        self.kept[name] = program
+        self.programs[name] = program
         self._begun[name] = time.monotonic()
         program.start()
 
     def pids(self) -> dict[str, int | None]:
         """Process numbers by name; None for one that is being started again."""
-        return {name: program.pid if program.exit_status is None else None for name, program in self.kept.items()}
+        return {name: program.pid if program.exit_status is None else None for name, program in self.programs.items()}
 
     def tick(self) -> None:
         """Start again what has ended."""
-        for name, program in self.kept.items():
+        for name, program in self.programs.items():
             if program.exit_status is not None and not self.stopping:
                 self._restart(name, program)
 
-    def _restart(self, name: str, program: Kept) -> None:
+    def _restart(self, name: str, program: ManagedProgram) -> None:
         now = time.monotonic()
         if name not in self._retry_at:
             healthy = now - self._begun[name] > HEALTHY_S
@@ -109,20 +109,18 @@ class Supervisor:
         self._begun[name] = now
         try:
             program.start()
-        except Exception:
-            # one server that cannot start must not take the others down; it is tried again
-            log.exception("cannot start", name=name)
+        except Interrupted:
+            return
+        except Exception:  # one server that cannot start must not take the others down; it is tried again
+            log.exception("program not started", name=name)
         self._changed()
 
-    def run(self) -> None:
-        """Watch until `stopping`."""
-        while not self.stopping:
-            self.tick()
-            time.sleep(TICK_S)
-
     def stop(self) -> None:
-        """Everything, the last started first."""
+        """Stop everything, the last started first; a program that cannot be stopped does not keep the others."""
         self.stopping = True
-        for name, program in reversed(self.kept.items()):
-            log.info("stopping", name=name)
-            program.stop()
+        for name, program in reversed(self.programs.items()):
+            log.info("program stopping", name=name)
+            try:
+                program.stop()
+            except Exception:  # the rest must end as well
+                log.exception("program not stopped", name=name)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from cryptography.x509 import ocsp
 
-from tests.e2e.conftest import READER_KEY
 from tests.e2e.test_revoking import spare, status_of
+from tests.support.fixtures import READER_KEY
 from tests.support.instance import Instance
 
 

@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.e2e.conftest import scratch
 from tests.support.breakage import GOOD, certificates, eventually, family, pid_of, revoke, says, stopped
+from tests.support.fixtures import scratch
 from tests.support.http import Talk, certificate, get_octets, question
 from tests.support.instance import Instance, free_port
 from tests.support.wall import WallClock

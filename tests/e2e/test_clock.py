@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import scratch
 from tests.support.breakage import GOOD, REVOKED, TRY_LATER, Watch, ask, eventually, metrics, ready
 from tests.support.edge_host import EdgeHost
+from tests.support.fixtures import scratch
 from tests.support.http import Talk, get_octets
 from tests.support.instance import Instance
 from tests.support.wall import WallClock

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from cachewarm.ledger.connect import connected
-from tests.e2e.conftest import scratch
 from tests.support.breakage import eventually
+from tests.support.fixtures import scratch
 from tests.support.http import Talk, get_octets
 from tests.support.instance import Instance
 from tests.support.rungs import revoke_strangers

@@ -9,9 +9,9 @@ import psutil
 import pytest
 from cryptography.x509 import ocsp
 
-from tests.e2e.conftest import scratch
 from tests.e2e.wanted import TRY_LATER, Demo, assert_good, demo_of, status_in
 from tests.support.breakage import pid_of, stopped
+from tests.support.fixtures import scratch
 from tests.support.http import Talk, chunked_octets, get_octets, post_octets, question
 from tests.support.instance import Instance
 

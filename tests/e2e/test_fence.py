@@ -20,7 +20,6 @@ from _fastocsp.wire.codes import REVOKED as REVOKED_IN_RECORD
 from responder.domain.redis_layout import WARM_MARK, record_name
 from responder.domain.status import PRESIGNED
 from responder.sources.base import Key
-from tests.e2e.conftest import scratch
 from tests.support.breakage import (
     REVOKED,
     Watch,
@@ -33,6 +32,7 @@ from tests.support.breakage import (
     says,
     stopped,
 )
+from tests.support.fixtures import scratch
 from tests.support.http import Talk
 from tests.support.instance import Instance
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import hashes
 
-from tests.e2e.conftest import scratch
 from tests.e2e.wanted import Said, parse_imf
 from tests.support import odd_requests as odd
+from tests.support.fixtures import scratch
 from tests.support.http import Talk, certificate, chunked_octets, get_octets, post_octets, question
 from tests.support.instance import Instance
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import scratch
 from tests.e2e.wanted import Demo, assert_good, assert_refused, demo_of
+from tests.support.fixtures import scratch
 from tests.support.http import Talk, chunked_octets, get_octets, post_octets, question
 from tests.support.instance import Instance
 

@@ -20,8 +20,8 @@ from cachewarm.ledger.feed import feed_position
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
 from cachewarm.revocation.confirmation import Outcome, wait_for_edges
 from responder.domain.status import CRLReason
-from tests.e2e.conftest import scratch
 from tests.support.breakage import GOOD, REVOKED, ask, certificates, eventually, metrics, octets_of, says
+from tests.support.fixtures import scratch
 from tests.support.http import Talk
 from tests.support.instance import Instance
 

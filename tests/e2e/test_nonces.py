@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 
-from tests.e2e.conftest import scratch
 from tests.e2e.test_hot_cold import COLD, comparable
+from tests.support.fixtures import scratch
 from tests.support.http import Talk, certificate, post_octets, question
 from tests.support.instance import Instance
 

@@ -14,9 +14,9 @@ import pytest
 import redis
 from cryptography.x509 import ocsp
 
-from tests.e2e.conftest import scratch
 from tests.e2e.test_revoking import status_of
 from tests.support.breakage import metrics
+from tests.support.fixtures import scratch
 from tests.support.http import openssl_ocsp
 from tests.support.instance import Instance
 

@@ -22,8 +22,8 @@ from _fastocsp.wire.codes import GOOD as GOOD_IN_RECORD
 from _fastocsp.wire.codes import REVOKED as REVOKED_IN_RECORD
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.revocations import revoke as write_revocation
-from tests.e2e.conftest import scratch
 from tests.support.breakage import GOOD, REVOKED, ask, certificates, eventually, pid_of, stopped
+from tests.support.fixtures import scratch
 from tests.support.instance import Instance
 from tests.support.rungs import name_of, status_in
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import scratch
 from tests.failover.pair import Pair
+from tests.support.fixtures import scratch
 from tests.support.instance import Instance
 
 HORIZON_S = 4.0

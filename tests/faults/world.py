@@ -26,10 +26,10 @@ from cachewarm.embedded.valkey import USERS
 from responder.domain.redis_layout import record_name
 from responder.domain.status import PRESIGNED
 from responder.sources.base import Key
-from tests.e2e.conftest import scratch
 from tests.faults.hosts import Host, environment, state_of, workers_of
 from tests.faults.network import LOOPBACK
 from tests.support.breakage import certificates, pid_of
+from tests.support.fixtures import scratch
 from tests.support.instance import Instance, free_port
 from tests.support.proxy import Proxy
 

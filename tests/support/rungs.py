@@ -21,8 +21,8 @@ from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
 from responder.domain.redis_layout import record_name
 from responder.sources.base import Key
-from tests.e2e.conftest import scratch
 from tests.support.breakage import GOOD, Watch, ask, certificates, eventually, ready
+from tests.support.fixtures import scratch
 from tests.support.instance import Instance
 
 HORIZON_S, SIGNER_S, LANE = 4.0, 1.5, 4
