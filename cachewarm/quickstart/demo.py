@@ -14,7 +14,7 @@ from cachewarm.ca.registry import enter, found_ca, pointers_of
 from cachewarm.config import Settings
 from cachewarm.console import progress
 from cachewarm.keys.soft_key import KeyKind, SoftKey
-from cachewarm.ledger import issuers
+from cachewarm.ledger import issuers, samples
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
 from cachewarm.warmer.responder_rotation import load_authority
@@ -32,7 +32,7 @@ _REASONS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Demo:
     """Paths that the quickstart prints."""
 
@@ -72,7 +72,7 @@ async def prepare(connection: Connection, settings: Settings, certificates: int,
 async def _issue_missing(
     connection: Connection, issuer: issuers.Issuer, settings: Settings, folder: Path, wanted: int
 ) -> None:
-    have = await connection.fetchval("select count(*) from certificates where issuer_id = $1", ISSUER_ID)
+    have = await samples.count_certificates(connection, ISSUER_ID)
     if have >= wanted:
         return
     authority = load_authority(issuer, settings.passphrase)
@@ -90,18 +90,10 @@ async def _issue_missing(
 
 
 async def _revoke_missing(connection: Connection, issuer: issuers.Issuer, wanted: int) -> None:
-    have = await connection.fetchval(
-        "select count(*) from certificate_revocations where issuer_id = $1", issuer.issuer_id
-    )
-    rows = await connection.fetch(
-        "select serial_number from certificates where issuer_id = $1 and status = 'good' order by created_at,"
-        " serial_number offset 1 limit $2",
-        issuer.issuer_id,
-        max(0, wanted - have),
-    )
+    have = await samples.count_revocations(connection, issuer.issuer_id)
+    serials = await samples.oldest_good(connection, issuer.issuer_id, max(0, wanted - have))
     chosen = [
-        Revocation(row["serial_number"], reason=_REASONS[number % len(_REASONS)])
-        for number, row in enumerate(rows, have)
+        Revocation(serial, reason=_REASONS[number % len(_REASONS)]) for number, serial in enumerate(serials, have)
     ]
     if chosen:
         await bulk_revoke(connection, issuer.issuer_id, chosen, actor="quickstart")
@@ -110,17 +102,17 @@ async def _revoke_missing(connection: Connection, issuer: issuers.Issuer, wanted
 async def _chosen(connection: Connection, issuer: issuers.Issuer, folder: Path, issuer_cert: Path) -> Demo:
     paths = {}
     for status in ("good", "revoked"):
-        row = await connection.fetchrow(
-            "select c.serial_number, c.cert_der from certificates c left join certificate_revocations r"
-            " using (issuer_id, serial_number) where issuer_id = $1 and status = $2 and cert_der is not null"
-            " order by r.reason = 1 desc nulls last, c.created_at, serial_number limit 1",
-            issuer.issuer_id,
-            status,
-        )
-        paths[status] = folder / f"{row['serial_number'].hex()}.pem" if row else folder / "none.pem"
-        if row and not paths[status].exists():
-            paths[status].write_bytes(pem(row["cert_der"]))
-    return Demo(issuer.issuer_id, issuer_cert, paths["good"], paths["revoked"], folder)
+        found = await samples.first_with_status(connection, issuer.issuer_id, status)
+        paths[status] = folder / f"{found.serial_number.hex()}.pem" if found else folder / "none.pem"
+        if found and not paths[status].exists():
+            paths[status].write_bytes(pem(found.cert_der))
+    return Demo(
+        issuer_id=issuer.issuer_id,
+        issuer_cert=issuer_cert,
+        good_cert=paths["good"],
+        revoked_cert=paths["revoked"],
+        certs_dir=folder,
+    )
 
 
 def pem(der: bytes) -> bytes:
