@@ -14,7 +14,7 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 
 from _fastocsp.shared.prefetch cimport fetch_ahead
 from _fastocsp.wire.codes cimport MAX_SERIAL
-from _fastocsp.revoked.image cimport hash_serial
+from _fastocsp.revoked.layout cimport hash_serial
 from _fastocsp.table.hash cimport set_key
 
 cdef extern from "<stdlib.h>" nogil:

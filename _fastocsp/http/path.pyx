@@ -14,7 +14,9 @@ from _fastocsp.wire.der cimport (
     SEQUENCE, Cursor, Element, Fault, Octets, expect, leave, octets_left, open_cursor, read_u8, take,
 )
 from _fastocsp.ocsp.request cimport OCSPRequest, parse_request
-from _fastocsp.wire.sink cimport Sink, bytes_sink, claim, new_bytes, octets_of, open_sink, put_octet, put_octets, sink_used
+from _fastocsp.wire.sink cimport (
+    Sink, bytes_sink, claim, new_bytes, octets_of, open_sink, put_octet, put_octets, sink_used,
+)
 
 from _fastocsp.wire.errors import MalformedRequest
 from _fastocsp.http.slash_repair import candidates

@@ -14,6 +14,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from _fastocsp.revoked.rows cimport ROW_TAIL
+from _fastocsp.revoked.layout cimport Delta, Group, ImageHead, filter_block, hash_serial, leading64
 from _fastocsp.revoked.lookup cimport ABSENT, RevokedEntry, find_revoked
 from _fastocsp.revoked.filter cimport BLOCK_OCTETS, filter_blocks, note_hash
 

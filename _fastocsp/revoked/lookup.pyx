@@ -4,7 +4,7 @@ from libc.string cimport memcmp
 
 from _fastocsp.shared.prefetch cimport fetch_ahead
 from _fastocsp.revoked.rows cimport ROW_TAIL, be32
-from _fastocsp.revoked.image cimport Delta, Group, ImageHead, filter_block, hash_serial, leading64
+from _fastocsp.revoked.layout cimport Delta, Group, ImageHead, filter_block, hash_serial, leading64
 from _fastocsp.revoked.filter cimport BLOCK_OCTETS, may_hold
 
 cdef extern from *:

@@ -24,7 +24,7 @@ from _fastocsp.ocsp.record cimport RecordHead, read_record
 from _fastocsp.http.response cimport not_modified, put_no_store_head, put_not_modified_head
 from _fastocsp.ocsp.request cimport CertID, OCSPRequest, parse_request
 from _fastocsp.ocsp.response cimport TemplateOctets
-from _fastocsp.revoked.image cimport hash_serial
+from _fastocsp.revoked.layout cimport hash_serial
 from _fastocsp.wire.sink cimport Sink, open_sink, put_static, sink_room, sink_used
 from _fastocsp.cache.response_patches cimport Stencils
 from _fastocsp.table.entry cimport Found, TableKey
