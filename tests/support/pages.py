@@ -1,4 +1,14 @@
-"""Pages of the documentation as scripts: their shell blocks in order, and what their text blocks say is printed."""
+"""Runs the commands of a documentation page in order, and compares what they print with what the page shows.
+
+Conventions of a page, by the language of its fenced blocks:
+
+- `shell`: executed, in order, in one bash that ends at the first failing command.
+- `text` directly after a `shell` block: every line must be in what that block prints.
+- `console`, `sh` and all others: shown, not executed.
+
+A page with `shell` blocks says so in its first paragraphs (`MARK`) and is in `EXECUTED`. The commands find `fastocsp`
+on PATH and as `.venv/bin/fastocsp`, the instance's folder as `$DATA_DIR` and as `.fastocsp`, its URL as `$BASE`.
+"""
 
 import os
 import re
@@ -10,36 +20,71 @@ from pathlib import Path
 
 from tests.support.instance import ROOT, Instance
 
-_BLOCK = re.compile(r"^```(shell|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_MARK = "=== block"
+#: Pages whose commands a test runs, relative to the root of the repository.
+EXECUTED = ("README.md", "docs/openssl-ca.md", "docs/mirror.md")
+#: Sentence that marks an executed page; line breaks in the page do not matter.
+MARK = "run by the test suite"
+_FENCE = re.compile(r"^```([\w-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BEGIN = "=== block"
+_TIMEOUT_S = 100
 
 
 @dataclass(frozen=True)
 class Step:
-    """A shell block and the lines that must be in what it prints."""
+    """A shell block, the line of the page where it begins, and the lines that must be in what it prints."""
 
     commands: str
-    expected: tuple[str, ...]
+    line: int
+    expected: tuple[str, ...] = ()
 
 
-def steps(page: Path) -> list[Step]:
-    """The page's blocks in order; a text block belongs to the shell block before it."""
+def steps_of(page: Path) -> list[Step]:
+    """Return the executed blocks of a page in order."""
     found: list[Step] = []
-    for kind, text in _BLOCK.findall(page.read_text()):
-        if kind == "shell":
-            found.append(Step(text, ()))
-        else:
-            found[-1] = Step(found[-1].commands, tuple(text.splitlines()))
+    is_open = False  # whether a text block would belong to the last step
+    text = page.read_text()
+    for match in _FENCE.finditer(text):
+        language, body = match.groups()
+        if language == "shell":
+            found.append(Step(body, text.count("\n", 0, match.start()) + 2))
+        elif language == "text" and is_open:
+            found[-1] = Step(found[-1].commands, found[-1].line, tuple(body.splitlines()))
+        is_open = language == "shell"
     return found
 
 
-def run(script: str, folder: Path, instance: Instance, more: dict[str, str]) -> str:
-    """What bash prints, both streams together; its first failing command ends it."""
-    programs = folder / "bin"
-    programs.mkdir()
+def is_marked(page: Path) -> bool:
+    """Report whether the page tells its readers that its commands are executed."""
+    return MARK in " ".join(page.read_text().split())
+
+
+def follow(page: Path, folder: Path, instance: Instance, **more: str) -> int:
+    """Run a page from an empty folder and return how many blocks were run.
+
+    Raise AssertionError with page, line, commands and output when a command fails or an expected line is missing.
+    `more` are further environment variables.
+    """
+    steps = steps_of(page)
+    script = "".join(f'echo "{_BEGIN}"\n{step.commands}' for step in steps)
+    done = _run(script, folder, instance, more)
+    printed = done.stdout.split(_BEGIN)[1:]
+    for step, text in zip(steps, printed, strict=False):
+        where = f"{page.name}:{step.line}\n{step.commands}\nprinted:\n{text[-3000:]}"
+        is_last = text is printed[-1]
+        assert done.returncode == 0 or not is_last, f"status {done.returncode} at {where}"
+        for line in step.expected:
+            assert line.strip() in text, f"{line.strip()!r} is missing at {where}"
+    assert len(printed) == len(steps)
+    return len(steps)
+
+
+def _run(script: str, folder: Path, instance: Instance, more: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    programs = folder / ".venv" / "bin"
+    programs.mkdir(parents=True)
     command = programs / "fastocsp"
     command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m cachewarm.cli.main "$@"\n')
     command.chmod(0o755)
+    (folder / ".fastocsp").symlink_to(instance.folder)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FASTOCSP_")}
     environ = kept | {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
@@ -48,26 +93,13 @@ def run(script: str, folder: Path, instance: Instance, more: dict[str, str]) -> 
         "BASE": instance.base,
         **more,
     }
-    done = subprocess.run(
+    return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{script}"],
         cwd=folder,
         env=environ,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=_TIMEOUT_S,
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-3000:]
-    return done.stdout
-
-
-def follow(page: Path, folder: Path, instance: Instance, **more: str) -> int:
-    """Run the page from an empty folder and look for every line that it promises; how many blocks that were."""
-    blocks = steps(page)
-    script = "".join(f'echo "{_MARK}"\n{block.commands}' for block in blocks)
-    printed = run(script, folder, instance, more).split(_MARK)[1:]
-    assert len(printed) == len(blocks)
-    for block, text in zip(blocks, printed, strict=True):
-        for line in block.expected:
-            assert line.strip() in text, f"{line!r} is not in\n{text}"
-    return len(blocks)
