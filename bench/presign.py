@@ -24,6 +24,7 @@ import asyncpg
 import redis
 
 from _fastocsp.ocsp.record import pack_record
+from _fastocsp.wire.codes import GOOD
 from cachewarm.ca.certificate import parse_subject
 from cachewarm.ca.registry import found_ca
 from cachewarm.ca.responder_certificate import ResponderPair
@@ -34,11 +35,12 @@ from cachewarm.keys.soft_key import KeyKind
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.records import signing_process
 from cachewarm.records.keyring import Keyring, Signing, load_keyring
-from cachewarm.records.mint import check, good, unsigned_record
+from cachewarm.records.mint import check, unsigned_record
 from cachewarm.records.publisher import Publisher
 from cachewarm.records.publisher import connect as connect_redis
 from cachewarm.records.signing_frames import join
 from cachewarm.records.signing_pool import BATCH, SigningPool
+from cachewarm.records.statement import Statement
 from cachewarm.warmer.event_pipeline import Pipeline
 from cachewarm.warmer.inventory_walk import Count, Walk
 from cachewarm.warmer.responder_rotation import rotate_due
@@ -88,7 +90,7 @@ def signing_of(kind: KeyKind) -> Signing:
 
 def unsigned(signing: Signing, count: int) -> list[tuple[bytes, bytes]]:
     """Serials of 16 octets, all good."""
-    stated = good(NOW, NOW + 86400, Position(1, 1, b""))
+    stated = Statement(GOOD, NOW, NOW + 86400, Position(1, 1, b""))
     record = pack_record(unsigned_record(stated, signing.templates[1], NOW))
     return [(b"\x5e" + os.urandom(15), record) for _ in range(count)]
 

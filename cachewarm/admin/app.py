@@ -127,7 +127,7 @@ def _target(request: Request) -> revocation.Target:
     return revocation.Target(issuer_id, parse_serial(serial))
 
 
-def _done(done: revocation.Done) -> Response:
+def _done(done: revocation.RevocationOutcome) -> Response:
     result, waited = done.result, done.waited
     return JSONResponse(
         {

@@ -18,7 +18,7 @@ from cachewarm.cli.revoke import Patience, Wait, leave, reason_of
 from cachewarm.config import Settings
 from cachewarm.console import progress, reported, say, show
 from cachewarm.errors import Refused
-from cachewarm.revocation.bulk_revoke import BulkDone, parse_serials, revoke_many
+from cachewarm.revocation.bulk_revoke import BulkOutcome, parse_serials, revoke_many
 from responder.domain.status import CRLReason
 
 SAID = 50
@@ -64,7 +64,7 @@ async def _revoke(
     *,
     wait: bool,
     patience: float | None,
-) -> BulkDone:
+) -> BulkOutcome:
     from cachewarm.ledger.connect import connected
 
     async with connected(settings.require_database(), name="fastocsp bulk-revoke") as connection:

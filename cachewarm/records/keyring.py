@@ -4,7 +4,6 @@ A pair that cannot be used is left out and said once; what was usable a moment a
 only half there (the key file comes before the ledger's row).
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from cachewarm.ledger import issuers, responders
 from cachewarm.ledger.connect import Connection, translated
 from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer
+from responder.domain.responder import responder_key_id
 from responder.feed.catalog import read_issuers
 
 log = structlog.get_logger("keyring")
@@ -57,7 +57,7 @@ async def load_keyring(
     known: dict[int, frozenset[bytes]] = {}
     for number, issuer in found.items():
         ours = sorted((cert for cert in certs if cert.issuer_id == issuer.issuer_id), key=lambda cert: cert.created_at)
-        known[number] = frozenset(domain_responder(cert.cert_der) for cert in ours)
+        known[number] = frozenset(responder_key_id(cert.cert_der) for cert in ours)
         kept = before.signing.get(number)
         if not ours:
             continue
@@ -85,11 +85,6 @@ def domain_issuer(row: issuers.Issuer) -> Issuer:
         ca_issuers_url=row.ca_issuers_url,
         publishes_crl=row.publishes_crl,
     )
-
-
-def domain_responder(cert_der: bytes) -> bytes:
-    """The 8 octets by which records name that certificate."""
-    return hashlib.sha256(cert_der).digest()[:8]
 
 
 def _is_settling(ours: list[responders.ResponderCert], before: Signing | None, now: int) -> bool:

@@ -24,7 +24,7 @@ class KeyWatch:
         self, open_connection: Callable[[], Awaitable[Connection]], folder: Path, passphrase: bytes | None
     ) -> None:
         self._open, self._folder, self._passphrase = open_connection, folder, passphrase
-        self.ring = Keyring()
+        self.keyring = Keyring()
 
     async def run(self) -> None:
         """Until cancelled; what is known stays while the ledger is away."""
@@ -38,9 +38,9 @@ class KeyWatch:
                 log.warning("keys not read", error=str(error))
                 if connection is not None:
                     connection.terminate()
-            await asyncio.sleep(KEYS_INTERVAL_S if self.ring.issuers else FIRST_INTERVAL_S)
+            await asyncio.sleep(KEYS_INTERVAL_S if self.keyring.issuers else FIRST_INTERVAL_S)
 
     async def read(self, connection: Connection) -> Keyring:
         """Once."""
-        self.ring = await load_keyring(connection, self._folder, self._passphrase, int(time.time()), self.ring)
-        return self.ring
+        self.keyring = await load_keyring(connection, self._folder, self._passphrase, int(time.time()), self.keyring)
+        return self.keyring

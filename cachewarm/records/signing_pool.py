@@ -39,7 +39,7 @@ class Lost(Exception):
     """The process ended before it answered."""
 
 
-class Running:
+class SigningProcess:
     """One signing process, and the batches it has not answered yet."""
 
     def __init__(self, child: Process) -> None:
@@ -101,55 +101,55 @@ class Running:
                     answer.set_exception(Lost())
 
 
-class Seat:
+class PoolSlot:
     """The place of one process of the pool, taken by one after the other."""
 
     def __init__(self, patience_s: float) -> None:
         self._patience = patience_s
         self._starting = asyncio.Lock()
-        self.running: Running | None = None
+        self.process: SigningProcess | None = None
 
     async def sign(self, signing: Signing, batch: Sequence[Unsigned]) -> list[bytes]:
-        """The batch's signatures; Lost, and the seat is empty, when the process died or did not answer in time."""
-        running = await self._taken()
+        """The batch's signatures; Lost, and the slot is empty, when the process died or did not answer in time."""
+        process = await self._process()
         try:
-            async with asyncio.timeout(self._patience if running.answered else max(self._patience, START_S)):
-                return await running.sign(signing, batch)
+            async with asyncio.timeout(self._patience if process.answered else max(self._patience, START_S)):
+                return await process.sign(signing, batch)
         except (Lost, TimeoutError) as error:
             why = "ended" if isinstance(error, Lost) else "does not answer"
-            log.warning("signing process lost, its batch is signed again", pid=running.pid, why=why)
-            if self.running is running:
-                self.running = None
-            await running.end()
+            log.warning("signing process lost, its batch is signed again", pid=process.pid, why=why)
+            if self.process is process:
+                self.process = None
+            await process.end()
             raise Lost from error
 
     async def end(self) -> None:
         """Leave it empty."""
-        running, self.running = self.running, None
-        if running is not None:
-            await running.end()
+        process, self.process = self.process, None
+        if process is not None:
+            await process.end()
 
-    async def _taken(self) -> Running:
+    async def _process(self) -> SigningProcess:
         async with self._starting:
-            if self.running is None or self.running.ended:
+            if self.process is None or self.process.ended:
                 child = await start_piped("cachewarm.records.signing_process")
-                self.running = Running(child)
-            return self.running
+                self.process = SigningProcess(child)
+            return self.process
 
 
 class SigningPool:
     """So many processes; each starts when it is first needed."""
 
     def __init__(self, processes: int, patience_s: float = PATIENCE_S) -> None:
-        self._all = [Seat(patience_s) for _ in range(processes)]
-        self._free: asyncio.Queue[Seat] = asyncio.Queue()
-        for seat in self._all * DEPTH:
-            self._free.put_nowait(seat)
+        self._all = [PoolSlot(patience_s) for _ in range(processes)]
+        self._free: asyncio.Queue[PoolSlot] = asyncio.Queue()
+        for slot in self._all * DEPTH:
+            self._free.put_nowait(slot)
 
     @property
     def pids(self) -> list[int]:
         """Of the processes that run."""
-        return [seat.running.pid for seat in self._all if seat.running is not None]
+        return [slot.process.pid for slot in self._all if slot.process is not None]
 
     def signs_for(self, signing: Signing) -> bool:
         """There are processes, and the key can be handed to them: one in an HSM cannot."""
@@ -163,18 +163,18 @@ class SigningPool:
 
     async def end(self) -> None:
         """End every process."""
-        for seat in self._all:
-            await seat.end()
+        for slot in self._all:
+            await slot.end()
 
     async def _batch(self, signing: Signing, batch: Sequence[Unsigned]) -> list[bytes]:
         for _ in range(ATTEMPTS):
-            seat = await self._free.get()
+            slot = await self._free.get()
             try:
-                return sealed(signing, batch, await seat.sign(signing, batch))
+                return sealed(signing, batch, await slot.sign(signing, batch))
             except Lost:
                 continue
             finally:
-                self._free.put_nowait(seat)
+                self._free.put_nowait(slot)
         raise Transient(f"{ATTEMPTS} signing processes in a row were lost over one batch")
 
 

@@ -13,18 +13,18 @@ from cachewarm.errors import Refused
 from cachewarm.ledger import revocations
 from cachewarm.ledger.connect import Connection, OutcomeUnknown
 from cachewarm.ledger.issuers import require_issuer
-from cachewarm.revocation.confirmation import Outcome, Waited, bound_only, wait_for_edges
+from cachewarm.revocation.confirmation import Confirmation, Outcome, bound_only, wait_for_edges
 from responder.domain.serial import parse_serial
 from responder.domain.status import CRLReason
 
 
 @dataclass(frozen=True)
-class BulkDone:
+class BulkOutcome:
     """What the ledger took, None when that is unknown, and what the edges know of it."""
 
     issuer_id: str
     result: revocations.BulkResult | None
-    waited: Waited
+    waited: Confirmation
 
     def facts(self) -> dict[str, Any]:
         """What the API and the command say of it."""
@@ -67,17 +67,17 @@ async def revoke_many(
     wait: bool,
     patience_s: float | None = None,
     progress: Callable[[int], None] | None = None,
-) -> BulkDone:
+) -> BulkOutcome:
     """Revoke them all; those that the inventory does not know are left alone and named."""
     await require_issuer(connection, issuer_id)
     wanted = [revocations.Revocation(serial, reason) for serial in serials]
     try:
         result = await revocations.bulk_revoke(connection, issuer_id, wanted, actor=actor, progress=progress)
     except OutcomeUnknown:
-        return BulkDone(issuer_id, None, Waited(Outcome.UNKNOWN))
+        return BulkOutcome(issuer_id, None, Confirmation(Outcome.UNKNOWN))
     committed = time.monotonic()
     if not wait:
-        return BulkDone(
+        return BulkOutcome(
             issuer_id, result, await bound_only(connection, result.generation, result.seq, committed=committed)
         )
     known = sorted(set(serials) - set(result.unknown))
@@ -88,4 +88,4 @@ async def revoke_many(
     waited = await wait_for_edges(
         connection, result.generation, result.seq, committed=committed, patience_s=patience_s, still_so=still_so
     )
-    return BulkDone(issuer_id, result, waited)
+    return BulkOutcome(issuer_id, result, waited)

@@ -38,7 +38,7 @@ class Outcome(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Waited:
+class Confirmation:
     """How it ended; `until` is when the bound falls, `edges` are those that have not acknowledged."""
 
     outcome: Outcome
@@ -55,7 +55,7 @@ async def wait_for_edges(
     committed: float,
     patience_s: float | None,
     still_so: Callable[[], Awaitable[bool]],
-) -> Waited:
+) -> Confirmation:
     """Wait for everyone's acknowledgement of (generation, seq), which was committed at `committed` (time.monotonic).
 
     `patience_s` None waits to the bound. When the generation changes meanwhile (failover, restore), `still_so` is asked
@@ -79,9 +79,9 @@ async def wait_for_edges(
         await asyncio.sleep(_BARRIER_PAUSE_S if lagging is None else pause)
     position = await feed.feed_position(connection)
     if position.generation == generation:
-        return Waited(Outcome.CONFIRMED, waited_s=time.monotonic() - committed)
+        return Confirmation(Outcome.CONFIRMED, waited_s=time.monotonic() - committed)
     if not await still_so():
-        return Waited(Outcome.UNKNOWN, waited_s=time.monotonic() - committed)
+        return Confirmation(Outcome.UNKNOWN, waited_s=time.monotonic() - committed)
     return await wait_for_edges(
         connection,
         position.generation,
@@ -92,7 +92,7 @@ async def wait_for_edges(
     )
 
 
-async def bound_only(connection: Connection, generation: int, seq: int, *, committed: float) -> Waited:
+async def bound_only(connection: Connection, generation: int, seq: int, *, committed: float) -> Confirmation:
     """Without waiting: CONFIRMED when everyone has it already, else by when they will."""
 
     async def believed() -> bool:
@@ -101,6 +101,6 @@ async def bound_only(connection: Connection, generation: int, seq: int, *, commi
     return await wait_for_edges(connection, generation, seq, committed=committed, patience_s=0.0, still_so=believed)
 
 
-def _bounded(bound: float, now: float, committed: float, edges: tuple[str, ...]) -> Waited:
+def _bounded(bound: float, now: float, committed: float, edges: tuple[str, ...]) -> Confirmation:
     until = datetime.now(UTC) + timedelta(seconds=bound - now)
-    return Waited(Outcome.BOUNDED, until, edges, now - committed)
+    return Confirmation(Outcome.BOUNDED, until, edges, now - committed)

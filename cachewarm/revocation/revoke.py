@@ -14,7 +14,7 @@ from cachewarm.errors import Refused
 from cachewarm.ledger import inventory, issuers, revocations
 from cachewarm.ledger.connect import Connection, OutcomeUnknown
 from cachewarm.records.keyring import domain_issuer
-from cachewarm.revocation.confirmation import Outcome, Waited, bound_only, wait_for_edges
+from cachewarm.revocation.confirmation import Confirmation, Outcome, bound_only, wait_for_edges
 from responder.domain.serial import parse_serial, serial_octets
 from responder.domain.status import CRLReason
 
@@ -28,12 +28,12 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Done:
+class RevocationOutcome:
     """What stands in the ledger now, None when that is unknown, and what the edges know of it."""
 
     target: Target
     result: revocations.RevokeResult | None
-    waited: Waited
+    waited: Confirmation
 
 
 async def find_target(
@@ -70,7 +70,7 @@ async def revoke(
     actor: str,
     wait: bool,
     patience_s: float | None = None,
-) -> Done:
+) -> RevocationOutcome:
     """Revoke; repeating it keeps the earliest time."""
 
     async def act() -> revocations.RevokeResult:
@@ -87,7 +87,7 @@ async def revoke(
 
 async def unhold(
     connection: Connection, target: Target, *, actor: str, wait: bool, patience_s: float | None = None
-) -> Done:
+) -> RevocationOutcome:
     """Release a hold."""
 
     async def act() -> revocations.RevokeResult:
@@ -108,11 +108,11 @@ async def _carry_out(
     *,
     wait: bool,
     patience_s: float | None,
-) -> Done:
+) -> RevocationOutcome:
     try:
         result = await act()
     except OutcomeUnknown:
-        return Done(target, None, Waited(Outcome.UNKNOWN))
+        return RevocationOutcome(target, None, Confirmation(Outcome.UNKNOWN))
     committed = time.monotonic()
     if wait:
         waited = await wait_for_edges(
@@ -125,4 +125,4 @@ async def _carry_out(
         )
     else:
         waited = await bound_only(connection, result.generation, result.seq, committed=committed)
-    return Done(target, result, waited)
+    return RevocationOutcome(target, result, waited)

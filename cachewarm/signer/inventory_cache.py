@@ -28,7 +28,7 @@ class Unreachable(Exception):
     """The ledger cannot say."""
 
 
-class Issued:
+class InventoryCache:
     """`not_after` by issuer number and serial."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:

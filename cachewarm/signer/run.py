@@ -12,8 +12,8 @@ import structlog
 from cachewarm.config import Settings
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.records.keyring_watcher import KeyWatch
-from cachewarm.signer.decisions import Desk
-from cachewarm.signer.inventory_cache import Issued
+from cachewarm.signer.decisions import SignerDecisions
+from cachewarm.signer.inventory_cache import InventoryCache
 from cachewarm.signer.server import SignerServer
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
@@ -42,10 +42,14 @@ async def serve(settings: Settings) -> None:
         open_feed_connection, Who(None, uuid4(), settings.horizon), feed, read_clock, settings.poll_interval
     )
     keys = KeyWatch(open_connection, settings.keys, settings.passphrase)
-    desk = Desk(
-        feed, Issued(open_connection), lambda: keys.ring, lambda: int(time.time()), settings.ocsp_response_validity
+    decisions = SignerDecisions(
+        feed,
+        InventoryCache(open_connection),
+        lambda: keys.keyring,
+        lambda: int(time.time()),
+        settings.ocsp_response_validity,
     )
-    server = await SignerServer(desk, settings.signer_queue).listen(settings.signer)
+    server = await SignerServer(decisions, settings.signer_queue).listen(settings.signer)
     log.info("signing", socket=str(settings.signer))
     work = [asyncio.create_task(agent.run()), asyncio.create_task(keys.run())]
     stopped = asyncio.create_task(stopping.wait())

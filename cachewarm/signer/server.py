@@ -28,7 +28,7 @@ from _fastocsp.ocsp.signer_wire import (
 )
 from _fastocsp.wire.codes import INTERNAL_ERROR, TRY_LATER, UNAUTHORIZED
 from _fastocsp.wire.errors import WireError
-from cachewarm.signer.decisions import Desk, Unsigned
+from cachewarm.signer.decisions import SignerDecisions, Unsigned
 from responder.errors import Refusal
 from responder.sources.base import Key
 from responder.sources.signer import pack_answer, unpack_key
@@ -44,10 +44,10 @@ Frame = tuple[int, int, bytes]
 
 
 class SignerServer:
-    """Serves one desk."""
+    """Serves one decisions."""
 
-    def __init__(self, desk: Desk, queue: int) -> None:
-        self._desk, self._queue = desk, queue
+    def __init__(self, decisions: SignerDecisions, queue: int) -> None:
+        self._decisions, self._queue = decisions, queue
         self.under_way = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -67,12 +67,12 @@ class SignerServer:
         for _, kind, _ in frames:
             if kind not in (ASK_RECORD, ASK_ANSWER):
                 raise WireError("not a question")
-        at = self._desk.moment()
+        at = self._decisions.moment()
         replies, unsigned = [], []
         for number, kind, body in frames:
             asked = unpack_asked(body) if kind == ASK_ANSWER else None
             try:
-                stated = self._desk.state_at_once(Key(*asked[:3]), asked[3], at) if asked else None
+                stated = self._decisions.state_at_once(Key(*asked[:3]), asked[3], at) if asked else None
             except Exception as error:
                 replies.append(pack_frame(number, outcome_of(error), b""))
                 continue
@@ -102,10 +102,10 @@ class SignerServer:
 
     async def _decide(self, kind: int, body: bytes) -> tuple[int, bytes]:
         if kind == ASK_RECORD:
-            found = await self._desk.record(unpack_key(body))
+            found = await self._decisions.record(unpack_key(body))
             return (DONE if found.storable else DONE_ONCE), found.record
         keys, nonce = unpack_question(body)
-        return DONE, pack_answer(await self._desk.answer(keys, nonce))
+        return DONE, pack_answer(await self._decisions.answer(keys, nonce))
 
 
 class SignerLine(asyncio.Protocol):

@@ -21,9 +21,10 @@ from _fastocsp.wire.errors import MalformedRecord
 from cachewarm.ledger import coverage, inventory
 from cachewarm.ledger.connect import Connection
 from cachewarm.records.keyring import Keyring, Signing
-from cachewarm.records.mint import Statement, check, mint, unsigned_record
+from cachewarm.records.mint import check, mint, unsigned_record
 from cachewarm.records.publisher import Publisher
 from cachewarm.records.signing_pool import SigningPool
+from cachewarm.records.statement import Statement
 from cachewarm.warmer.event_pipeline import Pipeline
 from responder.domain.redis_layout import record_name
 from responder.domain.status import PRESIGNED
@@ -126,7 +127,7 @@ class Walk:
 
     def _state(self, signing: Signing, row: inventory.InventoryRow) -> Statement | None:
         not_after = int(row.not_after.timestamp()) if row.not_after else None
-        return self._pipeline.state(signing, signing.issuer.issuer_no, row.serial_number, not_after)
+        return self._pipeline.statement_for(signing, row.serial_number, not_after)
 
     async def _drop_rubbish(self, kept: Mapping[Key, bytes | None]) -> None:
         rubbish = [(key, octets) for key, octets in kept.items() if octets is not None and _record(octets) is None]

@@ -58,22 +58,22 @@ class Warmer:
         self.agent = FeedAgent(
             self._open_feed, Who(None, uuid4(), settings.horizon), self.feed, read_clock, settings.poll_interval
         )
-        self.agent.replica.on_change = self._heard
+        self.agent.replica.on_change = self._on_feed_items
         self.keys = KeyWatch(self._connect, settings.keys, settings.passphrase)
         redis_url = settings.redis_url.get_secret_value() if settings.redis_url else "redis://127.0.0.1:6379"
         self.publisher = Publisher(connect_redis(redis_url))
-        self.pipeline = Pipeline(self.feed, self.publisher, self.ring, self.now, settings.ocsp_response_validity)
+        self.pipeline = Pipeline(self.feed, self.publisher, self.keyring, self.now, settings.ocsp_response_validity)
         self.pool = SigningPool(settings.sign_processes)
-        self.walk = Walk(self.pipeline, self.publisher, self.ring, self.now, settings.warm_batch, self.pool)
+        self.walk = Walk(self.pipeline, self.publisher, self.keyring, self.now, settings.warm_batch, self.pool)
         self.crls = CRLSchedule(settings)
         self.mirrors = MirrorSchedule(settings)
         self._items: list[Item] = []
         self._changed = asyncio.Event()
         self._walk_now = asyncio.Event()
 
-    def ring(self) -> Keyring:
-        """The keyring of this moment."""
-        return self.keys.ring
+    def keyring(self) -> Keyring:
+        """Return the current keyring."""
+        return self.keys.keyring
 
     def now(self) -> int:
         """Epoch seconds."""
@@ -84,7 +84,7 @@ class Warmer:
         loops = [
             self.agent.run(),
             self._again(self._responders, "responders"),
-            self._again(self._carry, "pipeline"),
+            self._again(self._process, "pipeline"),
             self._again(self._walks, "walk"),
             self._again(self.crls.run, "CRLs"),
             self._again(self.mirrors.run, "mirrors"),
@@ -119,11 +119,11 @@ class Warmer:
             pause = PAUSE_S[0] if time.monotonic() - begun > 10 * PAUSE_S[1] else min(2 * pause, PAUSE_S[1])
             await asyncio.sleep(pause)
 
-    def _heard(self, items: list[Item]) -> None:
+    def _on_feed_items(self, items: list[Item]) -> None:
         self._items += items
         self._changed.set()
 
-    async def _carry(self, connection: Connection) -> None:
+    async def _process(self, connection: Connection) -> None:
         """The pipeline: what the cursor had not seen first, then what is heard."""
         await self._ready()
         missed = await self._missed(connection)
@@ -135,7 +135,7 @@ class Warmer:
             items = list(self._items)
             cursor = ledger_feed.Cursor(self.feed.position.generation, self.feed.position.seq)
             await self.keys.read(connection)
-            published = await self.pipeline.carry(connection, items, cursor, self.name)
+            published = await self.pipeline.process(connection, items, cursor, self.name)
             del self._items[: len(items)]
             log.info("carried", changes=len(items), published=published, seq=cursor.seq)
 
@@ -168,9 +168,9 @@ class Warmer:
                     signed=count.signed,
                     seconds=round(time.monotonic() - begun, 2),
                 )
-            await self._rest()
+            await self._sleep_until_due()
 
-    async def _rest(self) -> None:
+    async def _sleep_until_due(self) -> None:
         until = time.monotonic() + self.settings.warm_interval
         while time.monotonic() < until and not self._walk_now.is_set() and await self.publisher.is_warm():
             await asyncio.sleep(min(WARM_CHECK_S, self.settings.warm_interval))
@@ -207,7 +207,7 @@ class Warmer:
             await asyncio.sleep(self.settings.feed_trim_interval)
 
     async def _ring_changed(self, connection: Connection) -> bool:
-        before = set(self.keys.ring.signing)
+        before = set(self.keys.keyring.signing)
         return set((await self.keys.read(connection)).signing) != before
 
     async def _ready(self) -> None:

@@ -16,6 +16,11 @@ from responder.domain.signature import PublicKey, scheme_of, verifier
 RESPONDER_OCTETS = 8
 
 
+def responder_key_id(cert_der: bytes) -> bytes:
+    """Return the 8 bytes by which records name that responder certificate."""
+    return hashlib.sha256(cert_der).digest()[:RESPONDER_OCTETS]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponderCertificate:
     """One responder certificate; times are epoch seconds, both ends inclusive."""
@@ -37,7 +42,7 @@ class ResponderCertificate:
         public_key = read_public_key(cert_der)
         return cls(
             cert_der=cert_der,
-            responder=hashlib.sha256(cert_der).digest()[:RESPONDER_OCTETS],
+            responder=responder_key_id(cert_der),
             key_hash=key_hash(facts.key_bits),
             subject_der=facts.subject_der,
             not_before=facts.not_before,

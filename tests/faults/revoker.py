@@ -14,7 +14,7 @@ from cachewarm.errors import Transient
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
 from cachewarm.revocation.confirmation import Outcome, wait_for_edges
-from cachewarm.revocation.revoke import Done, Target, revoke, unhold
+from cachewarm.revocation.revoke import RevocationOutcome, Target, revoke, unhold
 from responder.domain.status import CRLReason
 from tests.faults.history import RELEASE, REVOKE, Change
 from tests.faults.world import World
@@ -22,7 +22,7 @@ from tests.faults.world import World
 ISSUER, ACTOR = "demo", "faults"
 GIVE_UP_S = 20.0
 PAUSE_S = 0.1
-Act = Callable[[Connection], Awaitable[Done]]
+Act = Callable[[Connection], Awaitable[RevocationOutcome]]
 
 
 class Revoker:
@@ -44,7 +44,7 @@ class Revoker:
         change = self._begin(REVOKE, self.fresh().stem, how)
         reason = CRLReason.certificateHold if hold else CRLReason.keyCompromise
 
-        async def act(connection: Connection) -> Done:
+        async def act(connection: Connection) -> RevocationOutcome:
             return await revoke(
                 connection,
                 Target(ISSUER, bytes.fromhex(change.serial)),
@@ -65,7 +65,7 @@ class Revoker:
         change = self._begin(RELEASE, held.serial, "release")
         change.revoked_at = held.revoked_at
 
-        async def act(connection: Connection) -> Done:
+        async def act(connection: Connection) -> RevocationOutcome:
             return await unhold(connection, Target(ISSUER, bytes.fromhex(change.serial)), actor=ACTOR, wait=True)
 
         return await self._until_confirmed(change, act, [])

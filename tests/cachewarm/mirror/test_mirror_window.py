@@ -9,8 +9,8 @@ from _fastocsp.ocsp.record import Record, unpack_record
 from _fastocsp.wire.codes import GOOD, REVOKED
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import revoke
-from cachewarm.signer.decisions import Desk
-from cachewarm.signer.inventory_cache import Issued
+from cachewarm.signer.decisions import SignerDecisions
+from cachewarm.signer.inventory_cache import InventoryCache
 from responder.domain.crl_window import CRLWindow
 from responder.domain.status import CRLReason, UnissuedPolicy
 from responder.errors import TryLater
@@ -39,10 +39,10 @@ async def mirror(plant: Plant, *windows: tuple[float, float, int]) -> None:
 
 async def ask(plant: Plant, serial: bytes = STRANGER) -> tuple[Record, bool]:
     """What a fresh signer says, and whether it may be kept."""
-    issued = Issued(lambda: connect(plant.urls.reader))
+    issued = InventoryCache(lambda: connect(plant.urls.reader))
     try:
-        desk = Desk(plant.feed, issued, lambda: plant.ring, plant.now, DAY)
-        found = await desk.record(Key(plant.issuer.issuer_no, 2, serial))
+        decisions = SignerDecisions(plant.feed, issued, lambda: plant.ring, plant.now, DAY)
+        found = await decisions.record(Key(plant.issuer.issuer_no, 2, serial))
         return unpack_record(found.record), found.storable
     finally:
         await issued.close()

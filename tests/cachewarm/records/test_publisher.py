@@ -8,7 +8,8 @@ import pytest
 
 from _fastocsp.ocsp.record import unpack_record
 from _fastocsp.wire.codes import GOOD
-from cachewarm.records.mint import good, mint, revoked
+from cachewarm.records.mint import mint
+from cachewarm.records.statement import Statement, revoked
 from responder.domain.redis_layout import ANNOUNCE_STREAM, parse_record_name, record_name
 from responder.feed.machine import Position
 from responder.sources.base import Key
@@ -19,7 +20,7 @@ def record_at(plant: Plant, generation: int, seq: int, produced_at: int) -> tupl
     """A record of the first certificate as of that position."""
     signing = plant.ring.signing[plant.issuer.issuer_no]
     position = Position(generation, seq, b"")
-    statement = good(produced_at, produced_at + 3600, position)
+    statement = Statement(GOOD, produced_at, produced_at + 3600, position)
     template = signing.templates[1]
     record = mint(statement, plant.leaves[0].serial, template, signing.pair.key, produced_at)
     return Key(plant.issuer.issuer_no, 1, plant.leaves[0].serial), record

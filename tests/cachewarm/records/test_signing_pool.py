@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from _fastocsp.ocsp.record import hash_algorithm_of, pack_record, unpack_record
+from _fastocsp.wire.codes import GOOD
 from cachewarm.ca.responder_certificate import ResponderPair, make
 from cachewarm.errors import Refused, Transient
 from cachewarm.records import signing_frames
 from cachewarm.records.keyring import Signing
-from cachewarm.records.mint import check, good, unsigned_record
+from cachewarm.records.mint import check, unsigned_record
 from cachewarm.records.signing_pool import BATCH, START_S, SigningPool, Unsigned, sealed
+from cachewarm.records.statement import Statement
 from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate
@@ -25,7 +27,7 @@ from responder.domain.status import PRESIGNED
 from responder.feed.machine import Position
 from tests.cachewarm.conftest import NOW, House
 
-STATEMENT = good(NOW, NOW + 3600, Position(1, 7, b""))
+STATEMENT = Statement(GOOD, NOW, NOW + 3600, Position(1, 7, b""))
 
 
 def signing_of(house: House, issuer_no: int = 1) -> Signing:
@@ -161,11 +163,11 @@ _PARENT = """
 import asyncio
 from tests.cachewarm.conftest import House, NOW
 from tests.cachewarm.records.test_signing_pool import *
-from cachewarm.records.signing_pool import Seat
+from cachewarm.records.signing_pool import PoolSlot
 async def main():
-    seat = Seat(5.0)
-    await seat._taken()
-    print(seat.running.pid, flush=True)
+    slot = PoolSlot(5.0)
+    await slot._process()
+    print(slot.process.pid, flush=True)
     await asyncio.sleep(60)
 asyncio.run(main())
 """

@@ -13,7 +13,7 @@ from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.inventory import NewCertificate, add_certificates
 from cachewarm.ledger.issuers import add_issuer
 from cachewarm.ledger.revocations import RevokeResult, revoke
-from cachewarm.revocation.confirmation import UNDER_WAY, Outcome, Waited, bound_only, wait_for_edges
+from cachewarm.revocation.confirmation import UNDER_WAY, Confirmation, Outcome, bound_only, wait_for_edges
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
@@ -57,7 +57,7 @@ async def stop(task: "asyncio.Task[None]") -> None:
 
 async def waited(
     connection: Connection, result: RevokeResult, *, patience_s: float | None = None, still: bool = True
-) -> Waited:
+) -> Confirmation:
     """From now on."""
 
     async def still_so() -> bool:

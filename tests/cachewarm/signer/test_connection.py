@@ -18,8 +18,8 @@ from cachewarm.keys.signing_key import SigningKey
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import revoke
 from cachewarm.records.keyring import Keyring
-from cachewarm.signer.decisions import Desk
-from cachewarm.signer.inventory_cache import Issued, Unreachable
+from cachewarm.signer.decisions import SignerDecisions
+from cachewarm.signer.inventory_cache import InventoryCache, Unreachable
 from cachewarm.signer.server import BATCH, SignerServer
 from responder.domain.status import UnissuedPolicy
 from responder.feed.local import LocalFeed
@@ -63,9 +63,9 @@ class Desked:
 
     def __init__(self, plant: Plant, folder: Path, *, queue: int = 64) -> None:
         self.plant, self.path = plant, folder / "line.sock"
-        self.issued = Issued(lambda: connect(plant.urls.reader))
-        self.desk = Desk(plant.feed, self.issued, lambda: plant.ring, plant.now, DAY)
-        self.server = SignerServer(self.desk, queue)
+        self.issued = InventoryCache(lambda: connect(plant.urls.reader))
+        self.decisions = SignerDecisions(plant.feed, self.issued, lambda: plant.ring, plant.now, DAY)
+        self.server = SignerServer(self.decisions, queue)
 
     def question(self, number: int, nonce: bytes, leaf: int = 0, algorithm: int = 1) -> bytes:
         """About one of the five."""
@@ -188,7 +188,7 @@ async def test_without_keys_or_lease_known_certificates_are_told_to_try_later(
     await made.learn()
     feed = LocalFeed(plant.feed._clock) if kind == "no lease" else plant.feed
     ring = Keyring() if kind == "no keys" else plant.ring
-    made.server = SignerServer(Desk(feed, made.issued, lambda: ring, plant.now, DAY), 9)
+    made.server = SignerServer(SignerDecisions(feed, made.issued, lambda: ring, plant.now, DAY), 9)
     listening = await made.server.listen(made.path)
     edge = await Edge.connect(made.path)
     assert (await edge.ask(made.question(1, b"n"), 1))[1] == (TRY_LATER, b"")
@@ -300,7 +300,7 @@ async def test_whatever_asking_the_ledger_raises_nobody_hangs(plant: Plant, erro
             raise error
         return await connect(plant.urls.reader)
 
-    issued = Issued(unsure)
+    issued = InventoryCache(unsure)
     number, serials = plant.issuer.issuer_no, [leaf.serial for leaf in plant.leaves]
     first = [asyncio.create_task(issued.not_after(number, serial)) for serial in serials[:2]]
     await asyncio.sleep(0.02)

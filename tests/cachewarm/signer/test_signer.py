@@ -14,8 +14,8 @@ from _fastocsp.wire.codes import GOOD, REVOKED, UNKNOWN
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import revoke, unhold
 from cachewarm.records.keyring import Keyring
-from cachewarm.signer.decisions import Desk
-from cachewarm.signer.inventory_cache import Issued
+from cachewarm.signer.decisions import SignerDecisions
+from cachewarm.signer.inventory_cache import InventoryCache
 from cachewarm.signer.server import SignerServer
 from responder.clock import read_clock
 from responder.domain.status import CRLReason, UnissuedPolicy
@@ -30,23 +30,23 @@ STRANGER = bytes.fromhex("0badc0de0badc0de")
 
 
 @pytest.fixture
-async def issued(plant: Plant) -> AsyncIterator[Issued]:
+async def issued(plant: Plant) -> AsyncIterator[InventoryCache]:
     """The inventory, asked with the reader's rights."""
-    asking = Issued(lambda: connect(plant.urls.reader))
+    asking = InventoryCache(lambda: connect(plant.urls.reader))
     yield asking
     await asking.close()
 
 
 @pytest.fixture
-async def desk(plant: Plant, issued: Issued) -> Desk:
-    """A desk for this plant."""
-    return Desk(plant.feed, issued, lambda: plant.ring, plant.now, DAY)
+async def decisions(plant: Plant, issued: InventoryCache) -> SignerDecisions:
+    """A decisions for this plant."""
+    return SignerDecisions(plant.feed, issued, lambda: plant.ring, plant.now, DAY)
 
 
 @pytest.fixture
-async def source(desk: Desk, tmp_path: Path) -> AsyncIterator[SignerSource]:
+async def source(decisions: SignerDecisions, tmp_path: Path) -> AsyncIterator[SignerSource]:
     """The edge's side of a signer that serves this plant."""
-    server = SignerServer(desk, queue=64)
+    server = SignerServer(decisions, queue=64)
     path = tmp_path / "signer.sock"
     listening = await server.listen(path)
     asking = SignerSource(path, 2.0, Counters(bytearray(ROW_SIZE)))
@@ -119,16 +119,18 @@ async def test_a_serial_never_issued_is_refused_by_default(plant: Plant, source:
         await source.fetch(Key(plant.issuer.issuer_no, 1, STRANGER))
 
 
-async def test_before_the_keys_are_read_nothing_is_refused_for_good(plant: Plant, issued: Issued) -> None:
+async def test_before_the_keys_are_read_nothing_is_refused_for_good(plant: Plant, issued: InventoryCache) -> None:
     """A signer that has just started, perhaps without a ledger: tryLater, and not unauthorized, for every issuer."""
-    desk = Desk(plant.feed, issued, Keyring, plant.now, DAY)
-    for question in (desk.record(key_of(plant)), desk.answer([key_of(plant)], b"nonce")):
+    decisions = SignerDecisions(plant.feed, issued, Keyring, plant.now, DAY)
+    for question in (decisions.record(key_of(plant)), decisions.answer([key_of(plant)], b"nonce")):
         with pytest.raises(TryLater):
             await question
 
 
 @pytest.mark.parametrize("stepped_s", [-90, -2])
-async def test_a_wall_clock_that_stepped_back_signs_no_good(plant: Plant, issued: Issued, stepped_s: int) -> None:
+async def test_a_wall_clock_that_stepped_back_signs_no_good(
+    plant: Plant, issued: InventoryCache, stepped_s: int
+) -> None:
     """Before the next poll notices the step, `good` would be signed as of a time before the lease."""
     await plant.heard(0)
 
@@ -136,21 +138,21 @@ async def test_a_wall_clock_that_stepped_back_signs_no_good(plant: Plant, issued
         """The wall clock, whatever lease there is by then: polls go on."""
         return lambda: (plant.feed.as_of or 0) + seconds
 
-    desk = Desk(plant.feed, issued, lambda: plant.ring, against_the_lease(stepped_s), DAY)
+    decisions = SignerDecisions(plant.feed, issued, lambda: plant.ring, against_the_lease(stepped_s), DAY)
     with pytest.raises(TryLater):
-        await desk.record(key_of(plant))
-    slewed = Desk(plant.feed, issued, lambda: plant.ring, against_the_lease(-1), DAY)
+        await decisions.record(key_of(plant))
+    slewed = SignerDecisions(plant.feed, issued, lambda: plant.ring, against_the_lease(-1), DAY)
     assert unpack_record((await slewed.record(key_of(plant))).record).status == GOOD
 
 
-async def test_without_a_lease_nothing_is_good_but_revoked_is_said(plant: Plant, issued: Issued) -> None:
-    """A desk whose feed never had word from Postgres: tryLater for good, revoked from the set it kept."""
+async def test_without_a_lease_nothing_is_good_but_revoked_is_said(plant: Plant, issued: InventoryCache) -> None:
+    """A decisions whose feed never had word from Postgres: tryLater for good, revoked from the set it kept."""
     deaf = LocalFeed(read_clock)
-    desk = Desk(deaf, issued, lambda: plant.ring, plant.now, DAY)
+    decisions = SignerDecisions(deaf, issued, lambda: plant.ring, plant.now, DAY)
     with pytest.raises(TryLater):
-        await desk.record(key_of(plant))
+        await decisions.record(key_of(plant))
     deaf.apply([(1, plant.issuer.issuer_no, plant.leaves[0].serial, plant.now() - 60, 1)])
-    assert unpack_record((await desk.record(key_of(plant))).record).status == REVOKED
+    assert unpack_record((await decisions.record(key_of(plant))).record).status == REVOKED
 
 
 async def test_without_the_inventory_only_revoked_is_said(plant: Plant) -> None:
@@ -159,12 +161,12 @@ async def test_without_the_inventory_only_revoked_is_said(plant: Plant) -> None:
     async def refused() -> None:
         raise ConnectionRefusedError
 
-    desk = Desk(plant.feed, Issued(refused), lambda: plant.ring, plant.now, DAY)  # type: ignore[arg-type]
+    decisions = SignerDecisions(plant.feed, InventoryCache(refused), lambda: plant.ring, plant.now, DAY)  # type: ignore[arg-type]
     with pytest.raises(TryLater):
-        await desk.record(key_of(plant, 1))
+        await decisions.record(key_of(plant, 1))
     done = await revoke(plant.connection, "ca", plant.leaves[1].serial, actor="t")
     await plant.heard(done.seq)
-    record = unpack_record((await desk.record(key_of(plant, 1))).record)
+    record = unpack_record((await decisions.record(key_of(plant, 1))).record)
     assert record.status == REVOKED
     assert record.next_update - record.this_update <= 3600
 
@@ -181,20 +183,20 @@ async def test_a_ledger_that_hangs_holds_no_revoked_answer_up(plant: Plant) -> N
 
     done = await revoke(plant.connection, "ca", plant.leaves[1].serial, actor="t")
     await plant.heard(done.seq)
-    issued = Issued(hang)
-    desk = Desk(plant.feed, issued, lambda: plant.ring, plant.now, DAY)
+    issued = InventoryCache(hang)
+    decisions = SignerDecisions(plant.feed, issued, lambda: plant.ring, plant.now, DAY)
     for patience_s in (1.8, 0.1):
         async with asyncio.timeout(patience_s):
-            assert unpack_record((await desk.record(key_of(plant, 1))).record).status == REVOKED
+            assert unpack_record((await decisions.record(key_of(plant, 1))).record).status == REVOKED
     hanging.set()
     await asyncio.sleep(1.1)
-    assert unpack_record((await desk.record(key_of(plant))).record).status == GOOD
+    assert unpack_record((await decisions.record(key_of(plant))).record).status == GOOD
     await issued.close()
 
 
-async def test_a_full_queue_says_try_later(plant: Plant, desk: Desk, tmp_path: Path) -> None:
+async def test_a_full_queue_says_try_later(plant: Plant, decisions: SignerDecisions, tmp_path: Path) -> None:
     """The bound is kept: what does not fit is refused at once, what fits is answered."""
-    server = SignerServer(desk, queue=2)
+    server = SignerServer(decisions, queue=2)
     listening = await server.listen(tmp_path / "small.sock")
     asking = SignerSource(tmp_path / "small.sock", 5.0, Counters(bytearray(ROW_SIZE)))
     answers = await asyncio.gather(*(asking.fetch(key_of(plant, n % 5)) for n in range(40)), return_exceptions=True)

@@ -1,13 +1,17 @@
 """One revocation, carried; and carried again after a crash."""
 
+import pytest
+
 from _fastocsp.ocsp.record import unpack_record
 from _fastocsp.revoked.ledger_wire import parse_items
 from _fastocsp.wire.codes import GOOD, REVOKED
+from cachewarm.errors import Transient
 from cachewarm.ledger import feed as ledger_feed
 from cachewarm.ledger.revocations import revoke, unhold
+from cachewarm.warmer.event_pipeline import Pipeline
 from responder.domain.status import PRESIGNED, CRLReason
 from responder.sources.base import Key
-from tests.support.plant import Plant
+from tests.support.plant import DAY, Plant
 
 
 async def items_after(plant: Plant, seq: int) -> list[tuple[int, int, bytes, int, int]]:
@@ -29,13 +33,13 @@ async def test_revoke_and_release_reach_redis_and_the_cursor(plant: Plant) -> No
     held = await revoke(plant.connection, "ca", serial, reason=CRLReason.certificateHold, actor="tests")
     await plant.heard(held.seq)
     cursor = ledger_feed.Cursor(held.generation, held.seq)
-    assert await plant.pipeline.carry(plant.connection, await items_after(plant, 0), cursor, "w") == 2
+    assert await plant.pipeline.process(plant.connection, await items_after(plant, 0), cursor, "w") == 2
     assert await statuses(plant, serial) == {REVOKED}
     assert await ledger_feed.read_cursor(plant.connection, "w") == cursor
     released = await unhold(plant.connection, "ca", serial, actor="tests")
     await plant.heard(released.seq)
     cursor = ledger_feed.Cursor(released.generation, released.seq)
-    assert await plant.pipeline.carry(plant.connection, await items_after(plant, held.seq), cursor, "w") == 2
+    assert await plant.pipeline.process(plant.connection, await items_after(plant, held.seq), cursor, "w") == 2
     assert await statuses(plant, serial) == {GOOD}
 
 
@@ -46,5 +50,25 @@ async def test_carrying_twice_is_carrying_once(plant: Plant) -> None:
     await plant.heard(done.seq)
     for _ in range(2):
         cursor = ledger_feed.Cursor(done.generation, done.seq)
-        await plant.pipeline.carry(plant.connection, await items_after(plant, 0), cursor, "w")
+        await plant.pipeline.process(plant.connection, await items_after(plant, 0), cursor, "w")
         assert await statuses(plant, serial) == {REVOKED}
+
+
+async def test_a_released_certificate_that_was_never_issued_here_is_not_published_as_good(plant: Plant) -> None:
+    """The policy of never-issued serials counts in the warmer as in the signer."""
+    serial = bytes.fromhex("0badc0de")
+    held = await revoke(
+        plant.connection, "ca", serial, reason=CRLReason.certificateHold, actor="tests", allow_unknown=True
+    )
+    released = await unhold(plant.connection, "ca", serial, actor="tests")
+    await plant.heard(released.seq)
+    cursor = ledger_feed.Cursor(released.generation, released.seq)
+    assert await plant.pipeline.process(plant.connection, await items_after(plant, held.seq - 1), cursor, "w") == 0
+    assert await statuses(plant, serial) == set()
+
+
+async def test_a_wall_clock_that_stepped_back_publishes_no_good(plant: Plant) -> None:
+    """The signer refuses to sign with such a clock, and so does the warmer; it tries again."""
+    stepped = Pipeline(plant.feed, plant.publisher, lambda: plant.ring, lambda: (plant.feed.as_of or 0) - 5, DAY)
+    with pytest.raises(Transient, match="clock"):
+        stepped.statement_for(plant.ring.signing[plant.issuer.issuer_no], plant.leaves[0].serial, plant.now() + 9999)
