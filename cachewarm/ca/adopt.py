@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from cachewarm.ca.authority import check_ca
-from cachewarm.ca.certificate import Issued, moment
+from cachewarm.ca.certificate import Issued
 from cachewarm.ca.external_responder import ExternalResponder
+from cachewarm.ca.issuer_rows import issuer_row, responder_row
 from cachewarm.ca.profiles import check_url
 from cachewarm.ca.registry import public_urls
 from cachewarm.ca.responder_certificate import key_path
@@ -30,7 +31,7 @@ from responder.domain.signature import PublicKey
 from responder.domain.status import UnissuedPolicy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Brought:
     """What the operator brings; None where nothing is said. `ca_key` is where the CA's own key lies and stays."""
 
@@ -126,22 +127,18 @@ async def _known(connection: Connection, brought: Brought) -> issuers.Issuer | N
 
 async def _add(connection: Connection, brought: Brought, base_url: str, actor: str) -> issuers.Issuer:
     issuer_id = brought.issuer_id or issuer_id_of(brought.ca)
-    urls = public_urls(base_url, issuer_id)
-    return await issuers.add_issuer(
-        connection,
-        issuer_id,
-        subject=brought.ca.subject.rfc4514_string(),
-        cert_der=brought.cert_der,
-        key_path=str(brought.ca_key) if brought.ca_key else None,
-        responder_mode=brought.responder_mode,
-        ocsp_url=brought.ocsp_url or urls.ocsp_url,
-        crl_url=brought.crl_url or (urls.crl_url if brought.crls.source else None),
-        ca_issuers_url=urls.ca_issuers_url,
-        unissued_policy=brought.unissued_policy or _unissued(brought),
-        publishes_crl=_publishes(brought) or False,
-        crls=brought.crls,
-        actor=actor,
+    ours = public_urls(base_url, issuer_id)
+    urls = replace(
+        ours,
+        ocsp_url=brought.ocsp_url or ours.ocsp_url,
+        crl_url=brought.crl_url or (ours.crl_url if brought.crls.source else None),
     )
+    row = issuer_row(brought.ca, urls, key_path=brought.ca_key)
+    row["responder_mode"] = brought.responder_mode
+    row["unissued_policy"] = brought.unissued_policy or _unissued(brought)
+    row["publishes_crl"] = _publishes(brought) or False
+    row["crls"] = brought.crls
+    return await issuers.add_issuer(connection, issuer_id, actor=actor, **row)
 
 
 async def _change(connection: Connection, brought: Brought, issuer_id: str, actor: str) -> issuers.Issuer:
@@ -181,7 +178,7 @@ async def _take_responder(
     passphrase: bytes | None,
     actor: str,
 ) -> str:
-    await connection.execute("select pg_advisory_xact_lock(hashtext('fastocsp.responder'), $1)", issuer.issuer_no)
+    await responders.lock_responders(connection, issuer.issuer_no)
     held = await responders.responder_certs(connection, issuer.issuer_id)
     path = key_path(keys, issuer.issuer_id)
     _refuse_foreign(path, passphrase, key.public_key, [cert.cert_der for cert in held])
@@ -198,17 +195,7 @@ async def _enter(
 ) -> None:
     made = Issued.of(x509.load_der_x509_certificate(certificate.cert_der))
     await responders.forget_responder_cert(connection, issuer_id, made.serial)
-    await responders.add_responder_cert(
-        connection,
-        issuer_id,
-        cert_subject=made.subject,
-        serial_number=made.serial,
-        not_before=moment(made.not_before),
-        not_after=moment(made.not_after),
-        cert_der=made.cert_der,
-        key_path=str(path),
-        actor=actor,
-    )
+    await responders.add_responder_cert(connection, issuer_id, responder_row(made, path), actor=actor)
 
 
 def _refuse_foreign(path: Path, passphrase: bytes | None, ours: PublicKey, held: list[bytes]) -> None:

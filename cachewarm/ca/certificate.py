@@ -21,7 +21,7 @@ BACKDATE_S = 300
 SERIAL_OCTETS = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
     """A certificate and what a ledger writes about it; the window's ends are inclusive."""
 

@@ -6,12 +6,14 @@ between leaves a file that nobody names, or a certificate that nobody has, never
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Required, TypedDict, Unpack
 
 from cryptography import x509
 
 from cachewarm.ca.authority import Authority, init_root, init_sub
 from cachewarm.ca.certificate import Issued, moment
 from cachewarm.ca.issue import Terms, issue
+from cachewarm.ca.issuer_rows import issuer_row
 from cachewarm.ca.profiles import ROOT_VALIDITY_S, Pointers
 from cachewarm.errors import Refused
 from cachewarm.keys.key_file import write_new
@@ -44,32 +46,38 @@ def ca_key_path(keys: Path, issuer_id: str) -> Path:
     return keys / f"ca-{issuer_id}.key"
 
 
+class CAWish(TypedDict, total=False):
+    """What kind of CA is wanted. `parent` and its authority are None for a root."""
+
+    kind: Required[KeyKind]
+    parent: Required[issuers.Issuer | None]
+    parent_authority: Required[Authority | None]
+    base_url: Required[str]
+    validity_s: int | None
+    policy: UnissuedPolicy
+    crls: issuers.CRLWish
+
+
 async def found_ca(
     connection: Connection,
     *,
     issuer_id: str,
-    kind: KeyKind,
     subject: x509.Name,
-    parent: issuers.Issuer | None,
-    parent_authority: Authority | None,
-    base_url: str,
     keys: Path,
     passphrase: bytes | None,
     now: int,
-    validity_s: int | None = None,
-    policy: UnissuedPolicy = UnissuedPolicy.UNAUTHORIZED,
-    crls: issuers.CRLWish = issuers.ONLY_COMPLETE,
     actor: str,
+    **wish: Unpack[CAWish],
 ) -> issuers.Issuer:
-    """A new root, or a sub-CA of `parent`; Refused when the id is taken or a key of that name lies there."""
+    """Make a root, or a sub-CA of `parent`. Refused when the id is taken or a key file of that name exists."""
     check_id(issuer_id)
     if await issuers.get_issuer(connection, issuer_id) is not None:
         raise Refused(f"there is an issuer {issuer_id} already")
     path = ca_key_path(keys, issuer_id)
     if path.exists():
         raise Refused(f"{path} exists already: it is the key of an earlier {issuer_id}; move it away first")
-    key = SoftKey.generate(kind)
-    urls = public_urls(base_url, issuer_id)
+    key = SoftKey.generate(wish["kind"])
+    parent, parent_authority, validity_s = wish["parent"], wish["parent_authority"], wish.get("validity_s")
     if parent is None or parent_authority is None:
         made = init_root(key, subject, now=now, validity_s=ROOT_VALIDITY_S if validity_s is None else validity_s)
     else:
@@ -81,19 +89,10 @@ async def found_ca(
         async with connection.transaction():
             if parent is not None:
                 await enter(connection, parent.issuer_id, made, crl_shards=parent.crl_shards)
-            return await issuers.add_issuer(
-                connection,
-                issuer_id,
-                subject=made.subject,
-                cert_der=made.cert_der,
-                key_path=str(path),
-                ocsp_url=urls.ocsp_url,
-                crl_url=urls.crl_url,
-                ca_issuers_url=urls.ca_issuers_url,
-                unissued_policy=policy,
-                crls=crls,
-                actor=actor,
-            )
+            row = issuer_row(made.certificate, public_urls(wish["base_url"], issuer_id), key_path=path)
+            row["unissued_policy"] = wish.get("policy", UnissuedPolicy.UNAUTHORIZED)
+            row["crls"] = wish.get("crls", issuers.ONLY_COMPLETE)
+            return await issuers.add_issuer(connection, issuer_id, actor=actor, **row)
     except Refused:
         path.unlink()  # nobody has seen it; after a lost connection it stays, the row may be there
         raise
@@ -129,11 +128,27 @@ async def enter(connection: Connection, issuer_id: str, *made: Issued, crl_shard
             issuer_id,
             [
                 inventory.NewCertificate(
-                    each.serial, moment(each.not_before), moment(each.not_after), each.subject, each.cert_der
+                    serial_number=each.serial,
+                    not_before=moment(each.not_before),
+                    not_after=moment(each.not_after),
+                    subject=each.subject,
+                    cert_der=each.cert_der,
                 )
                 for each in made
             ],
         )
+
+
+def load_authority(issuer: issuers.Issuer, passphrase: bytes | None) -> Authority:
+    """Return the CA with its key. Refused when the key is not here, cannot be read or belongs to another CA."""
+    if issuer.key_path is None:
+        raise Refused(f"the private key of {issuer.issuer_id} is not here")
+    certificate = x509.load_der_x509_certificate(issuer.cert_der)
+    try:
+        key = SoftKey.load(Path(issuer.key_path), passphrase)
+    except FileNotFoundError as error:
+        raise Refused(f"{issuer.key_path} is missing: the private key of {issuer.issuer_id}") from error
+    return Authority(certificate, key)
 
 
 def check_id(issuer_id: str) -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cachewarm.ca.certificate import parse_subject, read_certificate
 from cachewarm.ca.describe import describe
 from cachewarm.ca.profiles import check_url
-from cachewarm.ca.registry import check_id, found_ca
+from cachewarm.ca.registry import check_id, found_ca, load_authority
 from cachewarm.cli.ca_issue import issue_command
 from cachewarm.cli.crl_options import CRLScope, CRLShards, DeltaCRL, crl_wish
 from cachewarm.cli.options import AsJson, DataDir, Validity, actor_name, given_by, seconds_of, settings_of
@@ -25,7 +25,6 @@ from cachewarm.console import reported, say, show
 from cachewarm.keys.soft_key import KeyKind
 from cachewarm.ledger import issuers
 from cachewarm.ledger.connect import connected
-from cachewarm.warmer.responder_rotation import load_authority
 from responder.domain.status import UnissuedPolicy
 
 app = typer.Typer(help="The local CA.", no_args_is_help=True)

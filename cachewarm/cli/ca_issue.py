@@ -20,7 +20,7 @@ from cachewarm.ca.certificate import Issued, parse_subject
 from cachewarm.ca.describe import describe
 from cachewarm.ca.issue import Terms, issue, issue_request, read_request
 from cachewarm.ca.profiles import PROFILES, Pointers, check_url, parse_names
-from cachewarm.ca.registry import enter, pointers_of
+from cachewarm.ca.registry import enter, load_authority, pointers_of
 from cachewarm.cli.options import AsJson, DataDir, Validity, given_by, seconds_of, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import reported, show
@@ -29,7 +29,6 @@ from cachewarm.keys.key_file import SECRET_MODE, new_file
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import issuers
 from cachewarm.ledger.connect import connected
-from cachewarm.warmer.responder_rotation import load_authority
 
 Names = Annotated[list[str], typer.Option("--name", help="Host name, address, mail address or URI; repeat it.")]
 Csr = Annotated[
@@ -42,7 +41,7 @@ File = Path | None
 _PROFILES_HELP = "tls-server or tls-client."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wish:
     """What the command line asked for, checked as far as it can be without the ledger."""
 

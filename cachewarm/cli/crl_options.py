@@ -58,7 +58,13 @@ def crl_wish(
     delta_source: str | None = None,
 ) -> CRLWish:
     """What the command line said."""
-    return CRLWish(delta, shards, None if scope is None else scope.value, source, delta_source)
+    return CRLWish(
+        delta=delta,
+        shards=shards,
+        scope=None if scope is None else scope.value,
+        source=source,
+        delta_source=delta_source,
+    )
 
 
 def check_source(url: str) -> str:

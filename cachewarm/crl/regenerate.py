@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from cachewarm.ca.registry import load_authority
 from cachewarm.crl.parts import DELTA
 from cachewarm.crl.plan import expired_before
 from cachewarm.crl.sign_and_check import Bench, Made, Rules, make_complete, make_delta, make_shard, parsed_update
@@ -21,7 +22,6 @@ from cachewarm.errors import CachewarmError, Refused, Transient
 from cachewarm.ledger import crl_parts, crls, issuers
 from cachewarm.ledger.connect import Connection
 from cachewarm.records.keyring import domain_issuer
-from cachewarm.warmer.responder_rotation import load_authority
 
 log = structlog.get_logger("crl")
 

@@ -103,7 +103,9 @@ async def take_over(
 
 def _certificate(entry: IndexEntry, earliest: datetime.datetime) -> inventory.NewCertificate:
     ends = moment(entry.not_after)
-    return inventory.NewCertificate(entry.serial, min(earliest, ends), ends, entry.subject)
+    return inventory.NewCertificate(
+        serial_number=entry.serial, not_before=min(earliest, ends), not_after=ends, subject=entry.subject
+    )
 
 
 def _revocation(entry: IndexEntry) -> revocations.Revocation:

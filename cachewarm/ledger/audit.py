@@ -4,14 +4,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from cachewarm.ledger.connect import Connection, one_row, translated
 
 _VERIFY_ROWS = 50_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AuditEvent:
     """One row of the chain."""
 
@@ -33,6 +33,20 @@ class AuditVerdict:
     broken_at: int | None
     seq: int
     hash: bytes
+
+
+class AuditHead(NamedTuple):
+    """The last row of the chain: its number and hash."""
+
+    seq: int
+    hash: bytes
+
+
+async def audit_head(connection: Connection) -> AuditHead:
+    """Return where the chain ends, worth keeping elsewhere."""
+    with translated():
+        row = await one_row(connection, "select seq, hash from audit_head")
+    return AuditHead(row["seq"], row["hash"])
 
 
 async def append_audit(
@@ -84,12 +98,11 @@ async def verify_audit(
     """Walk the chain from `start` to its end, in pieces."""
     at = start
     while True:
+        head, last = await audit_head(connection), at + _VERIFY_ROWS - 1
         with translated():
-            head = await one_row(connection, "select seq, hash from audit_head")
-            last = at + _VERIFY_ROWS - 1
             broken = await connection.fetchval("select audit_verify($1, $2)", at, last)
-        if broken is not None or last >= head["seq"]:
-            return AuditVerdict(max(0, min(last, head["seq"]) - start + 1), broken, head["seq"], head["hash"])
+        if broken is not None or last >= head.seq:
+            return AuditVerdict(max(0, min(last, head.seq) - start + 1), broken, head.seq, head.hash)
         if progress:
             progress(_VERIFY_ROWS)
         at = last + 1

@@ -13,7 +13,7 @@ import asyncpg
 from cachewarm.ledger.connect import Connection, one_row, translated
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FeedPosition:
     """Where the feed's head is. `horizon` is the most that any edge may ask for."""
 
@@ -26,7 +26,7 @@ class FeedPosition:
     horizon: timedelta
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lease:
     """An edge's lease; it has expired when `renewals` stood still for `horizon` on the judge's monotonic clock."""
 
@@ -51,7 +51,7 @@ async def feed_position(connection: Connection) -> FeedPosition:
     """The head; in a REPEATABLE READ transaction it belongs to feed_snapshot."""
     with translated():
         row = await one_row(connection, "select generation, sysid, tli, seq, chain, base, horizon from feed_position")
-    return FeedPosition(*row.values())
+    return FeedPosition(**dict(row))
 
 
 async def unacked(connection: Connection, generation: int, seq: int) -> list[Lease] | None:
@@ -68,7 +68,7 @@ async def unacked(connection: Connection, generation: int, seq: int) -> list[Lea
             )
         except asyncpg.LockNotAvailableError:
             return None
-    return [Lease(*row.values()) for row in rows]
+    return [Lease(**dict(row)) for row in rows]
 
 
 async def leases(connection: Connection) -> list[Lease]:
@@ -77,7 +77,7 @@ async def leases(connection: Connection) -> list[Lease]:
         rows = await connection.fetch(
             "select edge, boot, horizon, acked_gen, acked, renewals, at from edge_lease order by edge"
         )
-    return [Lease(*row.values()) for row in rows]
+    return [Lease(**dict(row)) for row in rows]
 
 
 async def feed_horizon(connection: Connection) -> timedelta:
@@ -108,6 +108,13 @@ async def trim_feed(connection: Connection, keep: int = 100_000) -> int:
     """Drop old events, never past a lease younger than an hour; how many went."""
     with translated():
         return await connection.fetchval("select feed_trim($1)", keep)  # type: ignore[no-any-return]
+
+
+async def payloads_after(connection: Connection, seq: int) -> list[bytes]:
+    """Return the payloads of every event beyond that number, in order."""
+    with translated():
+        rows = await connection.fetch("select payload from revocation_events where seq > $1 order by seq", seq)
+    return [row["payload"] for row in rows]
 
 
 async def read_cursor(connection: Connection, name: str) -> Cursor | None:

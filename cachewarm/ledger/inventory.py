@@ -9,7 +9,7 @@ from cachewarm.ledger.chunks import CHUNK, chunks
 from cachewarm.ledger.connect import Connection, translated
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NewCertificate:
     """What is needed to enter a certificate."""
 
@@ -20,7 +20,7 @@ class NewCertificate:
     cert_der: bytes | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Certificate:
     """A row of the inventory, with its revocation if there is one."""
 
@@ -38,7 +38,7 @@ class Certificate:
     revoked_by: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InventoryRow:
     """What the warmer's walk needs. `not_after` is None for a revoked certificate that the inventory never saw."""
 
@@ -153,7 +153,7 @@ async def inventory_page(
             after_serial,
             limit,
         )
-    return [InventoryRow(*row.values()) for row in rows]
+    return [InventoryRow(**dict(row)) for row in rows]
 
 
 async def count_certificates(connection: Connection) -> int:

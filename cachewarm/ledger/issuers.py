@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Required, TypedDict, Unpack
 
 from cachewarm.errors import Refused
 from cachewarm.ledger.connect import Connection, translated
@@ -11,7 +12,7 @@ _COLUMNS = """issuer_id, issuer_no, subject, cert_der, key_path, responder_mode,
   unissued_policy, publishes_crl, created_at, delta_crl, crl_shards, crl_scope, crl_source, delta_source"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Issuer:
     """One row. `issuer_no` is its name in the feed; `key_path` is None for a CA whose key is not here.
 
@@ -37,7 +38,7 @@ class Issuer:
     delta_source: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CRLWish:
     """What CRLs an issuer has besides the complete one; None where nothing is said.
 
@@ -56,51 +57,64 @@ class CRLWish:
 ONLY_COMPLETE = CRLWish()
 
 
-async def add_issuer(
-    connection: Connection,
-    issuer_id: str,
-    *,
-    subject: str,
-    cert_der: bytes,
-    key_path: str | None = None,
-    responder_mode: str = "delegated",
-    ocsp_url: str | None = None,
-    crl_url: str | None = None,
-    ca_issuers_url: str | None = None,
-    unissued_policy: UnissuedPolicy = UnissuedPolicy.UNAUTHORIZED,
-    publishes_crl: bool = True,
-    crls: CRLWish = ONLY_COMPLETE,
-    actor: str,
-) -> Issuer:
-    """A new issuer, with its audit row. Refused: the id is malformed or taken, the certificate is another issuer's."""
+class NewIssuer(TypedDict, total=False):
+    """What an issuer's row is made of (ca/issuer_rows.py); what is left out has the default of `add_issuer`."""
+
+    subject: Required[str]
+    cert_der: Required[bytes]
+    key_path: str | None
+    responder_mode: str
+    ocsp_url: str | None
+    crl_url: str | None
+    ca_issuers_url: str | None
+    unissued_policy: UnissuedPolicy
+    publishes_crl: bool
+    crls: CRLWish
+
+
+class IssuerChange(TypedDict, total=False):
+    """What of an issuer changes; None and what is left out stay as they are."""
+
+    key_path: str | None
+    responder_mode: str | None
+    ocsp_url: str | None
+    crl_url: str | None
+    unissued_policy: UnissuedPolicy | None
+    publishes_crl: bool | None
+    crls: CRLWish
+
+
+async def add_issuer(connection: Connection, issuer_id: str, *, actor: str, **row: Unpack[NewIssuer]) -> Issuer:
+    """Add an issuer, with its audit row. Refused: the id is malformed or taken, the certificate is another issuer's."""
+    crls = row.get("crls", ONLY_COMPLETE)
     with translated():
         async with connection.transaction():
-            row = await connection.fetchrow(
+            added = await connection.fetchrow(
                 f"""insert into issuers (issuer_id, subject, cert_der, key_path, responder_mode, ocsp_url, crl_url,
                       ca_issuers_url, unissued_policy, publishes_crl, delta_crl, crl_shards, crl_scope, crl_source,
                       delta_source)
                     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, false), coalesce($12, 0),
                       coalesce($13, 'all'), $14, $15) on conflict do nothing returning {_COLUMNS}""",  # noqa: S608 - our own constant
                 issuer_id,
-                subject,
-                cert_der,
-                key_path,
-                responder_mode,
-                ocsp_url,
-                crl_url,
-                ca_issuers_url,
-                unissued_policy,
-                publishes_crl,
+                row["subject"],
+                row["cert_der"],
+                row.get("key_path"),
+                row.get("responder_mode", "delegated"),
+                row.get("ocsp_url"),
+                row.get("crl_url"),
+                row.get("ca_issuers_url"),
+                row.get("unissued_policy", UnissuedPolicy.UNAUTHORIZED),
+                row.get("publishes_crl", True),
                 crls.delta,
                 crls.shards,
                 crls.scope,
                 crls.source,
                 crls.delta_source,
             )
-            if row is None:
-                raise Refused(await _why_not(connection, issuer_id, cert_der))
+            if added is None:
+                raise Refused(await _why_not(connection, issuer_id, row["cert_der"]))
             await connection.execute("select audit_append($1, 'issuer', $2)", actor, issuer_id)
-    return _issuer(row)
+    return _issuer(added)
 
 
 async def _why_not(connection: Connection, issuer_id: str, cert_der: bytes) -> str:
@@ -137,22 +151,13 @@ async def issuer_of_certificate(connection: Connection, cert_der: bytes) -> Issu
 
 
 async def change_issuer(
-    connection: Connection,
-    issuer_id: str,
-    *,
-    key_path: str | None = None,
-    responder_mode: str | None = None,
-    ocsp_url: str | None = None,
-    crl_url: str | None = None,
-    unissued_policy: UnissuedPolicy | None = None,
-    publishes_crl: bool | None = None,
-    crls: CRLWish = ONLY_COMPLETE,
-    actor: str,
+    connection: Connection, issuer_id: str, *, actor: str, **change: Unpack[IssuerChange]
 ) -> Issuer:
-    """Change what is not None, with an audit row; the issuer as it stands then.
+    """Change an issuer, with an audit row; return it as it is then.
 
     Refused: there is none of that id, or live certificates name shards that would go.
     """
+    crls = change.get("crls", ONLY_COMPLETE)
     with translated():
         async with connection.transaction():
             row = await connection.fetchrow(
@@ -164,12 +169,12 @@ async def change_issuer(
                       delta_source = coalesce($12, delta_source)
                     where issuer_id = $1 returning {_COLUMNS}""",  # noqa: S608 - our own constant
                 issuer_id,
-                key_path,
-                responder_mode,
-                ocsp_url,
-                crl_url,
-                unissued_policy,
-                publishes_crl,
+                change.get("key_path"),
+                change.get("responder_mode"),
+                change.get("ocsp_url"),
+                change.get("crl_url"),
+                change.get("unissued_policy"),
+                change.get("publishes_crl"),
                 crls.delta,
                 crls.shards,
                 crls.scope,

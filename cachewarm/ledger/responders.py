@@ -8,7 +8,7 @@ from cachewarm.ledger.connect import Connection, one_row, translated
 _COLUMNS = "issuer_id, cert_subject, serial_number, not_before, not_after, created_at, cert_der"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ResponderCert:
     """One responder certificate."""
 
@@ -21,19 +21,22 @@ class ResponderCert:
     cert_der: bytes
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewResponderCert:
+    """A responder certificate to be entered (ca/issuer_rows.py)."""
+
+    cert_subject: str
+    serial_number: bytes
+    not_before: datetime
+    not_after: datetime
+    cert_der: bytes
+    key_path: str | None
+
+
 async def add_responder_cert(
-    connection: Connection,
-    issuer_id: str,
-    *,
-    cert_subject: str,
-    serial_number: bytes,
-    not_before: datetime,
-    not_after: datetime,
-    cert_der: bytes,
-    key_path: str | None,
-    actor: str,
+    connection: Connection, issuer_id: str, cert: NewResponderCert, *, actor: str
 ) -> ResponderCert:
-    """A new responder certificate, in the audit chain as well."""
+    """Enter a responder certificate, with its audit row."""
     with translated():
         async with connection.transaction():
             row = await one_row(
@@ -42,15 +45,31 @@ async def add_responder_cert(
                       (issuer_id, cert_subject, serial_number, not_before, not_after, cert_der, key_path)
                     values ($1, $2, $3, $4, $5, $6, $7) returning {_COLUMNS}""",  # noqa: S608 - our own constant
                 issuer_id,
-                cert_subject,
-                serial_number,
-                not_before,
-                not_after,
-                cert_der,
-                key_path,
+                cert.cert_subject,
+                cert.serial_number,
+                cert.not_before,
+                cert.not_after,
+                cert.cert_der,
+                cert.key_path,
             )
-            await connection.execute("select audit_append($1, 'responder', $2, $3)", actor, issuer_id, serial_number)
+            await connection.execute(
+                "select audit_append($1, 'responder', $2, $3)", actor, issuer_id, cert.serial_number
+            )
     return ResponderCert(**dict(row))
+
+
+async def lock_responders(connection: Connection, issuer_no: int) -> None:
+    """Wait for the turn to change that issuer's responder; it lasts until the transaction ends."""
+    with translated():
+        await connection.execute("select pg_advisory_xact_lock(hashtext('fastocsp.responder'), $1)", issuer_no)
+
+
+async def try_lock_responders(connection: Connection, issuer_no: int) -> bool:
+    """Take the same turn without waiting; False when another process has it."""
+    with translated():
+        return await connection.fetchval(  # type: ignore[no-any-return]
+            "select pg_try_advisory_xact_lock(hashtext('fastocsp.responder'), $1)", issuer_no
+        )
 
 
 async def forget_responder_cert(connection: Connection, issuer_id: str, serial_number: bytes) -> None:

@@ -54,7 +54,7 @@ class Revocation:
     invalidity_date: datetime | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RevokeResult:
     """What stands now: an edge that acknowledged (generation, seq) has it. `reason` None: not revoked (released)."""
 
@@ -65,7 +65,7 @@ class RevokeResult:
     seq: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BulkResult:
     """How a bulk revocation went; `unknown` were not in the inventory and were left alone."""
 
@@ -143,7 +143,7 @@ async def bulk_revoke(
             progress(len(chunk))
     with translated():
         generation, seq = await _position(connection)
-    return BulkResult(asked, changed, generation, seq, tuple(unknown))
+    return BulkResult(asked=asked, changed=changed, generation=generation, seq=seq, unknown=tuple(unknown))
 
 
 async def count_revoked(connection: Connection, issuer_id: str, serials: Sequence[bytes]) -> int:
@@ -221,7 +221,9 @@ async def _standing(connection: Connection, issuer_id: str, serial_number: bytes
         serial_number,
     )
     reason = None if row["reason"] is None else CRLReason(row["reason"])
-    return RevokeResult(changed, row["revoked_at"], reason, row["generation"], row["seq"])
+    return RevokeResult(
+        changed=changed, revoked_at=row["revoked_at"], reason=reason, generation=row["generation"], seq=row["seq"]
+    )
 
 
 async def _unknown(connection: Connection, issuer_id: str, serial_number: bytes) -> str:

@@ -10,14 +10,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cachewarm.ca.certificate import parse_subject
 from cachewarm.ca.issue import Terms, issue
 from cachewarm.ca.profiles import DAY_S
-from cachewarm.ca.registry import enter, found_ca, pointers_of
+from cachewarm.ca.registry import enter, found_ca, load_authority, pointers_of
 from cachewarm.config import Settings
 from cachewarm.console import progress
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import issuers, samples
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
-from cachewarm.warmer.responder_rotation import load_authority
 from responder.domain.status import CRLReason
 
 ISSUER_ID = "demo"

@@ -17,7 +17,7 @@ KEYS_INTERVAL_S = 1.0
 FIRST_INTERVAL_S = 0.2
 
 
-class KeyWatch:
+class KeyringWatcher:
     """The keyring of this moment, read again every second."""
 
     def __init__(

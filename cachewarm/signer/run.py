@@ -11,7 +11,7 @@ import structlog
 
 from cachewarm.config import Settings
 from cachewarm.ledger.connect import Connection, connect
-from cachewarm.records.keyring_watcher import KeyWatch
+from cachewarm.records.keyring_watcher import KeyringWatcher
 from cachewarm.signer.decisions import SignerDecisions
 from cachewarm.signer.inventory_cache import InventoryCache
 from cachewarm.signer.server import SignerServer
@@ -41,7 +41,7 @@ async def serve(settings: Settings) -> None:
     agent = FeedAgent(
         open_feed_connection, Who(None, uuid4(), settings.horizon), feed, read_clock, settings.poll_interval
     )
-    keys = KeyWatch(open_connection, settings.keys, settings.passphrase)
+    keys = KeyringWatcher(open_connection, settings.keys, settings.passphrase)
     decisions = SignerDecisions(
         feed,
         InventoryCache(open_connection),

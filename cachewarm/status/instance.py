@@ -20,8 +20,8 @@ from redis.exceptions import RedisError
 
 from cachewarm.config import Settings
 from cachewarm.errors import CachewarmError
-from cachewarm.ledger import feed
-from cachewarm.ledger.connect import Connection, connected, one_row
+from cachewarm.ledger import audit, feed
+from cachewarm.ledger.connect import Connection, connected
 from cachewarm.status.issuers import overviews, problems_of, row_of
 from responder.config import INSTANCE_FILE
 from responder.domain.redis_layout import WALK_NOTE
@@ -98,13 +98,13 @@ async def _ledger(settings: Settings) -> Part:
 async def _read_ledger(connection: Connection, settings: Settings, part: Part) -> None:
     now = datetime.now(UTC)
     position = await feed.feed_position(connection)
-    head = await one_row(connection, "select seq, hash from audit_head")
+    head = await audit.audit_head(connection)
     part.facts = {
         "generation": position.generation,
         "seq": position.seq,
         "horizon_s": position.horizon.total_seconds(),
-        "audit_seq": head["seq"],
-        "audit_hash": head["hash"].hex(),
+        "audit_seq": head.seq,
+        "audit_hash": head.hash.hex(),
     }
     for lease in await feed.leases(connection):
         _see_lease(lease, position, now, part)

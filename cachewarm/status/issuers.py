@@ -8,7 +8,7 @@ from cachewarm.ledger import coverage, crls, issuers, mirrors, responders
 from cachewarm.ledger.connect import Connection
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Overview:
     """One issuer, with the newest of its responder certificates."""
 
@@ -34,11 +34,11 @@ async def overviews(connection: Connection) -> list[Overview]:
         certs[cert.issuer_id] = cert
     return [
         Overview(
-            each,
-            certs.get(each.issuer_id),
-            counted.get(each.issuer_id),
-            lists[each.issuer_id],
-            mirrored.get(each.issuer_id),
+            issuer=each,
+            responder=certs.get(each.issuer_id),
+            coverage=counted.get(each.issuer_id),
+            crl=lists[each.issuer_id],
+            mirror=mirrored.get(each.issuer_id),
         )
         for each in await issuers.list_issuers(connection)
     ]

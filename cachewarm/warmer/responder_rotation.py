@@ -10,11 +10,9 @@ from pathlib import Path
 import structlog
 from cryptography import x509
 
-from cachewarm.ca.authority import Authority
-from cachewarm.ca.certificate import moment
+from cachewarm.ca.issuer_rows import responder_row
+from cachewarm.ca.registry import load_authority
 from cachewarm.ca.responder_certificate import Fault, Unusable, key_path, load_pair, make
-from cachewarm.errors import Refused
-from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import issuers, responders
 from cachewarm.ledger.connect import Connection
 
@@ -71,9 +69,7 @@ async def _rotate(
     grace_s: int,
 ) -> bool:
     async with connection.transaction():
-        if not await connection.fetchval(
-            "select pg_try_advisory_xact_lock(hashtext('fastocsp.responder'), $1)", issuer.issuer_no
-        ):
+        if not await responders.try_lock_responders(connection, issuer.issuer_no):
             return False
         # looked at again now that it is our turn: another warmer may have had it a moment ago
         why = await _why(connection, issuer, folder, passphrase, now, grace_s)
@@ -84,28 +80,6 @@ async def _rotate(
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = key_path(folder, issuer.issuer_id)
         key.store(path, passphrase)
-        await responders.add_responder_cert(
-            connection,
-            issuer.issuer_id,
-            cert_subject=issued.subject,
-            serial_number=issued.serial,
-            not_before=moment(issued.not_before),
-            not_after=moment(issued.not_after),
-            cert_der=issued.cert_der,
-            key_path=str(path),
-            actor="warmer",
-        )
+        await responders.add_responder_cert(connection, issuer.issuer_id, responder_row(issued, path), actor="warmer")
     log.info("responder certificate made", issuer_id=issuer.issuer_id, why=why.text, serial=issued.serial.hex())
     return True
-
-
-def load_authority(issuer: issuers.Issuer, passphrase: bytes | None) -> Authority:
-    """The CA with its key; Refused when the key is not here or does not fit."""
-    if issuer.key_path is None:
-        raise Refused(f"the private key of {issuer.issuer_id} is not here")
-    certificate = x509.load_der_x509_certificate(issuer.cert_der)
-    try:
-        key = SoftKey.load(Path(issuer.key_path), passphrase)
-    except FileNotFoundError as error:
-        raise Refused(f"{issuer.key_path} is missing: the private key of {issuer.issuer_id}") from error
-    return Authority(certificate, key)

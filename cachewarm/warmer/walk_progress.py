@@ -22,7 +22,7 @@ SAID_EVERY_S = 2.0
 NOTE_KEPT_S = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """A walk under way. `share` is None when the inventory was empty, `eta_s` None as long as nobody can know."""
 

@@ -26,7 +26,7 @@ from cachewarm.ledger.audit import verify_audit
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.mirror.schedule import MirrorSchedule
 from cachewarm.records.keyring import Keyring
-from cachewarm.records.keyring_watcher import KeyWatch
+from cachewarm.records.keyring_watcher import KeyringWatcher
 from cachewarm.records.publisher import Publisher
 from cachewarm.records.publisher import connect as connect_redis
 from cachewarm.records.signing_pool import SigningPool
@@ -59,7 +59,7 @@ class Warmer:
             self._open_feed, Who(None, uuid4(), settings.horizon), self.feed, read_clock, settings.poll_interval
         )
         self.agent.replica.on_change = self._on_feed_items
-        self.keys = KeyWatch(self._connect, settings.keys, settings.passphrase)
+        self.keys = KeyringWatcher(self._connect, settings.keys, settings.passphrase)
         redis_url = settings.redis_url.get_secret_value() if settings.redis_url else "redis://127.0.0.1:6379"
         self.publisher = Publisher(connect_redis(redis_url))
         self.pipeline = Pipeline(self.feed, self.publisher, self.keyring, self.now, settings.ocsp_response_validity)
@@ -143,8 +143,7 @@ class Warmer:
         cursor = await ledger_feed.read_cursor(connection, self.name)
         if cursor is None:
             return []
-        rows = await connection.fetch("select payload from revocation_events where seq > $1 order by seq", cursor.seq)
-        return [item for row in rows for item in parse_items(row["payload"])]
+        return [item for each in await ledger_feed.payloads_after(connection, cursor.seq) for item in parse_items(each)]
 
     async def _walks(self, connection: Connection) -> None:
         """Walk, wait, walk: at once when Redis was emptied or a responder is new."""

@@ -12,7 +12,7 @@ import pytest
 from cachewarm.ca.authority import Authority
 from cachewarm.ca.certificate import Issued, parse_subject
 from cachewarm.ca.issue import Terms
-from cachewarm.ca.registry import found_ca, issue_leaf, pointers_of
+from cachewarm.ca.registry import found_ca, issue_leaf, load_authority, pointers_of
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.keys.soft_key import KeyKind, SoftKey
@@ -24,7 +24,7 @@ from cachewarm.records.publisher import connect as connect_redis
 from cachewarm.records.signing_pool import SigningPool
 from cachewarm.warmer.event_pipeline import Pipeline
 from cachewarm.warmer.inventory_walk import Count, Walk
-from cachewarm.warmer.responder_rotation import load_authority, rotate_due
+from cachewarm.warmer.responder_rotation import rotate_due
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed

@@ -76,7 +76,9 @@ async def test_any_complete_crl_and_its_deltas_are_the_revoked_set(delta_plant: 
     serials = [bytes((0x40, n)) for n in range(1, 13)]
     now = datetime.now(UTC).replace(microsecond=0)
     await add_certificates(
-        delta_plant.connection, "ca", [NewCertificate(each, now, now + timedelta(days=9), "CN=x") for each in serials]
+        delta_plant.connection,
+        "ca",
+        [NewCertificate(serial_number=each, not_before=now, not_after=now + timedelta(days=9)) for each in serials],
     )
     completes: list[ReadCRL] = []
     checked = 0
@@ -146,7 +148,11 @@ async def _expired(plant: Plant, serial: bytes, *, ended_s: int, recorded_s: int
     """A revoked certificate whose end, and whose revocation's row, lie so far back."""
     now = datetime.now(UTC).replace(microsecond=0)
     ends = now - timedelta(seconds=ended_s)
-    await add_certificates(plant.connection, "ca", [NewCertificate(serial, now - timedelta(days=9), ends, "CN=x")])
+    await add_certificates(
+        plant.connection,
+        "ca",
+        [NewCertificate(serial_number=serial, not_before=now - timedelta(days=9), not_after=ends)],
+    )
     await plant.connection.execute(
         "insert into certificate_revocations (issuer_id, serial_number, reason, revoked_at, created_at)"
         " values ('ca', $1, 4, $2, $2)",

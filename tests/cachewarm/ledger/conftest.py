@@ -21,7 +21,12 @@ def serial(number: int) -> bytes:
 
 def certificate(number: int, *, ends: timedelta = YEAR) -> NewCertificate:
     """A certificate of that number that ends so much from now."""
-    return NewCertificate(serial(number), NOW - 3 * YEAR, NOW + ends, f"CN=host{number}.example")
+    return NewCertificate(
+        serial_number=serial(number),
+        not_before=NOW - 3 * YEAR,
+        not_after=NOW + ends,
+        subject=f"CN=host{number}.example",
+    )
 
 
 @pytest.fixture

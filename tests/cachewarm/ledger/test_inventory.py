@@ -24,7 +24,13 @@ from cachewarm.ledger.crls import (
 from cachewarm.ledger.feed import Cursor, read_cursor, write_cursor
 from cachewarm.ledger.inventory import add_certificates, find_issuer_of, inventory_page, statuses
 from cachewarm.ledger.issuers import Issuer, add_issuer, get_issuer, list_issuers, require_issuer
-from cachewarm.ledger.responders import add_responder_cert, drop_responder_certs, responder_certs, responder_key_path
+from cachewarm.ledger.responders import (
+    NewResponderCert,
+    add_responder_cert,
+    drop_responder_certs,
+    responder_certs,
+    responder_key_path,
+)
 from cachewarm.ledger.revocations import revoke
 from tests.cachewarm.ledger.conftest import NOW, YEAR, certificate, serial
 
@@ -93,12 +99,14 @@ async def test_responder_certificates(reader: Connection, writer: Connection, is
         await add_responder_cert(
             writer,
             "ca",
-            cert_subject="CN=OCSP",
-            serial_number=serial(number),
-            not_before=NOW,
-            not_after=NOW + timedelta(days=ends),
-            cert_der=b"der",
-            key_path="/keys/k",
+            NewResponderCert(
+                cert_subject="CN=OCSP",
+                serial_number=serial(number),
+                not_before=NOW,
+                not_after=NOW + timedelta(days=ends),
+                cert_der=b"der",
+                key_path="/keys/k",
+            ),
             actor="tests",
         )
     assert [one.serial_number for one in await responder_certs(reader, "ca")] == [serial(2), serial(1)]

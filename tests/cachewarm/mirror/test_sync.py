@@ -63,7 +63,7 @@ async def test_who_vanishes_is_released_only_as_rfc_5280_allows(mirrored: Mirror
     """A hold goes, an ended certificate goes; a live one and an unknown one stay, and are counted."""
     ended, live, unknown, hold = 1, 2, 3, 4
     for number, ends in ((ended, timedelta(days=-1)), (live, timedelta(days=9))):
-        one = NewCertificate(bytes((number,)), NOW - timedelta(days=99), NOW + ends)
+        one = NewCertificate(serial_number=bytes((number,)), not_before=NOW - timedelta(days=99), not_after=NOW + ends)
         await add_certificates(mirrored.connection, "foreign", [one])
     await mirrored.publish(1, {ended: None, live: None, unknown: None, hold: HOLD})
     brought = await mirrored.publish(2, {})

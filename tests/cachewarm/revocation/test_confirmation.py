@@ -26,7 +26,10 @@ async def owner(database: DatabaseURLs) -> AsyncIterator[Connection]:
     """Issuer `ca`, 60 certificates, a horizon of two seconds."""
     connection = await connect(database.owner)
     await add_issuer(connection, "ca", subject="CN=CA", cert_der=b"the certificate of ca", actor="tests")
-    made = [NewCertificate(serial(number), NOW - YEAR, NOW + YEAR, f"CN={number}") for number in range(60)]
+    made = [
+        NewCertificate(serial_number=serial(number), not_before=NOW - YEAR, not_after=NOW + YEAR)
+        for number in range(60)
+    ]
     await add_certificates(connection, "ca", made)
     await feed.set_horizon(connection, 2)
     yield connection

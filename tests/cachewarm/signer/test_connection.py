@@ -58,7 +58,7 @@ class Edge:
         return {number: (kind, body) for number, kind, body in await self.hear(count)}
 
 
-class Desked:
+class SignerUnderTest:
     """A server, its path, its parts."""
 
     def __init__(self, plant: Plant, folder: Path, *, queue: int = 64) -> None:
@@ -78,21 +78,21 @@ class Desked:
 
 
 @pytest.fixture
-async def desked(plant: Plant, tmp_path: Path) -> AsyncIterator[Desked]:
+async def under_test(plant: Plant, tmp_path: Path) -> AsyncIterator[SignerUnderTest]:
     """Listening."""
-    made = Desked(plant, tmp_path)
+    made = SignerUnderTest(plant, tmp_path)
     listening = await made.server.listen(made.path)
     yield made
     listening.close()
     await made.issued.close()
 
 
-async def test_each_question_of_a_batch_has_its_own_answer(desked: Desked) -> None:
+async def test_each_question_of_a_batch_has_its_own_answer(under_test: SignerUnderTest) -> None:
     """Batches in one write, every hash in each, unknown and then known: nonce, serial, hash and status bit for bit."""
-    edge = await Edge.connect(desked.path)
+    edge = await Edge.connect(under_test.path)
     nonces = [os.urandom(1 + n % 32) for n in range(3 * BATCH)]
     for _ in range(2):
-        octets = b"".join(desked.question(n, nonce, n % 5, 1 + n % 4) for n, nonce in enumerate(nonces))
+        octets = b"".join(under_test.question(n, nonce, n % 5, 1 + n % 4) for n, nonce in enumerate(nonces))
         answers = await edge.ask(octets, len(nonces))
         for n, nonce in enumerate(nonces):
             outcome, body = answers[n]
@@ -101,18 +101,18 @@ async def test_each_question_of_a_batch_has_its_own_answer(desked: Desked) -> No
             assert signed is not None
             response = ocsp.load_der_ocsp_response(signed[1])
             assert response.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce == nonce
-            assert response.serial_number == int.from_bytes(desked.plant.leaves[n % 5].serial)
+            assert response.serial_number == int.from_bytes(under_test.plant.leaves[n % 5].serial)
             record = unpack_record(signed[0])
             assert (record.status, record.hash_algorithm) == (GOOD, 1 + n % 4)
             assert response.hash_algorithm.name == ("sha1", "sha256", "sha384", "sha512")[n % 4]
-            certificate = desked.plant.ring.signing[desked.plant.issuer.issuer_no].pair.certificate
+            certificate = under_test.plant.ring.signing[under_test.plant.issuer.issuer_no].pair.certificate
             certificate.verify(response.signature, response.tbs_response_bytes)
     edge.writer.close()
 
 
 async def test_what_memory_knows_needs_no_task_and_no_place(plant: Plant, tmp_path: Path) -> None:
     """With the queue full of those who wait for a ledger that hangs, known certificates are answered, others later."""
-    made, hanging = Desked(plant, tmp_path, queue=2), asyncio.Event()
+    made, hanging = SignerUnderTest(plant, tmp_path, queue=2), asyncio.Event()
     await made.learn()
     await made.issued.close()
 
@@ -133,14 +133,14 @@ async def test_what_memory_knows_needs_no_task_and_no_place(plant: Plant, tmp_pa
     listening.close()
 
 
-async def test_a_revocation_heard_is_in_the_next_answer(desked: Desked) -> None:
+async def test_a_revocation_heard_is_in_the_next_answer(under_test: SignerUnderTest) -> None:
     """Though the certificate is known and `good` was said of it a moment ago, and of its neighbours in this batch."""
-    await desked.learn()
-    edge = await Edge.connect(desked.path)
-    assert await status(edge, desked.question(1, b"n")) == GOOD
-    done = await revoke(desked.plant.connection, "ca", desked.plant.leaves[0].serial, actor="t")
-    await desked.plant.heard(done.seq)
-    octets = b"".join(desked.question(n, b"n", leaf) for n, leaf in enumerate([1, 0, 2, 0]))
+    await under_test.learn()
+    edge = await Edge.connect(under_test.path)
+    assert await status(edge, under_test.question(1, b"n")) == GOOD
+    done = await revoke(under_test.plant.connection, "ca", under_test.plant.leaves[0].serial, actor="t")
+    await under_test.plant.heard(done.seq)
+    octets = b"".join(under_test.question(n, b"n", leaf) for n, leaf in enumerate([1, 0, 2, 0]))
     answers = await edge.ask(octets, 4)
     assert [stated(answers[n][1]) for n in range(4)] == [GOOD, REVOKED, GOOD, REVOKED]
     edge.writer.close()
@@ -159,20 +159,20 @@ def stated(body: bytes) -> int:
     return unpack_record(signed[0]).status
 
 
-async def test_refusals_stand_in_the_batch_like_answers(desked: Desked) -> None:
+async def test_refusals_stand_in_the_batch_like_answers(under_test: SignerUnderTest) -> None:
     """An issuer without a pair, a hash without a template, a serial never issued: each ends its own question."""
-    await desked.learn()
-    number, serial = desked.plant.issuer.issuer_no, desked.plant.leaves[0].serial
-    desked.issued._keep((number + 1, serial), desked.issued._known[number, serial])
+    await under_test.learn()
+    number, serial = under_test.plant.issuer.issuer_no, under_test.plant.leaves[0].serial
+    under_test.issued._keep((number + 1, serial), under_test.issued._known[number, serial])
     octets = (
-        desked.question(1, b"n")
+        under_test.question(1, b"n")
         + pack_asked(2, number + 1, 1, serial, b"n")
         + pack_asked(3, number, 9, serial, b"n")
         + pack_asked(4, number, 1, STRANGER, b"n")
         + pack_frame(5, 2, b"nonsense")
-        + desked.question(6, b"n")
+        + under_test.question(6, b"n")
     )
-    edge = await Edge.connect(desked.path)
+    edge = await Edge.connect(under_test.path)
     answers = await edge.ask(octets, 6)
     outcomes = [answers[n][0] for n in range(1, 7)]
     assert outcomes == [DONE, TRY_LATER, UNAUTHORIZED, UNAUTHORIZED, UNAUTHORIZED, DONE]
@@ -184,7 +184,7 @@ async def test_without_keys_or_lease_known_certificates_are_told_to_try_later(
     plant: Plant, tmp_path: Path, kind: str
 ) -> None:
     """The short way asks what the long one asks."""
-    made = Desked(plant, tmp_path)
+    made = SignerUnderTest(plant, tmp_path)
     await made.learn()
     feed = LocalFeed(plant.feed._clock) if kind == "no lease" else plant.feed
     ring = Keyring() if kind == "no keys" else plant.ring
@@ -198,14 +198,14 @@ async def test_without_keys_or_lease_known_certificates_are_told_to_try_later(
 
 
 @pytest.mark.parametrize("policy", list(UnissuedPolicy))
-async def test_both_ways_say_the_same(desked: Desked, policy: UnissuedPolicy) -> None:
+async def test_both_ways_say_the_same(under_test: SignerUnderTest, policy: UnissuedPolicy) -> None:
     """A certificate asked about for the first time (a task) and the second (none): the same statement."""
-    await desked.plant.connection.execute("update issuers set unissued_policy = $1", policy.value)
-    await desked.plant.read_ring()
-    edge = await Edge.connect(desked.path)
+    await under_test.plant.connection.execute("update issuers set unissued_policy = $1", policy.value)
+    await under_test.plant.read_ring()
+    edge = await Edge.connect(under_test.path)
     records = []
     for number in range(2):
-        answers = await edge.ask(desked.question(number, b"n"), 1)
+        answers = await edge.ask(under_test.question(number, b"n"), 1)
         signed = unpack_signed(answers[number][1])
         assert signed is not None
         records.append(unpack_record(signed[0]))
@@ -216,14 +216,14 @@ async def test_both_ways_say_the_same(desked: Desked, policy: UnissuedPolicy) ->
     edge.writer.close()
 
 
-async def test_an_edge_with_much_to_ask_does_not_hold_up_another(desked: Desked) -> None:
+async def test_an_edge_with_much_to_ask_does_not_hold_up_another(under_test: SignerUnderTest) -> None:
     """A thousand questions first, then one on another connection: it is answered long before they are."""
-    await desked.learn()
-    greedy, modest = await Edge.connect(desked.path), await Edge.connect(desked.path)
-    await modest.ask(desked.question(0, b"n"), 1)
-    greedy.writer.write(b"".join(desked.question(n, b"n" * 32) for n in range(1000)))
+    await under_test.learn()
+    greedy, modest = await Edge.connect(under_test.path), await Edge.connect(under_test.path)
+    await modest.ask(under_test.question(0, b"n"), 1)
+    greedy.writer.write(b"".join(under_test.question(n, b"n" * 32) for n in range(1000)))
     await greedy.hear(1)
-    await modest.ask(desked.question(1, b"n"), 1)
+    await modest.ask(under_test.question(1, b"n"), 1)
     heard_by_then = len(split_frames(greedy.reader._buffer and bytes(greedy.reader._buffer), 1000)[0])  # type: ignore[attr-defined]
     assert heard_by_then < 500
     await greedy.hear(999)
@@ -231,16 +231,16 @@ async def test_an_edge_with_much_to_ask_does_not_hold_up_another(desked: Desked)
     modest.writer.close()
 
 
-async def test_an_edge_that_does_not_read_holds_nobody_up(desked: Desked) -> None:
+async def test_an_edge_that_does_not_read_holds_nobody_up(under_test: SignerUnderTest) -> None:
     """Others are answered meanwhile, and so is it when it reads: every question once."""
-    await desked.learn()
-    deaf, other = await Edge.connect(desked.path), await Edge.connect(desked.path)
+    await under_test.learn()
+    deaf, other = await Edge.connect(under_test.path), await Edge.connect(under_test.path)
     deaf.reader._transport.pause_reading()  # type: ignore[attr-defined]
-    many = b"".join(desked.question(n, b"n" * 32) for n in range(3000))
+    many = b"".join(under_test.question(n, b"n" * 32) for n in range(3000))
     deaf.writer.write(many)
     await asyncio.sleep(0.5)
     begun = time.monotonic()
-    await other.ask(desked.question(1, b"n"), 1)
+    await other.ask(under_test.question(1, b"n"), 1)
     assert time.monotonic() - begun < 0.5
     deaf.reader._transport.resume_reading()  # type: ignore[attr-defined]
     answers = await deaf.hear(3000)
@@ -262,21 +262,21 @@ class SlowKey:
         return self._key.sign(tbs)
 
 
-async def test_a_slow_key_makes_batches_small(desked: Desked) -> None:
+async def test_a_slow_key_makes_batches_small(under_test: SignerUnderTest) -> None:
     """Forty questions that take 20 ms each: another edge is answered after a few of them, not after a batch of 16."""
-    await desked.learn()
-    number = desked.plant.issuer.issuer_no
-    signing = desked.plant.ring.signing[number]
+    await under_test.learn()
+    number = under_test.plant.issuer.issuer_no
+    signing = under_test.plant.ring.signing[number]
     pair = dataclasses.replace(signing.pair, key=SlowKey(signing.pair.key, 0.02))  # type: ignore[arg-type]
     slow = {number: dataclasses.replace(signing, pair=pair)}
-    desked.plant.ring = dataclasses.replace(desked.plant.ring, signing=slow)
-    greedy, modest = await Edge.connect(desked.path), await Edge.connect(desked.path)
-    await modest.ask(desked.question(0, b"n"), 1)
-    greedy.writer.write(b"".join(desked.question(n, b"n" * 32) for n in range(40)))
+    under_test.plant.ring = dataclasses.replace(under_test.plant.ring, signing=slow)
+    greedy, modest = await Edge.connect(under_test.path), await Edge.connect(under_test.path)
+    await modest.ask(under_test.question(0, b"n"), 1)
+    greedy.writer.write(b"".join(under_test.question(n, b"n" * 32) for n in range(40)))
     await greedy.hear(1)
     for n in range(3):
         begun = time.monotonic()
-        await modest.ask(desked.question(n, b"n"), 1)
+        await modest.ask(under_test.question(n, b"n"), 1)
         assert time.monotonic() - begun < 8 * 0.02
     await greedy.hear(39)
     greedy.writer.close()

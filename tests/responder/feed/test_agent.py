@@ -54,7 +54,9 @@ async def owner(database: DatabaseURLs) -> AsyncIterator[Connection]:
     """With issuer `ca` and certificates 0 to 8."""
     connection = await connect(database.owner)
     await add_issuer(connection, "ca", subject="CN=CA", cert_der=b"the certificate of ca", actor="tests")
-    made = [NewCertificate(serial(number), NOW - YEAR, NOW + YEAR, f"CN={number}") for number in range(9)]
+    made = [
+        NewCertificate(serial_number=serial(number), not_before=NOW - YEAR, not_after=NOW + YEAR) for number in range(9)
+    ]
     await add_certificates(connection, "ca", made)
     yield connection
     await connection.close()
