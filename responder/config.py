@@ -1,7 +1,8 @@
 """Settings of the read side: each with its unit, its default and its relation to others.
 
 Read once, from FASTOCSP_* in the environment over the running quickstart's own file; nothing else reads the
-environment. A FASTOCSP_* name that no setting has is an error: a misspelt name would be silently ignored.
+environment. `as_environment` is the way back, for a child process. A FASTOCSP_* name that no setting has is an error:
+a misspelt name would be silently ignored.
 """
 
 import ipaddress
@@ -120,14 +121,14 @@ class EdgeSettings(BaseSettings):
         description="strict: 1-32 octets, else unauthorized; rfc9654: 1-128, else malformedRequest",
     )
     header_timeout: Duration = Field(10.0, gt=0, le=60, description="seconds for a request's head and body to arrive")
-    header_size: Size = Field(
+    header_bytes: Size = Field(
         32768, ge=8192, le=1 << 20, description="octets of a request's head; a longer target gets 414, more fields 431"
     )
     write_timeout: Duration = Field(
         10.0, gt=0, le=300, description="seconds for a client to read OCSP answers that its socket did not take at once"
     )
     keep_alive_timeout: Duration = Field(65.0, gt=0, le=3600, description="seconds an idle connection is kept")
-    pipelined_size: Size = Field(
+    pipelined_bytes: Size = Field(
         65536,
         ge=1024,
         le=1 << 20,
@@ -227,3 +228,19 @@ def read_instance(folder: Path, cls: type[EdgeSettings]) -> dict[str, Any]:
 def _problem(entry: Mapping[str, Any]) -> str:
     name = "_".join(str(part) for part in entry["loc"]).upper()
     return f"{PREFIX}{name}: {entry['msg']}" if name else str(entry["msg"])
+
+
+def as_environment(settings: EdgeSettings) -> dict[str, str]:
+    """FASTOCSP_* names and texts that `load_settings` reads back as the same settings."""
+    values = {field: getattr(settings, field) for field in type(settings).model_fields}
+    return {PREFIX + field.upper(): _text(value) for field, value in values.items() if value is not None}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, dict):
+        return ",".join(f"{name}:{key}{':admin' if admin else ''}" for key, (name, admin) in value.items())
+    return str(value)

@@ -1,9 +1,15 @@
 """Refusals of the edge: each row holds OCSP status, HTTP status, Retry-After and metric label together.
 
-RFC 6960 4.2.1 names the OCSP statuses; compat.md of the house decides which situation gets which.
+RFC 6960 4.2.1 names the OCSP statuses. And what a lost link raises: one tuple for Redis, Postgres and Unix sockets.
 """
 
-from _fastocsp.wire.codes import INTERNAL_ERROR, MALFORMED_REQUEST, TRY_LATER, UNAUTHORIZED
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import asyncpg
+from redis.exceptions import RedisError
+
+from _fastocsp.wire.codes import INTERNAL_ERROR, LIMITED_S, MALFORMED_REQUEST, TRY_LATER, TRY_LATER_S, UNAUTHORIZED
 
 
 class Refusal(Exception):
@@ -36,19 +42,19 @@ class Unauthorized(Refusal):
 class Limited(Refusal):
     """Over the per-address limit."""
 
-    ocsp_status, retry_after, label = UNAUTHORIZED, 60, "limited"
+    ocsp_status, retry_after, label = UNAUTHORIZED, LIMITED_S, "limited"
 
 
 class TryLater(Refusal):
     """The signing lane is full, or nothing behind the edge answers."""
 
-    ocsp_status, retry_after, label = TRY_LATER, 5, "try_later"
+    ocsp_status, retry_after, label = TRY_LATER, TRY_LATER_S, "try_later"
 
 
 class Closed(Refusal):
     """The lease has run out: nothing but `revoked` may be said."""
 
-    ocsp_status, retry_after, label = TRY_LATER, 5, "closed"
+    ocsp_status, retry_after, label = TRY_LATER, TRY_LATER_S, "closed"
 
 
 class ClosedUnauthorized(Refusal):
@@ -65,3 +71,29 @@ class Broken(Refusal):
 
 class SourceError(Exception):
     """A tier behind the table did not answer; the next one is asked, or the client told to try later."""
+
+
+#: What a lost link and a dying server raise; the connection is thrown away. InternalClientError is among them: a server
+#: that announces its shutdown before it closes the connection makes asyncpg call the next query an error of its own.
+LINK_FAILURES = (
+    OSError,
+    TimeoutError,
+    RedisError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+
+@contextmanager
+def link_failures_as(kind: Callable[[str], Exception], what: str) -> Iterator[None]:
+    """Raise `kind("what: reason")` instead of a LINK_FAILURES."""
+    try:
+        yield
+    except LINK_FAILURES as error:
+        raise kind(f"{what}: {reason(error)}") from error
+
+
+def reason(error: BaseException) -> str:
+    """The text of an exception, or its type where it has none (TimeoutError)."""
+    return str(error) or type(error).__name__

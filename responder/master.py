@@ -1,9 +1,9 @@
-"""The master of an edge host: it feeds the workers and keeps them running. It serves nobody itself.
+"""The master of an edge host: it feeds the workers and keeps them running. It answers no client itself.
 
 Order at start: the shared page and the journal's set first, so that a worker never lacks a gate; then the feed and
-the catalog; then the workers. It makes the memory of their one answer table, and never looks into it: a worker that is
-started again finds it warm. When it dies the workers die with it: without an agent they could say `good` for a
-horizon at most, and nobody would start them again.
+the catalog; then the workers. It makes the memory of their one answer table, and never reads it: a restarted worker
+finds it warm. When the master dies the workers die with it: without an agent they could answer `good` for a horizon
+at most, and no process would restart them. A failure in one of its loops never ends the others.
 """
 
 import asyncio
@@ -12,33 +12,37 @@ import json
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 
 import structlog
 
 from _fastocsp.table.memory import make_table_memory
 from responder.clock import read_clock
-from responder.config import EdgeSettings
+from responder.config import EdgeSettings, as_environment
 from responder.domain.catalog import Catalog
 from responder.edge.context import LIMITER_NAME, limiter_octets
-from responder.environment import as_environment
+from responder.errors import LINK_FAILURES
 from responder.feed.agent import FeedAgent
 from responder.feed.catalog import keep_catalog, kept_catalog, read_ledger
 from responder.feed.crl_files import CRLFiles
-from responder.feed.files import write_file
 from responder.feed.journal import Journal
-from responder.feed.poll import LINK_FAILURES, Connection, open_feed
-from responder.feed.shared import SharedFeed, map_file
-from responder.log_limits import Seldom
+from responder.feed.poll import Connection, open_feed
+from responder.feed.shared import SharedFeed
+from responder.files import map_file, write_file
+from responder.log_limits import RateLimitedLog
 from responder.process import die_with_parent, set_up_process, start_module, stop
+from responder.retry import Failures, Pauses, run_forever
+from responder.telemetry import INDEX, MASTER, open_row
 
 log = structlog.get_logger("master")
 CATALOG_INTERVAL_S = 1.0
-RESTART_PAUSE_S = (0.1, 5.0)
-HEALTHY_S = 10.0
+RESTART_PAUSES = Pauses(0.1, 5.0, healthy_s=10.0, between_s=0.1)
 PIDS_NAME = "edge.json"
 DRAIN_S = 10.0
+
+
+class WorkerEnded(Exception):
+    """A worker process ended without having been stopped."""
 
 
 class Master:
@@ -52,15 +56,22 @@ class Master:
         self.shared = SharedFeed(settings.run)
         map_file(settings.run / LIMITER_NAME, limiter_octets(settings))
         who = FeedAgent.edge_name(settings.edge_name or socket.gethostname(), settings.horizon)
+        self._counters = open_row(settings.run, MASTER)
         self.agent = FeedAgent(
-            self.connect, who, self.shared, read_clock, settings.poll_interval, Journal(self.state_folder)
+            self.connect,
+            who,
+            self.shared,
+            read_clock,
+            settings.poll_interval,
+            Journal(self.state_folder),
+            self._count_defect,
         )
         self.catalog: Catalog | None = None
         self._crl_files = CRLFiles(self.state_folder)
         self._catalog_version = 0
         self._table_fd = make_table_memory(settings.table_bytes)
         self.workers: dict[int, asyncio.subprocess.Process] = {}
-        self._write_failures = Seldom()
+        self._write_failures = RateLimitedLog()
         self._stopping = asyncio.Event()
 
     async def connect(self) -> Connection:
@@ -90,25 +101,22 @@ class Master:
 
     async def _keep_worker(self, slot: int) -> None:
         """Start it, and again whenever it ends, slower when it keeps ending."""
-        no_ledger = self.settings.model_copy(update={"database_url": None})
-        pause = RESTART_PAUSE_S[0]
-        while not self._stopping.is_set():
-            begun = time.monotonic()
-            worker = await start_module(
-                "responder.worker.worker",
-                [str(slot), str(self._table_fd)],
-                as_environment(no_ledger),
-                pass_fds=[self._table_fd],
-            )
-            self.workers[slot] = worker
-            self._write_pids()
-            code = await worker.wait()
-            if self._stopping.is_set():
-                return
+        failures = Failures(name=f"worker {slot}", event="", expected=(WorkerEnded,), count=self._count_defect)
+        await run_forever(lambda: self._run_worker(slot), RESTART_PAUSES, failures, self._stopping)
+
+    async def _run_worker(self, slot: int) -> None:
+        settings = self.settings.model_copy(update={"database_url": None})
+        worker = self.workers[slot] = await start_module(
+            "responder.worker.worker",
+            [str(slot), str(self._table_fd)],
+            as_environment(settings),
+            pass_fds=[self._table_fd],
+        )
+        self._write_pids()
+        code = await worker.wait()
+        if not self._stopping.is_set():
             log.error("worker ended", slot=slot, code=code)
-            pause = RESTART_PAUSE_S[0] if time.monotonic() - begun > HEALTHY_S else min(pause * 2, RESTART_PAUSE_S[1])
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+            raise WorkerEnded
 
     def _write_pids(self) -> None:
         pids = [worker.pid for _, worker in sorted(self.workers.items()) if worker.returncode is None]
@@ -119,21 +127,25 @@ class Master:
 
     async def _follow_catalog(self) -> None:
         """Show every change of issuers, responders, CRLs and coverage within about a second."""
-        while True:
-            try:
-                connection = await self.connect()
-            except LINK_FAILURES:
+        failures = Failures(
+            name="catalog",
+            event="catalog not read",
+            expected=(*LINK_FAILURES, ValueError),
+            count=self._count_defect,
+        )
+        await run_forever(self._read_catalogs, Pauses(CATALOG_INTERVAL_S, CATALOG_INTERVAL_S), failures)
+
+    async def _read_catalogs(self) -> None:
+        connection = await self.connect()
+        try:
+            while True:
+                self._show(await read_ledger(connection, self._crl_files, self.catalog or Catalog()))
                 await asyncio.sleep(CATALOG_INTERVAL_S)
-                continue
-            try:
-                while True:
-                    self._show(await read_ledger(connection, self._crl_files, self.catalog or Catalog()))
-                    await asyncio.sleep(CATALOG_INTERVAL_S)
-            except (*LINK_FAILURES, ValueError) as error:
-                log.warning("catalog not read", error=str(error) or type(error).__name__)
-                await asyncio.sleep(CATALOG_INTERVAL_S)
-            finally:
-                connection.terminate()
+        finally:
+            connection.terminate()
+
+    def _count_defect(self) -> None:
+        self._counters.add(INDEX["loop_failures"])
 
     def _show(self, catalog: Catalog) -> None:
         if catalog == self.catalog:

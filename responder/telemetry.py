@@ -11,7 +11,7 @@ from typing import TextIO
 import structlog
 
 from _fastocsp.shared.counters import Counters
-from responder.feed.shared import map_file, open_map
+from responder.files import map_file, open_map
 
 ROW_SIZE = 1024
 
@@ -57,6 +57,7 @@ _EVENTS = (
     "crl_served",
     "crl_expired_served",
     "crl_not_modified",
+    "loop_failures",
 )
 NAMES = tuple(f"answers:{outcome}" for outcome in OUTCOMES) + _EVENTS + tuple(GAUGES) + tuple(TABLE_GAUGES)
 INDEX = {name: index for index, name in enumerate(NAMES)}
@@ -77,17 +78,22 @@ HELP = {
     "crl_served": "CRLs served in whole",
     "crl_expired_served": "CRLs served after their nextUpdate",
     "crl_not_modified": "GETs of a CRL answered 304",
+    "loop_failures": "unforeseen failures of a background loop, each logged with its traceback; always a defect",
 }
 
 
-def slot_path(folder: Path, slot: int) -> Path:
-    """The row of that worker slot."""
-    return folder / f"worker-{slot}.counters"
+#: The row of the master, which counts beside its workers.
+MASTER = "master"
 
 
-def open_row(folder: Path, slot: int) -> Counters:
-    """This worker's row, made when missing; gauges start at zero."""
-    path = slot_path(folder, slot)
+def row_path(folder: Path, slot: int | str) -> Path:
+    """The row of that worker slot, or of the master."""
+    return folder / (f"{slot}.counters" if slot == MASTER else f"worker-{slot}.counters")
+
+
+def open_row(folder: Path, slot: int | str) -> Counters:
+    """This process's row, made when missing; gauges start at zero."""
+    path = row_path(folder, slot)
     whole = path.exists() and path.stat().st_size == ROW_SIZE
     row = Counters(open_map(path, write=True) if whole else map_file(path, ROW_SIZE))
     for name in (*GAUGES, *TABLE_GAUGES):
@@ -95,12 +101,12 @@ def open_row(folder: Path, slot: int) -> Counters:
     return row
 
 
-def read_rows(folder: Path) -> dict[int, dict[str, int]]:
-    """{slot: {name: number}} of every row there is."""
+def read_rows(folder: Path) -> dict[str, dict[str, int]]:
+    """{file name: {name: number}} of every row there is, the master's among them."""
     rows = {}
-    for path in sorted(folder.glob("worker-*.counters")):
+    for path in sorted(folder.glob("*.counters")):
         row = Counters(open_map(path))
-        rows[int(path.stem.split("-")[1])] = {name: row.get(index) for name, index in INDEX.items()}
+        rows[path.stem] = {name: row.get(index) for name, index in INDEX.items()}
     return rows
 
 

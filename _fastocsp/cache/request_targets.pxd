@@ -1,4 +1,4 @@
-"""Request targets that were understood a moment ago, and what each of them asks for."""
+"""Request targets that were parsed recently, and the key that each of them asks for."""
 
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -27,6 +27,11 @@ cdef struct Target:
     uint8_t octets[MAX_TARGET]
 
 
+cdef struct KnownTarget:          # a target that was found
+    uint32_t slot
+    uint64_t serial_hash          # as `hash_serial` has it
+
+
 @cython.final
 cdef class Targets:
     cdef Target* slots
@@ -35,15 +40,13 @@ cdef class Targets:
     cdef const uint8_t* expected          # the last target whose hash was taken
     cdef size_t expected_n
     cdef uint64_t expected_hash
-    cdef uint32_t found                   # slot of the target that was found last
-    cdef uint64_t found_serial_hash
 
     # Ask for the memory that `find` will read for the target of this request; its tag, or NULL
     cdef const Tag* expect(self, const uint8_t* request, size_t n) noexcept nogil
     # Fill `out`, which borrows the serial number until the next `keep` or `clear`; False when the target is not known
-    cdef bint find(self, Span target, TableKey* out) noexcept nogil
-    # The record of the key that was found last is there now
-    cdef void note_place(self, const TableKey* key) noexcept nogil
+    cdef bint find(self, Span target, TableKey* out, KnownTarget* known) noexcept nogil
+    # The place of the record of this target's key, where it was found this time
+    cdef void note_place(self, const KnownTarget* known, const TableKey* key) noexcept nogil
     # This target asks for that key; it is known from the second time on
     cdef void keep(self, Span target, const TableKey* key) noexcept nogil
     cdef uint64_t hash_once(self, Span target) noexcept nogil

@@ -1,8 +1,8 @@
-"""GETs that were answered a moment ago: the request target, octet for octet, and the key that it asks for.
+"""Recently answered GETs: the request target, byte for byte, and the key that it asks for.
 
-Clients write the same question the same way again and again, and undoing percent-encoding, base64 and DER anew each
-time is a third of an answer's instructions. Equal octets ask for the same key as long as the issuers stay what they
-are: whoever changes those calls `clear`. Nothing of an answer is kept, but where its record was found: a hint, which
+Clients write one question the same way each time, and undoing percent-encoding, base64 and DER each time is a third
+of an answer's instructions. Equal bytes ask for the same key as long as the issuers stay what they are: code that
+changes those calls `clear`. Nothing of an answer is kept, but where its record was found: a hint, which
 the table checks. Each target has a set of places, by its hash, and takes one from another; the whole target is
 compared. Its octets are copied when it is asked for again while its hash is still remembered: to copy what comes once
 would cost what it never brings in. One thread at a time.
@@ -25,7 +25,7 @@ cdef size_t LINE = 64
 cdef size_t HEAD = sizeof(Target) - MAX_TARGET
 
 
-cdef inline uint64_t hash_of(const uint8_t* p, size_t n) noexcept nogil:
+cdef inline uint64_t target_hash(const uint8_t* p, size_t n) noexcept nogil:
     """Of at least eight octets: in steps of eight, the last one ends with them. Collisions cost a place, no more."""
     cdef const uint8_t* last = p + n - 8
     cdef uint64_t h = n
@@ -77,7 +77,7 @@ cdef class Targets:
         if end == NULL or not MIN_TARGET <= end - request - 4 <= MAX_TARGET:
             return NULL
         self.expected, self.expected_n = request + 4, end - request - 4
-        self.expected_hash = hash_of(self.expected, self.expected_n)
+        self.expected_hash = target_hash(self.expected, self.expected_n)
         at = (<uint32_t>self.expected_hash & self.mask) * WAYS
         for i in range(WAYS):
             tag = &self.tags[at + i]
@@ -86,7 +86,7 @@ cdef class Targets:
                 return tag
         return NULL
 
-    cdef bint find(self, Span target, TableKey* out) noexcept nogil:
+    cdef bint find(self, Span target, TableKey* out, KnownTarget* found) noexcept nogil:
         cdef const Target* known
         cdef const Tag* tag
         cdef uint64_t h
@@ -103,12 +103,12 @@ cdef class Targets:
             out.hash, out.issuer_no, out.hash_algorithm = known.key_hash, known.issuer_no, known.hash_algorithm
             out.serial, out.serial_len = known.serial, known.serial_len
             out.place, out.place_epoch = tag.place, known.place_epoch
-            self.found, self.found_serial_hash = at + i, known.serial_hash
+            found.slot, found.serial_hash = at + i, known.serial_hash
             return True
         return False
 
-    cdef void note_place(self, const TableKey* key) noexcept nogil:
-        self.tags[self.found].place, self.slots[self.found].place_epoch = key.place, key.place_epoch
+    cdef void note_place(self, const KnownTarget* known, const TableKey* key) noexcept nogil:
+        self.tags[known.slot].place, self.slots[known.slot].place_epoch = key.place, key.place_epoch
 
     cdef void keep(self, Span target, const TableKey* key) noexcept nogil:
         cdef Target* kept
@@ -135,7 +135,7 @@ cdef class Targets:
         """The hash; not taken again if it was expected."""
         if target.p == self.expected and target.n == self.expected_n:
             return self.expected_hash
-        return hash_of(target.p, target.n)
+        return target_hash(target.p, target.n)
 
     cdef uint32_t way_for(self, uint32_t at, uint64_t h) noexcept nogil:
         """Where it is known or was seen; else a free place, or one of a target that was seen once, or any."""
@@ -164,8 +164,9 @@ cdef class Targets:
 
     def get(self, bytes target not None):
         cdef TableKey key
+        cdef KnownTarget known
         self.expected_n = 0
-        if not self.find(_span(target), &key):
+        if not self.find(_span(target), &key, &known):
             return None
         return key.issuer_no, key.hash_algorithm, (<const char*>key.serial)[:key.serial_len]
 

@@ -32,30 +32,31 @@ cdef struct Stencil:
     uint8_t octets[STENCIL_ROOM]
 
 
+cdef struct ResponsePlan:         # of one answer, between `measure` and `put`; borrows template, record and serial
+    Stencil* slot                 # of its shape; NULL: such an answer is not kept
+    bint known                    # the slot has a stencil of it
+    uint32_t shape
+    const TemplateOctets* template
+    const RecordHead* record
+    Octets serial
+    uint32_t now
+    bint keep_alive
+    size_t size                   # of the DER, when it is not known
+    Layout layout                 # likewise
+    Octets max_age                # in `digits`
+    uint8_t digits[DECIMAL_OCTETS]
+
+
 @cython.final
 cdef class Stencils:
     cdef Stencil* slots
-    # What was measured last: borrowed until `put`
-    cdef Stencil* slot            # of its shape; NULL: such an answer is not kept
-    cdef bint known               # the slot has a stencil of it
-    cdef uint32_t shape
-    cdef const TemplateOctets* template
-    cdef const RecordHead* record
-    cdef Octets serial
-    cdef uint32_t now
-    cdef bint keep_alive
-    cdef size_t size              # of the DER, when it is not known
-    cdef Layout layout            # likewise
-    cdef Octets max_age
-    cdef uint8_t digits[DECIMAL_OCTETS]
-
     # Octets of head and answer, or a few more; 0 for what `response_size` refuses
     cdef size_t measure(self, const TemplateOctets* template, Octets serial, const RecordHead* record, uint32_t now,
-                        bint keep_alive) noexcept nogil
-    # Write what was measured last, for which the sink has the room
-    cdef void put(self, Sink* out, const uint8_t* date) noexcept nogil
+                        bint keep_alive, ResponsePlan* plan) noexcept nogil
+    # Write the planned answer, for which the sink must have the room
+    cdef void put(self, const ResponsePlan* plan, Sink* out, const uint8_t* date) noexcept nogil
     # Templates that were known may be gone, or others
     cdef void forget(self) noexcept nogil
-    cdef Stencil* slot_of(self) noexcept nogil
-    cdef void put_over(self, Sink* out, const uint8_t* date) noexcept nogil
-    cdef void put_anew(self, Sink* out, const uint8_t* date) noexcept nogil
+    cdef Stencil* slot_of(self, ResponsePlan* plan) noexcept nogil
+    cdef void put_over(self, const ResponsePlan* plan, Sink* out, const uint8_t* date) noexcept nogil
+    cdef void put_whole(self, const ResponsePlan* plan, Sink* out, const uint8_t* date) noexcept nogil

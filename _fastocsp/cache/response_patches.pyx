@@ -69,62 +69,62 @@ cdef class Stencils:
         free(self.slots)
 
     cdef size_t measure(self, const TemplateOctets* template, Octets serial, const RecordHead* record, uint32_t now,
-                        bint keep_alive) noexcept nogil:
-        self.template, self.serial, self.record, self.now, self.keep_alive = template, serial, record, now, keep_alive
-        self.slot = self.slot_of()
-        self.known = self.slot != NULL and self.slot.template == template and self.slot.shape == self.shape
-        if self.known:
-            return self.slot.n
-        self.size = response_size(template, serial, record, &self.layout)
-        return self.size + MAX_HEAD_OCTETS if self.size else 0
+                        bint keep_alive, ResponsePlan* plan) noexcept nogil:
+        plan.template, plan.serial, plan.record, plan.now, plan.keep_alive = template, serial, record, now, keep_alive
+        plan.slot = self.slot_of(plan)
+        plan.known = plan.slot != NULL and plan.slot.template == template and plan.slot.shape == plan.shape
+        if plan.known:
+            return plan.slot.n
+        plan.size = response_size(template, serial, record, &plan.layout)
+        return plan.size + MAX_HEAD_OCTETS if plan.size else 0
 
-    cdef void put(self, Sink* out, const uint8_t* date) noexcept nogil:
-        if self.known:
-            self.put_over(out, date)
+    cdef void put(self, const ResponsePlan* plan, Sink* out, const uint8_t* date) noexcept nogil:
+        if plan.known:
+            self.put_over(plan, out, date)
         else:
-            self.put_anew(out, date)
+            self.put_whole(plan, out, date)
 
-    cdef Stencil* slot_of(self) noexcept nogil:
+    cdef Stencil* slot_of(self, ResponsePlan* plan) noexcept nogil:
         """The place of its shape, which is noted."""
-        cdef const RecordHead* record = self.record
+        cdef const RecordHead* record = plan.record
         cdef size_t signature
         cdef uint64_t mixed
-        if record.status != GOOD or record.signature_len == 0 or not belongs(self.template, self.serial, record):
+        if record.status != GOOD or record.signature_len == 0 or not belongs(plan.template, plan.serial, record):
             return NULL
         signature = signature_size(record)
-        self.max_age = max_age_of(record, self.now, self.digits)
+        plan.max_age = max_age_of(record, plan.now, plan.digits)
         # each in bits of its own: 11, 5, 4, 5, 1 and 1
-        self.shape = <uint32_t>(signature << 16 | tag_octets(record).n << 11 | self.max_age.n << 7
-                                | unsigned_size(self.serial) << 2 | <size_t>(record.flags << 1) | self.keep_alive)
-        mixed = (<uint64_t>self.template ^ self.shape) * ODD
+        plan.shape = <uint32_t>(signature << 16 | tag_octets(record).n << 11 | plan.max_age.n << 7
+                                | unsigned_size(plan.serial) << 2 | <size_t>(record.flags << 1) | plan.keep_alive)
+        mixed = (<uint64_t>plan.template ^ plan.shape) * ODD
         return &self.slots[mixed >> 32 & (STENCILS - 1)]
 
-    cdef void put_over(self, Sink* out, const uint8_t* date) noexcept nogil:
-        cdef const Stencil* kept = self.slot
+    cdef void put_over(self, const ResponsePlan* plan, Sink* out, const uint8_t* date) noexcept nogil:
+        cdef const Stencil* kept = plan.slot
         cdef uint8_t* to = claim(out, kept.n)
         cdef CacheValues values
         if to == NULL:
             return
         memcpy(to, kept.octets, kept.n)
-        values.max_age = self.max_age
-        fill_cache_values(&values, self.record, date)
-        store_cache_values(to + kept.head_n, &values, self.keep_alive)
-        store_answer_values(to + kept.n, &kept.places, self.serial, self.record, &values.this_update,
+        values.max_age = plan.max_age
+        fill_cache_values(&values, plan.record, date)
+        store_cache_values(to + kept.head_n, &values, plan.keep_alive)
+        store_answer_values(to + kept.n, &kept.places, plan.serial, plan.record, &values.this_update,
                             &values.next_update)
 
-    cdef void put_anew(self, Sink* out, const uint8_t* date) noexcept nogil:
+    cdef void put_whole(self, const ResponsePlan* plan, Sink* out, const uint8_t* date) noexcept nogil:
         cdef const uint8_t* begin = out.p
         cdef size_t head_n, n
-        put_ok_head(out, self.size, self.record, self.now, date, self.keep_alive)
+        put_ok_head(out, plan.size, plan.record, plan.now, date, plan.keep_alive)
         head_n = out.p - begin
-        write_response(self.template, out, &self.layout)
+        write_response(plan.template, out, &plan.layout)
         n = out.p - begin
-        if self.slot == NULL or out.overflow or n > STENCIL_ROOM:
+        if plan.slot == NULL or out.overflow or n > STENCIL_ROOM:
             return
-        self.slot.template, self.slot.shape = self.template, self.shape
-        self.slot.n, self.slot.head_n = <uint32_t>n, <uint32_t>head_n
-        find_places(self.template, &self.layout, &self.slot.places)
-        memcpy(self.slot.octets, begin, n)
+        plan.slot.template, plan.slot.shape = plan.template, plan.shape
+        plan.slot.n, plan.slot.head_n = <uint32_t>n, <uint32_t>head_n
+        find_places(plan.template, &plan.layout, &plan.slot.places)
+        memcpy(plan.slot.octets, begin, n)
 
     cdef void forget(self) noexcept nogil:
         cdef size_t i
@@ -136,14 +136,15 @@ cdef class Stencils:
         cdef RecordHead head
         cdef bytes date = imf_fixdate(now).encode()
         cdef bytearray room
+        cdef ResponsePlan plan
         cdef Sink s
         read_or_raise(record, &head)
-        size = self.measure(&template.octets, octets_of(serial), &head, now, keep_alive)
+        size = self.measure(&template.octets, octets_of(serial), &head, now, keep_alive, &plan)
         if size == 0:
             raise ValueError("the record or the serial does not belong to this template")
         room = bytearray(size)
         open_sink(&s, room, size)
-        self.put(&s, date)
+        self.put(&plan, &s, date)
         return bytes(room[:sink_used(&s)])
 
     def clear(self):

@@ -19,6 +19,7 @@ from _fastocsp.wire.der cimport (
     GENERALIZED_TIME, OCTET_STRING, SEQUENCE, Cursor, Fault, Octets, octets_before, octets_left, open_cursor,
     read_octets, read_u16, read_u32,
 )
+from _fastocsp.wire.gentime cimport store_clock, store_day
 from _fastocsp.wire.sink cimport (
     Sink, bytes_sink, claim, new_bytes, octets_of, open_sink, put_header, put_octet, put_octets, put_static,
     put_unsigned, sink_used, tlv_size, unsigned_size,
@@ -41,11 +42,6 @@ cdef enum:
 
 cdef int64_t YEAR_2050 = 2524608000             # the first second that UTCTime does not have, RFC 5280 5.1.2.4
 cdef int64_t YEAR_10000 = 253402300800          # the first second that GeneralizedTime does not have
-cdef const char* DIGITS = (
-    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
-    "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
-    "9899"
-)
 
 cdef enum Outcome:
     BAD = -1
@@ -70,21 +66,8 @@ cdef struct Part:
     size_t room
 
 
-cdef void turn_to(Day* day, int64_t number) noexcept nogil:
-    """The calendar date of a day from 1970 to 9999; a year begins in March here, so that a leap day ends it."""
-    cdef uint64_t since = <uint64_t>(number + 719468)         # days since 0000-03-01
-    cdef uint64_t era = since // 146097
-    cdef uint64_t of_era = since % 146097
-    cdef uint64_t year = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
-    cdef uint64_t of_year = of_era - (365 * year + year // 4 - year // 100)
-    cdef uint64_t month = (5 * of_year + 2) // 153            # 0 is March; five months have 153 days
-    cdef uint64_t day_of_month = of_year - (153 * month + 2) // 5 + 1
-    year += 400 * era + (1 if month >= 10 else 0)
-    month = month + 3 if month < 10 else month - 9
-    memcpy(day.digits, DIGITS + 2 * (year // 100), 2)
-    memcpy(day.digits + 2, DIGITS + 2 * (year % 100), 2)
-    memcpy(day.digits + 4, DIGITS + 2 * month, 2)
-    memcpy(day.digits + 6, DIGITS + 2 * day_of_month, 2)
+cdef inline void turn_to(Day* day, int64_t number) noexcept nogil:
+    store_day(day.digits, number)
     day.number = number
 
 
@@ -111,9 +94,7 @@ cdef inline void put_time(Sink* s, Day* day, int64_t seconds, bint generalized) 
         to[1] = 13
         memcpy(to + 2, &day.digits[2], 6)
         to += 8
-    memcpy(to, DIGITS + 2 * (of_day // 3600), 2)
-    memcpy(to + 2, DIGITS + 2 * (of_day // 60 % 60), 2)
-    memcpy(to + 4, DIGITS + 2 * (of_day % 60), 2)
+    store_clock(to, of_day)
     to[6] = b"Z"
 
 

@@ -36,7 +36,7 @@ cdef size_t hash_size(int hash_algorithm) noexcept nogil:
     return 64 if plain == SHA512 else 0
 
 
-cdef uint8_t hash_of(Octets oid) noexcept nogil:
+cdef uint8_t algorithm_of(Octets oid) noexcept nogil:
     """SHA-1 is 1.3.14.3.2.26, the others are 2.16.840.1.101.3.4.2.{1,2,3}: RFC 3370 2.1, RFC 5754 2."""
     if oid.n == 5 and memcmp(oid.p, <const char*>b"\x2B\x0E\x03\x02\x1A", 5) == 0:
         return SHA1
@@ -74,7 +74,7 @@ cdef int read_hash_algorithm(Cursor* c, uint8_t* hash_algorithm) noexcept nogil:
         return -1
     if not is_oid(oid.content):
         return fail_at(c, oid.der.p, "the OBJECT IDENTIFIER is not well formed")
-    hash_algorithm[0] = hash_of(oid.content)
+    hash_algorithm[0] = algorithm_of(oid.content)
     return read_parameters(&inside, hash_algorithm)
 
 

@@ -4,11 +4,11 @@ cimport cython
 from libc.stdint cimport uint8_t
 from libc.string cimport memcmp
 
-from _fastocsp.wire.codes cimport MAX_SERIAL
+from _fastocsp.wire.codes cimport ERROR_BYTES, MAX_SERIAL
 from _fastocsp.wire.der cimport Octets
 from _fastocsp.ocsp.record cimport RecordHead
 from _fastocsp.ocsp.single_response cimport Single
-from _fastocsp.wire.sink cimport Sink
+from _fastocsp.wire.sink cimport Sink, put_octet, put_static
 
 cdef struct Layout:
     Single single
@@ -44,6 +44,12 @@ cdef class Template:
 
     cdef bytes single_response(self, bytes serial, bytes record)
     cdef bytes response_data(self, bytes serial, bytes record, bytes nonce)
+
+cdef inline void put_error_response(Sink* s, int status) noexcept nogil:
+    """The unsigned OCSPResponse of that OCSPResponseStatus: ERROR_BYTES, which the sink must have room for."""
+    put_static(s, b"\x30\x03\x0a\x01", ERROR_BYTES - 1)
+    put_octet(s, <uint8_t>status)
+
 
 cdef inline bint belongs(const TemplateOctets* t, Octets serial, const RecordHead* record) noexcept nogil:
     """The record is of an answer of this template, and the serial one that can be asked for."""

@@ -5,11 +5,8 @@ from typing import final
 
 from _fastocsp.wire.types import Record
 
-ERROR_RESPONSES: dict[int, bytes]
-"""The five octets of each OCSPResponseStatus that carries no responseBytes, by its number (RFC 6960 4.2.1)."""
-
 def error_response(status: int) -> bytes:
-    """One of ERROR_RESPONSES. Raises KeyError for successful(0), for 4 and above 6."""
+    """Return the unsigned OCSPResponse of that status, RFC 6960 4.2.1; KeyError for 0, 4 and above 6."""
 
 @final
 class Template:

@@ -39,14 +39,17 @@ cdef bytes EXTENDED_REVOKE = b"\x30\x0F\x06\x09\x2B\x06\x01\x05\x05\x07\x30\x01\
 cdef bytes ONLY_EXTENDED_REVOKE = tlv(CONSTRUCTED | 1, tlv(SEQUENCE, EXTENDED_REVOKE))
 cdef Octets EXTENDED_REVOKE_EXTENSIONS = octets_of(ONLY_EXTENDED_REVOKE)
 
-ERROR_RESPONSES = {
-    status: bytes((0x30, 3, ENUMERATED, 1, status))
-    for status in (MALFORMED_REQUEST, INTERNAL_ERROR, TRY_LATER, SIG_REQUIRED, UNAUTHORIZED)
-}
+cdef set ERROR_STATUSES = {MALFORMED_REQUEST, INTERNAL_ERROR, TRY_LATER, SIG_REQUIRED, UNAUTHORIZED}
 
 
 def error_response(int status):
-    return ERROR_RESPONSES[status]
+    cdef bytes body = new_bytes(ERROR_BYTES)
+    cdef Sink s
+    if status not in ERROR_STATUSES:
+        raise KeyError(status)
+    bytes_sink(&s, body)
+    put_error_response(&s, status)
+    return body
 
 
 cdef bint is_one(int tag, bytes octets) noexcept:

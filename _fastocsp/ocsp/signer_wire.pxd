@@ -16,7 +16,7 @@ cpdef enum:
     MAX_FRAME = 1048576           # octets behind its length field
     MAX_NONCE = 32                # octets of the nonce of a question about one certificate
 
-cdef struct Asked:                # one certificate, and a nonce for its answer
+cdef struct AnswerQuery:                # one certificate, and a nonce for its answer
     uint16_t issuer_no            # 0: nothing is asked
     uint8_t hash_algorithm        # codes.SHA1.. | PARAMETERS_ABSENT
     uint8_t serial_len
@@ -34,7 +34,7 @@ cdef struct SignedAnswer:              # an answer about one certificate
     Octets der                    # the OCSPResponse, borrowed
 
 # Appends the ASK_ANSWER frame; the sink overflows when it has no room
-cdef void put_question(Sink* s, uint32_t number, const Asked* asked) noexcept nogil
+cdef void put_answer_query(Sink* s, uint32_t number, const AnswerQuery* asked) noexcept nogil
 # 1 and moves over the frame; 0 while it is not whole; -1 for what cannot become a frame
 cdef int next_frame(Octets* octets, Frame* out) noexcept nogil
 # 0, or -1 for a body that is not one record and something behind it

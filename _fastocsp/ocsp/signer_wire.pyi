@@ -1,5 +1,6 @@
-"""Frames between an edge and the signer of its host, layout in asking.pyx. Big-endian."""
+"""Frames between an edge and the signer of its host, layout in signer_wire.pyx. Big-endian."""
 
+from collections.abc import Sequence
 from typing import Final
 
 ASK_RECORD: Final = 1  # kinds asked
@@ -32,3 +33,21 @@ def unpack_asked(body: bytes) -> tuple[int, int, bytes, bytes] | None:
 
 def unpack_signed(body: bytes) -> tuple[bytes, bytes] | None:
     """(record, DER) of a DONE body as the connection loop reads it; None unless it is one record and something else."""
+
+def pack_record_query(number: int, issuer_no: int, hash_algorithm: int, serial: bytes) -> bytes:
+    """The ASK_RECORD frame."""
+
+def unpack_record_query(body: bytes) -> tuple[int, int, bytes]:
+    """(issuer_no, hash_algorithm, serial) of an ASK_RECORD body; WireError when it is none."""
+
+def pack_answer_query(number: int, cert_ids: Sequence[tuple[int, int, bytes]], nonce: bytes | None) -> bytes:
+    """The ASK_ANSWER frame for up to 255 certificates, each (issuer_no, hash_algorithm, serial)."""
+
+def unpack_answer_query(body: bytes) -> tuple[list[tuple[int, int, bytes]], bytes | None]:
+    """([(issuer_no, hash_algorithm, serial), ..], nonce) of an ASK_ANSWER body; WireError when it is none."""
+
+def pack_signed_answer(records: Sequence[bytes], der: bytes) -> bytes:
+    """The body of a DONE frame: the records that the answer states, up to 255, and its DER."""
+
+def unpack_signed_answer(body: bytes) -> tuple[tuple[bytes, ...], bytes]:
+    """(records, DER) of a DONE body for any number of certificates; WireError when it is cut short."""

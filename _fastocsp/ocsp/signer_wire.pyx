@@ -25,7 +25,7 @@ cdef enum:
     LENGTH_FIELD = 4
 
 
-cdef void put_question(Sink* s, uint32_t number, const Asked* asked) noexcept nogil:
+cdef void put_answer_query(Sink* s, uint32_t number, const AnswerQuery* asked) noexcept nogil:
     cdef Octets run
     put_big_endian(s, AFTER_LENGTH + 2 + asked.nonce_len + 4 + asked.serial_len, LENGTH_FIELD)
     put_big_endian(s, number, 4)
@@ -76,7 +76,7 @@ cdef int read_signed(Octets body, SignedAnswer* out) noexcept nogil:
     return read_record(record.p, record.n, &out.record)
 
 
-cdef int read_asked(Octets body, Asked* out) noexcept nogil:
+cdef int read_asked(Octets body, AnswerQuery* out) noexcept nogil:
     """0, or -1 for an ASK_ANSWER body that asks for anything but one certificate and a nonce of 1..MAX_NONCE octets."""
     cdef Cursor c
     cdef Fault fault
@@ -139,7 +139,7 @@ def pack_signed(uint32_t number, bytes record not None, bytes der not None):
 
 def pack_asked(uint32_t number, uint16_t issuer_no, uint8_t hash_algorithm, bytes serial not None,
                bytes nonce not None):
-    cdef Asked asked
+    cdef AnswerQuery asked
     cdef uint8_t frame[FRAME_HEAD + 6 + MAX_NONCE + MAX_SERIAL]
     cdef Sink s
     if not 1 <= len(serial) <= MAX_SERIAL or not 1 <= len(nonce) <= MAX_NONCE:
@@ -149,12 +149,12 @@ def pack_asked(uint32_t number, uint16_t issuer_no, uint8_t hash_algorithm, byte
     memcpy(asked.serial, octets_of(serial).p, asked.serial_len)
     memcpy(asked.nonce, octets_of(nonce).p, asked.nonce_len)
     open_sink(&s, frame, sizeof(frame))
-    put_question(&s, number, &asked)
+    put_answer_query(&s, number, &asked)
     return (<const char*>frame)[:sink_used(&s)]
 
 
 def unpack_asked(bytes body not None):
-    cdef Asked asked
+    cdef AnswerQuery asked
     if read_asked(octets_of(body), &asked) < 0:
         return None
     return asked.issuer_no, asked.hash_algorithm, asked.serial[:asked.serial_len], asked.nonce[:asked.nonce_len]
@@ -165,3 +165,69 @@ def unpack_signed(bytes body not None):
     if read_signed(octets_of(body), &signed_) < 0:
         return None
     return body[3:len(body) - signed_.der.n], (<const char*>signed_.der.p)[:signed_.der.n]
+
+
+cdef bytes fixed(Cursor* c, size_t n):
+    """The next n bytes; WireError when fewer are left."""
+    cdef Octets run
+    if read_octets(c, n, &run) < 0:
+        raise WireError("the frame's body is cut short")
+    return (<const char*>run.p)[:run.n]
+
+
+cdef int one_byte(Cursor* c) except -1:
+    return (<bytes>fixed(c, 1))[0]
+
+
+cdef tuple cert_id(Cursor* c):
+    """(issuer number, hash algorithm, serial)."""
+    cdef bytes head = fixed(c, 4)
+    if not 1 <= head[3] <= MAX_SERIAL:
+        raise WireError("the serial number has a wrong length")
+    return head[0] << 8 | head[1], head[2], fixed(c, head[3])
+
+
+def pack_record_query(uint32_t number, uint16_t issuer_no, uint8_t hash_algorithm, bytes serial not None):
+    return pack_frame(number, ASK_RECORD, issuer_no.to_bytes(2, "big") + bytes((hash_algorithm,)) + serial)
+
+
+def unpack_record_query(bytes body not None):
+    if not 4 <= len(body) <= 3 + MAX_SERIAL:
+        raise WireError("not a query for one record")
+    return body[0] << 8 | body[1], body[2], body[3:]
+
+
+def pack_answer_query(uint32_t number, cert_ids, bytes nonce):
+    parts = [bytes((len(nonce),)) + nonce if nonce is not None else b"\0", bytes((len(cert_ids),))]
+    for issuer_no, hash_algorithm, serial in cert_ids:
+        parts.append(issuer_no.to_bytes(2, "big") + bytes((hash_algorithm, len(serial))) + serial)
+    return pack_frame(number, ASK_ANSWER, b"".join(parts))
+
+
+def unpack_answer_query(bytes body not None):
+    cdef Cursor c
+    cdef Fault fault
+    open_cursor(&c, octets_of(body), &fault)
+    nonce = fixed(&c, one_byte(&c))
+    cert_ids = [cert_id(&c) for _ in range(one_byte(&c))]
+    if not cert_ids or octets_left(&c):
+        raise WireError("not a query for an answer", len(body) - octets_left(&c))
+    return cert_ids, nonce or None
+
+
+def pack_signed_answer(records, bytes der not None):
+    parts = [bytes((len(records),))]
+    for record in records:
+        parts.append(len(record).to_bytes(2, "big") + record)
+    return b"".join(parts) + der
+
+
+def unpack_signed_answer(bytes body not None):
+    cdef Cursor c
+    cdef Fault fault
+    open_cursor(&c, octets_of(body), &fault)
+    records = []
+    for _ in range(one_byte(&c)):
+        length = fixed(&c, 2)
+        records.append(fixed(&c, length[0] << 8 | length[1]))
+    return tuple(records), fixed(&c, octets_left(&c))

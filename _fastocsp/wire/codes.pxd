@@ -10,6 +10,12 @@ cpdef enum:
     UNAUTHORIZED = 6
 
 cpdef enum:
+    # Unsigned error answers, RFC 6960 4.2.1
+    ERROR_BYTES = 5               # of the OCSPResponse that has a status and nothing else
+    TRY_LATER_S = 5               # Retry-After beside tryLater
+    LIMITED_S = 60                # Retry-After of a client over the rate limit
+
+cpdef enum:
     # CertStatus, by the number of its context tag
     GOOD = 0
     REVOKED = 1

@@ -10,6 +10,11 @@ TRY_LATER: Final = 3
 SIG_REQUIRED: Final = 5
 UNAUTHORIZED: Final = 6
 
+# Unsigned error answers, RFC 6960 4.2.1
+ERROR_BYTES: Final = 5  # of the OCSPResponse that has a status and nothing else
+TRY_LATER_S: Final = 5  # Retry-After beside tryLater
+LIMITED_S: Final = 60  # Retry-After of a client over the rate limit
+
 # CertStatus, by the number of its context tag
 GOOD: Final = 0
 REVOKED: Final = 1

@@ -1,9 +1,10 @@
 """Times on the wire: epoch seconds to GeneralizedTime (RFC 5280 4.1.2.5.2) and IMF-fixdate (RFC 9110 5.6.7).
 
-Pure integer arithmetic over 1970-01-01 .. 2106-02-07, the range of 32 unsigned bits. No clock, no time zone.
+Pure integer arithmetic over 1970-01-01 .. 2106-02-07, the range of 32 unsigned bits, which is all that answers need;
+`store_day` alone goes to 9999, for CRL entries. No clock, no time zone.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from _fastocsp.wire.der cimport GENERALIZED_TIME
@@ -45,6 +46,32 @@ cdef inline Calendar calendar_of(uint32_t seconds) noexcept nogil:
     c.minute = seconds % 3600 // 60
     c.second = seconds % 60
     return c
+
+
+cdef inline void store_day(uint8_t* to, int64_t day) noexcept nogil:
+    """YYYYMMDD of a day counted from the epoch, up to 9999-12-31, to where 8 bytes were claimed.
+
+    A year begins in March here, so that a leap day ends it.
+    """
+    cdef uint64_t since = <uint64_t>(day + 719468)            # days since 0000-03-01
+    cdef uint64_t era = since // 146097
+    cdef uint64_t of_era = since % 146097
+    cdef uint64_t year = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+    cdef uint64_t of_year = of_era - (365 * year + year // 4 - year // 100)
+    cdef uint64_t month = (5 * of_year + 2) // 153            # 0 is March; five months have 153 days
+    cdef uint64_t day_of_month = of_year - (153 * month + 2) // 5 + 1
+    year += 400 * era + (1 if month >= 10 else 0)
+    store_two_digits(to, <unsigned int>(year // 100))
+    store_two_digits(to + 2, <unsigned int>(year % 100))
+    store_two_digits(to + 4, <unsigned int>(month + 3 if month < 10 else month - 9))
+    store_two_digits(to + 6, <unsigned int>day_of_month)
+
+
+cdef inline void store_clock(uint8_t* to, uint32_t second) noexcept nogil:
+    """HHMMSS of a second of the day, to where 6 bytes were claimed."""
+    store_two_digits(to, second // 3600)
+    store_two_digits(to + 2, second // 60 % 60)
+    store_two_digits(to + 4, second % 60)
 
 
 cdef inline void store_time(uint8_t* to, const Calendar* c) noexcept nogil:

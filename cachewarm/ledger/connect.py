@@ -27,7 +27,7 @@ _SESSION = {
 _REFUSED = ("22", "23", "25001", "42501", "P0001")
 #: Try again: 08 connection, 40 deadlock, 53 resources, 55P03 lock, 57 shut down or cancelled, 25006 a standby.
 _TRANSIENT = ("08", "40", "53", "55P03", "57", "25006", "25P03")
-#: InternalClientError among them: see LINK_FAILURES of responder/feed/poll.py.
+#: InternalClientError among them: see LINK_FAILURES of responder/errors.py.
 _LOST = (
     OSError,
     TimeoutError,

@@ -14,7 +14,7 @@ from cachewarm.ledger.chunks import chunks
 from cachewarm.ledger.connect import Connection, changing, one_row, translated
 from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
-from responder.feed.poll import LINK_FAILURES
+from responder.errors import LINK_FAILURES
 
 #: What waits on this channel polls at once; polling is what correctness rests on.
 CHANNEL = "fastocsp_feed"

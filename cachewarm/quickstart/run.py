@@ -34,10 +34,9 @@ from cachewarm.quickstart.outside import prepare_outside
 from cachewarm.quickstart.probes import is_ready, serves_crl, signs_live
 from cachewarm.quickstart.supervisor import Program, Supervisor
 from cachewarm.quickstart.welcome import print_welcome
-from responder.config import INSTANCE_FILE
-from responder.environment import as_environment
-from responder.feed.files import write_file
-from responder.log_limits import Seldom
+from responder.config import INSTANCE_FILE, as_environment
+from responder.files import write_file
+from responder.log_limits import RateLimitedLog
 from responder.master import check_port, pids
 from responder.process import set_up_process
 
@@ -69,7 +68,7 @@ class Quickstart:
         self.supervisor = Supervisor(self._write)
         self._demo: Demo | None = None
         self._known_pids: dict[str, Any] = {}
-        self._write_failures = Seldom()
+        self._write_failures = RateLimitedLog()
 
     def run(self) -> None:
         """Run until SIGTERM or Ctrl-C, and stop everything that was started before returning.

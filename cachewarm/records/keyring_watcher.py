@@ -5,16 +5,16 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import structlog
-
 from cachewarm.errors import CachewarmError
 from cachewarm.ledger.connect import Connection
 from cachewarm.records.keyring import Keyring, load_keyring
+from responder.errors import LINK_FAILURES
+from responder.retry import Failures, Pauses, run_forever
 
-log = structlog.get_logger("keyring")
 KEYS_INTERVAL_S = 1.0
 #: Until there is a ring nothing can be signed.
 FIRST_INTERVAL_S = 0.2
+PAUSES = Pauses(FIRST_INTERVAL_S, KEYS_INTERVAL_S)
 
 
 class KeyringWatcher:
@@ -27,18 +27,18 @@ class KeyringWatcher:
         self.keyring = Keyring()
 
     async def run(self) -> None:
-        """Until cancelled; what is known stays while the ledger is away."""
-        connection: Connection | None = None
-        while True:
-            try:
-                if connection is None or connection.is_closed():
-                    connection = await self._open()
+        """Until cancelled; the last keyring stays while the ledger is away."""
+        failures = Failures(name="keyring", event="keys not read", expected=(CachewarmError, *LINK_FAILURES))
+        await run_forever(self._read_repeatedly, PAUSES, failures)
+
+    async def _read_repeatedly(self) -> None:
+        connection = await self._open()
+        try:
+            while True:
                 await self.read(connection)
-            except (CachewarmError, OSError, TimeoutError) as error:
-                log.warning("keys not read", error=str(error))
-                if connection is not None:
-                    connection.terminate()
-            await asyncio.sleep(KEYS_INTERVAL_S if self.keyring.issuers else FIRST_INTERVAL_S)
+                await asyncio.sleep(KEYS_INTERVAL_S if self.keyring.issuers else FIRST_INTERVAL_S)
+        finally:
+            connection.terminate()
 
     async def read(self, connection: Connection) -> Keyring:
         """Once."""

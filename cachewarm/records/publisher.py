@@ -10,12 +10,12 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
 
 from _fastocsp.ocsp.record import unpack_record
 from cachewarm.errors import Transient
+from responder.domain.key import Key
 from responder.domain.redis_layout import ANNOUNCE_LENGTH, ANNOUNCE_STREAM, WALK_NOTE, WARM_MARK, record_name
-from responder.sources.base import Key
+from responder.errors import link_failures_as
 
 #: Octet 1 of a record is its version, octets 3-15 generation u24, seq u48 and producedAt u32 (Lua counts from 1). What
 #: is of another version has its fields elsewhere: it is replaced, and never compared.
@@ -68,61 +68,47 @@ class Publisher:
         if not records:
             return 0
         pipeline = self._client.pipeline(transaction=False)
-        try:
+        with link_failures_as(Transient, "Redis does not take the records"):
             for at in range(0, len(records), KEYS_A_CALL):
                 part = records[at : at + KEYS_A_CALL]
                 arguments = [each for _, record in part for each in (record, unpack_record(record).next_update)]
                 await self._script(keys=[record_name(key) for key, _ in part], args=arguments, client=pipeline)
             put: list[int] = await pipeline.execute()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Transient(f"Redis does not take the records: {error}") from error
         return sum(put)
 
     async def discard(self, rubbish: Sequence[tuple[Key, bytes]]) -> int:
         """Drop octets that are no record: where they claim a high seq nothing could replace them. How many went."""
         if not rubbish:
             return 0
-        try:
+        with link_failures_as(Transient, "Redis does not drop what is broken"):
             names, values = [record_name(key) for key, _ in rubbish], [octets for _, octets in rubbish]
             return int(await self._discard(keys=names, args=values))
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Transient(f"Redis does not drop what is broken: {error}") from error
 
     async def announce(self, keys: Sequence[Key]) -> None:
         """Tell the edges that these records were replaced."""
-        try:
+        with link_failures_as(Transient, "Redis does not take the announcement"):
             pipeline = self._client.pipeline(transaction=False)
             for key in keys:
                 pipeline.xadd(ANNOUNCE_STREAM, {b"k": record_name(key)}, maxlen=ANNOUNCE_LENGTH, approximate=True)
             await pipeline.execute()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Transient(f"Redis does not take the announcement: {error}") from error
 
     async def kept(self, keys: Sequence[Key]) -> list[bytes | None]:
         """What is there now."""
-        try:
+        with link_failures_as(Transient, "Redis does not answer"):
             values: Any = await self._client.mget([record_name(key) for key in keys]) if keys else []
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Transient(f"Redis does not answer: {error}") from error
         return list(values)
 
     async def show_walk(self, said: str, keep_s: int) -> None:
         """Leave word of a walk under way for `fastocsp status`; it goes by itself."""
-        try:
+        with link_failures_as(Transient, "Redis does not answer"):
             await self._client.set(WALK_NOTE, said, ex=keep_s)
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Transient(f"Redis does not answer: {error}") from error
 
     async def is_warm(self) -> bool:
         """A whole walk was published since Redis was last emptied."""
-        try:
+        with link_failures_as(Transient, "Redis does not answer"):
             return bool(await self._client.exists(WARM_MARK))
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Transient(f"Redis does not answer: {error}") from error
 
     async def mark_warm(self) -> None:
         """Remember that; the mark goes where the records go."""
-        try:
+        with link_failures_as(Transient, "Redis does not answer"):
             await self._client.set(WARM_MARK, b"1")
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Transient(f"Redis does not answer: {error}") from error

@@ -14,9 +14,10 @@ from cachewarm.records.keyring import Keyring, Signing
 from cachewarm.records.mint import mint, mint_answer, unsigned_octets
 from cachewarm.records.statement import Moment, NoStatement, Statement, is_shared, statement_for
 from cachewarm.signer.inventory_cache import InventoryCache, Unreachable
+from responder.domain.key import Key
 from responder.errors import TryLater, Unauthorized
 from responder.feed.local import LocalFeed
-from responder.sources.base import Found, Key
+from responder.sources.base import Found
 from responder.sources.signer import SignedAnswer
 
 #: Seconds that the answer for a revoked certificate lasts while the inventory is out of reach and its end is unknown.

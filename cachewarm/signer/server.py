@@ -23,15 +23,17 @@ from _fastocsp.ocsp.signer_wire import (
     DONE_ONCE,
     pack_frame,
     pack_signed,
+    pack_signed_answer,
     split_frames,
+    unpack_answer_query,
     unpack_asked,
+    unpack_record_query,
 )
 from _fastocsp.wire.codes import INTERNAL_ERROR, TRY_LATER, UNAUTHORIZED
 from _fastocsp.wire.errors import WireError
 from cachewarm.signer.decisions import SignerDecisions, Unsigned
+from responder.domain.key import Key
 from responder.errors import Refusal
-from responder.sources.base import Key
-from responder.sources.signer import pack_answer, unpack_key
 
 log = structlog.get_logger("signer")
 #: Questions of one connection in one turn: half a millisecond of P-256. Fewer when a turn takes longer than it should,
@@ -55,11 +57,11 @@ class SignerServer:
         """Take the socket; a stale one is replaced."""
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
-        server = await asyncio.get_running_loop().create_unix_server(lambda: SignerLine(self), str(path))
+        server = await asyncio.get_running_loop().create_unix_server(lambda: SignerConnection(self), str(path))
         path.chmod(0o660)
         return server
 
-    def take(self, line: "SignerLine", frames: Sequence[Frame]) -> bytes:
+    def take(self, line: "SignerConnection", frames: Sequence[Frame]) -> bytes:
         """The frames that answer those questions which memory can answer; tasks will write the others. WireError.
 
         All are stated, then all are signed: either part runs from the processor's caches.
@@ -85,13 +87,13 @@ class SignerServer:
         replies += [_signed(*each) for each in unsigned]
         return b"".join(replies)
 
-    def _begin(self, line: "SignerLine", number: int, kind: int, body: bytes) -> None:
+    def _begin(self, line: "SignerConnection", number: int, kind: int, body: bytes) -> None:
         self.under_way += 1
         task = asyncio.get_running_loop().create_task(self._answer(line, number, kind, body))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, line: "SignerLine", number: int, kind: int, body: bytes) -> None:
+    async def _answer(self, line: "SignerConnection", number: int, kind: int, body: bytes) -> None:
         try:
             outcome, reply = await self._decide(kind, body)
         except Exception as error:
@@ -102,13 +104,14 @@ class SignerServer:
 
     async def _decide(self, kind: int, body: bytes) -> tuple[int, bytes]:
         if kind == ASK_RECORD:
-            found = await self._decisions.record(unpack_key(body))
+            found = await self._decisions.record(Key(*unpack_record_query(body)))
             return (DONE if found.storable else DONE_ONCE), found.record
-        keys, nonce = unpack_question(body)
-        return DONE, pack_answer(await self._decisions.answer(keys, nonce))
+        cert_ids, nonce = unpack_answer_query(body)
+        answer = await self._decisions.answer([Key(*cert_id) for cert_id in cert_ids], nonce)
+        return DONE, pack_signed_answer(answer.records, answer.der)
 
 
-class SignerLine(asyncio.Protocol):
+class SignerConnection(asyncio.Protocol):
     """One connection of an edge."""
 
     def __init__(self, server: SignerServer) -> None:
@@ -202,20 +205,3 @@ def outcome_of(error: Exception) -> int:
         return UNAUTHORIZED
     log.error("signing failed", exc_info=error)
     return INTERNAL_ERROR
-
-
-def unpack_question(octets: bytes) -> tuple[list[Key], bytes | None]:
-    """Keys and nonce of an ASK_ANSWER frame; ValueError when it does not add up."""
-    nonce = octets[1 : 1 + octets[0]] if octets else b""
-    at = 1 + len(nonce)
-    keys = []
-    for _ in range(octets[at] if at < len(octets) else 0):
-        if at + 5 > len(octets):
-            raise ValueError("a CertID is cut short")
-        length = octets[at + 4]
-        serial = octets[at + 5 : at + 5 + length]
-        keys.append(unpack_key(octets[at + 1 : at + 4] + serial))
-        at += 4 + length
-    if not keys or at + 1 != len(octets):
-        raise ValueError("not a question")
-    return keys, nonce or None

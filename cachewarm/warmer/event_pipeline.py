@@ -23,9 +23,9 @@ from cachewarm.records.keyring import Keyring, Signing
 from cachewarm.records.mint import check, mint
 from cachewarm.records.publisher import Publisher
 from cachewarm.records.statement import Moment, NoStatement, Statement, statement_for
+from responder.domain.key import Key
 from responder.domain.status import PRESIGNED
 from responder.feed.local import LocalFeed
-from responder.sources.base import Key
 
 log = structlog.get_logger("pipeline")
 Serial = tuple[int, bytes]

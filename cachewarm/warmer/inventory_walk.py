@@ -26,11 +26,11 @@ from cachewarm.records.publisher import Publisher
 from cachewarm.records.signing_pool import SigningPool
 from cachewarm.records.statement import Statement
 from cachewarm.warmer.event_pipeline import Pipeline
+from responder.domain.key import Key
 from responder.domain.redis_layout import record_name
 from responder.domain.status import PRESIGNED
 from responder.domain.window import renewal_due
 from responder.process import end_tasks
-from responder.sources.base import Key
 
 log = structlog.get_logger("walk")
 #: Signatures made before the loop gets its turn; of as many one, drawn by lot, is verified. The pipeline verifies all.

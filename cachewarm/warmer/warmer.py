@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import structlog
-from redis.exceptions import RedisError
 
 from _fastocsp.revoked.ledger_wire import parse_items
 from _fastocsp.wire.types import Item
@@ -35,13 +34,15 @@ from cachewarm.warmer.inventory_walk import Walk
 from cachewarm.warmer.responder_rotation import rotate_due
 from cachewarm.warmer.walk_progress import Meter
 from responder.clock import read_clock
+from responder.errors import LINK_FAILURES
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
-from responder.feed.poll import LINK_FAILURES, Who, open_feed
+from responder.feed.poll import Who, open_feed
 from responder.process import die_with_parent, end_tasks, set_up_process
+from responder.retry import Failures, Pauses, run_forever
 
 log = structlog.get_logger("warmer")
-PAUSE_S = (0.2, 5.0)
+PAUSES = Pauses(0.2, 5.0, healthy_s=50.0, between_s=0.2)
 RESPONDERS_INTERVAL_S = 2.0
 WARM_CHECK_S = 1.0
 
@@ -83,13 +84,13 @@ class Warmer:
         """Until cancelled; a Fatal error ends it, and the supervisor begins again."""
         loops = [
             self.agent.run(),
-            self._again(self._responders, "responders"),
-            self._again(self._process, "pipeline"),
-            self._again(self._walks, "walk"),
-            self._again(self.crls.run, "CRLs"),
-            self._again(self.mirrors.run, "mirrors"),
-            self._again(self._audit, "audit"),
-            self._again(self._trim, "trimming"),
+            self._run_with_retry(self._responders, "responders"),
+            self._run_with_retry(self._process, "pipeline"),
+            self._run_with_retry(self._walks, "walk"),
+            self._run_with_retry(self.crls.run, "CRLs"),
+            self._run_with_retry(self.mirrors.run, "mirrors"),
+            self._run_with_retry(self._audit, "audit"),
+            self._run_with_retry(self._trim, "trimming"),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
@@ -100,24 +101,20 @@ class Warmer:
             await end_tasks(tasks)
             await self.pool.end()
 
-    async def _again(self, work: Callable[[Connection], Awaitable[None]], name: str) -> None:
-        """Run `work` with a connection of its own; after a failure again, with a growing pause."""
-        pause = PAUSE_S[0]
-        while True:
-            connection = None
-            begun = time.monotonic()
+    async def _run_with_retry(self, work: Callable[[Connection], Awaitable[None]], name: str) -> None:
+        """Run `work` with a connection of its own; after a failure again, after a growing pause."""
+
+        async def once() -> None:
+            connection = await self._connect()
             try:
-                connection = await self._connect()
                 await work(connection)
-            except Fatal:
-                raise
-            except (CachewarmError, RedisError, *LINK_FAILURES) as error:
-                log.warning(f"{name} stopped, trying again", error=str(error) or type(error).__name__, pause_s=pause)
             finally:
-                if connection is not None:
-                    connection.terminate()
-            pause = PAUSE_S[0] if time.monotonic() - begun > 10 * PAUSE_S[1] else min(2 * pause, PAUSE_S[1])
-            await asyncio.sleep(pause)
+                connection.terminate()
+
+        failures = Failures(
+            name=name, event=f"{name} stopped", expected=(CachewarmError, *LINK_FAILURES), fatal=(Fatal,)
+        )
+        await run_forever(once, PAUSES, failures)
 
     def _on_feed_items(self, items: list[Item]) -> None:
         self._items += items

@@ -19,9 +19,9 @@ from _fastocsp.ocsp.response import Template
 from _fastocsp.wire.codes import PARAMETERS_ABSENT
 from responder.domain.crl_window import CRLWindow
 from responder.domain.issuer import Issuer
+from responder.domain.key import Key
 from responder.domain.responder import ResponderCertificate
 from responder.domain.status import HashAlgorithm, UnissuedPolicy
-from responder.sources.base import Key
 
 
 class CRLEntry(NamedTuple):

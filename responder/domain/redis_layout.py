@@ -1,6 +1,6 @@
 """Names in Redis. Records are binary strings under binary keys; the stream tells edges what was replaced."""
 
-from responder.sources.base import Key
+from responder.domain.key import Key
 
 #: Stream of the keys whose record was replaced: field k, the record's key.
 ANNOUNCE_STREAM = b"o:announce"

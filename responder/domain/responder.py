@@ -12,13 +12,12 @@ from asn1crypto import ocsp
 from responder.domain.certificate import key_hash, read_facts, read_public_key
 from responder.domain.signature import PublicKey, scheme_of, verifier
 
-#: Octets by which a compact record names the certificate it was signed under.
-RESPONDER_OCTETS = 8
+_KEY_ID_BYTES = 8
 
 
 def responder_key_id(cert_der: bytes) -> bytes:
-    """Return the 8 bytes by which records name that responder certificate."""
-    return hashlib.sha256(cert_der).digest()[:RESPONDER_OCTETS]
+    """Return the 8 bytes by which a compact record names the responder certificate that it was signed under."""
+    return hashlib.sha256(cert_der).digest()[:_KEY_ID_BYTES]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import ipaddress
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import structlog
-from redis.exceptions import RedisError
 
 from _fastocsp.http.proxies import Proxies
 from _fastocsp.shared.bucket import Bucket
@@ -17,25 +16,25 @@ from _fastocsp.shared.lock import Lock
 from _fastocsp.table.table import Table
 from responder.config import EdgeSettings, Networks
 from responder.domain.catalog import Catalog
+from responder.domain.key import Key
 from responder.domain.redis_layout import ANNOUNCE_STREAM, parse_record_name
 from responder.edge.crl_shelf import CRLShelf
 from responder.edge.rules import Answerer, Policy
-from responder.edge.slow_path import SlowRequest, answer_slowly
-from responder.errors import Refusal
+from responder.edge.slow_path import answer_slowly
+from responder.errors import LINK_FAILURES, Refusal
 from responder.feed.catalog import kept_catalog
-from responder.feed.shared import SLOT_CATALOG, FeedPage, open_map
+from responder.feed.shared import SLOT_CATALOG, FeedPage
+from responder.files import open_map
 from responder.hotpath.gate import Gate
 from responder.hotpath.lane import Lane
+from responder.hotpath.slow_request import SlowRequest
 from responder.process import end_tasks
-from responder.sources.base import Key
+from responder.retry import Failures, Pauses, run_forever
 from responder.sources.redis import CachedSource
 from responder.sources.redis_reader import BatchReader, connect
 from responder.sources.signer import SignerSource
 from responder.sources.single_flight import GuardedSource
 from responder.telemetry import INDEX, open_row
-
-if TYPE_CHECKING:
-    from responder.worker.loop_bridge import Front
 
 log = structlog.get_logger("edge")
 TICK_S = 0.1
@@ -53,7 +52,16 @@ class Connection(Protocol):
         """Called by the tick."""
 
 
-class Edge:
+class OpenConnections(Protocol):
+    """What the gauges need of the connection loop's bridge."""
+
+    @property
+    def open_connections(self) -> int:
+        """Connections of the loop, those handed over not counted."""
+        ...
+
+
+class EdgeContext:
     """Made before the loop runs, started inside it."""
 
     def __init__(self, settings: EdgeSettings, slot: int, table_fd: int) -> None:
@@ -64,6 +72,7 @@ class Edge:
         self.catalog = Catalog()
         self._catalog_version = -1
         self._refresh_at = 0.0
+        self._announced: Any = "$"
         self.crls = CRLShelf(self.state_folder)
         lock = Lock()
         self.lane = Lane(
@@ -77,7 +86,7 @@ class Edge:
         self.proxies = Proxies((net.network_address.packed, net.prefixlen) for net in settings.trusted_proxies)
         self._tasks: set[asyncio.Task[object]] = set()
         self.connections: set[Connection] = set()
-        self.front: Front | None = None
+        self.bridge: OpenConnections | None = None
         self.load_catalog()
 
     async def start(self) -> None:
@@ -102,14 +111,18 @@ class Edge:
             now=self.now,
             counters=self.counters,
         )
-        for work in (self._tick(), self._listen(redis_url)):
+        ticking = run_forever(self._tick, Pauses(TICK_S, 1.0, between_s=TICK_S), self._defects("tick", "tick failed"))
+        listening = run_forever(
+            lambda: self._read_announcements(redis_url), Pauses(1.0, 1.0), self._defects("announcements")
+        )
+        for work in (ticking, listening):
             self._keep(asyncio.get_running_loop().create_task(work))
 
     async def stop(self) -> None:
         """Let go of everything that `start` took."""
         await end_tasks(self._tasks)
         await self.signer.close()
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(*LINK_FAILURES):
             await self.redis.aclose()
 
     def now(self) -> int:
@@ -136,25 +149,27 @@ class Edge:
         self.lane.take_crls(self.crls.tags())
         self._catalog_version = version
 
+    def _defects(self, name: str, event: str = "") -> Failures:
+        """Lost links are expected, everything else is counted."""
+        return Failures(name=name, event=event, expected=LINK_FAILURES, count=self.count_defect)
+
+    def count_defect(self) -> None:
+        """Count an unforeseen failure of a loop."""
+        self.counters.add(INDEX["loop_failures"])
+
     async def _tick(self) -> None:
-        while True:
-            try:
-                self.load_catalog()
-                self.lane.gate.remap()
-                for connection in tuple(self.connections):
-                    connection.check_deadline()
-                self._put_gauges()
-                if time.monotonic() >= self._refresh_at:
-                    self._refresh_at = time.monotonic() + REFRESH_INTERVAL_S
-                    self._refresh_due()
-            except Exception:
-                # a tick that ends would leave the worker with a stopped clock
-                log.exception("tick failed")
-            await asyncio.sleep(TICK_S)
+        self.load_catalog()
+        self.lane.gate.remap()
+        for connection in tuple(self.connections):
+            connection.check_deadline()
+        self._put_gauges()
+        if time.monotonic() >= self._refresh_at:
+            self._refresh_at = time.monotonic() + REFRESH_INTERVAL_S
+            self._refresh_due()
 
     def _put_gauges(self) -> None:
-        ours = 0 if self.front is None else self.front.open_connections
-        self.counters.put(INDEX["connections"], len(self.connections - {self.front}) + ours)
+        ours = 0 if self.bridge is None else self.bridge.open_connections
+        self.counters.put(INDEX["connections"], len(self.connections - {self.bridge}) + ours)
         self.counters.put(INDEX["table_entries"], len(self.lane.table))
         self.counters.put(INDEX["table_octets"], self.lane.table.octets)
         self.counters.put(INDEX["table_evicted"], self.lane.table.evicted)
@@ -172,19 +187,14 @@ class Edge:
             if found is not None and self.lane.table.put(*key, found):
                 self.counters.add(INDEX["refreshed"])
 
-    async def _listen(self, redis_url: str) -> None:
-        """Forget what the writer says it has replaced. Only speed depends on it: the gate does not."""
+    async def _read_announcements(self, redis_url: str) -> None:
+        """Drop the records that the writer has replaced. Only speed depends on it: the gate does not."""
         client = connect(redis_url, _ANNOUNCE_BLOCK_MS / 1000 + 4)
-        last: Any = "$"
         try:
             while True:
-                try:
-                    heard: Any = await client.xread({ANNOUNCE_STREAM: last}, block=_ANNOUNCE_BLOCK_MS, count=500)
-                except (RedisError, OSError, TimeoutError):
-                    await asyncio.sleep(1)
-                    continue
-                for number, entry in _entries(heard):
-                    last = number
+                reply: Any = await client.xread({ANNOUNCE_STREAM: self._announced}, block=_ANNOUNCE_BLOCK_MS, count=500)
+                for number, entry in _entries(reply):
+                    self._announced = number
                     self._forget(entry)
         finally:
             await client.aclose()
@@ -203,9 +213,9 @@ def limiter_octets(settings: EdgeSettings) -> int:
     return Bucket.size(settings.rate_limit_slots)
 
 
-def _entries(heard: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+def _entries(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     """(id, fields) of what XREAD returned, which is a list in RESP2 and a dict in RESP3."""
-    streams = heard.values() if isinstance(heard, dict) else [entries for _, entries in heard or ()]
+    streams = reply.values() if isinstance(reply, dict) else [entries for _, entries in reply or ()]
     return [entry for entries in streams for entry in _flat(entries)]
 
 

@@ -16,7 +16,7 @@ Fields = list[tuple[bytes, bytes]]
 OCSP_TYPE = b"application/ocsp-response"
 
 
-class Answer(NamedTuple):
+class OCSPAnswer(NamedTuple):
     """`record` is the compact record of a cacheable answer, None for what must not be stored."""
 
     body: bytes
@@ -26,13 +26,13 @@ class Answer(NamedTuple):
     retry_after: int | None = None
 
 
-def refusal_answer(refusal: Refusal) -> Answer:
+def refusal_answer(refusal: Refusal) -> OCSPAnswer:
     """The unsigned error answer."""
     body = error_response(refusal.ocsp_status)
-    return Answer(body, refusal.label, None, refusal.http_status, refusal.retry_after)
+    return OCSPAnswer(body, refusal.label, None, refusal.http_status, refusal.retry_after)
 
 
-def fields(answer: Answer, now: int) -> Fields:
+def fields(answer: OCSPAnswer, now: int) -> Fields:
     """Header fields of a whole answer, in the order of the hot lane."""
     head = [(b"Content-Type", OCSP_TYPE), (b"Content-Length", b"%d" % len(answer.body))]
     return head + (cache_fields(answer.record, now) if answer.record else _no_store(answer, now))
@@ -51,7 +51,7 @@ def cache_fields(record: bytes, now: int) -> Fields:
     ]
 
 
-def _no_store(answer: Answer, now: int) -> Fields:
+def _no_store(answer: OCSPAnswer, now: int) -> Fields:
     retry = [(b"Retry-After", b"%d" % answer.retry_after)] if answer.retry_after is not None else []
     return [(b"Cache-Control", b"no-store"), *retry, (b"Date", imf_fixdate(now).encode())]
 

@@ -19,9 +19,10 @@ from _fastocsp.wire.codes import GOOD, HASH_NONE, REVOKED, UNKNOWN
 from _fastocsp.wire.errors import MalformedRequest
 from _fastocsp.wire.types import CertID, OCSPRequest
 from responder.domain.catalog import Catalog
+from responder.domain.key import Key
 from responder.domain.serial import parse_serial
 from responder.domain.status import HashAlgorithm
-from responder.edge.http_answers import Answer
+from responder.edge.http_answers import OCSPAnswer
 from responder.errors import (
     Closed,
     ClosedUnauthorized,
@@ -32,7 +33,7 @@ from responder.errors import (
     Unauthorized,
 )
 from responder.hotpath.gate import Gate
-from responder.sources.base import Found, Key, Source
+from responder.sources.base import Found, Source
 from responder.sources.signer import SignerSource
 from responder.telemetry import INDEX
 
@@ -72,7 +73,7 @@ class Answerer:
         self._source, self._fresh, self._signer, self._lane = source, fresh, signer, lane
         self._catalog, self._now, self._counters = catalog, now, counters
 
-    async def by_path(self, rest: bytes, issuer_id: bytes) -> Answer:
+    async def by_path(self, rest: bytes, issuer_id: bytes) -> OCSPAnswer:
         """A GET: base64 of a request, or the hex serial number that a person typed."""
         if issuer_id and _SERIAL_HEX.fullmatch(rest):
             return await self.by_serial(rest.decode(), issuer_id)
@@ -82,7 +83,7 @@ class Answerer:
             raise Malformed from error
         return await self.by_der(der, issuer_id)
 
-    async def by_serial(self, serial: str, issuer_id: bytes) -> Answer:
+    async def by_serial(self, serial: str, issuer_id: bytes) -> OCSPAnswer:
         """The answer to a SHA-256 CertID of that serial."""
         issuer = self._catalog().by_id.get(issuer_id.decode("latin-1"))
         if issuer is None:
@@ -93,7 +94,7 @@ class Answerer:
             raise Unauthorized from error
         return await self._single(Key(issuer.issuer_no, HashAlgorithm.SHA256, octets))
 
-    async def by_der(self, der: bytes, issuer_id: bytes) -> Answer:
+    async def by_der(self, der: bytes, issuer_id: bytes) -> OCSPAnswer:
         """The answer to an OCSPRequest; `issuer_id` b"" finds the issuer by the CertID alone."""
         try:
             request = parse_request(der)
@@ -125,7 +126,7 @@ class Answerer:
             raise Unauthorized
         return Key(number, cert_id.hash_algorithm, cert_id.serial_number)
 
-    async def _single(self, key: Key) -> Answer:
+    async def _single(self, key: Key) -> OCSPAnswer:
         kept = self._table.get(*key)
         if kept is not None and self._in_window(unpack_record(kept)) and self._template(key, kept) is not None:
             if self._passes(key, kept):
@@ -142,25 +143,25 @@ class Answerer:
             found = await self._fresh.fetch(key)
         raise TryLater
 
-    def _keep(self, key: Key, found: Found) -> Answer:
+    def _keep(self, key: Key, found: Found) -> OCSPAnswer:
         if found.storable:
             self._table.put(*key, found.record)
         return self._encode(key, found.record, "miss")
 
-    def _encode(self, key: Key, octets: bytes, label: str) -> Answer:
+    def _encode(self, key: Key, octets: bytes, label: str) -> OCSPAnswer:
         template = self._template(key, octets)
         if template is None:
             raise TryLater
         cacheable = unpack_record(octets).status in (GOOD, REVOKED)
         body = template.encode(key.serial, octets)
-        return Answer(body, label if cacheable else "unknown", octets if cacheable else None)
+        return OCSPAnswer(body, label if cacheable else "unknown", octets if cacheable else None)
 
     def _template(self, key: Key, octets: bytes) -> Template | None:
         """None while the catalog does not know the responder yet."""
         record = unpack_record(octets)
         return self._catalog().index.find_template(key.issuer_no, key.hash_algorithm, record.responder)
 
-    async def _signed_now(self, keys: list[Key], nonce: bytes | None) -> Answer:
+    async def _signed_now(self, keys: list[Key], nonce: bytes | None) -> OCSPAnswer:
         """One answer for a nonce or several CertIDs, in a lane of its own; never cached."""
         if self._lane.locked():
             raise TryLater
@@ -171,7 +172,7 @@ class Answerer:
                 except SourceError as error:
                     raise TryLater from error
                 if all(self._passes(key, record) for key, record in zip(keys, signed.records, strict=True)):
-                    return Answer(signed.der, "nonce" if nonce is not None else "several")
+                    return OCSPAnswer(signed.der, "nonce" if nonce is not None else "several")
                 await asyncio.sleep(CATCH_UP_PAUSE_S)
         raise TryLater
 

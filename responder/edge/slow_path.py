@@ -4,33 +4,21 @@ And the one place where a refusal becomes an answer: the cold lane goes through 
 """
 
 from collections.abc import Awaitable
-from typing import NamedTuple
 
 import structlog
 
 from _fastocsp.http.response import is_not_modified
 from _fastocsp.shared.counters import Counters
-from responder.edge.http_answers import Answer, cache_fields, fields, refusal_answer, write
+from responder.edge.http_answers import OCSPAnswer, cache_fields, fields, refusal_answer, write
 from responder.edge.rules import Answerer
 from responder.errors import Broken, Refusal
+from responder.hotpath.slow_request import SlowRequest
 from responder.telemetry import INDEX
 
 log = structlog.get_logger("edge")
 
 
-class SlowRequest(NamedTuple):
-    """What is left of a request once its octets are gone."""
-
-    is_get: bool
-    issuer_id: bytes
-    rest: bytes
-    body: bytes
-    if_none_match: bytes
-    if_modified_since: bytes
-    keep_alive: bool
-
-
-async def settle(answering: Awaitable[Answer], counters: Counters) -> Answer:
+async def settle(answering: Awaitable[OCSPAnswer], counters: Counters) -> OCSPAnswer:
     """The answer, or the refusal's; counted."""
     try:
         answer = await answering
@@ -45,7 +33,7 @@ async def settle(answering: Awaitable[Answer], counters: Counters) -> Answer:
 
 
 def respond(
-    answer: Answer, *, is_get: bool, if_none_match: bytes, if_modified_since: bytes, now: int, keep_alive: bool
+    answer: OCSPAnswer, *, is_get: bool, if_none_match: bytes, if_modified_since: bytes, now: int, keep_alive: bool
 ) -> bytes:
     """HTTP of the answer, a 304 when the client's copy is still right."""
     if is_get and answer.record and is_not_modified(if_none_match, if_modified_since, answer.record):

@@ -14,16 +14,19 @@ import structlog
 
 from _fastocsp.wire.errors import WireError
 from responder.clock import Clock
+from responder.errors import LINK_FAILURES
 from responder.feed.journal import Journal
 from responder.feed.machine import FeedMachine, TakeSnapshot, Withdraw
-from responder.feed.poll import LINK_FAILURES, POLL_TIMEOUT_S, Connection, Who, poll, snapshot
+from responder.feed.poll import POLL_TIMEOUT_S, Connection, Who, poll, snapshot
 from responder.feed.replica import Replica, Shown, count_rows
+from responder.feed.shared import PageGone
+from responder.retry import Failures, Pauses, run_forever
 
 log = structlog.get_logger("feed")
 NUDGE_CHANNEL = "fastocsp_feed"
 Connect = Callable[[], Awaitable[Connection]]
-
-
+#: A lease is far longer than this pause between two attempts to connect.
+LONGEST_PAUSE_S, HEALTHY_S = 1.0, 2.0
 FAILURES = (*LINK_FAILURES, WireError)
 
 
@@ -31,10 +34,17 @@ class FeedAgent:
     """Drives one machine until cancelled."""
 
     def __init__(
-        self, connect: Connect, who: Who, shown: Shown, clock: Clock, interval_s: float, journal: Journal | None = None
+        self,
+        connect: Connect,
+        who: Who,
+        shown: Shown,
+        clock: Clock,
+        interval_s: float,
+        journal: Journal | None = None,
+        count_defect: Callable[[], object] | None = None,
     ) -> None:
         self._connect, self._who, self._shown = connect, who, shown
-        self._clock, self._interval = clock, interval_s
+        self._clock, self._interval, self._count = clock, interval_s, count_defect
         self._nudged = asyncio.Event()
         self._refused: int | None = None
         self.replica = Replica(who.horizon_s, shown, journal)
@@ -58,21 +68,22 @@ class FeedAgent:
         self._report()
 
     async def run(self) -> None:
-        """Poll until cancelled; a lost connection is made again with a pause."""
-        while True:
-            try:
-                connection = await self._connect()
-            except FAILURES as error:
-                log.warning("ledger unreachable", error=str(error) or type(error).__name__)
-                await self._pause()
-                continue
-            try:
-                await self._follow(connection)
-            except FAILURES as error:
-                log.warning("feed poll failed", error=str(error) or type(error).__name__)
-                await self._pause()
-            finally:
+        """Poll until cancelled; a lost connection is made again after a pause. Raises PageGone."""
+        pauses = Pauses(self._interval, max(self._interval, LONGEST_PAUSE_S), healthy_s=HEALTHY_S)
+        failures = Failures(
+            name="feed", event="ledger unavailable", expected=FAILURES, fatal=(PageGone,), count=self._count
+        )
+        await run_forever(self._poll_one_connection, pauses, failures)
+
+    async def _poll_one_connection(self) -> None:
+        connection: Connection | None = None
+        try:
+            connection = await self._connect()
+            await self._follow(connection)
+        finally:
+            if connection is not None:
                 connection.terminate()
+            self._report()
 
     async def _follow(self, connection: Connection) -> None:
         with contextlib.suppress(asyncpg.PostgresError):
@@ -95,7 +106,7 @@ class FeedAgent:
                 self._report()
                 return await self._take_snapshot(connection, effect)
             if isinstance(effect, Withdraw):
-                log.error("nobody is called good", reason=effect.reason)
+                log.error("lease withdrawn", reason=effect.reason)
             again = self.replica.carry_out(effect) or again
         self._report()
         return again

@@ -12,8 +12,8 @@ from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate
 from responder.domain.status import UnissuedPolicy
 from responder.feed.crl_files import CRLFiles, forget_files
-from responder.feed.files import write_file
 from responder.feed.poll import Connection
+from responder.files import write_file
 
 CATALOG_NAME = "catalog.json"
 

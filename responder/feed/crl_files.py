@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPub
 from responder.domain.catalog import CRLEntry
 from responder.domain.certificate import UNREADABLE
 from responder.domain.issuer import Issuer
-from responder.feed.files import write_file
 from responder.feed.poll import Connection
+from responder.files import write_file
 
 log = structlog.get_logger("crl")
 #: Gzip is kept when it is below this share of the whole; the fastest level takes half a second for 40 MB.

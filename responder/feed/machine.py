@@ -53,7 +53,7 @@ class Row(NamedTuple):
     payload: bytes
 
 
-class Answer(NamedTuple):
+class PollReply(NamedTuple):
     """What feed_poll returned: status is ok, trimmed or diverged; `wall` is the ledger's clock, ns since the epoch."""
 
     generation: int
@@ -64,7 +64,7 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Question:
+class Poll:
     """A poll under way; `at` is when it was asked."""
 
     number: int
@@ -136,21 +136,21 @@ class FeedMachine:
         self.due = TakeSnapshot("nothing is known yet", 0) if position is None else None
         self._lease: Renew | None = None
         self._asked = 0
-        self._pending: Question | None = None
+        self._pending: Poll | None = None
         self._wall_offset: int | None = None
         self._steady = True
 
-    def question(self, now: Instant) -> Question:
+    def question(self, now: Instant) -> Poll:
         """A new question; an older one that is still under way will be ignored."""
         if self.position is None:
             raise RuntimeError("the first position comes from a snapshot")
         self._asked += 1
         self.due = None
         self._steady = self._wall_holds(now)
-        self._pending = Question(self._asked, now, self.position)
+        self._pending = Poll(self._asked, now, self.position)
         return self._pending
 
-    def answered(self, question: Question, answer: Answer, now: Instant) -> list[Effect]:
+    def answered(self, question: Poll, answer: PollReply, now: Instant) -> list[Effect]:
         """What to do with the answer to this question, in order."""
         if self._pending is not question or self.position is None:
             return []
@@ -162,7 +162,7 @@ class FeedMachine:
             return [self._lost(answer.status, answer)]
         return self._follow(question, answer)
 
-    def _follow(self, question: Question, answer: Answer) -> list[Effect]:
+    def _follow(self, question: Poll, answer: PollReply) -> list[Effect]:
         seq, chain = question.position.seq, question.position.chain
         for row in answer.rows:
             if not follows(row, seq, chain):
@@ -215,7 +215,7 @@ class FeedMachine:
             return State.CATCHUP
         return State.LIVE if now.boot - (lease.until_boot - self.horizon) < LIVE_AGE else State.STALE
 
-    def _lease_from(self, asked: Instant, answer: Answer) -> list[Effect]:
+    def _lease_from(self, asked: Instant, answer: PollReply) -> list[Effect]:
         if abs(answer.wall - asked.wall) > MAX_CLOCK_GAP:
             return [Withdraw("the ledger's clock and this host's are more than 60 s apart")]
         if not self._steady:
@@ -229,6 +229,6 @@ class FeedMachine:
         self._wall_offset = offset
         return before is None or abs(offset - before) <= MAX_WALL_STEP
 
-    def _lost(self, reason: str, answer: Answer) -> TakeSnapshot:
+    def _lost(self, reason: str, answer: PollReply) -> TakeSnapshot:
         self.due = TakeSnapshot(reason, answer.generation)
         return self.due

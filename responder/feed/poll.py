@@ -9,7 +9,7 @@ import asyncpg
 from _fastocsp.revoked.ledger_wire import SnapshotReader
 from _fastocsp.wire.errors import WireError
 from _fastocsp.wire.types import Groups
-from responder.feed.machine import Answer, Position, Question, Row
+from responder.feed.machine import Poll, PollReply, Position, Row
 
 #: A poll that takes longer is no use: its connection is thrown away.
 POLL_TIMEOUT_S = 1.0
@@ -26,9 +26,6 @@ _POLL = """select f.*, floor(extract(epoch from clock_timestamp()) * 1000000)::b
 _SNAPSHOT = "select issuer_no, serial_number, revoked_at, reason from feed_snapshot"
 
 Connection = asyncpg.Connection
-#: What a lost link and a dying ledger make of a question; the connection is thrown away. InternalClientError is among
-#: them: a server's farewell that no question asked for makes asyncpg call the next question a mistake.
-LINK_FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Who(NamedTuple):
@@ -51,7 +48,7 @@ async def open_feed(url: str) -> Connection:
     return connection
 
 
-async def poll(connection: Connection, who: Who, question: Question) -> Answer:
+async def poll(connection: Connection, who: Who, question: Poll) -> PollReply:
     """Ask what follows the question's position; renews the lease row and acknowledges the position."""
     position = question.position
     records = await connection.fetch(
@@ -67,7 +64,7 @@ async def poll(connection: Connection, who: Who, question: Question) -> Answer:
     )
     first = records[0]
     rows = tuple(Row(r["seq"], r["chain"], r["payload"]) for r in records if r["seq"] is not None)
-    return Answer(first["gen"], first["head"], first["status"], rows, first["wall_us"] * 1000)
+    return PollReply(first["gen"], first["head"], first["status"], rows, first["wall_us"] * 1000)
 
 
 async def snapshot(connection: Connection) -> tuple[Position, Groups]:

@@ -11,7 +11,6 @@ feet is closed too, and ends the agent: nobody can map it any more.
 import contextlib
 import fcntl
 import hashlib
-import mmap
 import os
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from _fastocsp.revoked.image import RevokedImage, image_size
 from _fastocsp.shared.counters import Counters
 from _fastocsp.wire.types import Groups, Item
 from responder.feed.machine import Position, Renew, State
+from responder.files import map_file, open_map
 
 PAGE_SIZE = 4096
 PAGE_NAME = "feed.page"
@@ -35,25 +35,6 @@ DELTA_CAPACITY = 1 << 16
 
 class PageGone(Exception):
     """The run folder or the page in it is not there any more; begin again with a new one."""
-
-
-def map_file(path: Path, size: int) -> mmap.mmap:
-    """Make a zeroed shared file of that size, mode 0600. Raise OSError on a full disk.
-
-    The space is allocated here: a write into a hole of a sparse file would end the process (SIGBUS) instead.
-    """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.posix_fallocate(fd, 0, size)
-        return mmap.mmap(fd, size)
-    finally:
-        os.close(fd)
-
-
-def open_map(path: Path, *, write: bool = False) -> mmap.mmap:
-    """An existing shared file; FileNotFoundError when its writer has not made it yet."""
-    with path.open("r+b" if write else "rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_WRITE if write else mmap.ACCESS_READ)
 
 
 def image_path(folder: Path, number: int) -> Path:

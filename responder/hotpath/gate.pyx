@@ -18,7 +18,8 @@ from _fastocsp.revoked.image cimport RevokedImage
 from _fastocsp.revoked.lookup cimport LISTED, RevokedEntry, expect_revoked, find_revoked
 
 from _fastocsp.wire.errors import MalformedRecord
-from responder.feed.shared import MAGIC, PAGE_NAME, PAGE_SIZE, SLOT_UNTIL_MONO, image_path, open_map
+from responder.feed.shared import MAGIC, PAGE_NAME, PAGE_SIZE, SLOT_UNTIL_MONO, image_path
+from responder.files import open_map
 
 cdef extern from *:
     """

@@ -1,14 +1,20 @@
-"""Requests and answers on the connections of one loop."""
+"""Requests and answers on the connections of one loop.
+
+The connection loop is `Loop(Exchange(Sockets))`: Sockets reads, writes and closes; Exchange turns bytes into requests
+and answers them by the Lane; Loop has the listener, epoll, the clock and the letters to and from Python. Its end of the
+connection to the signer is a member, `signer`; the functions of `signer_answers` work on an Exchange.
+"""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from _fastocsp.http.headers cimport KnownSections
+from _fastocsp.ocsp.signer_wire cimport AnswerQuery
 from _fastocsp.http.proxies cimport Proxies
 from _fastocsp.wire.sink cimport Sink
 from _fastocsp.http.request cimport HttpRequest
 from responder.hotpath.connections cimport Connection
-from responder.hotpath.lane cimport Lane
-from responder.hotpath.signer_client cimport SignerLine
+from responder.hotpath.lane cimport Lane, RequestOutcome
+from responder.hotpath.signer_client cimport SignerClient
 from responder.hotpath.mailbox cimport Letter, Mailbox
 from responder.hotpath.sockets cimport Sockets
 
@@ -24,7 +30,7 @@ cdef class Exchange(Sockets):
     cdef Proxies proxies
     cdef readonly Mailbox to_python
     cdef KnownSections known      # of requests on any of these connections
-    cdef SignerLine line
+    cdef SignerClient signer
     cdef uint64_t asking_ns       # for the signer to answer
     cdef long long elsewhere      # open connections that were handed over; both sides count it
     cdef uint32_t slow_under_way  # letters whose answer has not come back, whether their connection lives or not
@@ -36,9 +42,10 @@ cdef class Exchange(Sockets):
     cdef void go_on(self, Connection* c, bint resumed) noexcept nogil
     # These are False when the connection has ended, or is no longer ours
     cdef bint work(self, Connection* c, size_t n) noexcept nogil
-    cdef bint settle(self, Connection* c, const uint8_t* rest, size_t left, bint moved, int got) noexcept nogil
-    cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n, int kind) noexcept nogil
-    cdef bint lane_full(self, int done) noexcept nogil
+    cdef bint settle(self, Connection* c, const uint8_t* rest, size_t left, bint moved,
+                     RequestOutcome outcome) noexcept nogil
+    cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n, const AnswerQuery* query) noexcept nogil
+    cdef bint lane_full(self, RequestOutcome outcome) noexcept nogil
     # An unsigned answer that says so, tryLater or unauthorized; counted
     cdef void put_refusal(self, int status, bint keep_alive, Sink* out) noexcept nogil
     # The connection ends after the answer to this letter

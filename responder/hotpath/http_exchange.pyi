@@ -1,6 +1,6 @@
-from responder.edge.slow_path import SlowRequest
 from responder.hotpath.lane import Lane
 from responder.hotpath.mailbox import Mailbox
+from responder.hotpath.slow_request import SlowRequest
 from responder.hotpath.sockets import Sockets
 
 class Exchange(Sockets):

@@ -12,19 +12,23 @@ many). So a flood of what only Python can answer takes its time from itself, and
 from libc.stdint cimport uint8_t, uint64_t
 
 from _fastocsp.shared.bucket cimport address_key
-from _fastocsp.wire.codes cimport TRY_LATER
+from _fastocsp.ocsp.response cimport put_error_response
+from _fastocsp.ocsp.signer_wire cimport AnswerQuery
+from _fastocsp.wire.codes cimport ERROR_BYTES, TRY_LATER, TRY_LATER_S
 from _fastocsp.shared.counters cimport count_more
-from _fastocsp.http.headers cimport WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN, KnownSections, Span
+from _fastocsp.http.headers cimport WIRE_NEED_MORE, WIRE_TAKEN, KnownSections, Span
 from _fastocsp.http.response cimport put_no_store_head
-from _fastocsp.wire.sink cimport Sink, open_sink, put_octet, put_static, sink_used
+from _fastocsp.wire.sink cimport Sink, open_sink, sink_used
 from _fastocsp.http.request cimport METHOD_GET, HttpRequest, recognise
 from responder.hotpath.connections cimport Connection, buffered, fill, slot_of
-from responder.hotpath.lane cimport LANE_ANSWERED, LANE_FULL, LANE_NONCE, LANE_PASS_ON, LANE_SLOW
+from responder.hotpath.lane cimport (
+    ANSWERED, NEED_MORE, SINK_FULL, TO_PARSER, TO_PYTHON, TO_SIGNER, RequestOutcome,
+)
 from responder.hotpath.mailbox cimport Letter, new_letter
 from responder.hotpath.posix cimport EPOLL_CTL_DEL, EPOLLIN, EPOLLRDHUP, number_add, watch
 from responder.hotpath.sockets cimport GONE, OUT_OCTETS, Sockets
 
-from responder.edge.slow_path import SlowRequest
+from responder.hotpath.slow_request import SlowRequest
 from responder.telemetry import INDEX
 
 cdef enum:
@@ -63,54 +67,56 @@ cdef class Exchange(Sockets):
         cdef size_t at = 0
         cdef Sink out
         cdef HttpRequest http
-        cdef int got = WIRE_NEED_MORE
-        cdef int done = LANE_ANSWERED
+        cdef AnswerQuery query
+        cdef RequestOutcome outcome = ANSWERED
+        cdef int got
         cdef size_t slow_at = 0
         open_sink(&out, self.out, OUT_OCTETS)
         self.lane.lock.take()
-        while at < n and done == LANE_ANSWERED and not c.close_after and not c.paused:
+        while at < n and outcome == ANSWERED and not c.close_after and not c.paused:
             self.lane.expect(self.in_ + at, n - at)
             got = recognise(self.in_ + at, n - at, self.lane.max_body, self.known.places, &http)
             if got != WIRE_TAKEN:
+                outcome = NEED_MORE if got == WIRE_NEED_MORE else TO_PARSER
                 break
-            done = self.lane.answer(&http, self.client_of(c, &http), self.now_ns, &out)
-            if done == LANE_PASS_ON:
-                got, done = WIRE_PASS_ON, LANE_ANSWERED
+            outcome = self.lane.answer(&http, self.client_of(c, &http), self.now_ns, &out, &query)
+            if outcome == TO_PARSER:
                 break
-            if done == LANE_FULL:
+            if outcome == SINK_FULL:
                 self.lane.lock.give()
                 if not self.write_out(c, &out):
                     return False
                 self.lane.lock.take()
                 if buffered(&c.backlog):
                     break
-                done = LANE_ANSWERED
+                outcome = ANSWERED
                 continue
-            if done != LANE_ANSWERED and self.lane_full(done):
+            if outcome != ANSWERED and self.lane_full(outcome):
                 self.put_refusal(TRY_LATER, http.keep_alive, &out)
-                done = LANE_ANSWERED
+                outcome = ANSWERED
                 c.paused = http.keep_alive and not c.behind_proxy
             slow_at = at
             at += http.consumed
             c.close_after = not http.keep_alive
         self.lane.lock.give()
         # known to the send: the answers before this one do not wait for it
-        c.waiting = done == LANE_SLOW or done == LANE_NONCE
+        c.waiting = outcome == TO_PYTHON or outcome == TO_SIGNER
         if sink_used(&out) and not self.write_out(c, &out):
             return False
         if c.waiting:
-            if not self.ask_slow(c, self.in_ + slow_at, at - slow_at, TO_SIGN if done == LANE_NONCE else TO_SLOW):
+            if not self.ask_slow(c, self.in_ + slow_at, at - slow_at, &query if outcome == TO_SIGNER else NULL):
                 return False
-        return self.settle(c, self.in_ + at, n - at, at != 0, got)
+        return self.settle(c, self.in_ + at, n - at, at != 0, outcome)
 
-    cdef bint settle(self, Connection* c, const uint8_t* rest, size_t left, bint moved, int got) noexcept nogil:
+    cdef bint settle(self, Connection* c, const uint8_t* rest, size_t left, bint moved,
+                     RequestOutcome outcome) noexcept nogil:
         """What to do with the rest, and until when; False when the connection is gone."""
         cdef bint blocked = buffered(&c.backlog) != 0
         if not blocked and not c.waiting and (self.draining or not c.paused):
             if c.close_after or self.draining:
                 self.drop(c)
                 return False
-            if got == WIRE_PASS_ON:
+            if outcome == TO_PARSER:
                 self.hand_over(c, rest, left)
                 return False
             if c.eof:
@@ -137,28 +143,28 @@ cdef class Exchange(Sockets):
         n = self.proxies.client(http.forwarded_for, packed)
         return address_key(packed, n) if n else c.client
 
-    cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n, int kind) noexcept nogil:
-        """Python answers this request, or the signer; False when the connection is gone."""
+    cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n, const AnswerQuery* query) noexcept nogil:
+        """Leave this request to Python, or to the signer when there is a query; False when the connection is gone."""
+        cdef int kind = TO_SIGN if query != NULL else TO_SLOW
         cdef Letter* letter = new_letter(kind, slot_of(self.connections, c), c.generation, octets, n)
         if letter == NULL:
             self.drop(c)
             return False
-        if kind != TO_SIGN or not self.line.ask(letter, &self.lane.asked, self.now_ns + self.asking_ns):
+        if query == NULL or not self.signer.ask(letter, query, self.now_ns + self.asking_ns):
             self.to_python.put(letter)
         self.slow_under_way += 1
-        if kind == TO_SIGN:
+        if query != NULL:
             self.nonces_under_way += 1
         return True
 
-    cdef bint lane_full(self, int done) noexcept nogil:
+    cdef bint lane_full(self, RequestOutcome outcome) noexcept nogil:
         return self.slow_under_way >= self.slow_lane or (
-            done == LANE_NONCE and self.nonces_under_way >= self.nonce_lane)
+            outcome == TO_SIGNER and self.nonces_under_way >= self.nonce_lane)
 
     cdef void put_refusal(self, int status, bint keep_alive, Sink* out) noexcept nogil:
-        """What Python would say (responder/errors.py); the caller holds the lock, for the date."""
-        put_no_store_head(out, 5, 5 if status == TRY_LATER else 0, self.lane.date, keep_alive)
-        put_static(out, b"\x30\x03\x0a\x01", 4)
-        put_octet(out, <uint8_t>status)
+        """The answer that Python would give (responder/errors.py); the caller holds the lock, for the date."""
+        put_no_store_head(out, ERROR_BYTES, TRY_LATER_S if status == TRY_LATER else 0, self.lane.date, keep_alive)
+        put_error_response(out, status)
         self.count(AT_TRY_LATER if status == TRY_LATER else AT_UNAUTHORIZED)
 
     cdef bint closes(self, const Letter* letter) noexcept nogil:

@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from _fastocsp.ocsp.signer_wire cimport Asked
+from _fastocsp.ocsp.signer_wire cimport AnswerQuery
 from _fastocsp.shared.bucket cimport Bucket
 from _fastocsp.shared.counters cimport Counters
 from _fastocsp.http.not_modified cimport CRLTags
@@ -19,12 +19,13 @@ from _fastocsp.cache.request_targets cimport Targets
 from _fastocsp.http.request cimport HttpRequest
 from responder.hotpath.gate cimport Gate
 
-cdef enum:
-    LANE_SLOW = 0                 # not answered: the slow lane must
-    LANE_ANSWERED = 1             # head and body are in the sink
-    LANE_FULL = 2                 # the sink has no room: flush it and ask again
-    LANE_PASS_ON = 3              # not answered: the full HTTP parser must
-    LANE_NONCE = 4                # not answered: the slow lane must have it signed
+cdef enum RequestOutcome:         # what became of the bytes of a request
+    ANSWERED = 1                  # head and body are in the sink
+    NEED_MORE = 2                 # the request is not whole yet
+    SINK_FULL = 3                 # the sink has no room: flush it and ask again
+    TO_PYTHON = 4                 # the slow lane must answer
+    TO_SIGNER = 5                 # the signer must answer: `query` says what, issuer_no 0 that only Python can say
+    TO_PARSER = 6                 # the full HTTP parser must answer
 
 cdef struct DueKey:
     uint16_t issuer_no
@@ -48,7 +49,6 @@ cdef class Lane:
     cdef uint32_t now                     # epoch seconds, moved by whoever drives the lane
     cdef uint8_t date[29]                 # the Date field's value of this second
     cdef uint8_t* der                     # a GET's request, decoded
-    cdef Asked asked                      # of the last LANE_NONCE; issuer_no 0: only Python can say what is asked
     cdef DueKey* due                      # keys whose record should be replaced ahead of its end
     cdef size_t due_count
 
@@ -56,13 +56,14 @@ cdef class Lane:
     cdef void move_clock(self, uint32_t now) noexcept nogil
     # Ask for the memory that answering this request will read, if it is one that was answered a moment ago
     cdef void expect(self, const uint8_t* request, size_t n) noexcept nogil
-    cdef int answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out) noexcept nogil
-    cdef int answer_crl(self, const HttpRequest* http, Sink* out) noexcept nogil
-    cdef void name_asked(self, const OCSPRequest* request, const HttpRequest* http) noexcept nogil
+    cdef RequestOutcome answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out,
+                               AnswerQuery* query) noexcept nogil
+    cdef RequestOutcome answer_crl(self, const HttpRequest* http, Sink* out) noexcept nogil
+    cdef void fill_query(self, const OCSPRequest* request, const HttpRequest* http, AnswerQuery* query) noexcept nogil
     cdef const IssuerHashes* issuer_asked(self, const CertID* cert_id, const HttpRequest* http) noexcept nogil
-    cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil
-    cdef int answer_key(self, TableKey* key, const HttpRequest* http, Sink* out) noexcept nogil
-    cdef int put_answer(self, const TableKey* key, const RecordHead* record, const HttpRequest* http,
-                        Sink* out) noexcept nogil
+    cdef RequestOutcome answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil
+    cdef RequestOutcome answer_key(self, TableKey* key, const HttpRequest* http, Sink* out) noexcept nogil
+    cdef RequestOutcome put_answer(self, const TableKey* key, const RecordHead* record, const HttpRequest* http,
+                                   Sink* out) noexcept nogil
     cdef void note_due(self, const TableKey* key) noexcept nogil
-    cdef int refuse(self, const HttpRequest* http, Sink* out) noexcept nogil
+    cdef RequestOutcome refuse(self, const HttpRequest* http, Sink* out) noexcept nogil

@@ -13,7 +13,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
 from _fastocsp.ocsp.signer_wire cimport MAX_NONCE
-from _fastocsp.wire.codes cimport GOOD, REVOKED
+from _fastocsp.wire.codes cimport ERROR_BYTES, GOOD, LIMITED_S, REVOKED, UNAUTHORIZED
 from _fastocsp.shared.counters cimport count_more
 from _fastocsp.http.not_modified cimport CRLTag, client_has, put_crl_not_modified
 from _fastocsp.wire.der cimport Octets
@@ -23,13 +23,13 @@ from _fastocsp.ocsp.issuers cimport IssuerHashes
 from _fastocsp.ocsp.record cimport RecordHead, read_record
 from _fastocsp.http.response cimport not_modified, put_no_store_head, put_not_modified_head
 from _fastocsp.ocsp.request cimport CertID, OCSPRequest, parse_request
-from _fastocsp.ocsp.response cimport TemplateOctets
+from _fastocsp.ocsp.response cimport TemplateOctets, put_error_response
 from _fastocsp.revoked.layout cimport hash_serial
-from _fastocsp.wire.sink cimport Sink, open_sink, put_static, sink_room, sink_used
-from _fastocsp.cache.response_patches cimport Stencils
+from _fastocsp.wire.sink cimport Sink, open_sink, sink_room, sink_used
+from _fastocsp.cache.response_patches cimport ResponsePlan, Stencils
 from _fastocsp.table.entry cimport Found, TableKey
 from _fastocsp.table.hash cimport set_key
-from _fastocsp.cache.request_targets cimport Tag, Targets
+from _fastocsp.cache.request_targets cimport KnownTarget, Tag, Targets
 from _fastocsp.http.request cimport METHOD_GET, HttpRequest
 from responder.hotpath.gate cimport GATE_CONTRADICTED, GATE_PASS
 
@@ -40,7 +40,6 @@ cdef enum:
     MAX_DER = 16384
     ROOM_WANTED = 8192            # octets left in the sink below which it is flushed first
     TARGET_SETS = 1024            # of four, 320 octets each
-    LIMITED_FOR_S = 60            # Retry-After of who is over the rate limit
 
 cdef size_t AT_HIT = INDEX["answers:hit"]
 cdef size_t AT_NOT_MODIFIED = INDEX["answers:not_modified"]
@@ -126,60 +125,62 @@ cdef class Lane:
         if tag != NULL:
             self.table.expect(0, tag.place)
 
-    cdef int answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out) noexcept nogil:
+    cdef RequestOutcome answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out,
+                               AnswerQuery* query) noexcept nogil:
         cdef OCSPRequest request
         cdef TableKey key
+        cdef KnownTarget known
         cdef Py_ssize_t n = http.body.n
         cdef const uint8_t* der = http.body.p
         cdef size_t offset
-        cdef int done
+        cdef RequestOutcome done
         if sink_room(out) < ROOM_WANTED and sink_used(out):
-            return LANE_FULL
+            return SINK_FULL
         if http.crl:
             return self.answer_crl(http, out)
         if not self.bucket.take(client, now_ns):
             return self.refuse(http, out)
         if http.method == METHOD_GET:
-            if self.targets.find(http.target, &key):
-                self.gate.expect(self.targets.found_serial_hash)
+            if self.targets.find(http.target, &key, &known):
+                self.gate.expect(known.serial_hash)
                 done = self.answer_key(&key, http, out)
-                self.targets.note_place(&key)
+                self.targets.note_place(&known, &key)
                 return done
             if http.rest.n > MAX_DER:
-                return LANE_SLOW
+                return TO_PYTHON
             n = decode_get(http.rest.p, http.rest.n, self.der)
             der = self.der
         if n <= 0 or parse_request(der, n, &request, &offset) != 0:
-            return LANE_SLOW
+            return TO_PYTHON
         if request.cert_id_count != 1 or request.nonce_malformed or request.unknown_critical:
-            return LANE_SLOW
+            return TO_PYTHON
         if request.nonce_len >= 0:
             if not 1 <= request.nonce_len <= MAX_NONCE:
-                return LANE_SLOW
-            self.name_asked(&request, http)
-            return LANE_NONCE
+                return TO_PYTHON
+            self.fill_query(&request, http, query)
+            return TO_SIGNER
         return self.answer_cert(&request.first, http, out)
 
-    cdef int answer_crl(self, const HttpRequest* http, Sink* out) noexcept nogil:
+    cdef RequestOutcome answer_crl(self, const HttpRequest* http, Sink* out) noexcept nogil:
         """A 304 to a client that has the CRL; whatever else is asked of a CRL is for the cold lane."""
         cdef const CRLTag* tag = self.crls.find(http.issuer_id)
         if tag == NULL or not client_has(tag, http.if_none_match, http.if_modified_since, self.now):
-            return LANE_PASS_ON
+            return TO_PARSER
         put_crl_not_modified(out, tag, self.now, self.date, http.keep_alive)
         count_more(self.counters.values + AT_CRL_NOT_MODIFIED, 1)
-        return LANE_ANSWERED
+        return ANSWERED
 
-    cdef void name_asked(self, const OCSPRequest* request, const HttpRequest* http) noexcept nogil:
-        """Into `asked`, what the signer is to be asked."""
+    cdef void fill_query(self, const OCSPRequest* request, const HttpRequest* http, AnswerQuery* query) noexcept nogil:
+        """What to ask the signer; issuer_no 0 when only Python can tell."""
         cdef const CertID* cert_id = &request.first
         cdef const IssuerHashes* issuer = self.issuer_asked(cert_id, http)
-        self.asked.issuer_no = 0
+        query.issuer_no = 0
         if issuer == NULL:
             return
-        self.asked.issuer_no, self.asked.hash_algorithm = issuer.issuer_no, cert_id.hash_algorithm
-        self.asked.serial_len, self.asked.nonce_len = cert_id.serial_len, <uint8_t>request.nonce_len
-        memcpy(self.asked.serial, cert_id.serial, cert_id.serial_len)
-        memcpy(self.asked.nonce, request.nonce, <size_t>request.nonce_len)
+        query.issuer_no, query.hash_algorithm = issuer.issuer_no, cert_id.hash_algorithm
+        query.serial_len, query.nonce_len = cert_id.serial_len, <uint8_t>request.nonce_len
+        memcpy(query.serial, cert_id.serial, cert_id.serial_len)
+        memcpy(query.nonce, request.nonce, <size_t>request.nonce_len)
 
     cdef const IssuerHashes* issuer_asked(self, const CertID* cert_id, const HttpRequest* http) noexcept nogil:
         """The issuer of the CertID, if the path names it or none; NULL also for a serial that nobody could issue."""
@@ -191,27 +192,27 @@ cdef class Lane:
                 return NULL
         return issuer
 
-    cdef int answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil:
+    cdef RequestOutcome answer_cert(self, const CertID* cert_id, const HttpRequest* http, Sink* out) noexcept nogil:
         cdef const IssuerHashes* issuer = self.issuer_asked(cert_id, http)
         cdef TableKey key
-        cdef int done
+        cdef RequestOutcome done
         if issuer == NULL:
-            return LANE_SLOW
+            return TO_PYTHON
         set_key(&key, issuer.issuer_no, cert_id.hash_algorithm, cert_id.serial, cert_id.serial_len)
         self.table.expect(key.hash, 0)
         self.gate.expect(hash_serial(key.issuer_no, key.serial, key.serial_len))
         done = self.answer_key(&key, http, out)
-        if done == LANE_ANSWERED and http.method == METHOD_GET:
+        if done == ANSWERED and http.method == METHOD_GET:
             self.targets.keep(http.target, &key)
         return done
 
-    cdef int answer_key(self, TableKey* key, const HttpRequest* http, Sink* out) noexcept nogil:
+    cdef RequestOutcome answer_key(self, TableKey* key, const HttpRequest* http, Sink* out) noexcept nogil:
         cdef Found found
         cdef RecordHead record
         if not self.table.find(key, &found) or read_record(found.record, found.record_len, &record) != 0:
-            return LANE_SLOW
+            return TO_PYTHON
         if not record.this_update <= self.now < record.next_update:
-            return LANE_SLOW
+            return TO_PYTHON
         if self.table.mark(&found, self.now, self.now - record.this_update
                            > (record.next_update - record.this_update) // 2):
             self.note_due(key)
@@ -225,38 +226,39 @@ cdef class Lane:
         due.issuer_no, due.hash_algorithm, due.serial_len = key.issuer_no, key.hash_algorithm, key.serial_len
         memcpy(due.serial, key.serial, key.serial_len)
 
-    cdef int put_answer(self, const TableKey* key, const RecordHead* record, const HttpRequest* http,
-                        Sink* out) noexcept nogil:
+    cdef RequestOutcome put_answer(self, const TableKey* key, const RecordHead* record, const HttpRequest* http,
+                                   Sink* out) noexcept nogil:
         """Head and DER, once the gate has let the record pass."""
         cdef const TemplateOctets* template = self.issuers.template(key.issuer_no, record.hash_algorithm,
                                                                     record.responder)
+        cdef ResponsePlan plan
         cdef Octets serial
         cdef size_t size
         cdef int verdict
         if template == NULL or (record.status != GOOD and record.status != REVOKED):
-            return LANE_SLOW
+            return TO_PYTHON
         serial.p, serial.n = key.serial, key.serial_len
-        size = self.stencils.measure(template, serial, record, self.now, http.keep_alive)
+        size = self.stencils.measure(template, serial, record, self.now, http.keep_alive, &plan)
         if size == 0:
-            return LANE_SLOW
+            return TO_PYTHON
         if size > sink_room(out):
-            return LANE_FULL if sink_used(out) else LANE_SLOW
+            return SINK_FULL if sink_used(out) else TO_PYTHON
         verdict = self.gate.check(key.issuer_no, key.serial, key.serial_len, record)
         if verdict != GATE_PASS:
             if verdict == GATE_CONTRADICTED:
                 count_more(self.counters.values + AT_CONTRADICTED, 1)
-            return LANE_SLOW
+            return TO_PYTHON
         if http.method == METHOD_GET and not_modified(http.if_none_match, http.if_modified_since, record):
             put_not_modified_head(out, record, self.now, self.date, http.keep_alive)
             count_more(self.counters.values + AT_NOT_MODIFIED, 1)
-            return LANE_ANSWERED
-        self.stencils.put(out, self.date)
+            return ANSWERED
+        self.stencils.put(&plan, out, self.date)
         count_more(self.counters.values + AT_HIT, 1)
-        return LANE_ANSWERED
+        return ANSWERED
 
-    cdef int refuse(self, const HttpRequest* http, Sink* out) noexcept nogil:
+    cdef RequestOutcome refuse(self, const HttpRequest* http, Sink* out) noexcept nogil:
         """Over the rate limit: OCSP `unauthorized` and Retry-After (P-2 of the rules)."""
-        put_no_store_head(out, 5, LIMITED_FOR_S, self.date, http.keep_alive)
-        put_static(out, b"\x30\x03\x0a\x01\x06", 5)
+        put_no_store_head(out, ERROR_BYTES, LIMITED_S, self.date, http.keep_alive)
+        put_error_response(out, UNAUTHORIZED)
         count_more(self.counters.values + AT_LIMITED, 1)
-        return LANE_ANSWERED
+        return ANSWERED

@@ -4,7 +4,7 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from responder.hotpath.connections cimport Connection
-from responder.hotpath.signer_answers cimport Live
+from responder.hotpath.http_exchange cimport Exchange
 from responder.hotpath.mailbox cimport Letter, Mailbox
 from responder.hotpath.posix cimport epoll_event
 
@@ -13,7 +13,7 @@ cdef enum:
 
 
 @cython.final
-cdef class Loop(Live):
+cdef class Loop(Exchange):
     cdef Mailbox from_python
     cdef int listener             # -1 once the drain has begun
     cdef bint accepting           # the listener is in the set

@@ -1,7 +1,7 @@
 from _fastocsp.http.proxies import Proxies
+from responder.hotpath.http_exchange import Exchange
 from responder.hotpath.lane import Lane
-from responder.hotpath.signer_answers import Live
-from responder.worker.limits import Limits
+from responder.hotpath.limits import Limits
 
 TO_SLOW_LANE: int
 TO_NONCE_LANE: int
@@ -9,7 +9,7 @@ TO_COLD_LANE: int
 ALL_GONE: int
 NO_LINE: int
 
-class Loop(Live):
+class Loop(Exchange):
     """The connection loop; it owns the listening descriptor."""
 
     def __init__(self, lane: Lane, proxies: Proxies, listener: int, limits: Limits) -> None: ...

@@ -17,8 +17,8 @@ from _fastocsp.http.proxies cimport Proxies
 from responder.hotpath.connections cimport Connection, buffered
 from responder.hotpath.http_exchange cimport LINE_LOST, TO_COLD, TO_SIGN, TO_SLOW
 from responder.hotpath.lane cimport Lane
-from responder.hotpath.signer_client cimport SignerLine
-from responder.hotpath.signer_answers cimport Live
+from responder.hotpath.signer_client cimport SignerClient
+from responder.hotpath.signer_answers cimport flush_queries, read_signer, refuse_overdue, take_signer_socket
 from responder.hotpath.mailbox cimport Letter, Mailbox, letter_octets, new_letter
 from responder.hotpath.posix cimport (
     EAGAIN, ECONNABORTED, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
@@ -48,7 +48,7 @@ cdef size_t AT_REFUSED = INDEX["connections_refused"]
 cdef size_t AT_TIMED_OUT = INDEX["timed_out"]
 
 
-cdef class Loop(Live):
+cdef class Loop(Exchange):
     """Made for a listening socket, whose descriptor it owns from then on."""
 
     def __cinit__(self, Lane lane not None, Proxies proxies not None, int listener, limits not None):
@@ -57,7 +57,8 @@ cdef class Loop(Live):
         self.slow_lane, self.nonce_lane = limits.slow_lane, limits.nonce_lane
         self.open_sockets(limits.connections, lane.max_body, limits.patience_s, limits.reading_s, limits.idle_s,
                           limits.read_ahead)
-        self.line, self.asking_ns = SignerLine(self.epoll, SIGNER, limits.nonce_lane), <uint64_t>(limits.asking_s * 1e9)
+        self.signer = SignerClient(self.epoll, SIGNER, limits.nonce_lane)
+        self.asking_ns = <uint64_t>(limits.asking_s * 1e9)
         if (watch(self.epoll, EPOLL_CTL_ADD, listener, EPOLLIN, LISTENER) < 0
                 or watch(self.epoll, EPOLL_CTL_ADD, self.from_python.bell, EPOLLIN, BELL) < 0):
             raise OSError("epoll_ctl")
@@ -138,12 +139,12 @@ cdef class Loop(Live):
             elif tag == BELL:
                 self.read_letters()
             elif tag == SIGNER:
-                self.hear_signer()
+                read_signer(self)
             else:
                 c = self.connections.get(<uint32_t>tag, <uint32_t>(tag >> 32))
                 if c != NULL:
                     self.on_event(c, self.events[i].events)
-        self.ask_signer()
+        flush_queries(self)
         if self.draining and self.connections.count == 0 and not self.told_empty:
             self.told_empty = self.to_python.put(new_letter(IS_EMPTY, 0, 0, NULL, 0))
         return 0
@@ -157,7 +158,7 @@ cdef class Loop(Live):
         self.lane.lock.take()
         self.lane.move_clock(epoch_seconds())
         self.lane.lock.give()
-        self.give_up_overdue()
+        refuse_overdue(self)
         for i in range(self.connections.used_to):
             c = &self.connections.slots[i]
             if c.generation & 1 == 0:
@@ -229,7 +230,7 @@ cdef class Loop(Live):
         while letter != NULL:
             following = letter.next
             if letter.kind == NEW_LINE:
-                self.take_line(letter.fd)
+                take_signer_socket(self, letter.fd)
             else:
                 self.on_answer(letter)
             free(letter)

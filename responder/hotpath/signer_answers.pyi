@@ -1,4 +1,1 @@
-from responder.hotpath.http_exchange import Exchange
-
-class Live(Exchange):
-    """What happens on the line of one loop."""
+"""Functions of the connection loop, in C throughout: Python has nothing to call here."""

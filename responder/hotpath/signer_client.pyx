@@ -1,16 +1,16 @@
-"""The line to the signer: a Unix socket that the connection loop itself writes and reads, many questions under way.
+"""The connection to the signer: a Unix socket that the connection loop itself writes and reads.
 
-Questions gather in a buffer and leave by one send at the end of the loop's turn; one recv brings the answers of many.
-Each question is known by its number, which is not used again before four thousand million others were, so an answer
-that comes late meets no other question. Beside it lies the letter that Python gets when this way leads nowhere: the
-line breaks, or says what only Python can deal with. Owned by the loop's thread; watched level-triggered.
+Queries gather in a buffer and leave by one send at the end of the loop's turn; one recv brings the answers to many.
+Each query has a number, which is not used again before four billion others were, so a late answer never meets another
+query. Beside the query is the letter for Python, which gets it when the connection breaks, or when the signer's answer
+is one that only Python can handle. Owned by the loop's thread; watched level-triggered.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memmove
 
-from _fastocsp.ocsp.signer_wire cimport FRAME_HEAD, MAX_NONCE, Asked, Frame, next_frame, put_question
+from _fastocsp.ocsp.signer_wire cimport FRAME_HEAD, MAX_NONCE, AnswerQuery, Frame, next_frame, put_answer_query
 from _fastocsp.wire.codes cimport MAX_SERIAL
 from _fastocsp.wire.sink cimport open_sink, sink_room, sink_used
 from responder.hotpath.posix cimport (
@@ -23,7 +23,7 @@ cdef enum:
     MAX_QUESTION = FRAME_HEAD + 6 + MAX_NONCE + MAX_SERIAL
 
 
-cdef class SignerLine:
+cdef class SignerClient:
     """Room for so many questions; closed until `open`."""
 
     def __cinit__(self, int epoll, uint64_t tag, uint32_t room):
@@ -32,7 +32,7 @@ cdef class SignerLine:
         while places < 2 * room:
             places *= 2
         self.mask = places - 1
-        self.places = <Question*>calloc(places, sizeof(Question))
+        self.places = <PendingSignature*>calloc(places, sizeof(PendingSignature))
         self.octets = <uint8_t*>malloc(OUT_OCTETS)
         self.in_ = <uint8_t*>malloc(IN_OCTETS)
         if self.places == NULL or self.octets == NULL or self.in_ == NULL:
@@ -65,17 +65,17 @@ cdef class SignerLine:
             close(self.fd)
         self.fd = -1
 
-    cdef bint ask(self, Letter* letter, const Asked* asked, uint64_t deadline) noexcept nogil:
-        cdef Question* question
-        if self.fd < 0 or asked.issuer_no == 0 or self.count > self.mask // 2 or sink_room(&self.out) < MAX_QUESTION:
+    cdef bint ask(self, Letter* letter, const AnswerQuery* query, uint64_t deadline) noexcept nogil:
+        cdef PendingSignature* pending
+        if self.fd < 0 or query.issuer_no == 0 or self.count > self.mask // 2 or sink_room(&self.out) < MAX_QUESTION:
             return False
         # half of the places are free
         while self.places[self.following & self.mask].letter != NULL:
             self.following += 1
-        question = &self.places[self.following & self.mask]
-        question.letter, question.number, question.deadline = letter, self.following, deadline
-        question.asked = asked[0]
-        put_question(&self.out, question.number, asked)
+        pending = &self.places[self.following & self.mask]
+        pending.letter, pending.number, pending.deadline = letter, self.following, deadline
+        pending.query = query[0]
+        put_answer_query(&self.out, pending.number, query)
         self.following += 1
         self.count += 1
         return True
@@ -122,21 +122,21 @@ cdef class SignerLine:
         self.unread.p = self.in_
         return 0
 
-    cdef Question* find(self, uint32_t number) noexcept nogil:
-        cdef Question* question = &self.places[number & self.mask]
-        return question if question.letter != NULL and question.number == number else NULL
+    cdef PendingSignature* find(self, uint32_t number) noexcept nogil:
+        cdef PendingSignature* pending = &self.places[number & self.mask]
+        return pending if pending.letter != NULL and pending.number == number else NULL
 
-    cdef Question* overdue(self, uint64_t now_ns) noexcept nogil:
-        cdef Question* question
+    cdef PendingSignature* overdue(self, uint64_t now_ns) noexcept nogil:
+        cdef PendingSignature* pending
         while self.oldest != self.following:
-            question = self.find(self.oldest)
-            if question != NULL:
-                return question if now_ns > question.deadline else NULL
+            pending = self.find(self.oldest)
+            if pending != NULL:
+                return pending if now_ns > pending.deadline else NULL
             self.oldest += 1
         return NULL
 
-    cdef Letter* settle(self, Question* question) noexcept nogil:
-        cdef Letter* letter = question.letter
-        question.letter = NULL
+    cdef Letter* settle(self, PendingSignature* pending) noexcept nogil:
+        cdef Letter* letter = pending.letter
+        pending.letter = NULL
         self.count -= 1
         return letter

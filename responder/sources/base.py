@@ -2,13 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
-
-class Key(NamedTuple):
-    """What a record answers for; hash_algorithm with PARAMETERS_ABSENT, serial as magnitude octets."""
-
-    issuer_no: int
-    hash_algorithm: int
-    serial: bytes
+from responder.domain.key import Key
 
 
 class Found(NamedTuple):

@@ -6,10 +6,11 @@ from _fastocsp.ocsp.record import unpack_record
 from _fastocsp.shared.counters import Counters
 from _fastocsp.wire.errors import MalformedRecord
 from responder.domain.catalog import Catalog
+from responder.domain.key import Key
 from responder.domain.redis_layout import record_name
 from responder.errors import SourceError
-from responder.log_limits import Seldom
-from responder.sources.base import Found, Key, Source
+from responder.log_limits import RateLimitedLog
+from responder.sources.base import Found, Source
 from responder.sources.redis_reader import BatchReader
 from responder.telemetry import INDEX
 
@@ -27,7 +28,7 @@ class CachedSource:
     ) -> None:
         self._reader, self._behind = reader, behind
         self._catalog, self._now, self._counters = catalog, now, counters
-        self._refused = Seldom()
+        self._refused = RateLimitedLog()
 
     async def fetch(self, key: Key) -> Found | None:
         """From Redis when there is a right one, else from behind."""

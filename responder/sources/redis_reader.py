@@ -13,10 +13,9 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
-from responder.errors import SourceError
-from responder.log_limits import Outage
+from responder.errors import LINK_FAILURES, SourceError, reason
+from responder.log_limits import OutageLog
 
 BREAKER_S = 1.0
 MAX_KEYS = 512
@@ -43,7 +42,7 @@ class BatchReader:
         self._client, self._timeout = client, timeout_s
         self._wanted: dict[bytes, asyncio.Future[bytes | None]] = {}
         self._open_until = 0.0
-        self._outage = Outage("redis")
+        self._outage = OutageLog("redis")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, name: bytes) -> bytes | None:
@@ -74,7 +73,7 @@ class BatchReader:
         try:
             async with asyncio.timeout(self._timeout):
                 values: Any = await self._client.mget(list(wanted))
-        except (RedisError, OSError, TimeoutError) as error:
+        except LINK_FAILURES as error:
             self._give_up(wanted, error)
             return
         self._outage.answered()
@@ -89,5 +88,5 @@ class BatchReader:
         gathered, self._wanted = self._wanted, {}
         for future in (*wanted.values(), *gathered.values()):
             if not future.done():
-                future.set_exception(SourceError(f"redis: {error or type(error).__name__}"))
+                future.set_exception(SourceError(f"redis: {reason(error)}"))
                 future.exception()

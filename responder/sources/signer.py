@@ -8,20 +8,31 @@ return `good`. Requests with a nonce for one certificate are sent by the connect
 import asyncio
 import contextlib
 import itertools
-import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from _fastocsp.ocsp.signer_wire import ASK_ANSWER, ASK_RECORD, DONE, DONE_ONCE, FRAME_HEAD, MAX_FRAME, pack_frame
+import structlog
+
+from _fastocsp.ocsp.signer_wire import (
+    DONE,
+    DONE_ONCE,
+    pack_answer_query,
+    pack_record_query,
+    split_frames,
+    unpack_signed_answer,
+)
 from _fastocsp.shared.counters import Counters
 from _fastocsp.wire.codes import UNAUTHORIZED
-from responder.errors import SourceError, TryLater, Unauthorized
-from responder.log_limits import Outage
-from responder.sources.base import Found, Key
+from _fastocsp.wire.errors import WireError
+from responder.domain.key import Key
+from responder.errors import LINK_FAILURES, SourceError, TryLater, Unauthorized, reason
+from responder.log_limits import OutageLog
+from responder.sources.base import Found
 from responder.telemetry import INDEX
 
-FRAME = struct.Struct(">IIB")
+log = structlog.get_logger("edge")
+READ_BYTES = 65536
 
 
 class SignedAnswer(NamedTuple):
@@ -36,7 +47,7 @@ class SignerSource:
 
     def __init__(self, path: Path, timeout_s: float, counters: Counters) -> None:
         self._path, self._timeout, self._counters = path, timeout_s, counters
-        self.outage = Outage("signer")
+        self.outage = OutageLog("signer")
         self._writer: asyncio.StreamWriter | None = None
         self._pending: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
         self._numbers = itertools.count(1)
@@ -45,17 +56,17 @@ class SignerSource:
 
     async def fetch(self, key: Key) -> Found | None:
         """A fresh record; Unauthorized for a serial that the policy refuses."""
-        kind, body = await self._ask(ASK_RECORD, pack_key(key))
+        kind, body = await self._ask(lambda number: pack_record_query(number, *key))
         return Found(body, storable=kind == DONE)
 
     async def answer(self, keys: Sequence[Key], nonce: bytes | None) -> SignedAnswer:
         """A whole answer for these keys, with the nonce when there is one."""
-        nonce_octets = b"" if nonce is None else nonce
-        cert_ids = b"".join(pack_key(key)[:3] + bytes((len(key.serial),)) + key.serial for key in keys)
-        _, body = await self._ask(
-            ASK_ANSWER, bytes((len(nonce_octets),)) + nonce_octets + bytes((len(keys),)) + cert_ids
-        )
-        return unpack_answer(body)
+        _, body = await self._ask(lambda number: pack_answer_query(number, keys, nonce))
+        try:
+            records, der = unpack_signed_answer(body)
+        except WireError as error:
+            raise SourceError(f"signer: {error}") from error
+        return SignedAnswer(der, records)
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -66,19 +77,19 @@ class SignerSource:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reading
 
-    async def _ask(self, kind: int, body: bytes) -> tuple[int, bytes]:
+    async def _ask(self, pack: Callable[[int], bytes]) -> tuple[int, bytes]:
         number = next(self._numbers) & 0xFFFFFFFF
         reply: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._timeout):
                 writer = await self._connected()
                 self._pending[number] = reply
-                writer.write(pack_frame(number, kind, body))
+                writer.write(pack(number))
                 outcome, answer = await reply
-        except (OSError, TimeoutError) as error:
+        except LINK_FAILURES as error:
             self._counters.add(INDEX["signer_failed"])
             self.outage.failed(error)
-            raise SourceError(f"signer: {error or type(error).__name__}") from error
+            raise SourceError(f"signer: {reason(error)}") from error
         finally:
             self._pending.pop(number, None)
         self.outage.answered()
@@ -95,47 +106,20 @@ class SignerSource:
             return self._writer
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        unread = b""
         try:
-            while True:
-                length, number, kind = FRAME.unpack(await reader.readexactly(FRAME_HEAD))
-                if not FRAME_HEAD - 4 <= length <= MAX_FRAME:
-                    break
-                body = await reader.readexactly(length - 5)
-                reply = self._pending.get(number)
-                if reply is not None and not reply.done():
-                    reply.set_result((kind, body))
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+            while piece := await reader.read(READ_BYTES):
+                unread += piece
+                frames, used = split_frames(unread, len(unread))
+                unread = unread[used:]
+                for number, kind, body in frames:
+                    reply = self._pending.get(number)
+                    if reply is not None and not reply.done():
+                        reply.set_result((kind, body))
+        except (OSError, WireError) as error:
+            log.warning("signer connection broken", error=reason(error))
         finally:
             writer.close()
-            for reply in self._pending.values():
-                if not reply.done():
-                    reply.set_exception(ConnectionResetError("the signer closed the connection"))
-
-
-def pack_key(key: Key) -> bytes:
-    """Issuer number u16 | hash algorithm u8 | serial."""
-    return key.issuer_no.to_bytes(2, "big") + bytes((key.hash_algorithm,)) + key.serial
-
-
-def unpack_key(octets: bytes) -> Key:
-    """The key; ValueError for octets that are none."""
-    if not 4 <= len(octets) <= 23:
-        raise ValueError("not a key")
-    return Key(int.from_bytes(octets[:2], "big"), octets[2], octets[3:])
-
-
-def pack_answer(answer: SignedAnswer) -> bytes:
-    """Count u8 | for each record length u16 and octets | DER."""
-    records = b"".join(len(record).to_bytes(2, "big") + record for record in answer.records)
-    return bytes((len(answer.records),)) + records + answer.der
-
-
-def unpack_answer(octets: bytes) -> SignedAnswer:
-    """The answer that pack_answer packed."""
-    records, at = [], 1
-    for _ in range(octets[0]):
-        length = int.from_bytes(octets[at : at + 2], "big")
-        records.append(octets[at + 2 : at + 2 + length])
-        at += 2 + length
-    return SignedAnswer(octets[at:], tuple(records))
+            for waiting in self._pending.values():
+                if not waiting.done():
+                    waiting.set_exception(ConnectionResetError("the signer closed the connection"))

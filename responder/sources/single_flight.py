@@ -2,8 +2,9 @@
 
 import asyncio
 
+from responder.domain.key import Key
 from responder.errors import SourceError, TryLater
-from responder.sources.base import Found, Key, Source
+from responder.sources.base import Found, Source
 
 
 class GuardedSource:

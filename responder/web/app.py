@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from responder.edge.context import Edge
+from responder.edge.context import EdgeContext
 from responder.edge.crl_shelf import http_date
 from responder.web import health, ocsp
 from responder.web.crl import crl
@@ -23,7 +23,7 @@ _FOUND_NOTHING = {"Cache-Control": "no-store"}
 
 async def issuer(request: Request) -> Response:
     """GET and HEAD /.well-known/pki/issuer/{issuer_id}: the certificate, DER (RFC 5280 4.2.2.1)."""
-    edge: Edge = request.app.state.edge
+    edge: EdgeContext = request.app.state.edge
     found = edge.catalog.by_id.get(request.path_params["issuer_id"])
     if found is None:
         return PlainTextResponse("no such issuer\n", 404, headers=_FOUND_NOTHING)
@@ -32,7 +32,7 @@ async def issuer(request: Request) -> Response:
     )
 
 
-def build_app(edge: Edge) -> Starlette:
+def build_app(edge: EdgeContext) -> Starlette:
     """The application of one worker; its lifespan starts and stops the edge."""
 
     @asynccontextmanager

@@ -7,7 +7,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from responder.edge.context import Edge
+from responder.edge.context import EdgeContext
 from responder.edge.crl_shelf import CRL_TYPE, ShelvedCRL, crl_fields, is_unchanged, parse_date
 from responder.telemetry import INDEX
 from responder.web.ranges import Unsatisfiable, accepts_gzip, byte_range
@@ -21,7 +21,7 @@ _said: dict[str, float] = {}
 
 async def crl(request: Request) -> Response:
     """GET and HEAD /.well-known/pki/crl/{issuer_id}, and /delta or the number of a shard after it."""
-    edge: Edge = request.app.state.edge
+    edge: EdgeContext = request.app.state.edge
     name = "/".join(request.path_params.values())
     shelved = edge.crls.get(name)
     if shelved is None:

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from responder.edge.context import Edge, within
+from responder.edge.context import EdgeContext, within
 from responder.feed.machine import State
 from responder.feed.shared import (
     SLOT_AS_OF,
@@ -38,7 +38,7 @@ async def ready(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """Prometheus text, summed over the workers; for METRICS_ALLOW alone."""
-    edge: Edge = request.app.state.edge
+    edge: EdgeContext = request.app.state.edge
     if request.client is None or not within(request.client.host, edge.settings.metrics_allow):
         return PlainTextResponse("not for this address\n", 403, headers=NO_STORE)
     registry = CollectorRegistry(auto_describe=False)
@@ -46,7 +46,7 @@ async def metrics(request: Request) -> Response:
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST, headers=NO_STORE)
 
 
-def readiness(edge: Edge) -> dict[str, Any]:
+def readiness(edge: EdgeContext) -> dict[str, Any]:
     """The feed's state, the coverage and the reasons against."""
     state = feed_state(edge)
     inventory, covered = coverage(edge)
@@ -73,14 +73,14 @@ def readiness(edge: Edge) -> dict[str, Any]:
     }
 
 
-def feed_state(edge: Edge) -> State:
+def feed_state(edge: EdgeContext) -> State:
     """What the agent last showed, corrected by the lease itself: a stopped agent shows nothing new."""
     shown = State(edge.page.get(SLOT_STATE))
     expired = time.clock_gettime_ns(time.CLOCK_BOOTTIME) >= edge.page.get(SLOT_UNTIL_BOOT)
     return State.CLOSED if expired and shown in (State.LIVE, State.STALE, State.CATCHUP) else shown
 
 
-def coverage(edge: Edge) -> tuple[int, int]:
+def coverage(edge: EdgeContext) -> tuple[int, int]:
     """(inventory, covered) over all issuers."""
     counted = edge.catalog.coverage.values()
     return sum(c.inventory for c in counted), sum(c.covered for c in counted)
@@ -89,7 +89,7 @@ def coverage(edge: Edge) -> tuple[int, int]:
 class EdgeCollector:
     """All rows of the run folder, plus the feed."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: EdgeContext) -> None:
         self._edge = edge
 
     def collect(self) -> Iterator[Metric]:
@@ -160,7 +160,7 @@ class EdgeCollector:
         yield from _mirrors(edge)
 
 
-def _mirrors(edge: Edge) -> Iterator[Metric]:
+def _mirrors(edge: EdgeContext) -> Iterator[Metric]:
     """Issuers whose status comes from CRLs that are fetched elsewhere."""
     until = GaugeMetricFamily(
         "fastocsp_crl_good_until_seconds",

@@ -30,8 +30,8 @@ _REFUSED = (
 )
 
 
-class Front(Protocol):
-    """Whom the sockets come from."""
+class HandedOverFrom(Protocol):
+    """The side that the sockets come from."""
 
     draining: bool
 
@@ -75,12 +75,12 @@ class ColdProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         settings: EdgeSettings,
         counters: Counters,
-        front: Front,
+        bridge: HandedOverFrom,
         first_octets: bytes,
     ) -> None:
         super().__init__(config, server_state, app_state)
-        self._patience_s, self._most_head, self._counters = settings.header_timeout, settings.header_size, counters
-        self._front, self._first_octets = front, first_octets
+        self._patience_s, self._most_head, self._counters = settings.header_timeout, settings.header_bytes, counters
+        self._bridge, self._first_octets = bridge, first_octets
         self._deadline: float | None = None
         self._head_octets = 0  # that came since a head began and has not ended
         self._field_octets = 0  # of this message's fields
@@ -97,13 +97,13 @@ class ColdProtocol(HttpToolsProtocol):
         super().connection_made(LingeringTransport(transport, self))  # type: ignore[arg-type]
         first_octets, self._first_octets = self._first_octets, b""
         self.data_received(first_octets)
-        if self._front.draining:
+        if self._bridge.draining:
             self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """One less to count."""
         super().connection_lost(exc)
-        self._front.cold_gone()
+        self._bridge.cold_gone()
 
     def data_received(self, data: bytes) -> None:
         """Parse, within the limits of a head."""

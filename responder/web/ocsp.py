@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from _fastocsp.http.response import is_not_modified
-from responder.edge.context import Edge
-from responder.edge.http_answers import Answer, Fields, cache_fields, fields
+from responder.edge.context import EdgeContext
+from responder.edge.http_answers import Fields, OCSPAnswer, cache_fields, fields
 from responder.edge.slow_path import settle
 from responder.errors import Limited
 from responder.web.body import read_body
@@ -32,7 +32,7 @@ class RawResponse(Response):
 
 async def post(request: Request) -> Response:
     """POST /ocsp and POST /.well-known/pki/ocsp/{issuer_id}."""
-    edge: Edge = request.app.state.edge
+    edge: EdgeContext = request.app.state.edge
     content_type = request.headers.get("content-type")
     if content_type is not None and content_type.partition(";")[0].strip().lower() != REQUEST_TYPE:
         return PlainTextResponse(f"Content-Type must be {REQUEST_TYPE}\n", 415, headers=_UNREAD)
@@ -48,18 +48,18 @@ async def post(request: Request) -> Response:
 
 async def get(request: Request) -> Response:
     """GET and HEAD /ocsp/{base64}, /.well-known/pki/ocsp/{issuer_id}/{base64 or serial_hex}."""
-    edge: Edge = request.app.state.edge
+    edge: EdgeContext = request.app.state.edge
     issuer_id = request.path_params.get("issuer_id", "").encode()
     raw: bytes = request.scope["raw_path"]
     rest = raw.split(b"/", 5 if issuer_id else 2)[-1]
     return await _answer(request, edge, edge.answerer.by_path(rest, issuer_id))
 
 
-async def _limited() -> Answer:
+async def _limited() -> OCSPAnswer:
     raise Limited
 
 
-async def _answer(request: Request, edge: Edge, answering: Coroutine[Any, Any, Answer]) -> Response:
+async def _answer(request: Request, edge: EdgeContext, answering: Coroutine[Any, Any, OCSPAnswer]) -> Response:
     if not _within_limit(request, edge):
         answering.close()
         answering = _limited()
@@ -77,7 +77,7 @@ def _fresh_at_client(request: Request, record: bytes) -> bool:
     )
 
 
-def _within_limit(request: Request, edge: Edge) -> bool:
+def _within_limit(request: Request, edge: EdgeContext) -> bool:
     if request.client is None:
         return True
     hops = ", ".join(request.headers.getlist("x-forwarded-for")).encode("latin-1")

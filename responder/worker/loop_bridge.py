@@ -15,18 +15,18 @@ from functools import partial
 import structlog
 from uvicorn.server import ServerState
 
-from responder.edge.context import Edge
+from responder.edge.context import EdgeContext
 from responder.hotpath.http_exchange import slow_request
+from responder.hotpath.limits import Limits
 from responder.hotpath.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
 from responder.process import end_tasks
 from responder.telemetry import INDEX
 from responder.web.http_protocol import ColdProtocol
-from responder.worker.limits import Limits
-from responder.worker.signer_dialer import Dial
+from responder.worker.signer_dialer import SignerDialer
 
 log = structlog.get_logger("worker")
 JOIN_S = 5.0
-_OF_SIGNER = INDEX["signed_live"], INDEX["signer_failed"]
+_SIGNER_COUNTERS = INDEX["signed_live"], INDEX["signer_failed"]
 
 
 def step_back(nice: int) -> None:
@@ -35,15 +35,17 @@ def step_back(nice: int) -> None:
     os.setpriority(os.PRIO_PROCESS, here, os.getpriority(os.PRIO_PROCESS, here) + nice)
 
 
-class Front:
+class LoopBridge:
     """One worker's connections."""
 
-    def __init__(self, edge: Edge, state: ServerState, make_cold: Callable[[bytes, "Front"], ColdProtocol]) -> None:
+    def __init__(
+        self, edge: EdgeContext, state: ServerState, make_cold: Callable[[bytes, "LoopBridge"], ColdProtocol]
+    ) -> None:
         self._edge, self._state, self._make_cold = edge, state, make_cold
         self._tasks: set[asyncio.Task[object]] = set()
         self.draining = False
         self._stopped = False
-        self._heard = tuple(map(edge.counters.get, _OF_SIGNER))
+        self._counted = tuple(map(edge.counters.get, _SIGNER_COUNTERS))
         self.cold_gone: Callable[[], None] = lambda: None
 
     def start(self, bound: socket.socket, backlog: int) -> None:
@@ -61,12 +63,12 @@ class Front:
             Limits.of(settings),
         )
         self.cold_gone = self.loop.cold_gone
-        self._edge.front = self
+        self._edge.bridge = self
         self._state.connections.add(self)  # type: ignore[arg-type]
         asyncio.get_running_loop().add_reader(self.loop.to_python.bell, self._read_letters)
         self._thread = threading.Thread(target=self.loop.run, name="connections", daemon=True)
         self._thread.start()
-        self._dial = Dial(settings.signer, self.loop.take_signer)
+        self._dial = SignerDialer(settings.signer, self.loop.take_signer, self._edge.count_defect)
         self._dialling = asyncio.get_running_loop().create_task(self._dial.run())
         step_back(settings.slow_nice)
 
@@ -96,24 +98,34 @@ class Front:
         self._judge_signer()
 
     def _judge_signer(self) -> None:
-        """The loop only counts what it hears, or does not hear, of the signer; the log is Python's."""
-        before, self._heard = self._heard, tuple(map(self._edge.counters.get, _OF_SIGNER))
-        if self._heard[0] != before[0]:
+        """Log outages of the signer, which the loop can only count."""
+        before, self._counted = self._counted, tuple(map(self._edge.counters.get, _SIGNER_COUNTERS))
+        if self._counted[0] != before[0]:
             self._edge.signer.outage.answered()
-        elif self._heard[1] != before[1]:
+        elif self._counted[1] != before[1]:
             self._edge.signer.outage.failed("no answer in time")
 
     def _read_letters(self) -> None:
-        for kind, fd, slot, generation, octets in self.loop.to_python.letters():
-            if kind in {TO_SLOW_LANE, TO_NONCE_LANE}:
-                task = self._edge.start_slow(slow_request(octets, self._edge.lane.max_body))
-                task.add_done_callback(partial(self._answered, kind, slot, generation))
-            elif kind == TO_COLD_LANE:
-                self._hand_over(socket.socket(fileno=fd), octets)
-            elif kind == NO_LINE:
-                self._dial.lost()
-            elif kind == ALL_GONE:
-                self._when_handed_over(lambda: self._state.connections.discard(self))
+        for letter in self.loop.to_python.letters():
+            try:
+                self._read_letter(*letter)
+            except Exception:
+                # one letter must not cost those behind it
+                log.exception("letter not handled", kind=letter[0])
+                self._edge.counters.add(INDEX["loop_failures"])
+                if letter[0] in {TO_SLOW_LANE, TO_NONCE_LANE}:
+                    self.loop.answer(letter[0], letter[2], letter[3], None)
+
+    def _read_letter(self, kind: int, fd: int, slot: int, generation: int, octets: bytes) -> None:
+        if kind in {TO_SLOW_LANE, TO_NONCE_LANE}:
+            task = self._edge.start_slow(slow_request(octets, self._edge.lane.max_body))
+            task.add_done_callback(partial(self._answered, kind, slot, generation))
+        elif kind == TO_COLD_LANE:
+            self._hand_over(socket.socket(fileno=fd), octets)
+        elif kind == NO_LINE:
+            self._dial.lost()
+        elif kind == ALL_GONE:
+            self._when_handed_over(lambda: self._state.connections.discard(self))
 
     def _answered(self, kind: int, slot: int, generation: int, task: "asyncio.Task[bytes]") -> None:
         failed = task.cancelled() or task.exception() is not None

@@ -16,11 +16,11 @@ import uvicorn
 from uvicorn.server import Server
 
 from responder.config import EdgeSettings
-from responder.edge.context import Edge
+from responder.edge.context import EdgeContext
 from responder.process import die_with_parent, set_up_process
 from responder.web.app import build_app
 from responder.web.http_protocol import ColdProtocol
-from responder.worker.loop_bridge import Front
+from responder.worker.loop_bridge import LoopBridge
 
 log = structlog.get_logger("worker")
 BACKLOG = 4096
@@ -41,7 +41,7 @@ def run_worker(settings: EdgeSettings, slot: int, table_fd: int, parent: int) ->
     """Serve until told to stop."""
     die_with_parent(signal.SIGTERM, parent)
     set_up_process(settings.log_format, f"edge-{slot}")
-    edge = Edge(settings, slot, table_fd)
+    edge = EdgeContext(settings, slot, table_fd)
     server = EdgeServer(_config(settings, edge), edge, bind(settings.host, settings.port))
     gc.freeze()
     log.info("serving", host=settings.host, port=settings.port)
@@ -49,33 +49,33 @@ def run_worker(settings: EdgeSettings, slot: int, table_fd: int, parent: int) ->
 
 
 class EdgeServer(Server):
-    """uvicorn's server without a listener of its own: its connections come from the front."""
+    """uvicorn's server without a listener of its own: its connections come from the bridge."""
 
-    def __init__(self, config: uvicorn.Config, edge: Edge, bound: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, edge: EdgeContext, bound: socket.socket) -> None:
         super().__init__(config)
         self._bound = bound
-        self._front = Front(edge, self.server_state, self._make_cold)
+        self._bridge = LoopBridge(edge, self.server_state, self._make_cold)
         self._edge = edge
         edge.connections = self.server_state.connections  # type: ignore[assignment]
 
-    def _make_cold(self, first_octets: bytes, front: Front) -> ColdProtocol:
+    def _make_cold(self, first_octets: bytes, bridge: LoopBridge) -> ColdProtocol:
         settings, counters = self._edge.settings, self._edge.counters
         return ColdProtocol(
-            self.config, self.server_state, self.lifespan.state, settings, counters, front, first_octets
+            self.config, self.server_state, self.lifespan.state, settings, counters, bridge, first_octets
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """The lifespan first: who connects finds a worker that can answer."""
         await super().startup(sockets)
-        self._front.start(self._bound, BACKLOG)
+        self._bridge.start(self._bound, BACKLOG)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Uvicorn asks every connection, the front among them, and waits a bounded time."""
+        """Uvicorn asks every connection, the bridge among them, and waits a bounded time."""
         await super().shutdown(sockets)
-        await self._front.close()
+        await self._bridge.close()
 
 
-def _config(settings: EdgeSettings, edge: Edge) -> uvicorn.Config:
+def _config(settings: EdgeSettings, edge: EdgeContext) -> uvicorn.Config:
     return uvicorn.Config(
         build_app(edge),
         http=ColdProtocol,

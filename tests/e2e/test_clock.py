@@ -50,7 +50,7 @@ def test_a_clock_far_from_the_ledgers_closes_the_host(host: tuple[EdgeHost, Wall
             assert ask(instance, revoked, nonce=nonce).says is REVOKED
         assert ask(instance, good, nonce=True).says is TRY_LATER
         assert ready(instance)[0] == 503
-        assert watch.lines("edge", "nobody is called good")[0]["reason"].startswith("the ledger's clock")
+        assert watch.lines("edge", "lease withdrawn")[0]["reason"].startswith("the ledger's clock")
         assert metrics(instance)["feed_state:CLOSED"] == 1
     finally:
         clock.set(0)

@@ -17,9 +17,9 @@ import redis
 
 from _fastocsp.ocsp.record import unpack_record
 from _fastocsp.wire.codes import REVOKED as REVOKED_IN_RECORD
+from responder.domain.key import Key
 from responder.domain.redis_layout import WARM_MARK, record_name
 from responder.domain.status import PRESIGNED
-from responder.sources.base import Key
 from tests.support.breakage import (
     REVOKED,
     Watch,

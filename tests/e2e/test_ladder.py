@@ -158,7 +158,7 @@ def test_postgres_stopped_for_less_than_the_horizon(rungs: Rungs) -> None:
         assert ask(instance, certificates(instance)[-1], nonce=True).says is TRY_LATER
         assert ready(instance)[0] == 200
         assert metrics(instance)["feed_age_seconds"] >= 1
-        assert watch.lines("edge", "feed poll failed")
+        assert watch.lines("edge", "ledger unavailable")
     assert watch.moved("answers:closed") == 0
 
 
@@ -199,9 +199,7 @@ def test_postgres_stopped_for_longer(rungs: Rungs) -> None:
         assert facts["reasons"] == ["feed is CLOSED: no certificate may be called good"]
         assert watch.moved("answers:closed") >= 2
         assert metrics(instance)["feed_state:CLOSED"] == 1
-        eventually(
-            lambda: watch.lines("edge", "feed poll failed") or watch.lines("edge", "ledger unreachable"), 3, "no line"
-        )
+        eventually(lambda: watch.lines("edge", "ledger unavailable"), 3, "no line")
     eventually(lambda: ask(instance, rungs.known).says is GOOD, 2, "not open within two seconds")
     eventually(lambda: ready(instance)[0] == 200, 2)
 
@@ -279,7 +277,7 @@ def test_disk_full_at_the_journal(rungs: Rungs) -> None:
         assert ask(instance, rungs.known).says is TRY_LATER
         assert ask(instance, rungs.revoked).says is REVOKED
         assert (ready(instance)[0], metrics(instance)["feed_state:CLOSED"]) == (503, 1)
-        assert "No space left" in watch.lines("edge", "feed poll failed")[0]["error"]
+        assert "No space left" in watch.lines("edge", "ledger unavailable")[0]["error"]
         master = pid_of(instance, "edge_master")
         os.kill(master, signal.SIGKILL)
         eventually(lambda: pid_of(instance, "edge_master") not in (0, master), 3, "not started again")

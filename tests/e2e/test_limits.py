@@ -36,7 +36,7 @@ def hasty() -> Iterator[Instance]:
     """Short times and few connections."""
     folder = scratch()
     settings = {"HEADER_TIMEOUT": "1s", "WRITE_TIMEOUT": "1s", "KEEP_ALIVE_TIMEOUT": "3s"}
-    settings |= {"MAX_CONNECTIONS": str(MAX_CONNECTIONS), "SLOW_NICE": "7", "HEADER_SIZE": "10KiB"}
+    settings |= {"MAX_CONNECTIONS": str(MAX_CONNECTIONS), "SLOW_NICE": "7", "HEADER_BYTES": "10KiB"}
     running = Instance(
         folder / "data", 2, 60, 8, **{f"FASTOCSP_{name}": value for name, value in settings.items()}
     ).start()
@@ -153,7 +153,7 @@ def cut_off_after(talk: Talk, octets: bytes = b"", pause_s: float = 0.0) -> floa
     ("target", "fields", "status"), [(0, 9000, 200), (0, 11000, 431), (9000, 0, 400), (11000, 0, 414)]
 )
 def test_a_head_may_be_as_long_as_it_is_set(hasty: Instance, target: int, fields: int, status: int) -> None:
-    """HEADER_SIZE holds for the target, whose 9,000 octets are no base64 of a request, and for the fields."""
+    """HEADER_BYTES holds for the target, whose 9,000 octets are no base64 of a request, and for the fields."""
     path = f"/ocsp/{'M' * target}" if target else demo_of(hasty).path
     with Talk(hasty.port) as talk:
         talk.socket.sendall(get_octets(path, f"A: {'b' * fields}\r\nConnection: close\r\n"))

@@ -16,7 +16,7 @@ from responder import master
 from responder.clock import Instant, read_clock
 from responder.config import EdgeSettings, load_settings
 from responder.feed import machine
-from responder.feed.machine import Answer, Effect, FeedMachine
+from responder.feed.machine import Effect, FeedMachine, PollReply
 from responder.hotpath.gate import Gate
 from responder.process import start_module
 from responder.worker import worker
@@ -37,7 +37,7 @@ def lease_from_receipt() -> None:
     """The lease starts when the answer has come, not when the question went out."""
     sound = FeedMachine._lease_from
 
-    def from_receipt(self: FeedMachine, asked: Instant, answer: Answer) -> list[Effect]:
+    def from_receipt(self: FeedMachine, asked: Instant, answer: PollReply) -> list[Effect]:
         return sound(self, read_clock(), answer)
 
     FeedMachine._lease_from = from_receipt  # type: ignore[method-assign]

@@ -8,7 +8,8 @@ from typing import Any
 from _fastocsp.revoked.image import RevokedImage
 from _fastocsp.wire.types import Groups
 from responder.feed.poll import snapshot
-from responder.feed.shared import SLOT_IMAGE, FeedPage, image_path, open_map
+from responder.feed.shared import SLOT_IMAGE, FeedPage, image_path
+from responder.files import open_map
 from tests.faults.history import RELEASE, Change
 from tests.faults.world import World, until
 

@@ -23,9 +23,9 @@ import redis
 from cachewarm.embedded.passwords import read_passwords
 from cachewarm.embedded.postgres import LOGINS
 from cachewarm.embedded.valkey import USERS
+from responder.domain.key import Key
 from responder.domain.redis_layout import record_name
 from responder.domain.status import PRESIGNED
-from responder.sources.base import Key
 from tests.faults.hosts import Host, environment, state_of, workers_of
 from tests.faults.network import LOOPBACK
 from tests.support.breakage import certificates, pid_of

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from cachewarm.config import Settings
-from responder.config import ConfigError, EdgeSettings, load_settings, parse_duration, parse_size
-from responder.environment import as_environment
+from responder.config import ConfigError, EdgeSettings, as_environment, load_settings, parse_duration, parse_size
 
 
 @pytest.fixture(autouse=True)

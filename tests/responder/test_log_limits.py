@@ -2,12 +2,12 @@
 
 from structlog.testing import capture_logs
 
-from responder.log_limits import Outage, Seldom
+from responder.log_limits import OutageLog, RateLimitedLog
 
 
 def test_an_outage_is_said_twice() -> None:
     """A thousand failures and a thousand answers: two lines."""
-    outage = Outage("redis")
+    outage = OutageLog("redis")
     with capture_logs() as lines:
         outage.answered()
         for _ in range(1000):
@@ -20,7 +20,7 @@ def test_an_outage_is_said_twice() -> None:
 
 def test_what_could_come_for_every_request_comes_seldom() -> None:
     """One line, and the next one says how many were left out."""
-    seldom = Seldom(pause_s=0.02)
+    seldom = RateLimitedLog(pause_s=0.02)
     with capture_logs() as lines:
         for _ in range(50):
             seldom.warn("odd", name="a")

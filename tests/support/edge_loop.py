@@ -29,9 +29,9 @@ from responder.feed.machine import Renew
 from responder.feed.shared import SharedFeed
 from responder.hotpath.gate import Gate
 from responder.hotpath.lane import Lane
+from responder.hotpath.limits import Limits
 from responder.hotpath.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
 from responder.telemetry import INDEX, ROW_SIZE
-from responder.worker.limits import Limits
 from tests.support.ca import Authority, key_bits
 from tests.support.odd_requests import der
 

@@ -19,8 +19,8 @@ from _fastocsp.ocsp.record import unpack_record
 from _fastocsp.wire.errors import MalformedRecord
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
+from responder.domain.key import Key
 from responder.domain.redis_layout import record_name
-from responder.sources.base import Key
 from tests.support.breakage import GOOD, Watch, ask, certificates, eventually, ready
 from tests.support.fixtures import scratch
 from tests.support.instance import Instance

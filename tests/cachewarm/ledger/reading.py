@@ -6,7 +6,7 @@ from uuid import UUID
 from _fastocsp.revoked.ledger_wire import parse_items
 from cachewarm.ledger.connect import Connection
 from responder.clock import Instant
-from responder.feed.machine import GENESIS, Answer, Position, Question, follows
+from responder.feed.machine import GENESIS, Poll, PollReply, Position, follows
 from responder.feed.poll import Who, poll
 
 REVOKE, RELEASE, PURGE = 1, 2, 3
@@ -25,9 +25,9 @@ class FeedItem(NamedTuple):
     reason: int
 
 
-async def feed_read(connection: Connection, generation: int, seq: int, chain: bytes) -> Answer:
+async def feed_read(connection: Connection, generation: int, seq: int, chain: bytes) -> PollReply:
     """What follows, without a lease."""
-    return await poll(connection, NOBODY, Question(1, Instant(0, 0, 0), Position(generation, seq, chain)))
+    return await poll(connection, NOBODY, Poll(1, Instant(0, 0, 0), Position(generation, seq, chain)))
 
 
 def items_of(payload: bytes) -> list[FeedItem]:

@@ -12,9 +12,9 @@ from cachewarm.ledger.revocations import revoke
 from cachewarm.signer.decisions import SignerDecisions
 from cachewarm.signer.inventory_cache import InventoryCache
 from responder.domain.crl_window import CRLWindow
+from responder.domain.key import Key
 from responder.domain.status import CRLReason, UnissuedPolicy
 from responder.errors import TryLater
-from responder.sources.base import Key
 from tests.support.plant import DAY, Plant
 
 STRANGER = bytes.fromhex("0badc0de0badc0de")

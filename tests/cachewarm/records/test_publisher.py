@@ -10,9 +10,9 @@ from _fastocsp.ocsp.record import unpack_record
 from _fastocsp.wire.codes import GOOD
 from cachewarm.records.mint import mint
 from cachewarm.records.statement import Statement, revoked
+from responder.domain.key import Key
 from responder.domain.redis_layout import ANNOUNCE_STREAM, parse_record_name, record_name
 from responder.feed.machine import Position
-from responder.sources.base import Key
 from tests.support.plant import Plant
 
 

@@ -18,12 +18,13 @@ from cachewarm.signer.decisions import SignerDecisions
 from cachewarm.signer.inventory_cache import InventoryCache
 from cachewarm.signer.server import SignerServer
 from responder.clock import read_clock
+from responder.domain.key import Key
 from responder.domain.status import CRLReason, UnissuedPolicy
 from responder.errors import SourceError, TryLater, Unauthorized
 from responder.feed.local import LocalFeed
-from responder.sources.base import Key
-from responder.sources.signer import FRAME, SignerSource
+from responder.sources.signer import SignerSource
 from responder.telemetry import ROW_SIZE
+from tests.reference.asking import HEAD as FRAME
 from tests.support.plant import DAY, Plant
 
 STRANGER = bytes.fromhex("0badc0de0badc0de")

@@ -9,8 +9,8 @@ from cachewarm.errors import Transient
 from cachewarm.ledger import feed as ledger_feed
 from cachewarm.ledger.revocations import revoke, unhold
 from cachewarm.warmer.event_pipeline import Pipeline
+from responder.domain.key import Key
 from responder.domain.status import PRESIGNED, CRLReason
-from responder.sources.base import Key
 from tests.support.plant import DAY, Plant
 
 

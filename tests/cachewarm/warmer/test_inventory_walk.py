@@ -12,9 +12,9 @@ from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import revoke
 from cachewarm.records.mint import check
 from cachewarm.records.signing_pool import SigningPool
+from responder.domain.key import Key
 from responder.domain.redis_layout import parse_record_name, record_name
 from responder.domain.status import PRESIGNED, CRLReason, HashAlgorithm
-from responder.sources.base import Key
 from tests.support.plant import Plant
 
 

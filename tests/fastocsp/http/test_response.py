@@ -12,7 +12,7 @@ from _fastocsp.ocsp.record import RECORD_HEAD, pack_record
 from _fastocsp.wire import codes
 from _fastocsp.wire.errors import MalformedRecord
 from _fastocsp.wire.types import Record
-from responder.edge.http_answers import Answer, cache_fields, fields, write
+from responder.edge.http_answers import OCSPAnswer, cache_fields, fields, write
 from tests.fastocsp.corpus import flips, prefixes
 from tests.fastocsp.strategies import records
 from tests.reference.record import in_halves
@@ -32,7 +32,7 @@ OTHER = b'"303132333435363738393a3b3c3d3e40"'
 def test_the_compiled_head_is_the_plain_one(record: Record, now: int, size: int, keep_alive: bool) -> None:
     """Octet for octet what responder.edge.http_answers writes, for a 200 and for a 304."""
     octets, body = pack_record(record), b"b" * size
-    whole = write(200, fields(Answer(body, "hit", octets), now), body, keep_alive=keep_alive)
+    whole = write(200, fields(OCSPAnswer(body, "hit", octets), now), body, keep_alive=keep_alive)
     assert encode_head(octets, now, size, keep_alive) + body == whole
     assert encode_head(octets, now, None, keep_alive) == write(
         304, cache_fields(octets, now), b"", keep_alive=keep_alive

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from _fastocsp.ocsp.certid import parse_cert_id
 from _fastocsp.ocsp.record import FLAG_EXTENDED_REVOKE, MAX_SIGNATURE, pack_record
 from _fastocsp.ocsp.response import (
-    ERROR_RESPONSES,
     Template,
     encode_signed,
     error_response,
@@ -195,7 +194,6 @@ def test_error_responses_are_five_octets(status: int) -> None:
 
 def test_there_is_no_error_response_for_success_or_four() -> None:
     """0 needs responseBytes and 4 does not exist, O-3."""
-    assert set(ERROR_RESPONSES) == {1, 2, 3, 5, 6}
     for status in (0, 4, 7):
         with pytest.raises(KeyError):
             error_response(status)

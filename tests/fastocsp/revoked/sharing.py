@@ -7,7 +7,7 @@ from pathlib import Path
 from _fastocsp.revoked.image import RevokedImage
 from _fastocsp.shared.bucket import Bucket
 from _fastocsp.shared.counters import Counters
-from responder.feed.shared import open_map
+from responder.files import open_map
 
 PAGE, IMAGE, LIMITER = "page", "image", "limiter"
 SHOWN, END = 0, 1  # slots of the page

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from _fastocsp.revoked.image import RevokedImage, image_size
 from _fastocsp.shared.bucket import Bucket
-from responder.feed.shared import map_file
+from responder.files import map_file
 from tests.fastocsp.revoked import sharing
 
 SECONDS, READERS, CAPACITY = 3.0, 2, 200_000

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from _fastocsp.shared.counters import Counters
-from responder.feed.shared import map_file, open_map
+from responder.files import map_file, open_map
 
 
 def test_numbers_add_up_and_stay_apart() -> None:

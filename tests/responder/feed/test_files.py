@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from responder.feed.files import write_file
+from responder.files import write_file
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from responder.clock import NS, Instant
 from responder.feed.machine import (
     GENESIS,
     Adopt,
-    Answer,
     Apply,
     Effect,
     FeedMachine,
+    PollReply,
     Position,
     Renew,
     Row,
@@ -39,12 +39,14 @@ def rows(*payloads: bytes, after: Position = START) -> tuple[Row, ...]:
     return tuple(made)
 
 
-def answer(*told: Row, generation: int = 3, head: int | None = None, status: str = "ok", wall: int = T0.wall) -> Answer:
+def answer(
+    *told: Row, generation: int = 3, head: int | None = None, status: str = "ok", wall: int = T0.wall
+) -> PollReply:
     """With the head at the last row."""
-    return Answer(generation, (told[-1].seq if told else 0) if head is None else head, status, told, wall)
+    return PollReply(generation, (told[-1].seq if told else 0) if head is None else head, status, told, wall)
 
 
-def asked(machine: FeedMachine, told: Answer, *, after: float = 0.2, wall: float = 0.0) -> list[Effect]:
+def asked(machine: FeedMachine, told: PollReply, *, after: float = 0.2, wall: float = 0.0) -> list[Effect]:
     """Question at T0, its answer later."""
     return machine.answered(machine.question(T0), told, later(after, wall=wall))
 
@@ -103,7 +105,7 @@ def test_no_lease_before_the_head(machine: FeedMachine) -> None:
         (answer(status="diverged", head=5), "diverged"),
     ],
 )
-def test_what_cannot_be_followed_means_a_snapshot(machine: FeedMachine, told: Answer, reason: str) -> None:
+def test_what_cannot_be_followed_means_a_snapshot(machine: FeedMachine, told: PollReply, reason: str) -> None:
     """Gap, another chain, the same row twice, rows beyond the head, a head without rows; or the ledger says so."""
     (effect,) = asked(machine, told)
     assert isinstance(effect, TakeSnapshot)

@@ -14,7 +14,7 @@ import pytest
 from _fastocsp.ocsp.signer_wire import DONE, pack_frame, pack_signed
 from _fastocsp.revoked.rows import merge_groups
 from _fastocsp.wire.codes import INTERNAL_ERROR, REVOKED, TRY_LATER, UNAUTHORIZED
-from responder.edge.http_answers import Answer, refusal_answer
+from responder.edge.http_answers import OCSPAnswer, refusal_answer
 from responder.edge.slow_path import respond
 from responder.errors import TryLater, Unauthorized
 from tests.responder.hotpath.test_loop_lanes import undated
@@ -45,7 +45,7 @@ def nonce_post(
     return post_octets(nonce_question(authority, serial, nonce), path, close=close)
 
 
-def python_says(answer: Answer, *, keep_alive: bool) -> bytes:
+def python_says(answer: OCSPAnswer, *, keep_alive: bool) -> bytes:
     """The slow lane's octets, without the date."""
     written = respond(
         answer, is_get=False, if_none_match=b"", if_modified_since=b"", now=int(time.time()), keep_alive=keep_alive
@@ -56,9 +56,9 @@ def python_says(answer: Answer, *, keep_alive: bool) -> bytes:
 @pytest.mark.parametrize("close", [False, True], ids=["keep-alive", "close"])
 @pytest.mark.parametrize("what", ["answer", "tryLater", "unauthorized", "internalError"])
 def test_the_loop_writes_what_python_would(tmp_path: Path, authority: Authority, what: str, close: bool) -> None:
-    """Answer and refusals, octet for octet, and the counters that Python would count."""
+    """OCSPAnswer and refusals, octet for octet, and the counters that Python would count."""
     wanted = {
-        "answer": (DONE, Answer(b"", "nonce"), "answers:nonce"),
+        "answer": (DONE, OCSPAnswer(b"", "nonce"), "answers:nonce"),
         "tryLater": (TRY_LATER, refusal_answer(TryLater()), "answers:try_later"),
         "unauthorized": (UNAUTHORIZED, refusal_answer(Unauthorized()), "answers:unauthorized"),
         "internalError": (INTERNAL_ERROR, refusal_answer(TryLater()), "answers:try_later"),

@@ -9,7 +9,8 @@ from _fastocsp.revoked.rows import merge_groups
 from _fastocsp.wire.types import Groups, Item
 from responder.clock import NS, Instant
 from responder.feed.journal import Kept
-from responder.feed.machine import Position, Question, Renew, Row, State
+from responder.feed.machine import Poll as FeedPoll
+from responder.feed.machine import Position, Renew, Row, State
 from responder.feed.replica import Replica
 from tests.responder.feed.simulation.ledger import HORIZON_S, REVOKE, Listed
 
@@ -129,7 +130,7 @@ class Edge:
         self.replica: Replica | None = None
         self.page: Page | None = None
         self.old_pages: list[Page] = []
-        self.question: Question | None = None
+        self.question: FeedPoll | None = None
         self.fuse: int | None = None
         self.acked: dict[bytes, int] = {}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from responder.clock import NS
-from responder.feed.machine import GENESIS, Answer, Position, Row, next_chain
+from responder.feed.machine import GENESIS, PollReply, Position, Row, next_chain
 
 HORIZON_S = 10
 SLACK_NS = 50_000_000
@@ -57,7 +57,7 @@ class Poll:
     boot: int
     number: int
     position: Position
-    answer: Answer | None = None
+    answer: PollReply | None = None
     has_rows: bool = False
 
 
@@ -142,7 +142,7 @@ class Ledger:
             status = "trimmed"
         elif seq > 0 and chain != poll.position.chain:
             status = "diverged"
-        poll.answer = Answer(rows.generation, rows.position.seq, status, (), wall)
+        poll.answer = PollReply(rows.generation, rows.position.seq, status, (), wall)
         self.polls.append(poll)
 
     def read(self, poll: Poll) -> None:
@@ -155,7 +155,7 @@ class Ledger:
             ]
             poll.answer = poll.answer._replace(rows=tuple(found[:3]))
 
-    def finish(self, poll: Poll, now: int) -> Answer | None:
+    def finish(self, poll: Poll, now: int) -> PollReply | None:
         """The lease row, and COMMIT; None when the life was taken over from."""
         assert poll.answer is not None
         self.polls.remove(poll)

@@ -10,7 +10,8 @@ import pytest
 
 from responder.clock import Instant
 from responder.feed import replica
-from responder.feed.machine import Adopt, Answer, Apply, FeedMachine, Position, Question, Renew, TakeSnapshot
+from responder.feed.machine import Adopt, Apply, FeedMachine, PollReply, Position, Renew, TakeSnapshot
+from responder.feed.machine import Poll as FeedPoll
 from tests.responder.feed.simulation import edge, ledger, watch
 
 Broken = Callable[[pytest.MonkeyPatch], None]
@@ -28,14 +29,14 @@ def _model(owner: type, name: str, instead: Any) -> Broken:
 
 
 class _FromReceipt(FeedMachine):
-    def answered(self, question: Question, answer: Answer, now: Instant) -> list[Any]:
+    def answered(self, question: FeedPoll, answer: PollReply, now: Instant) -> list[Any]:
         effects = super().answered(question, answer, now)
         late = {"until_boot": now.boot + self.horizon, "until_mono": now.mono + self.horizon, "as_of": now.wall_s}
         return [effect._replace(**late) if isinstance(effect, Renew) else effect for effect in effects]
 
 
 class _NoGapCheck(FeedMachine):
-    def _follow(self, question: Question, answer: Answer) -> list[Any]:
+    def _follow(self, question: FeedPoll, answer: PollReply) -> list[Any]:
         if not answer.rows:
             return super()._follow(question, answer)
         self.head, last = answer.head, answer.rows[-1]
@@ -44,14 +45,14 @@ class _NoGapCheck(FeedMachine):
 
 
 class _NoHeadCheck(FeedMachine):
-    def _follow(self, question: Question, answer: Answer) -> list[Any]:
+    def _follow(self, question: FeedPoll, answer: PollReply) -> list[Any]:
         effects = super()._follow(question, answer)
         applied = isinstance(effects[0], Apply) and len(effects) == 1
         return effects + self._lease_from(question.at, answer) if applied else effects
 
 
 class _TrimStall(FeedMachine):
-    def answered(self, question: Question, answer: Answer, now: Instant) -> list[Any]:
+    def answered(self, question: FeedPoll, answer: PollReply, now: Instant) -> list[Any]:
         return [] if answer.status == "trimmed" else super().answered(question, answer, now)
 
 

@@ -8,7 +8,8 @@ from functools import partial
 
 from _fastocsp.revoked.rows import merge_groups
 from responder.clock import NS
-from responder.feed.machine import Answer, Question, TakeSnapshot
+from responder.feed.machine import Poll as FeedPoll
+from responder.feed.machine import PollReply, TakeSnapshot
 from tests.responder.feed.simulation.edge import ISSUER_NO, Edge, Killed, Request
 from tests.responder.feed.simulation.ledger import HOLD, RELEASE, REVOKE, Ledger, Poll
 from tests.responder.feed.simulation.watch import SERIALS, Violation, Waiter, Watch
@@ -23,9 +24,9 @@ class Message:
     """On its way: a poll, its answer, a snapshot asked for, a snapshot."""
 
     edge: Edge
-    question: Question | None = None
+    question: FeedPoll | None = None
     boot: int = 0
-    answer: Answer | None = None
+    answer: PollReply | None = None
     due: TakeSnapshot | None = None
     snapshot: tuple[object, object] | None = None
 

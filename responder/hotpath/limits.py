@@ -25,7 +25,7 @@ class Limits(NamedTuple):
             settings.header_timeout,
             settings.write_timeout,
             settings.keep_alive_timeout,
-            settings.pipelined_size,
+            settings.pipelined_bytes,
             settings.slow_lane,
             settings.signer_lane,
             settings.signer_timeout,

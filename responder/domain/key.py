@@ -1,0 +1,11 @@
+"""The key of a record: what it answers for."""
+
+from typing import NamedTuple
+
+
+class Key(NamedTuple):
+    """What a record answers for; `hash_algorithm` with PARAMETERS_ABSENT, `serial` as magnitude bytes."""
+
+    issuer_no: int
+    hash_algorithm: int
+    serial: bytes
