@@ -10,9 +10,21 @@ class EntryReader:
     def __new__(cls, der: bytes, latest: int, is_delta: bool = False) -> EntryReader: ...
     @property
     def count(self) -> int:
-        """Entries read so far."""
+        """Number of rows so far."""
+    @property
+    def skipped(self) -> int:
+        """Number of entries without a row: their serial number is empty or over 20 bytes, so no CertID can name it."""
+    @property
+    def times_replaced(self) -> int:
+        """Number of revocation times that were unreadable; `latest` stands for them."""
+    @property
+    def reasons_replaced(self) -> int:
+        """Number of reasons that do not exist in this CRL; unspecified stands for them."""
+    @property
+    def dates_dropped(self) -> int:
+        """Number of invalidity dates that were unreadable, or out of the ledger's range, and left out."""
     def read(self, room: int = 262144) -> bytes:
-        """The next rows, at most `room` octets (but 1024) of the COPY stream; b"" behind its end.
+        """Return the next rows, at most `room` bytes (but 1024) of the COPY stream; b"" behind its end.
 
         WireError at an entry that is malformed, of another issuer, or has an extension that forbids the CRL.
         """

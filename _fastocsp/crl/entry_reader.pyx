@@ -1,9 +1,15 @@
-"""revokedCertificates of somebody else's CRL as rows for the ledger's COPY: one pass, no Python object for an entry.
+"""revokedCertificates of another CA's CRL as rows for the ledger's COPY: one pass, no Python object per entry.
 
 RFC 5280 5.1.2.6 (entries), 5.3 (entry extensions: a critical one that is not understood forbids the whole CRL). Rows
-are COPY binary: serial bytea, revocation time int8 (epoch seconds), reason int2, invalidity date int8 or NULL. A time
-before 1970 is 1970, one after `latest` (the CRL's thisUpdate) is that: whoever is listed is revoked. Order is the
-CRL's; a serial number may come twice.
+are COPY binary: serial bytea, revocation time int8 (epoch seconds), reason int2, invalidity date int8 or NULL. Order is
+the CRL's; a serial number may come twice.
+
+An odd value in an entry does not cost the CRL, and every listed certificate that a CertID can name is revoked:
+
+    serial number            skipped over 20 bytes or empty; a negative one is kept as the bytes of its INTEGER
+    revocation time          before 1970 it is 1970; after `latest`, or unreadable, it is `latest`
+    reason                   unknown, or removeFromCRL outside a delta: unspecified
+    invalidity date          left out when the ledger cannot hold it or it is unreadable
 """
 
 cimport cython
@@ -13,8 +19,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 from _fastocsp.wire.codes cimport MAX_SERIAL
 from _fastocsp.wire.der cimport (
     BIT_STRING, BOOLEAN, CONSTRUCTED, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, Cursor,
-    Element, Fault, Octets, enter, enter_only, expect, fail_at, is_minimal_integer, leave, octets_left, open_cursor,
-    peek_tag, read_element, wire_error, without_leading_zeros,
+    Element, Fault, Octets, enter, enter_only, expect, fail_at, leave, octets_left, open_cursor, peek_tag,
+    read_element, wire_error, without_leading_zeros,
 )
 from _fastocsp.wire.sink cimport (
     Sink, bytes_sink, new_bytes, octets_of, put_big_endian, put_octets, put_static, sink_room, sink_used,
@@ -25,10 +31,17 @@ from _fastocsp.wire.errors import WireError
 cdef enum:
     UTC_TIME = 0x17
     ENUMERATED = 0x0A
-    ROW = 2 + 4 + 20 + 4 + 8 + 4 + 2 + 4 + 8      # octets of a row at most
+    ROW = 2 + 4 + 20 + 4 + 8 + 4 + 2 + 4 + 8      # bytes of a row at most
     COPY_HEAD = 19
     REMOVE_FROM_CRL = 8
     LAST_REASON = 10
+
+cdef int64_t LATEST_DATE = 253402214400         # 9999-12-31: the ledger's invalidity dates are before it
+
+cdef struct Counts:
+    size_t rows
+    size_t skipped                # entries that no CertID can name
+    size_t times, reasons, dates  # values that were replaced or left out
 
 cdef struct Entry:
     Octets serial
@@ -84,24 +97,39 @@ cdef inline bint is_ce(Octets oid, uint8_t arc) noexcept nogil:
     return oid.n == 3 and oid.p[0] == 0x55 and oid.p[1] == 0x1D and oid.p[2] == arc
 
 
-cdef int read_reason(Cursor* c, Octets value, bint is_delta, uint16_t* out) noexcept nogil:
+cdef int read_reason(Octets value, bint is_delta) noexcept nogil:
+    """The reason; -1 when there is no such reason in this CRL."""
     cdef Cursor inside
     cdef Element code
-    open_cursor(&inside, value, c.fault)
-    if expect(&inside, ENUMERATED, &code) < 0 or leave(&inside) < 0:
+    cdef Fault ignored
+    ignored.at = NULL
+    open_cursor(&inside, value, &ignored)
+    if expect(&inside, ENUMERATED, &code) < 0 or leave(&inside) < 0 or code.content.n != 1:
         return -1
-    if code.content.n != 1 or code.content.p[0] > LAST_REASON or code.content.p[0] == 7:
-        return fail_at(c, code.der.p, "no such reason")
+    if code.content.p[0] > LAST_REASON or code.content.p[0] == 7:
+        return -1
     if code.content.p[0] == REMOVE_FROM_CRL and not is_delta:
-        return fail_at(c, code.der.p, "removeFromCRL in a CRL that is no delta")
-    out[0] = code.content.p[0]
-    return 0
+        return -1
+    return code.content.p[0]
 
 
-cdef int read_entry_extension(Cursor* c, bint is_delta, Entry* entry) noexcept nogil:
+cdef int64_t read_invalidity_date(Octets value) noexcept nogil:
+    """Epoch seconds; -1 when it is unreadable or the ledger cannot hold it."""
+    cdef Cursor inside
+    cdef Fault ignored
+    cdef int64_t when
+    ignored.at = NULL
+    open_cursor(&inside, value, &ignored)
+    if peek_tag(&inside) != GENERALIZED_TIME or read_time(&inside, &when) < 0 or leave(&inside) < 0:
+        return -1
+    return when if 0 < when < LATEST_DATE else -1
+
+
+cdef int read_entry_extension(Cursor* c, bint is_delta, Entry* entry, Counts* counts) noexcept nogil:
     # Extension ::= SEQUENCE { extnID OBJECT IDENTIFIER, critical BOOLEAN DEFAULT FALSE, extnValue OCTET STRING }
-    cdef Cursor inside, dated
+    cdef Cursor inside
     cdef Element oid, flag, value
+    cdef int reason
     cdef bint critical = False
     if enter(c, SEQUENCE, &inside) < 0 or expect(&inside, OBJECT_IDENTIFIER, &oid) < 0:
         return -1
@@ -112,12 +140,14 @@ cdef int read_entry_extension(Cursor* c, bint is_delta, Entry* entry) noexcept n
     if expect(&inside, OCTET_STRING, &value) < 0 or leave(&inside) < 0:
         return -1
     if is_ce(oid.content, 21):
-        return read_reason(c, value.content, is_delta, &entry.reason)
+        reason = read_reason(value.content, is_delta)
+        entry.reason = <uint16_t>max(reason, 0)
+        counts.reasons += reason < 0
+        return 0
     if is_ce(oid.content, 24):
-        open_cursor(&dated, value.content, c.fault)
-        if peek_tag(&dated) != GENERALIZED_TIME:
-            return fail_at(c, oid.der.p, "the invalidity date is no GeneralizedTime")
-        return -1 if read_time(&dated, &entry.invalidity_date) < 0 or leave(&dated) < 0 else 0
+        entry.invalidity_date = read_invalidity_date(value.content)
+        counts.dates += entry.invalidity_date < 0
+        return 0
     if is_ce(oid.content, 29):
         return fail_at(c, oid.der.p, "an entry of another issuer: the CRL is indirect")
     if critical:
@@ -125,28 +155,34 @@ cdef int read_entry_extension(Cursor* c, bint is_delta, Entry* entry) noexcept n
     return 0
 
 
-cdef int read_entry(Cursor* c, bint is_delta, Entry* entry) noexcept nogil:
+cdef int read_entry(Cursor* c, bint is_delta, int64_t latest, Entry* entry, Counts* counts) noexcept nogil:
+    """1 for a row, 0 for an entry that is skipped."""
     # SEQUENCE { userCertificate INTEGER, revocationDate Time, crlEntryExtensions Extensions OPTIONAL }
-    cdef Cursor inside, extensions
-    cdef Element serial
+    cdef Cursor inside, dated, extensions
+    cdef Element serial, when
+    cdef Fault ignored
     entry.reason = 0
     entry.invalidity_date = -1
-    if enter(c, SEQUENCE, &inside) < 0 or expect(&inside, INTEGER, &serial) < 0:
+    ignored.at = NULL
+    if enter(c, SEQUENCE, &inside) < 0 or expect(&inside, INTEGER, &serial) < 0 or read_element(&inside, &when) < 0:
         return -1
-    if not is_minimal_integer(serial.content) or serial.content.p[0] & 0x80:
-        return fail_at(c, serial.der.p, "a serial number that is negative or not minimal")
     entry.serial = without_leading_zeros(serial.content)
-    if entry.serial.n > MAX_SERIAL:
-        return fail_at(c, serial.der.p, "a serial number of more than 20 octets")
-    if read_time(&inside, &entry.revoked_at) < 0:
-        return -1
+    open_cursor(&dated, when.der, &ignored)
+    if read_time(&dated, &entry.revoked_at) < 0:
+        entry.revoked_at = latest
+        counts.times += 1
+    entry.revoked_at = max(<int64_t>0, min(entry.revoked_at, latest))
     if octets_left(&inside):
         if enter_only(&inside, SEQUENCE, &extensions) < 0:
             return -1
         while octets_left(&extensions):
-            if read_entry_extension(&extensions, is_delta, entry) < 0:
+            if read_entry_extension(&extensions, is_delta, entry, counts) < 0:
                 return -1
-    return 0
+    if not 1 <= entry.serial.n <= MAX_SERIAL:
+        counts.skipped += 1
+        return 0
+    counts.rows += 1
+    return 1
 
 
 cdef int find_entries(Cursor* c, Cursor* entries) noexcept nogil:
@@ -197,7 +233,7 @@ cdef class EntryReader:
     cdef Fault _fault
     cdef int64_t _latest
     cdef bint _is_delta, _begun, _ended
-    cdef readonly size_t count
+    cdef Counts _counts
 
     def __cinit__(self, bytes der not None, int64_t latest, bint is_delta=False):
         cdef Cursor c
@@ -205,12 +241,32 @@ cdef class EntryReader:
         self._latest = latest
         self._is_delta = is_delta
         self._begun = self._ended = False
-        self.count = 0
+        self._counts = Counts(0, 0, 0, 0, 0)
         self._fault.at = NULL
         open_cursor(&c, octets_of(der), &self._fault)
         if find_entries(&c, &self._entries) < 0:
             raise self._error()
         self._entries.fault = &self._fault
+
+    @property
+    def count(self):
+        return self._counts.rows
+
+    @property
+    def skipped(self):
+        return self._counts.skipped
+
+    @property
+    def times_replaced(self):
+        return self._counts.times
+
+    @property
+    def reasons_replaced(self):
+        return self._counts.reasons
+
+    @property
+    def dates_dropped(self):
+        return self._counts.dates
 
     cdef object _error(self):
         return wire_error(WireError, &self._fault, octets_of(self._der).p)
@@ -237,10 +293,11 @@ cdef class EntryReader:
 
     cdef int _fill(self, Sink* s) noexcept nogil:
         cdef Entry entry
+        cdef int outcome
         while octets_left(&self._entries) and sink_room(s) >= ROW + 2:
-            if read_entry(&self._entries, self._is_delta, &entry) < 0:
+            outcome = read_entry(&self._entries, self._is_delta, self._latest, &entry, &self._counts)
+            if outcome < 0:
                 return -1
-            entry.revoked_at = max(<int64_t>0, min(entry.revoked_at, self._latest))
-            put_row(s, &entry)
-            self.count += 1
+            if outcome:
+                put_row(s, &entry)
         return 0

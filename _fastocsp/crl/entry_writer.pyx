@@ -196,7 +196,7 @@ cdef inline Outcome read_row(Cursor* c, Row* row) noexcept nogil:
     return ROW if row.revoked_at >= 0 else BAD
 
 
-cdef inline uint64_t hash_of(Octets serial) noexcept nogil:
+cdef inline uint64_t shard_hash(Octets serial) noexcept nogil:
     """FNV-1a of 64 bits, finished as MurmurHash3 does: for ever the same, certificates name shards by it."""
     cdef uint64_t h = 0xCBF29CE484222325ULL
     cdef size_t i
@@ -210,7 +210,7 @@ cdef inline uint64_t hash_of(Octets serial) noexcept nogil:
 def shard_of(bytes serial_number not None, int shards):
     if not 1 <= shards <= MAX_SHARDS:
         raise ValueError(f"1 to {MAX_SHARDS} shards, not {shards}")
-    return hash_of(octets_of(serial_number)) % <uint64_t>shards
+    return shard_hash(octets_of(serial_number)) % <uint64_t>shards
 
 
 def time_element(int64_t seconds, bint generalized=False):
@@ -320,7 +320,7 @@ cdef class EntryWriter:
         entry.n = sink_used(&s)
         part.used += entry.n
         if self._shards:
-            shard = 1 + <size_t>(hash_of(row.serial) % self._shards)
+            shard = 1 + <size_t>(shard_hash(row.serial) % self._shards)
             part = self._parts + shard
             if part.room - part.used < entry.n:
                 self._grow(shard, entry.n)

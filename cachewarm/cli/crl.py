@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cachewarm.cli.options import AsJson, DataDir, settings_of, with_ledger
+from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of, with_ledger
 from cachewarm.config import Settings
 from cachewarm.console import fail, progress, reported, say, show, show_rows
 
@@ -105,12 +105,22 @@ def fetch_command(
     issuer: Annotated[
         str | None, typer.Argument(metavar="ISSUER_ID", help="All issuers with a CRL source without it.")
     ] = None,
+    accept_renumbered: Annotated[
+        bool,
+        typer.Option(
+            "--accept-renumbered",
+            help="Take a CRL with a number below the last one, this once: the CA began to number again. Audited.",
+        ),
+    ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch the CRLs that are made elsewhere, and take their entries over, now. Status 1 if one fails."""
+    """Fetch the CRLs that are made elsewhere, and import their entries, now. Status 1 if one fails."""
     with reported():
         settings = settings_of(data_dir)
+        if accept_renumbered and issuer is None:
+            raise typer.BadParameter("name the issuer", param_hint="--accept-renumbered")
+        renumbered_by = actor_name() if accept_renumbered else None
 
         async def look(connection: Any) -> list[dict[str, Any]]:
             from cachewarm.ledger.issuers import list_issuers, require_issuer
@@ -123,7 +133,7 @@ def fetch_command(
                 chosen = [each for each in await list_issuers(connection) if each.crl_source is not None]
                 if not chosen:
                     say("no issuer has a CRL source: `fastocsp issuer add` with --crl-source")
-            return [await _fetch(connection, settings, each) for each in chosen]
+            return [await _fetch(connection, settings, each, renumbered_by) for each in chosen]
 
         rows = with_ledger(settings, look)
         show_rows(rows, as_json=as_json, name="crls")
@@ -138,7 +148,7 @@ def verify_command(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look at every published CRL as a client would: form, signature, window, scope, entries. Status 1 if one fails."""
+    """Check every published CRL as a client would: form, signature, window, scope, entries. Status 1 if one fails."""
 
     async def read(connection: Any) -> list[dict[str, Any]]:
         from cachewarm.crl.verify_published import check_published, published_crls
@@ -186,7 +196,7 @@ async def _generate(connection: Any, settings: Settings, issuer_id: str, *, delt
     with progress(f"making the CRLs of {issuer_id}", None) as meter:
         while (number := await build(connection, issuer, settings.passphrase, rules_of(settings, force=force))) is None:
             if time.monotonic() - begun > _PATIENCE_S:
-                fail("another builder has been at it for five minutes")
+                fail("timed out after 5 min waiting for another process that builds this CRL")
             await asyncio.sleep(_TURN_S)
             meter.advance(0)
     made = await published_crls(connection, issuer_id)
@@ -199,29 +209,34 @@ async def _generate(connection: Any, settings: Settings, issuer_id: str, *, delt
     }
 
 
-async def _fetch(connection: Any, settings: Settings, issuer: Any) -> dict[str, Any]:
+async def _fetch(connection: Any, settings: Settings, issuer: Any, renumbered_by: str | None) -> dict[str, Any]:
     from cachewarm.errors import Refused, Transient
-    from cachewarm.mirror.sync import bring, limits_of
+    from cachewarm.ledger.mirrors import mirrors
+    from cachewarm.mirror.sync import SyncContext, limits_of, sync
 
-    begun, brought, problem = time.monotonic(), None, None
+    begun, result, problem = time.monotonic(), None, None
+    context = SyncContext(connection, limits_of(settings))
     with progress(f"fetching the CRL of {issuer.issuer_id}", None) as meter:
         try:
-            while (brought := await bring(connection, issuer, limits_of(settings))) is None:
+            while (result := await sync(context, issuer, renumbered_by=renumbered_by)) is None:
                 if time.monotonic() - begun > _PATIENCE_S:
-                    fail("another fetch has been at it for five minutes")
+                    fail("timed out after 5 min waiting for another process that fetches this CRL")
                 await asyncio.sleep(_TURN_S)
                 meter.advance(0)
         except (Transient, Refused) as error:
             problem = str(error)
-    taken = [each for each in (brought.complete, brought.delta) if each] if brought else []
+    taken = [each for each in (result.complete, result.delta) if each] if result else []
+    (mirror,) = await mirrors(connection, issuer.issuer_id)
     return {
         "issuer_id": issuer.issuer_id,
-        "crl_number": brought.crl_number if brought else None,
-        "delta_number": brought.delta_number if brought else None,
+        "crl_number": result.crl_number if result else None,
+        "delta_number": result.delta_number if result else None,
         "new": bool(taken),
         "revoked": sum(each.revoked for each in taken),
         "released": sum(each.released for each in taken),
         "kept": sum(each.kept_live + each.kept_unknown for each in taken),
+        "skipped": mirror.skipped,
+        "remarks": mirror.remarks,
         "took_s": round(time.monotonic() - begun, 2),
         "problem": problem,
     }

@@ -48,6 +48,14 @@ DeltaSource = Annotated[
     str | None,
     typer.Option("--delta-url", metavar="URL", help="The same for its deltas.", show_default="as the CRL says"),
 ]
+AcceptUnnumbered = Annotated[
+    bool | None,
+    typer.Option(
+        "--accept-unnumbered/--no-accept-unnumbered",
+        help="Take CRLs without a CRL number too, ordered by thisUpdate.",
+        show_default="no",
+    ),
+]
 
 
 def crl_wish(
@@ -56,14 +64,16 @@ def crl_wish(
     scope: Scope | None,
     source: str | None = None,
     delta_source: str | None = None,
+    accept_unnumbered: bool | None = None,
 ) -> CRLWish:
-    """What the command line said."""
+    """Return what the command line wants."""
     return CRLWish(
         delta=delta,
         shards=shards,
         scope=None if scope is None else scope.value,
         source=source,
         delta_source=delta_source,
+        unnumbered=accept_unnumbered,
     )
 
 

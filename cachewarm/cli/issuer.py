@@ -18,6 +18,7 @@ from cachewarm.ca.external_responder import ExternalResponder, validate
 from cachewarm.ca.profiles import check_url
 from cachewarm.ca.registry import check_id
 from cachewarm.cli.crl_options import (
+    AcceptUnnumbered,
     CRLScope,
     CRLShards,
     CRLSource,
@@ -85,6 +86,7 @@ def add_command(
     crl_scope: CRLScope = None,
     crl_source: CRLSource = None,
     delta_url: DeltaSource = None,
+    accept_unnumbered: AcceptUnnumbered = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -117,7 +119,7 @@ def add_command(
             unissued_policy=unissued,
             ocsp_url=ocsp_url,
             crl_url=crl_url,
-            crls=crl_wish(crl_shards, delta_crl, crl_scope, crl_source, delta_url),
+            crls=crl_wish(crl_shards, delta_crl, crl_scope, crl_source, delta_url, accept_unnumbered),
         )
         _report(asyncio.run(_add(settings, brought)), brought, as_json=as_json)
 

@@ -1,7 +1,7 @@
-"""A CRL as DER: the compiled encoder's entries between the fields, signed once over a streamed hash by any SigningKey.
+"""A CRL as DER: the entries of the compiled encoder between the fields, signed over a streamed hash by any SigningKey.
 
 RFC 5280 5.1 (fields), 5.2.1 (authority key identifier), 5.2.3 (number), 5.2.4 (delta), 5.2.5 (issuing distribution
-point), 5.2.6 (freshest). Pure: values in, octets out.
+point), 5.2.6 (freshest). Pure: values in, bytes out.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from cachewarm.errors import Refused
 from cachewarm.keys.signing_key import SigningKey, sign_parts
 from responder.domain.issuer import Issuer
 
-#: 20 octets of a positive INTEGER, RFC 5280 5.2.3.
+#: 20 bytes of a positive INTEGER, RFC 5280 5.2.3.
 NUMBER_LIMIT = 1 << 159
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """What a CRL says besides its entries; times in epoch seconds. `base_number` makes it a delta CRL."""
+class CRLFields:
+    """The fields of a CRL besides its entries; times in epoch seconds. `base_number` makes it a delta CRL."""
 
     number: int
     this_update: int
@@ -33,52 +33,52 @@ class Shape:
 
     def __post_init__(self) -> None:
         if not 0 <= self.number < NUMBER_LIMIT:
-            raise Refused(f"a CRL number is not negative and below 2^159, not {self.number}")
+            raise Refused(f"a CRL number must be between 0 and 2^159, not {self.number}")
         if not self.this_update < self.next_update:
-            raise Refused("a CRL's nextUpdate lies after its thisUpdate")
+            raise Refused("a CRL's nextUpdate must be after its thisUpdate")
         if self.base_number is not None and not 0 <= self.base_number <= self.number:
             raise Refused(f"delta CRL {self.number} cannot be based on CRL {self.base_number}")
         if self.base_number is not None and self.freshest_url is not None:
-            raise Refused("a delta CRL names no fresher one (RFC 5280 5.2.6)")
+            raise Refused("a delta CRL cannot name a fresher one (RFC 5280 5.2.6)")
         for url in (self.scope.url, self.freshest_url):
             if url is not None:
                 check_url(url, "crl_url")
 
 
 @dataclass(frozen=True)
-class Taken:
-    """The entries of one reading of the ledger: how many, the latest revocation, DER of all and of each shard."""
+class EncodedEntries:
+    """The entries of one reading of the ledger: their number, the latest revocation, DER of all and of each shard."""
 
     count: int
     latest: int
     parts: list[bytearray]
 
 
-def taken(writer: EntryWriter) -> Taken:
-    """What the writer has written; it can write no more."""
-    return Taken(writer.count, writer.latest, writer.take_parts())
+def encoded_entries(writer: EntryWriter) -> EncodedEntries:
+    """Take the entries that the writer encoded; it cannot write any more afterwards."""
+    return EncodedEntries(writer.count, writer.latest, writer.take_parts())
 
 
-def build(issuer: Issuer, signing_key: SigningKey, entries: bytes | bytearray, latest: int, shape: Shape) -> bytes:
-    """DER of a v2 CRL with these entries, the latest of which was revoked at `latest`.
+def build(issuer: Issuer, signing_key: SigningKey, entries: bytes | bytearray, latest: int, fields: CRLFields) -> bytes:
+    """Return the DER of a v2 CRL with these entries, the latest of which was revoked at `latest`.
 
     Refused for a key that is not the issuer's, and for an entry that is revoked after thisUpdate.
     """
     ca = x509.load_der_x509_certificate(issuer.cert_der)
     if ca.public_key() != signing_key.public_key:
         raise Refused(f"the key does not belong to the certificate of {issuer.issuer_id}")
-    if latest > shape.this_update:
+    if latest > fields.this_update:
         raise Refused("an entry is revoked after the CRL's thisUpdate")
-    fields = Fields(
+    whole = Fields(
         signature_algorithm=signing_key.signature_algorithm,
         issuer=issuer.subject_der,
         authority_key_identifier=key_identifier(ca),
-        number=shape.number,
-        this_update=shape.this_update,
-        next_update=shape.next_update,
-        scope=shape.scope,
-        base_number=shape.base_number,
-        freshest_url=shape.freshest_url,
+        number=fields.number,
+        this_update=fields.this_update,
+        next_update=fields.next_update,
+        scope=fields.scope,
+        base_number=fields.base_number,
+        freshest_url=fields.freshest_url,
     )
-    tbs = tbs_parts(fields, entries)
+    tbs = tbs_parts(whole, entries)
     return certificate_list(tbs, signing_key.signature_algorithm, sign_parts(signing_key, tbs))

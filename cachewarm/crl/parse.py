@@ -1,16 +1,17 @@
-"""A CRL read back by a second library, for whoever must not trust the one that wrote it.
+"""CRLs read back by a second library, for checks that must not trust the one that wrote them.
 
-Pure: DER in, values out. `peek_*` does not check the signature. RFC 5280 5.1. asn1crypto reads the fields before and
-after the entries; cryptography's parser, in Rust, the entries when they are asked for: about 1 us each.
+Pure: DER in, values out. Signatures are not checked here. RFC 5280 5.1. asn1crypto reads the fields before and after
+the entries. The parser of `cryptography`, in Rust, reads the entries on request: about 1 us each.
 """
 
+from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from asn1crypto import core, parser
 from asn1crypto import crl as asn1
-from asn1crypto import parser
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 
@@ -30,9 +31,10 @@ _SCOPE = (
 
 @dataclass(frozen=True, kw_only=True)
 class ReadCRL:
-    """What a CRL says; times in epoch seconds, `number` None when it has none, `critical` the names of extensions.
+    """The fields of a CRL; times in epoch seconds, `number` None when it has none, `critical` the names of extensions.
 
-    `signed_part` is where in `der` the TBSCertList begins and ends: a large CRL is held once.
+    URLs are the bytes of the CRL, not normalized. `signed_part` is where in `der` the TBSCertList begins and ends, so
+    that a large CRL is held once.
     """
 
     signed_part: tuple[int, int]
@@ -58,15 +60,15 @@ class ReadCRL:
         """DER of the TBSCertList."""
         return self.der[slice(*self.signed_part)]
 
-    def listed(self) -> "Listed":
-        """What the entries say as a whole; ValueError when one does not parse."""
+    def summary(self) -> "EntrySummary":
+        """Count the entries; ValueError when one does not parse."""
         with _value_errors():
             parsed = x509.load_der_x509_crl(self.der)
             if not len(parsed):
-                return Listed(0, 0, 0, 0, 0)
+                return EntrySummary(0, 0, 0, 0, 0)
             serials = {entry.serial_number for entry in parsed}
             latest = max(entry.revocation_date_utc for entry in parsed)
-            return Listed(len(parsed), len(serials), min(serials), max(serials), int(latest.timestamp()))
+            return EntrySummary(len(parsed), len(serials), min(serials), max(serials), int(latest.timestamp()))
 
     def entries(self) -> tuple[RevokedEntry, ...]:
         """Every entry, in order; ValueError when one does not parse. A tenth of a second for a thousand."""
@@ -75,8 +77,8 @@ class ReadCRL:
             return tuple(_entry(each) for each in revoked or ())
 
 
-class Listed(NamedTuple):
-    """How many entries there are and how many serial numbers, the smallest and the largest, the latest revocation."""
+class EntrySummary(NamedTuple):
+    """Number of entries and of serial numbers, the smallest and largest serial number, the latest revocation time."""
 
     entries: int
     distinct: int
@@ -86,18 +88,22 @@ class Listed(NamedTuple):
 
 
 def peek_crl(crl_der: bytes) -> ReadCRL:
-    """The CRL in that DER; ValueError when it is none, or when octets follow it."""
+    """Parse the CRL in that DER; ValueError when it is none, or when bytes follow it."""
     with _value_errors():
         return _read(asn1.CertificateList.load(crl_der, strict=True), crl_der)
 
 
 @contextmanager
 def _value_errors() -> Iterator[None]:
-    """Asn1crypto raises these others for octets it cannot make sense of."""
+    """Turn whatever a parser raises into ValueError; a panic in Rust is not even an Exception."""
     try:
         yield
-    except (TypeError, KeyError, OverflowError, AttributeError) as error:
-        raise ValueError(f"not a CRL: {error}") from error
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError):
+        raise
+    except ValueError:
+        raise
+    except BaseException as error:
+        raise ValueError(f"not a CRL: {type(error).__name__}: {error}") from error
 
 
 def _read(parsed: Any, der: bytes) -> ReadCRL:
@@ -106,6 +112,7 @@ def _read(parsed: Any, der: bytes) -> ReadCRL:
     tbs = parsed["tbs_cert_list"]
     if parsed["signature"].contents[:1] != b"\0":  # asn1crypto reads over unused bits of whole octets
         raise ValueError("its signature has unused bits")
+    _refuse_repeated(tbs["crl_extensions"])
     point = parsed.issuing_distribution_point_value
     key = parsed.authority_key_identifier_value
     next_update = tbs["next_update"].native
@@ -115,7 +122,7 @@ def _read(parsed: Any, der: bytes) -> ReadCRL:
         signature=parsed.signature,
         signature_algorithm=parsed["signature_algorithm"].dump(),
         inner_signature_algorithm=tbs["signature"].dump(),
-        version=int(tbs["version"]),
+        version=0 if isinstance(tbs["version"], core.Void) else int(tbs["version"]),
         issuer_der=tbs["issuer"].dump(),
         this_update=int(tbs["this_update"].native.timestamp()),
         next_update=None if next_update is None else int(next_update.timestamp()),
@@ -131,11 +138,20 @@ def _read(parsed: Any, der: bytes) -> ReadCRL:
     )
 
 
+def _refuse_repeated(extensions: Any) -> None:
+    """RFC 5280 5.2 with 4.2: an extension is there once; a second one would be read by some and ignored by others."""
+    names = [each["extn_id"].dotted for each in extensions or ()]
+    if len(names) != len(set(names)):
+        raise ValueError("an extension is there twice")
+
+
 def _urls(point: Any) -> tuple[str, ...]:
     name = point["distribution_point"]
     if name.native is None or name.name != "full_name":
         return ()
-    return tuple(each.native for each in name.chosen if isinstance(each.chosen, asn1_x509.URI))
+    return tuple(
+        each.chosen.contents.decode("latin-1") for each in name.chosen if isinstance(each.chosen, asn1_x509.URI)
+    )
 
 
 def _entry(each: Any) -> RevokedEntry:

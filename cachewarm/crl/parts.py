@@ -1,7 +1,11 @@
 """The CRLs of one issuer: the complete one, its delta and its shards; their names, URLs and scopes. Pure.
 
-"" is the complete CRL, "delta" its delta, "0" .. "N-1" the shards; their URLs: U, U/delta, U/0 .. A delta has the scope
-of its base, octet for octet (RFC 5280 5.2.4 c); a shard names its own URL, which is in its certificates (5.2.5).
+"" is the complete CRL, "delta" its delta, "0" .. "N-1" the shards; their URLs: U, U/delta, U/0 ..
+
+A complete CRL of full scope has no issuing distribution point. The extension is critical, and a verifier that checks
+the whole chain looks for a CRL of the self-signed root, whose certificate names no distribution point: a CRL that has
+one is of another scope for it. A CRL of user or CA certificates only has one (RFC 5280 5.2.5). A delta has the same as
+its base, byte for byte (5.2.4 c). A shard names its own URL, which is in its certificates.
 """
 
 from _fastocsp.crl.fields import Scope
@@ -12,12 +16,12 @@ COMPLETE, DELTA = "", "delta"
 
 
 def wanted_parts(issuer: Issuer) -> list[str]:
-    """What is made besides the complete CRL."""
+    """Return the names of the CRLs that are made besides the complete one."""
     return ([DELTA] if issuer.delta_crl else []) + [str(number) for number in range(issuer.crl_shards)]
 
 
 def part_url(crl_url: str | None, part: str) -> str | None:
-    """Where that CRL is served; only a complete one may have no URL."""
+    """Return the URL at which that CRL is served; only a complete one may have none."""
     if part == COMPLETE:
         return crl_url
     if crl_url is None:
@@ -26,9 +30,12 @@ def part_url(crl_url: str | None, part: str) -> str | None:
 
 
 def scope_of(issuer: Issuer, part: str) -> Scope:
-    """The issuing distribution point of that CRL."""
+    """Return the issuing distribution point of that CRL; an empty one is not encoded."""
+    base = COMPLETE if part == DELTA else part
+    if base == COMPLETE and issuer.crl_scope == "all":
+        return Scope()
     return Scope(
-        url=part_url(issuer.crl_url, COMPLETE if part == DELTA else part),
+        url=part_url(issuer.crl_url, base),
         only_user_certs=issuer.crl_scope == "user",
         only_ca_certs=issuer.crl_scope == "ca",
     )

@@ -12,13 +12,23 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import structlog
+from cryptography import x509
 
 from cachewarm.ca.registry import load_authority
 from cachewarm.crl.parts import DELTA
 from cachewarm.crl.plan import expired_before
-from cachewarm.crl.sign_and_check import Bench, Made, Rules, make_complete, make_delta, make_shard, parsed_update
+from cachewarm.crl.rules import first_problem, key_usage_problems
+from cachewarm.crl.sign_and_check import (
+    BuildContext,
+    Rules,
+    SignedCRL,
+    make_complete,
+    make_delta,
+    make_shard,
+    parsed_update,
+)
 from cachewarm.crl.snapshot import read_changes, read_snapshot
-from cachewarm.errors import CachewarmError, Refused, Transient
+from cachewarm.errors import Refused, Transient
 from cachewarm.ledger import crl_parts, crls, issuers
 from cachewarm.ledger.connect import Connection
 from cachewarm.records.keyring import domain_issuer
@@ -53,75 +63,107 @@ async def _in_turn(
     passphrase: bytes | None,
     rules: Rules,
     kind: str,
-    work: Callable[[Connection, Bench], Awaitable[Made]],
+    work: Callable[[Connection, BuildContext], Awaitable[SignedCRL]],
 ) -> int | None:
     async with crls.crl_turn(connection, issuer.issuer_id) as ours:
         if not ours:
             return None
         started = datetime.now(UTC)
         try:
-            authority = load_authority(issuer, passphrase)
-            made = await work(connection, Bench(issuer, domain_issuer(issuer), authority, rules, started))
-        except CachewarmError as error:
-            why = f"{type(error).__name__}: {error}"
-            await _log(connection, crls.CRLBuild(issuer.issuer_id, started, False, why, 0, None, None, kind))
+            _require_crl_sign(issuer)
+            context = BuildContext(
+                row=issuer,
+                issuer=domain_issuer(issuer),
+                authority=load_authority(issuer, passphrase),
+                rules=rules,
+                started=started,
+            )
+            made = await work(connection, context)
+        except Exception as error:  # whatever it is, it is recorded
+            await _record(connection, issuer, started, kind, f"{type(error).__name__}: {error}", None)
             raise
-        await _log(connection, crls.CRLBuild(issuer.issuer_id, started, True, None, 0, made.number, made.count, kind))
+        await _record(connection, issuer, started, kind, None, made)
         log.info("CRL published", issuer_id=issuer.issuer_id, kind=kind, number=made.number, entries=made.count)
         return made.number
 
 
-async def _log(connection: Connection, event: crls.CRLBuild) -> None:
-    await crls.log_crl_build(connection, crls.CRLBuild(**vars(event) | {"duration_ms": since_ms(event.started_at)}))
+def _require_crl_sign(issuer: issuers.Issuer) -> None:
+    """Refused before a number is spent: no verifier would accept the CRL."""
+    problem = first_problem(key_usage_problems(x509.load_der_x509_certificate(issuer.cert_der)))
+    if problem is not None:
+        raise Refused(f"no CRL is published ({problem.rule}): {problem.text}")
 
 
-async def _complete(connection: Connection, bench: Bench) -> Made:
-    issuer_id = bench.row.issuer_id
+async def _record(
+    connection: Connection,
+    issuer: issuers.Issuer,
+    started: datetime,
+    kind: str,
+    error: str | None,
+    made: SignedCRL | None,
+) -> None:
+    build = crls.CRLBuild(
+        issuer_id=issuer.issuer_id,
+        started_at=started,
+        succeeded=error is None,
+        error=error,
+        duration_ms=since_ms(started),
+        crl_number=made.number if made else None,
+        revoked_count=made.count if made else None,
+        kind=kind,
+    )
+    await crls.log_crl_build(connection, build)
+
+
+async def _complete(connection: Connection, context: BuildContext) -> SignedCRL:
+    issuer_id = context.row.issuer_id
     last = await crls.read_crl(connection, issuer_id)
     update = None if last is None else parsed_update(last.crl_der)
     if update is not None:
-        await asyncio.sleep(min(bench.rules.apart_s, max(0.0, update.timestamp() + bench.rules.apart_s - time.time())))
+        await asyncio.sleep(
+            min(context.rules.apart_s, max(0.0, update.timestamp() + context.rules.apart_s - time.time()))
+        )
     last_der = None if last is None or update is None else last.crl_der
     old = await crl_parts.read_parts(connection, issuer_id)
     known = await crl_parts.read_bases(connection, issuer_id)
     number = await crls.next_crl_number(connection, issuer_id)
-    seen = await read_snapshot(connection, bench.row, number, update, known, bench.rules.base_age_s)
-    whole = await asyncio.to_thread(make_complete, bench, number, seen.entries, seen.count, last_der)
-    parts = await _shards(bench, whole, seen.entries.parts[1:], old)
+    seen = await read_snapshot(connection, context.row, number, update, known, context.rules.base_age_s)
+    whole = await asyncio.to_thread(make_complete, context, number, seen.entries, seen.count, last_der)
+    parts = await _shards(context, whole, seen.entries.parts[1:], old)
     if seen.changes is not None:
         base = seen.bases[0].crl_number
-        made = await asyncio.to_thread(make_delta, bench, number, seen.changes, base, _der(old, DELTA), whole)
-        parts.append(_part(bench, DELTA, made, base))
+        made = await asyncio.to_thread(make_delta, context, number, seen.changes, base, _der(old, DELTA), whole)
+        parts.append(_part(context, DELTA, made, base))
     cached = crls.CachedCRL(
-        issuer_id,
-        number,
-        whole.der,
-        datetime.fromtimestamp(whole.this_update, UTC),
-        datetime.fromtimestamp(whole.next_update, UTC),
-        datetime.now(UTC),
-        since_ms(bench.started),
-        whole.count,
-        seen.place.generation,
-        seen.place.seq,
+        issuer_id=issuer_id,
+        crl_number=number,
+        crl_der=whole.der,
+        this_update=datetime.fromtimestamp(whole.this_update, UTC),
+        next_update=datetime.fromtimestamp(whole.next_update, UTC),
+        generated_at=datetime.now(UTC),
+        generation_duration_ms=since_ms(context.started),
+        revoked_count=whole.count,
+        generation=seen.place.generation,
+        seq=seen.place.seq,
     )
     await crl_parts.publish(connection, cached, parts, bases=seen.bases)
     return whole
 
 
 async def _shards(
-    bench: Bench, whole: Made, parts: list[bytearray], old: dict[str, crls.CRLPart]
+    context: BuildContext, whole: SignedCRL, parts: list[bytearray], old: dict[str, crls.CRLPart]
 ) -> list[crls.CRLPart]:
     made = []
     for shard, entries in enumerate(parts):
-        one = await asyncio.to_thread(make_shard, bench, whole, shard, entries, _der(old, str(shard)))
-        made.append(_part(bench, str(shard), one))
+        one = await asyncio.to_thread(make_shard, context, whole, shard, entries, _der(old, str(shard)))
+        made.append(_part(context, str(shard), one))
     if made and sum(part.revoked_count for part in made) != whole.count:
         raise Refused("the shards together do not have the entries of the complete CRL")
     return made
 
 
-async def _delta(connection: Connection, bench: Bench) -> Made:
-    issuer_id = bench.row.issuer_id
+async def _delta(connection: Connection, context: BuildContext) -> SignedCRL:
+    issuer_id = context.row.issuer_id
     bases = await crl_parts.read_bases(connection, issuer_id)
     complete = await crls.read_crl(connection, issuer_id)
     if complete is None or not bases:
@@ -131,22 +173,22 @@ async def _delta(connection: Connection, bench: Bench) -> Made:
     limit = max(expired_before(complete.this_update), bases[0].expired_before)
     changes = await read_changes(connection, issuer_id, bases[0], limit)
     base = bases[0].crl_number
-    made = await asyncio.to_thread(make_delta, bench, number, changes, base, _der(old, DELTA), None)
-    await crl_parts.publish(connection, None, [_part(bench, DELTA, made, base)], bases=bases[:1])
+    made = await asyncio.to_thread(make_delta, context, number, changes, base, _der(old, DELTA), None)
+    await crl_parts.publish(connection, None, [_part(context, DELTA, made, base)], bases=bases[:1])
     return made
 
 
-def _part(bench: Bench, part: str, made: Made, base_number: int | None = None) -> crls.CRLPart:
+def _part(context: BuildContext, part: str, made: SignedCRL, base_number: int | None = None) -> crls.CRLPart:
     return crls.CRLPart(
-        bench.row.issuer_id,
-        part,
-        made.number,
-        base_number,
-        made.der,
-        datetime.fromtimestamp(made.this_update, UTC),
-        datetime.fromtimestamp(made.next_update, UTC),
-        datetime.now(UTC),
-        made.count,
+        issuer_id=context.row.issuer_id,
+        part=part,
+        crl_number=made.number,
+        base_number=base_number,
+        crl_der=made.der,
+        this_update=datetime.fromtimestamp(made.this_update, UTC),
+        next_update=datetime.fromtimestamp(made.next_update, UTC),
+        generated_at=datetime.now(UTC),
+        revoked_count=made.count,
     )
 
 

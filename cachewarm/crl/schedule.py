@@ -2,8 +2,8 @@
 
 An issuer's CRLs are due CRL_GENERATION_INTERVAL after the last ones (a little earlier, differently in each warmer),
 when one is missing or damaged, and CRL_DEBOUNCE after it was seen that they lack a change
-(cachewarm.crl.pending_changes); a delta alone is due CRL_DELTA_INTERVAL after the last one. A failure is tried again
-with a growing pause.
+(cachewarm.crl.pending_changes). A delta alone is due CRL_DELTA_INTERVAL after the last one. A failure is tried again
+with a growing pause, and stops no other issuer.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from cachewarm.crl.pending_changes import Changes
 from cachewarm.crl.regenerate import regenerate, regenerate_delta
 from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.verify_published import check_published, published_crls
-from cachewarm.errors import CachewarmError, Fatal
-from cachewarm.ledger import issuers
+from cachewarm.errors import CachewarmError, Fatal, Transient
+from cachewarm.ledger import crls, issuers
 from cachewarm.ledger.connect import Connection
 
 log = structlog.get_logger("crl")
@@ -30,13 +30,14 @@ START_JITTER_S = 30.0
 
 
 class CRLSchedule:
-    """Of one warmer; the turn in the ledger keeps several from building the same CRL."""
+    """The schedule of one warmer; the turn in the ledger keeps several from building the same CRL."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._changes = Changes()
         self._lacking: dict[str, float] = {}
         self._not_before: dict[str, tuple[float, float]] = {}
+        self._failing: dict[str, str] = {}
         self._sound: dict[str, tuple[issuers.Issuer, frozenset[str]]] = {}
         self._jitter = random.uniform(0, 0.1)  # noqa: S311 - spreads load, guards nothing
         # after a pause of all warmers many CRLs are old, but hold: they are not all made in the first second
@@ -44,71 +45,60 @@ class CRLSchedule:
         self._old_from = time.monotonic() + random.uniform(0, pause)  # noqa: S311
 
     async def run(self, connection: Connection) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         while True:
             await self._changes.read(connection)
+            states = await crls.scheduled_crls(connection)
             for issuer in await issuers.list_issuers(connection):
-                if not issuer.publishes_crl or issuer.key_path is None or issuer.crl_source is not None:
-                    continue
-                if await self._is_due(connection, issuer):
-                    await self._make(connection, issuer, regenerate)
-                elif issuer.delta_crl and await self._is_delta_due(connection, issuer):
-                    await self._make(connection, issuer, regenerate_delta)
+                if issuer.publishes_crl and issuer.key_path is not None and issuer.crl_source is None:
+                    await self._look_after(connection, issuer, states.get(issuer.issuer_id))
             await asyncio.sleep(TICK_S)
 
-    async def _is_due(self, connection: Connection, issuer: issuers.Issuer) -> bool:
-        if time.monotonic() < self._not_before.get(issuer.issuer_id, (0.0, 0.0))[0]:
-            return False
-        row = await connection.fetchrow(
-            "select extract(epoch from now() - this_update)::float8 as age, next_update <= now() as over,"
-            " octet_length(crl_der) as octets, generation, seq from crl_cache where issuer_id = $1",
-            issuer.issuer_id,
-        )
-        if row is None or row["over"] or not row["octets"]:
-            return True
-        if self._has_lacked(issuer, row["generation"], row["seq"]):
+    async def _look_after(
+        self, connection: Connection, issuer: issuers.Issuer, state: crls.ScheduledCRL | None
+    ) -> None:
+        """Make what is due; a failure of any kind is this issuer's alone, unless the connection is lost."""
+        if state is None or time.monotonic() < self._not_before.get(issuer.issuer_id, (0.0, 0.0))[0]:
+            return  # registered since the states were read, or waiting after a failure
+        try:
+            if await self._is_due(connection, issuer, state):
+                await self._make(connection, issuer, regenerate)
+            elif issuer.delta_crl and self._is_delta_due(state):
+                await self._make(connection, issuer, regenerate_delta)
+        except Fatal:
+            raise
+        except Exception as error:
+            if connection.is_closed():
+                raise Transient(f"Postgres cannot be reached: {error or type(error).__name__}") from error
+            self._note_failure(issuer.issuer_id, error)
+
+    async def _is_due(self, connection: Connection, issuer: issuers.Issuer, state: crls.ScheduledCRL) -> bool:
+        if not state.is_usable or state.age_s is None or self._has_lacked(issuer, state):
             return True
         old = self._settings.crl_generation_interval * (1 - self._jitter)
-        if row["age"] >= old and time.monotonic() >= self._old_from:
+        if state.age_s >= old and time.monotonic() >= self._old_from:
             return True
-        if await self._lacks_parts(connection, issuer):
-            return True
-        return await self._is_broken(connection, issuer)
+        return state.parts != set(wanted_parts(issuer)) or await self._is_broken(connection, issuer, state)
 
-    def _has_lacked(self, issuer: issuers.Issuer, generation: int | None, seq: int | None) -> bool:
-        """For CRL_DEBOUNCE, so that one CRL has all the revocations of a moment."""
-        if not self._changes.lacks(issuer.issuer_no, generation, seq):
+    def _has_lacked(self, issuer: issuers.Issuer, state: crls.ScheduledCRL) -> bool:
+        """Return whether a change has been lacking for CRL_DEBOUNCE, so that one CRL has many revocations."""
+        if not self._changes.lacks(issuer.issuer_no, state.generation, state.seq):
             self._lacking.pop(issuer.issuer_id, None)
             return False
         since = self._lacking.setdefault(issuer.issuer_id, time.monotonic())
         return time.monotonic() >= since + self._settings.crl_debounce
 
-    async def _lacks_parts(self, connection: Connection, issuer: issuers.Issuer) -> bool:
-        """A delta or a shard that somebody deleted or that the issuer has since a moment ago, or one too many."""
-        rows = await connection.fetch("select part from crl_parts where issuer_id = $1", issuer.issuer_id)
-        return {row["part"] for row in rows} != set(wanted_parts(issuer))
-
-    async def _is_delta_due(self, connection: Connection, issuer: issuers.Issuer) -> bool:
-        if time.monotonic() < self._not_before.get(issuer.issuer_id, (0.0, 0.0))[0]:
-            return False
-        age = await connection.fetchval(
-            "select extract(epoch from now() - this_update)::float8 from crl_parts"
-            " where issuer_id = $1 and part = 'delta'",
-            issuer.issuer_id,
-        )
+    def _is_delta_due(self, state: crls.ScheduledCRL) -> bool:
+        age = state.delta_age_s
         return age is None or age >= self._settings.crl_delta_interval * (1 - self._jitter)
 
-    async def _is_broken(self, connection: Connection, issuer: issuers.Issuer) -> bool:
-        """Whether somebody damaged a row, or they are not what the issuer's should be by now: each is looked at once
-        after every change of it or of the issuer, whoever made it. As of its own thisUpdate, for the clocks of two
-        warmers differ.
+    async def _is_broken(self, connection: Connection, issuer: issuers.Issuer, state: crls.ScheduledCRL) -> bool:
+        """Return whether a row is damaged or no longer what the issuer's should be.
+
+        CRLs are checked once after every change of a row or of the issuer. Each is checked as of its own thisUpdate,
+        because the clocks of two warmers differ.
         """
-        rows = await connection.fetch(
-            "select xmin::text as version from crl_cache where issuer_id = $1"
-            " union all select xmin::text from crl_parts where issuer_id = $1",
-            issuer.issuer_id,
-        )
-        looked_at = issuer, frozenset(row["version"] for row in rows)
+        looked_at = issuer, state.versions
         if self._sound.get(issuer.issuer_id) == looked_at:
             return False
         for one in await published_crls(connection, issuer.issuer_id):
@@ -125,22 +115,26 @@ class CRLSchedule:
         issuer: issuers.Issuer,
         build: Callable[[Connection, issuers.Issuer, bytes | None, Rules], Awaitable[int | None]],
     ) -> None:
-        try:
-            number = await build(connection, issuer, self._settings.passphrase, rules_of(self._settings))
-        except Fatal:
-            raise
-        except CachewarmError as error:
-            pause = min(LONGEST_PAUSE_S, 2 * self._not_before.get(issuer.issuer_id, (0.0, 1.0))[1])
-            self._not_before[issuer.issuer_id] = (time.monotonic() + pause, pause)
-            log.error("CRL not made", issuer_id=issuer.issuer_id, error=str(error), again_in_s=pause)
-            return
+        number = await build(connection, issuer, self._settings.passphrase, rules_of(self._settings))
         if number is not None and build is regenerate:
             self._lacking.pop(issuer.issuer_id, None)
         self._not_before.pop(issuer.issuer_id, None)
+        if number is not None and self._failing.pop(issuer.issuer_id, None) is not None:
+            log.info("CRL made again", issuer_id=issuer.issuer_id, number=number)
+
+    def _note_failure(self, issuer_id: str, error: Exception) -> None:
+        """Log a failure when it is another one than the last; every one is in crl_generation_events."""
+        pause = min(LONGEST_PAUSE_S, 2 * self._not_before.get(issuer_id, (0.0, 1.0))[1])
+        self._not_before[issuer_id] = (time.monotonic() + pause, pause)
+        text = f"{type(error).__name__}: {error}"
+        if self._failing.get(issuer_id) != text:
+            self._failing[issuer_id] = text
+            is_foreseen = isinstance(error, CachewarmError)
+            log.error("CRL not made", issuer_id=issuer_id, error=str(error), again_in_s=pause, exc_info=not is_foreseen)
 
 
 def rules_of(settings: Settings, *, force: bool = False) -> Rules:
-    """How CRLs are made under these settings; `force` publishes whatever their size."""
+    """Return how CRLs are made under these settings; `force` publishes whatever their size."""
     return Rules(
         validity_s=settings.crl_validity,
         delta_validity_s=settings.crl_delta_validity,

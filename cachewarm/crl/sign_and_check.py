@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cachewarm.ca.authority import Authority
-from cachewarm.crl.build import Shape, Taken, build
+from cachewarm.crl.build import CRLFields, EncodedEntries, build
 from cachewarm.crl.parse import peek_crl
 from cachewarm.crl.parts import COMPLETE, DELTA, part_url, scope_of
 from cachewarm.crl.plan import window
-from cachewarm.crl.publish_gate import Expected, Refusal, gate, size_refusal
+from cachewarm.crl.publish_gate import Expected, gate, size_problem
+from cachewarm.crl.rules import CRLProblem
 from cachewarm.errors import Refused
 from cachewarm.ledger import issuers
 from responder.domain.issuer import Issuer
@@ -32,9 +33,9 @@ class Rules:
     force: bool = False
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What one build works with."""
+@dataclass(frozen=True, kw_only=True)
+class BuildContext:
+    """The inputs of one build; `row` and `issuer` are the same issuer in the ledger and in the domain."""
 
     row: issuers.Issuer
     issuer: Issuer
@@ -43,9 +44,9 @@ class Bench:
     started: datetime
 
 
-@dataclass(frozen=True)
-class Made:
-    """A CRL that passed the gate."""
+@dataclass(frozen=True, kw_only=True)
+class SignedCRL:
+    """A CRL that passed the gate; times in epoch seconds."""
 
     number: int
     der: bytes
@@ -54,69 +55,87 @@ class Made:
     count: int
 
 
-def make_complete(bench: Bench, number: int, entries: Taken, count: int, old: bytes | None) -> Made:
+def make_complete(
+    context: BuildContext, number: int, entries: EncodedEntries, count: int, old: bytes | None
+) -> SignedCRL:
     """The complete CRL; `count` is what the ledger says it must have, apart from its entries."""
-    start, end = window(bench.issuer, int(time.time()), int(bench.rules.validity_s))
-    shape = Shape(
+    start, end = window(context.issuer, int(time.time()), int(context.rules.validity_s))
+    fields = CRLFields(
         number=number,
         this_update=start,
         next_update=end,
-        scope=scope_of(bench.row, COMPLETE),
-        freshest_url=part_url(bench.row.crl_url, DELTA) if bench.row.delta_crl else None,
+        scope=scope_of(context.row, COMPLETE),
+        freshest_url=part_url(context.row.crl_url, DELTA) if context.row.delta_crl else None,
     )
-    made = _make(bench, entries.parts[0], entries.latest, shape, old, count)
-    if old is not None and not bench.rules.force:
-        refused = size_refusal(made.count, old, shrink=bench.rules.shrink_limit, growth=bench.rules.growth_limit)
-        if refused is not None:
-            raise _not_published(refused)
+    made = _make(context, entries.parts[0], entries.latest, fields, old, count)
+    if old is not None and not context.rules.force:
+        problem = size_problem(made.count, old, shrink=context.rules.shrink_limit, growth=context.rules.growth_limit)
+        if problem is not None:
+            raise _not_published(problem)
     return made
 
 
-def make_shard(bench: Bench, whole: Made, shard: int, entries: bytearray, old: bytes | None) -> Made:
+def make_shard(context: BuildContext, whole: SignedCRL, shard: int, entries: bytearray, old: bytes | None) -> SignedCRL:
     """A shard of that complete CRL: its number, its times."""
-    shape = Shape(
+    fields = CRLFields(
         number=whole.number,
         this_update=whole.this_update,
         next_update=whole.next_update,
-        scope=scope_of(bench.row, str(shard)),
+        scope=scope_of(context.row, str(shard)),
     )
-    return _make(bench, entries, 0, shape, old, None)
+    return _make(context, entries, 0, fields, old, None)
 
 
 def make_delta(
-    bench: Bench, number: int, changes: Taken, base_number: int, old: bytes | None, whole: Made | None
-) -> Made:
+    context: BuildContext,
+    number: int,
+    changes: EncodedEntries,
+    base_number: int,
+    old: bytes | None,
+    whole: SignedCRL | None,
+) -> SignedCRL:
     """A delta on that base; with a complete CRL of the same moment it has its thisUpdate (RFC 5280 5.2.4)."""
     now = int(time.time()) if whole is None else whole.this_update
-    start, end = window(bench.issuer, now, int(bench.rules.delta_validity_s))
-    shape = Shape(
-        number=number, this_update=start, next_update=end, scope=scope_of(bench.row, DELTA), base_number=base_number
+    start, end = window(context.issuer, now, int(context.rules.delta_validity_s))
+    fields = CRLFields(
+        number=number, this_update=start, next_update=end, scope=scope_of(context.row, DELTA), base_number=base_number
     )
-    return _make(bench, changes.parts[0], changes.latest, shape, old, None)
+    return _make(context, changes.parts[0], changes.latest, fields, old, None)
 
 
 def _make(
-    bench: Bench, entries: bytearray, latest: int, shape: Shape, old: bytes | None, revoked_count: int | None
-) -> Made:
-    der = build(bench.issuer, bench.authority.key, entries, latest, shape)
+    context: BuildContext,
+    entries: bytearray,
+    latest: int,
+    fields: CRLFields,
+    old: bytes | None,
+    revoked_count: int | None,
+) -> SignedCRL:
+    der = build(context.issuer, context.authority.key, entries, latest, fields)
     expected = Expected(
-        scope=shape.scope,
-        base_number=shape.base_number,
-        freshest_url=shape.freshest_url,
+        scope=fields.scope,
+        base_number=fields.base_number,
+        freshest_url=fields.freshest_url,
         revoked_count=revoked_count,
     )
-    verdict = gate(der, old, bench.issuer.cert_der, expected, now=int(time.time()))
-    if isinstance(verdict, Refusal):
-        raise _not_published(verdict)
-    return Made(shape.number, der, shape.this_update, shape.next_update, verdict)
+    checked = gate(der, old, context.issuer.cert_der, expected, now=int(time.time()))
+    if isinstance(checked, CRLProblem):
+        raise _not_published(checked)
+    return SignedCRL(
+        number=fields.number,
+        der=der,
+        this_update=fields.this_update,
+        next_update=fields.next_update,
+        count=checked,
+    )
 
 
-def _not_published(refusal: Refusal) -> Refused:
-    return Refused(f"the new CRL is not published ({refusal.rule}): {refusal.text}")
+def _not_published(problem: CRLProblem) -> Refused:
+    return Refused(f"the new CRL is not published ({problem.rule}): {problem.text}")
 
 
 def parsed_update(der: bytes) -> datetime | None:
-    """The thisUpdate of a CRL; None for octets that are none."""
+    """Return the thisUpdate of a CRL; None for bytes that are none."""
     try:
         return datetime.fromtimestamp(peek_crl(der).this_update, UTC)
     except ValueError:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from _fastocsp.crl.entry_writer import EntryWriter
 from _fastocsp.wire.errors import WireError
-from cachewarm.crl.build import Taken, taken
+from cachewarm.crl.build import EncodedEntries, encoded_entries
 from cachewarm.crl.plan import expired_before
 from cachewarm.errors import Refused
 from cachewarm.ledger import revoked_rows as rows
@@ -20,17 +20,17 @@ from cachewarm.ledger.feed import Cursor, feed_position
 from cachewarm.ledger.issuers import Issuer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """What was read, and up to which `place` of the feed; `count` apart from the entries; with deltas the changes since
     the first of `bases`.
     """
 
     place: Cursor
-    entries: Taken
+    entries: EncodedEntries
     count: int
     bases: list[CRLBase]
-    changes: Taken | None
+    changes: EncodedEntries | None
 
 
 async def read_snapshot(
@@ -53,17 +53,24 @@ async def read_snapshot(
             count = await rows.count_entries(connection, issuer.issuer_id, limit)
             try:
                 await rows.copy_entries(connection, issuer.issuer_id, limit, writer.feed)
-                entries = taken(writer)
+                entries = encoded_entries(writer)
             except WireError as error:
                 raise Refused(f"the revoked set of {issuer.issuer_id} makes no CRL: {error}") from error
             if issuer.delta_crl:
-                new = CRLBase(issuer.issuer_id, number, datetime.now(UTC), change_no, limit)
+                new = CRLBase(
+                    issuer_id=issuer.issuer_id,
+                    crl_number=number,
+                    this_update=datetime.now(UTC),
+                    change_no=change_no,
+                    expired_before=limit,
+                )
                 bases = next_bases(known_bases, new, base_age_s)
                 changes = await read_changes(connection, issuer.issuer_id, bases[0], limit)
-    return Snapshot(Cursor(head.generation, head.seq), entries, count, bases, changes)
+    place = Cursor(head.generation, head.seq)
+    return Snapshot(place=place, entries=entries, count=count, bases=bases, changes=changes)
 
 
-async def read_changes(connection: Connection, issuer_id: str, base: CRLBase, limit: datetime) -> Taken:
+async def read_changes(connection: Connection, issuer_id: str, base: CRLBase, limit: datetime) -> EncodedEntries:
     """What a delta on that base says; `limit` is what a complete CRL of this moment leaves out as expired."""
     writer = EntryWriter(is_delta=True)
     try:
@@ -74,6 +81,6 @@ async def read_changes(connection: Connection, issuer_id: str, base: CRLBase, li
             expired_before=(base.expired_before, limit),
             feed=writer.feed,
         )
-        return taken(writer)
+        return encoded_entries(writer)
     except WireError as error:
         raise Refused(f"the changes of {issuer_id} make no delta CRL: {error}") from error

@@ -1,7 +1,7 @@
-"""The published CRLs of an issuer, looked at as a client would: each parsed, its signature verified, its window open.
+"""Check the published CRLs of an issuer as a client would: each is parsed, its signature and window verified.
 
-The same gate that a CRL passed when it was published, without one before it; so what was changed in the table since,
-or has ended, is found. Pure but for the rows.
+This is the gate that a CRL passed when it was published, without a previous CRL. It finds rows that were changed since
+and CRLs that expired.
 """
 
 from dataclasses import dataclass
@@ -9,16 +9,17 @@ from datetime import datetime
 
 from _fastocsp.crl.fields import Scope
 from cachewarm.crl.parts import COMPLETE, DELTA, part_url, scope_of
-from cachewarm.crl.publish_gate import Expected, Refusal, gate
+from cachewarm.crl.publish_gate import Expected, gate
+from cachewarm.crl.rules import CRLProblem
 from cachewarm.ledger import crl_parts, crls
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.issuers import Issuer
 from cachewarm.records.keyring import domain_issuer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Published:
-    """One CRL that is served; `part` as in cachewarm.crl.parts."""
+    """One CRL that is served; `part` is its name in cachewarm.crl.parts."""
 
     part: str
     crl_number: int
@@ -30,7 +31,7 @@ class Published:
 
 
 async def published_crls(connection: Connection, issuer_id: str) -> list[Published]:
-    """The complete one first, then the delta, then the shards by number."""
+    """Return the complete CRL first, then the delta, then the shards by number."""
     complete = await crls.read_crl(connection, issuer_id)
     found = [] if complete is None else [_of(complete, COMPLETE, None)]
     parts = await crl_parts.read_parts(connection, issuer_id)
@@ -39,19 +40,25 @@ async def published_crls(connection: Connection, issuer_id: str) -> list[Publish
 
 
 def check_published(issuer: Issuer, one: Published, now: int) -> str | None:
-    """None when a client can use it, else what is wrong."""
+    """Return None when a client can use the CRL, else what is wrong."""
     delta_url = part_url(issuer.crl_url, DELTA) if one.part == COMPLETE and issuer.delta_crl else None
     scope: Scope = scope_of(issuer, one.part)
     expected = Expected(scope=scope, base_number=one.base_number, freshest_url=delta_url)
-    verdict = gate(one.crl_der, None, domain_issuer(issuer).cert_der, expected, now=now)
-    if isinstance(verdict, Refusal):
-        return f"{verdict.rule}: {verdict.text.replace('the new CRL', 'the CRL')}"
-    if verdict != one.revoked_count:
-        return f"entries: the CRL has {verdict} entries, its row says {one.revoked_count}"
+    checked = gate(one.crl_der, None, domain_issuer(issuer).cert_der, expected, now=now)
+    if isinstance(checked, CRLProblem):
+        return str(checked)
+    if checked != one.revoked_count:
+        return f"entries: the CRL has {checked} entries, its row {one.revoked_count}"
     return None
 
 
 def _of(row: crls.CachedCRL | crls.CRLPart, part: str, base_number: int | None) -> Published:
     return Published(
-        part, row.crl_number, base_number, row.crl_der, row.this_update, row.next_update, row.revoked_count
+        part=part,
+        crl_number=row.crl_number,
+        base_number=base_number,
+        crl_der=row.crl_der,
+        this_update=row.this_update,
+        next_update=row.next_update,
+        revoked_count=row.revoked_count,
     )

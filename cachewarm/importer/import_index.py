@@ -19,8 +19,8 @@ from cryptography import x509
 from cachewarm.ca.certificate import moment
 from cachewarm.importer.openssl_index import Index, IndexEntry, IndexStatus, Problem
 from cachewarm.ledger import inventory, issuers, revocations
-from cachewarm.ledger.chunks import chunks
 from cachewarm.ledger.connect import Connection, changing
+from cachewarm.ledger.revoked_among import revoked_among
 from responder.domain.status import CRLReason
 
 #: Lines of one transaction at most: some seconds, below the time that other revokers wait for the lock.
@@ -116,13 +116,5 @@ def _revocation(entry: IndexEntry) -> revocations.Revocation:
 
 async def _still_revoked(connection: Connection, issuer_id: str, entries: Sequence[IndexEntry]) -> list[StillRevoked]:
     valid = [entry.serial for entry in entries if entry.status is IndexStatus.GOOD]
-    found = []
-    for chunk in chunks(valid):
-        rows = await connection.fetch(
-            """select serial_number, reason from certificate_revocations
-                where issuer_id = $1 and serial_number = any($2) order by serial_number""",
-            issuer_id,
-            chunk,
-        )
-        found += [StillRevoked(row["serial_number"], CRLReason(row["reason"])) for row in rows]
-    return found
+    found = await revoked_among(connection, issuer_id, valid)
+    return [StillRevoked(serial, CRLReason(reason)) for serial, reason in found]

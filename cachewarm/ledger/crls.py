@@ -1,14 +1,21 @@
 """CRLs: numbers that only grow, the current CRLs of each issuer, what deltas are based on, a log of every build."""
 
+import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from cachewarm.ledger.connect import Connection, translated
+from cachewarm.ledger.connect import Connection, one_row, translated
+
+#: Builds per issuer that `cached_crls` returns.
+RECENT = 5
+#: Characters of an error that are kept.
+ERROR_LIMIT = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CachedCRL:
     """The CRL that is served; `generation` and `seq`: it has the revoked set up to there, None for another CA's."""
 
@@ -24,7 +31,7 @@ class CachedCRL:
     seq: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CRLPart:
     """A CRL that is served beside the complete one: `part` is "delta" or the number of a shard."""
 
@@ -39,7 +46,7 @@ class CRLPart:
     revoked_count: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CRLBase:
     """A complete CRL that deltas may be based on: the last change it had seen, and what it left out as expired."""
 
@@ -50,11 +57,12 @@ class CRLBase:
     expired_before: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CRLBuild:
-    """One build, good or not; `kind` is "complete" (with all that belongs to it) or "delta".
+    """One build, successful or not; `kind` is "complete" (with all that belongs to it) or "delta".
 
-    Of kind "mirror" is a fetch of another CA's CRL, with the word for why it failed in `fault`.
+    Kind "mirror" is a fetch of another CA's CRL: `fault` is the rule that it broke, `remarks` is what was left out of a
+    CRL that was taken.
     """
 
     issuer_id: str
@@ -66,11 +74,30 @@ class CRLBuild:
     revoked_count: int | None
     kind: str = "complete"
     fault: str | None = None
+    remarks: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class ScheduledCRL:
+    """What decides whether the CRLs of an issuer are due; ages in seconds, None where there is no such CRL.
+
+    `is_usable`: there is a complete CRL and it has not expired. `parts`: the names of its deltas and shards.
+    `versions`: the versions of all its rows, which every write changes.
+    """
+
+    issuer_id: str
+    age_s: float | None
+    is_usable: bool
+    generation: int | None
+    seq: int | None
+    parts: frozenset[str]
+    delta_age_s: float | None
+    versions: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CRLState:
-    """How it stands with an issuer's CRL: the one served, None when there is none; the last build if it failed."""
+    """The state of an issuer's CRL: the one served, None when there is none; the last build if it failed."""
 
     issuer_id: str
     crl_number: int | None
@@ -97,6 +124,67 @@ async def crl_states(connection: Connection) -> list[CRLState]:
         CRLState(**dict(row) | {"crl_number": None if row["crl_number"] is None else int(row["crl_number"])})
         for row in rows
     ]
+
+
+async def scheduled_crls(connection: Connection) -> dict[str, ScheduledCRL]:
+    """Return, by issuer id, what decides whether CRLs are due, of all issuers at one moment."""
+    with translated():
+        rows = await connection.fetch(
+            """select i.issuer_id, extract(epoch from now() - c.this_update)::float8 as age_s,
+                      coalesce(c.next_update > now() and octet_length(c.crl_der) > 0, false) as is_usable,
+                      c.generation, c.seq, p.parts, p.delta_age_s, array_append(p.versions, c.xmin::text) as versions
+                 from issuers i left join crl_cache c using (issuer_id)
+                 left join lateral (
+                   select array_agg(part) as parts, array_agg(xmin::text) as versions,
+                          extract(epoch from now() - min(this_update) filter (where part = 'delta'))::float8
+                            as delta_age_s
+                     from crl_parts q where q.issuer_id = i.issuer_id) p on true"""
+        )
+    return {row["issuer_id"]: _scheduled(dict(row)) for row in rows}
+
+
+def _scheduled(row: dict[str, Any]) -> ScheduledCRL:
+    versions = frozenset(each for each in row["versions"] if each is not None)
+    return ScheduledCRL(**row | {"parts": frozenset(row["parts"] or ()), "versions": versions})
+
+
+async def oldest_place(connection: Connection, generation: int) -> int | None:
+    """Return the place of the feed of the CRL that has seen least in that generation; None when there is none."""
+    with translated():
+        oldest: int | None = await connection.fetchval(
+            "select min(seq) from crl_cache where generation = $1", generation
+        )
+    return oldest
+
+
+async def events_after(connection: Connection, seq: int, limit: int) -> list[tuple[int, bytes]]:
+    """Return the next events of the feed after `seq`, at most `limit`: their places and payloads."""
+    with translated():
+        rows = await connection.fetch(
+            "select seq, payload from revocation_events where seq > $1 order by seq limit $2", seq, limit
+        )
+    return [(row["seq"], row["payload"]) for row in rows]
+
+
+# One statement, so that all rows are of one moment. An event is a build, or a fetch of a mirrored CRL.
+_CACHED = f"""
+select i.issuer_id, c.issuer_id is not null as cache_present, c.crl_number::text as crl_number, c.this_update,
+       c.next_update, c.generated_at, c.generation_duration_ms, c.revoked_count,
+       c.next_update is not null and c.next_update <= now() as is_stale,
+       coalesce((select jsonb_agg(e order by e.started_at desc) from (
+         select kind, started_at, succeeded, error, duration_ms, crl_number::text as crl_number, revoked_count, remarks
+           from crl_generation_events g where g.issuer_id = i.issuer_id order by g.started_at desc, g.id desc
+          limit {RECENT}) e), '[]')::text as recent_events
+  from issuers i left join crl_cache c using (issuer_id) order by i.issuer_id
+"""  # noqa: S608 - our own constant
+
+
+async def cached_crls(connection: Connection) -> tuple[datetime, list[dict[str, Any]]]:
+    """Return the ledger's time, and for every issuer its row of crl_cache with its last builds, by id."""
+    with translated():
+        now = (await one_row(connection, "select now() as now"))["now"]
+        rows = [dict(row) for row in await connection.fetch(_CACHED)]
+    return now, [row | {"recent_events": json.loads(row["recent_events"])} for row in rows]
 
 
 async def next_crl_number(connection: Connection, issuer_id: str) -> int:
@@ -151,21 +239,22 @@ async def read_crl(connection: Connection, issuer_id: str) -> CachedCRL | None:
 
 
 async def log_crl_build(connection: Connection, build: CRLBuild) -> None:
-    """Every build is logged, failures too."""
+    """Log a build, successful or not."""
     with translated():
         await connection.execute(
             """insert into crl_generation_events
-                 (issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count, kind, fault)
-               values ($1, $2, $3, $4, $5, $6::text::numeric, $7, $8, $9)""",
+                 (issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count, kind, fault, remarks)
+               values ($1, $2, $3, $4, $5, $6::text::numeric, $7, $8, $9, $10)""",
             build.issuer_id,
             build.started_at,
             build.succeeded,
-            build.error,
+            plain_text(build.error),
             build.duration_ms,
             None if build.crl_number is None else str(build.crl_number),
             build.revoked_count,
             build.kind,
             build.fault,
+            plain_text(build.remarks),
         )
 
 
@@ -173,7 +262,8 @@ async def crl_builds(connection: Connection, issuer_id: str, limit: int = 50) ->
     """The latest builds, newest first."""
     with translated():
         rows = await connection.fetch(
-            """select issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count, kind, fault
+            """select issuer_id, started_at, succeeded, error, duration_ms, crl_number, revoked_count, kind, fault,
+                      remarks
                  from crl_generation_events where issuer_id = $1 order by started_at desc, id desc limit $2""",
             issuer_id,
             limit,
@@ -184,16 +274,34 @@ async def crl_builds(connection: Connection, issuer_id: str, limit: int = 50) ->
     ]
 
 
+def plain_text(text: str | None) -> str | None:
+    """Return the text as Postgres takes it: errors quote bytes of strangers, NUL and lone surrogates among them."""
+    if text is None:
+        return None
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text[:ERROR_LIMIT])
+    return shown.encode("utf-8", "replace").decode()
+
+
 @asynccontextmanager
-async def crl_turn(connection: Connection, issuer_id: str) -> AsyncIterator[bool]:
-    """One builder per issuer in the whole cluster: True when it is our turn, False when another one is at it."""
-    with translated():
-        ours: bool = await connection.fetchval(
-            "select pg_try_advisory_lock(hashtext('fastocsp.crl'), hashtext($1))", issuer_id
-        )
+async def crl_turn(
+    connection: Connection, issuer_id: str, mutex: AbstractAsyncContextManager[object] | None = None
+) -> AsyncIterator[bool]:
+    """Take the turn to build or fetch an issuer's CRLs in the whole cluster; False while another one has it.
+
+    `mutex` is held for each statement, for a connection that several tasks share.
+    """
+    exclusive = mutex or nullcontext()
+    async with exclusive:
+        with translated():
+            ours: bool = await connection.fetchval(
+                "select pg_try_advisory_lock(hashtext('fastocsp.crl'), hashtext($1))", issuer_id
+            )
     try:
         yield ours
     finally:
         if ours and not connection.is_closed():
-            with translated():
-                await connection.execute("select pg_advisory_unlock(hashtext('fastocsp.crl'), hashtext($1))", issuer_id)
+            async with exclusive:
+                with translated():
+                    await connection.execute(
+                        "select pg_advisory_unlock(hashtext('fastocsp.crl'), hashtext($1))", issuer_id
+                    )

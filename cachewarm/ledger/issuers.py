@@ -9,7 +9,8 @@ from cachewarm.ledger.connect import Connection, translated
 from responder.domain.status import UnissuedPolicy
 
 _COLUMNS = """issuer_id, issuer_no, subject, cert_der, key_path, responder_mode, ocsp_url, crl_url, ca_issuers_url,
-  unissued_policy, publishes_crl, created_at, delta_crl, crl_shards, crl_scope, crl_source, delta_source"""
+  unissued_policy, publishes_crl, created_at, delta_crl, crl_shards, crl_scope, crl_source, delta_source,
+  accept_unnumbered"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ class Issuer:
     crl_scope: str = "all"
     crl_source: str | None = None
     delta_source: str | None = None
+    accept_unnumbered: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class CRLWish:
     scope         "all", or what the issuer issues and its CRLs say they are about: "user" or "ca" certificates alone
     source        where its CRL is fetched from, instead of being made here
     delta_source  the same for deltas, instead of where the CRL says they are
+    unnumbered    whether CRLs without a number are accepted, ordered by thisUpdate
     """
 
     delta: bool | None = None
@@ -52,6 +55,7 @@ class CRLWish:
     scope: str | None = None
     source: str | None = None
     delta_source: str | None = None
+    unnumbered: bool | None = None
 
 
 ONLY_COMPLETE = CRLWish()
@@ -92,9 +96,10 @@ async def add_issuer(connection: Connection, issuer_id: str, *, actor: str, **ro
             added = await connection.fetchrow(
                 f"""insert into issuers (issuer_id, subject, cert_der, key_path, responder_mode, ocsp_url, crl_url,
                       ca_issuers_url, unissued_policy, publishes_crl, delta_crl, crl_shards, crl_scope, crl_source,
-                      delta_source)
+                      delta_source, accept_unnumbered)
                     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, false), coalesce($12, 0),
-                      coalesce($13, 'all'), $14, $15) on conflict do nothing returning {_COLUMNS}""",  # noqa: S608 - our own constant
+                      coalesce($13, 'all'), $14, $15, coalesce($16, false))
+                    on conflict do nothing returning {_COLUMNS}""",  # noqa: S608 - our own constant
                 issuer_id,
                 row["subject"],
                 row["cert_der"],
@@ -110,6 +115,7 @@ async def add_issuer(connection: Connection, issuer_id: str, *, actor: str, **ro
                 crls.scope,
                 crls.source,
                 crls.delta_source,
+                crls.unnumbered,
             )
             if added is None:
                 raise Refused(await _why_not(connection, issuer_id, row["cert_der"]))
@@ -166,7 +172,8 @@ async def change_issuer(
                       unissued_policy = coalesce($6, unissued_policy), publishes_crl = coalesce($7, publishes_crl),
                       delta_crl = coalesce($8, delta_crl), crl_shards = coalesce($9, crl_shards),
                       crl_scope = coalesce($10, crl_scope), crl_source = coalesce($11, crl_source),
-                      delta_source = coalesce($12, delta_source)
+                      delta_source = coalesce($12, delta_source),
+                      accept_unnumbered = coalesce($13, accept_unnumbered)
                     where issuer_id = $1 returning {_COLUMNS}""",  # noqa: S608 - our own constant
                 issuer_id,
                 change.get("key_path"),
@@ -180,6 +187,7 @@ async def change_issuer(
                 crls.scope,
                 crls.source,
                 crls.delta_source,
+                crls.unnumbered,
             )
             if row is None:
                 raise Refused(f"there is no issuer {issuer_id!r}")

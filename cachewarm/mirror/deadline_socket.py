@@ -1,7 +1,8 @@
-"""urllib's connections under a watchdog, and its redirects with a bound: what `fetch` opens a URL with."""
+"""urllib's connections under a watchdog, and its redirects with bounds: what `fetch` opens a URL with."""
 
 import functools
 import http.client
+import ipaddress
 import socket
 import threading
 import urllib.parse
@@ -10,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from cachewarm.mirror.faults import Fault, NotMirrored
+from cachewarm.mirror.faults import NotMirrored, SourceFault
 
 MAX_REDIRECTS = 5
 
 
 def opener(watch: "Watch") -> urllib.request.OpenerDirector:
-    """For http and https alone; the environment's proxies are used."""
+    """Return an opener for http and https only; it uses the proxies of the environment."""
     director = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -30,17 +31,31 @@ def opener(watch: "Watch") -> urllib.request.OpenerDirector:
     return director
 
 
+def reach_of(address: str) -> int:
+    """Return who can reach an address: 2 everyone, 1 a private network, 0 this host or link only."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip.is_loopback or ip.is_link_local or ip.is_unspecified:
+        return 0
+    return 2 if ip.is_global else 1
+
+
 class Watch:
-    """Shuts the connection when the time is over."""
+    """Watches the connections of one fetch: shuts them when the time is over, and keeps redirects from leading inwards.
+
+    Addresses are checked when they are connected to, after the name was resolved. Behind a proxy the proxy's address is
+    the one that counts.
+    """
 
     def __init__(self) -> None:
         self.is_over = False
         self._sock: socket.socket | None = None
+        self._reach: int | None = None
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        """That long, for all connections inside."""
-        timer = threading.Timer(seconds, self._end)
+        """Limit all connections inside to that many seconds together."""
+        timer = threading.Timer(seconds, self.end)
         timer.daemon = True
         timer.start()
         try:
@@ -48,13 +63,34 @@ class Watch:
         finally:
             timer.cancel()
 
-    def see(self, sock: socket.socket) -> None:
-        """This is the connection now."""
-        self._sock = sock
-        if self.is_over:
-            self._end()
+    def connect(self, address: tuple[str, int], timeout: Any = None, source_address: Any = None) -> socket.socket:
+        """Connect as socket.create_connection does, to addresses that a redirect may lead to only."""
+        host, port = address
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        failure: OSError = OSError(f"{host} has no address")
+        for *_, (ip, *_rest) in found:
+            try:
+                self.allow(str(ip), host)
+                sock = socket.create_connection((str(ip), port), timeout, source_address)
+            except OSError as error:
+                failure = error
+                continue
+            self._sock = sock
+            if self.is_over:
+                self.end()
+            return sock
+        raise failure
 
-    def _end(self) -> None:
+    def allow(self, ip: str, host: str) -> None:
+        """Raise NotMirrored when `ip` is further inside than the address that the fetch began with."""
+        reach = reach_of(ip)
+        if self._reach is None:
+            self._reach = reach
+        if reach < self._reach:
+            raise NotMirrored(SourceFault.REDIRECTS, f"a redirect leads to {host} ({ip}), inside of a private network")
+
+    def end(self) -> None:
+        """Shut the connection, and those to come."""
         self.is_over = True
         if self._sock is not None:
             try:
@@ -66,21 +102,13 @@ class Watch:
 class _Connection(http.client.HTTPConnection):
     def __init__(self, watch: Watch, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._watch = watch
-
-    def connect(self) -> None:
-        super().connect()
-        self._watch.see(self.sock)
+        self._create_connection = watch.connect
 
 
 class _TLSConnection(http.client.HTTPSConnection):
     def __init__(self, watch: Watch, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._watch = watch
-
-    def connect(self) -> None:
-        super().connect()
-        self._watch.see(self.sock)
+        self._create_connection = watch.connect
 
 
 class _HTTP(urllib.request.HTTPHandler):
@@ -102,21 +130,21 @@ class _HTTPS(urllib.request.HTTPSHandler):
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    max_redirections = MAX_REDIRECTS
-    max_repeats = MAX_REDIRECTS
-
-    def http_error_302(self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any) -> Any:
-        visited = getattr(req, "redirect_dict", {})
+    def http_error_302(self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any) -> Any:  # noqa: ARG002
+        """Follow a redirect. urllib's own method would read the whole body of the answer first."""
+        fp.close()
+        followed = getattr(req, "redirects_followed", 0) + 1
         location = headers.get("Location")
         target = urllib.parse.urljoin(req.full_url, location or "")
-        refusal = None
-        if sum(visited.values()) >= MAX_REDIRECTS:
-            refusal = f"{req.full_url}: more than {MAX_REDIRECTS} redirects"
-        elif location is None or urllib.parse.urlsplit(target).scheme not in ("http", "https"):
-            refusal = f"{req.full_url} leads to {location}"
-        if refusal is not None:
-            fp.close()
-            raise NotMirrored(Fault.REDIRECTS, refusal)
-        return super().http_error_302(req, fp, code, msg, headers)
+        if followed > MAX_REDIRECTS:
+            raise NotMirrored(SourceFault.REDIRECTS, f"{req.full_url}: more than {MAX_REDIRECTS} redirects")
+        if location is None or urllib.parse.urlsplit(target).scheme != urllib.parse.urlsplit(req.full_url).scheme:
+            raise NotMirrored(
+                SourceFault.REDIRECTS,
+                f"{req.full_url} leads to {location}: a redirect may not change the scheme; give the new URL as source",
+            )
+        further = urllib.request.Request(target, headers=dict(req.headers))  # noqa: S310 - the scheme is checked
+        further.redirects_followed = followed  # type: ignore[attr-defined]
+        return self.parent.open(further, timeout=req.timeout)
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302

@@ -1,12 +1,13 @@
-"""Why a CRL was not taken over: a word for the log and the metric, a sentence for the person who is paged."""
+"""Why a CRL was not mirrored: a word for the log and the metric, a sentence for the operator."""
 
 from enum import StrEnum
 
+from cachewarm.crl.rules import CRLProblem, Rule
 from cachewarm.errors import Transient
 
 
-class Fault(StrEnum):
-    """The first six are the source's, the others the CRL's."""
+class SourceFault(StrEnum):
+    """What is wrong with a source; the values are in metrics and events and never change."""
 
     UNREACHABLE = "unreachable"
     STATUS = "status"
@@ -14,19 +15,17 @@ class Fault(StrEnum):
     OVERSIZED = "oversized"
     SLOW = "slow"
     TRUNCATED = "truncated"
-    FORM = "form"
-    SIGNATURE = "signature"
-    ISSUER = "issuer"
-    NUMBER = "number"
-    WINDOW = "window"
-    SCOPE = "scope"
-    BASE = "base"
-    ENTRIES = "entries"
+    INTERNAL = "internal"
 
 
 class NotMirrored(Transient):
-    """The old CRL stays; the source is asked again, as whoever keeps it may mend it."""
+    """The CRL that is here stays; the source is queried again, because its operator may mend it."""
 
-    def __init__(self, fault: Fault, text: str) -> None:
+    def __init__(self, fault: SourceFault | Rule, text: str) -> None:
         super().__init__(f"{fault}: {text}")
         self.fault = fault
+
+    @classmethod
+    def of(cls, problem: CRLProblem) -> "NotMirrored":
+        """Return the failure for a CRL that is not acceptable."""
+        return cls(problem.rule, problem.text)

@@ -1,148 +1,169 @@
-"""May this CRL replace the one that is mirrored? RFC 5280 5.1, 5.2, 6.3.3; nothing of it is believed before.
+"""Decide whether a CRL may replace the one that is mirrored: RFC 5280 5.1, 5.2, 6.3.3.
 
-asn1crypto reads the fields, cryptography verifies the signature. A CRL of a part of the certificates is no ground for
-calling the others good: its scope must be the issuer's (`crl_scope`). Pure: octets, facts and the time in.
+The CRL must cover what the issuer's `crl_scope` says: one that covers a part of the certificates does not show that the
+others are good. Nothing of it is used before it has passed. Pure: bytes, facts and the time in.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from asn1crypto import x509 as asn1_x509
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
 
-from cachewarm.ca.certificate import key_identifier
-from cachewarm.crl.build import NUMBER_LIMIT
-from cachewarm.crl.parse import ReadCRL, peek_crl
-from cachewarm.mirror.faults import Fault, NotMirrored
+from _fastocsp.crl.entry_reader import EntryReader
+from _fastocsp.wire.errors import WireError
+from cachewarm.crl import rules
+from cachewarm.crl.parse import ReadCRL
+from cachewarm.crl.rules import CRLProblem, PreviousCRL, Rule
+from cachewarm.mirror.pem import crls_in
 
-#: Clocks of a CA and ours may differ by so much.
-SKEW_S = 60
-_UNDERSTOOD = {"issuing_distribution_point", "delta_crl_indicator"}
-_SCOPES: dict[str, set[str]] = {"all": set(), "user": {"only_contains_user_certs"}, "ca": {"only_contains_ca_certs"}}
-Broken = tuple[Fault, str]
+#: The clocks of a CA and of this host may differ by so many seconds.
+SKEW_S = 300
 
 
-@dataclass(frozen=True)
-class Before:
-    """Of the CRL that is mirrored now; None everywhere for the first. The delta's number too: they share a sequence."""
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """What is accepted of an issuer's CRLs.
 
-    number: int | None = None
-    this_update: int | None = None
-    delta_number: int | None = None
+    scope               what they must cover: "all", "user" or "ca"
+    accept_unnumbered   CRLs without a number are ordered by thisUpdate
+    accept_renumbered   this once, a number below the last one is accepted, if thisUpdate is later
+    """
 
-
-def judge(der: bytes, issuer_cert: bytes, scope: str, before: Before, *, now: int) -> ReadCRL:
-    """The complete CRL in these octets; NotMirrored with the first rule that it breaks."""
-    read = checked(der, issuer_cert, scope, now)
-    for fault, text in _against(read, before):
-        raise NotMirrored(fault, text)
-    return read
+    scope: str = "all"
+    accept_unnumbered: bool = False
+    accept_renumbered: bool = False
 
 
-def judge_delta(der: bytes, issuer_cert: bytes, scope: str, before: Before, *, now: int) -> ReadCRL:
-    """The delta CRL in these octets, for the complete one that is here: RFC 5280 5.2.4, 6.3.3 (c)."""
-    read = checked(der, issuer_cert, scope, now, is_delta=True)
-    for fault, text in _on(read, before):
-        raise NotMirrored(fault, text)
-    return read
+@dataclass(frozen=True, kw_only=True)
+class ValidatedCRL:
+    """A CRL that passed; times in epoch seconds.
+
+    number     its CRL number, or its thisUpdate for a CRL without a number
+    entries    entries that a CertID can name
+    latest     the latest revocation time that its rows may have
+    remarks    what was skipped or left out of entries; None when nothing was
+    """
+
+    read: ReadCRL
+    number: int
+    next_update: int
+    entries: int
+    skipped: int
+    latest: int
+    remarks: str | None
+
+    @property
+    def der(self) -> bytes:
+        """DER of the CRL."""
+        return self.read.der
+
+    def rows(self) -> EntryReader:
+        """Return a new reader of its entries."""
+        return EntryReader(self.read.der, self.latest, self.read.base_number is not None)
 
 
-def checked(der: bytes, issuer_cert: bytes, scope: str, now: int, *, is_delta: bool = False) -> ReadCRL:
-    """The CRL, whatever was there before it; NotMirrored with the first rule that it breaks."""
-    try:
-        read = peek_crl(der)
-        parsed = x509.load_der_x509_crl(der)
-    except ValueError as error:
-        raise NotMirrored(Fault.FORM, f"it is no CRL: {error}") from error
-    for fault, text in (
-        *_signed(read, parsed, issuer_cert),
-        *_formed(read, is_delta=is_delta),
-        *_in_window(read, now),
-        *_scoped(read, scope),
-    ):
-        raise NotMirrored(fault, text)
-    return read
-
-
-def _signed(read: ReadCRL, parsed: x509.CertificateRevocationList, issuer_cert: bytes) -> Iterator[Broken]:
+def choose_crl(body: bytes, issuer_cert: bytes, *, is_delta: bool = False) -> ReadCRL | CRLProblem:
+    """Return the newest CRL of the issuer and kind in what a source sent; else the first one there, to be refused."""
+    found = crls_in(body)
+    if isinstance(found, CRLProblem):
+        return found
+    read = [rules.read_crl(der) for der in found]
     ca = x509.load_der_x509_certificate(issuer_cert)
-    if not _same_name(read.issuer_der, ca):
-        yield Fault.ISSUER, f"its issuer is {parsed.issuer.rfc4514_string()}, not {ca.subject.rfc4514_string()}"
-    if read.authority_key_identifier not in (None, key_identifier(ca)):
-        yield Fault.ISSUER, "its authority key identifier is not the CA's key identifier"
-    if read.signature_algorithm != read.inner_signature_algorithm:
-        yield Fault.SIGNATURE, "it names two signature algorithms"
-    if not _verifies(parsed, ca.public_key()):
-        yield Fault.SIGNATURE, "its signature does not verify under the CA's key"
+    ours = [each for each in read if isinstance(each, ReadCRL) and _is_of(each, ca)]
+    if not ours:
+        return read[0]
+    return max(ours, key=lambda each: ((each.base_number is not None) is is_delta, each.this_update, each.number or 0))
 
 
-def _same_name(issuer_der: bytes, ca: x509.Certificate) -> bool:
-    """RFC 5280 7.1: other string types and spaces are the same name."""
-    subject = ca.subject.public_bytes()
-    return issuer_der == subject or bool(asn1_x509.Name.load(issuer_der) == asn1_x509.Name.load(subject))
+def validate(
+    read: ReadCRL, issuer_cert: bytes, accepted: Acceptance, previous: PreviousCRL, *, now: int
+) -> ValidatedCRL | CRLProblem:
+    """Return the complete CRL when it may replace the previous one, else the first problem."""
+    checks = (*_checks(read, issuer_cert, accepted, now, is_delta=False), _succession(read, previous, accepted))
+    return _first(checks) or _with_entries(read, now)
 
 
-def _verifies(parsed: x509.CertificateRevocationList, key: Any) -> bool:
-    """With a hash that nobody can make collide."""
-    try:
-        if isinstance(parsed.signature_hash_algorithm, (hashes.SHA1, hashes.MD5)):
-            return False
-        return parsed.is_signature_valid(key)
-    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
-        return False
+def validate_delta(
+    read: ReadCRL, issuer_cert: bytes, accepted: Acceptance, previous: PreviousCRL, *, now: int
+) -> ValidatedCRL | CRLProblem:
+    """Return the delta CRL when it belongs to the complete one `previous`, else the first problem."""
+    checks = (*_checks(read, issuer_cert, accepted, now, is_delta=True), rules.delta_problems(read, previous))
+    return _first(checks) or _with_entries(read, now)
 
 
-def _formed(read: ReadCRL, *, is_delta: bool) -> Iterator[Broken]:
-    if read.number is None or not 0 <= read.number < NUMBER_LIMIT:
-        yield (
-            Fault.NUMBER,
-            "it has no CRL number (RFC 5280 5.2.3); `openssl ca`: crlnumber, crl_extensions",
+def validate_alone(
+    der: bytes, issuer_cert: bytes, accepted: Acceptance, *, now: int, is_delta: bool = False
+) -> ValidatedCRL | CRLProblem:
+    """Return the CRL in `der`, whatever was before it, or the first problem."""
+    read = rules.read_crl(der)
+    if isinstance(read, CRLProblem):
+        return read
+    return _first(_checks(read, issuer_cert, accepted, now, is_delta=is_delta)) or _with_entries(read, now)
+
+
+def _is_of(read: ReadCRL, ca: x509.Certificate) -> bool:
+    return rules.first_problem(rules.issuer_problems(read, ca, is_ours=False)) is None
+
+
+def _checks(
+    read: ReadCRL, issuer_cert: bytes, accepted: Acceptance, now: int, *, is_delta: bool
+) -> tuple[Iterator[CRLProblem], ...]:
+    ca = x509.load_der_x509_certificate(issuer_cert)
+    return (
+        rules.version_problems(read),
+        rules.issuer_problems(read, ca, is_ours=False),
+        rules.key_usage_problems(ca),
+        rules.signature_problems(read, ca),
+        rules.number_problems(read, accept_none=accepted.accept_unnumbered and not is_delta),
+        rules.kind_problems(read, is_delta=is_delta),
+        rules.critical_problems(read),
+        rules.window_problems(read, now, skew_s=SKEW_S),
+        rules.coverage_problems(read, accepted.scope),
+    )
+
+
+def _succession(read: ReadCRL, previous: PreviousCRL, accepted: Acceptance) -> Iterator[CRLProblem]:
+    """Yield a problem unless the CRL is newer: by its number and by thisUpdate, or by thisUpdate only."""
+    was_unnumbered = previous.number is not None and previous.number == previous.this_update
+    by_time = read.number is None or was_unnumbered or accepted.accept_renumbered
+    if by_time and previous.this_update is not None and read.this_update <= previous.this_update:
+        yield CRLProblem(
+            Rule.WINDOW, "its thisUpdate is not after that of the earlier CRL, and nothing else orders them"
         )
-    if is_delta != (read.base_number is not None):
-        yield Fault.BASE, "it is no delta CRL" if is_delta else f"it is a delta CRL on {read.base_number}"
-    unknown = read.critical - _UNDERSTOOD
-    if unknown:
-        yield Fault.FORM, f"critical extensions that are not understood: {', '.join(sorted(unknown))}"
+    if not by_time:
+        yield from rules.succession_problems(read, previous)
 
 
-def _in_window(read: ReadCRL, now: int) -> Iterator[Broken]:
-    if read.this_update > now + SKEW_S:
-        yield Fault.WINDOW, f"its thisUpdate lies {read.this_update - now} s in the future"
-    if read.next_update is None:
-        yield Fault.WINDOW, "it has no nextUpdate"
-    elif read.next_update <= now:
-        yield Fault.WINDOW, f"it ended {now - read.next_update} s ago"
+def _first(checks: tuple[Iterator[CRLProblem], ...]) -> CRLProblem | None:
+    return next((problem for check in checks if (problem := rules.first_problem(check)) is not None), None)
 
 
-def _scoped(read: ReadCRL, scope: str) -> Iterator[Broken]:
-    if set(read.scope) - _SCOPES[scope]:
-        said = ", ".join(read.scope)
-        yield Fault.SCOPE, f"it is about a part alone ({said}), the issuer's --crl-scope is {scope}"
+def _with_entries(read: ReadCRL, now: int) -> ValidatedCRL | CRLProblem:
+    """Read every entry once, before the first one is used."""
+    assert read.next_update is not None
+    latest = min(read.this_update, now)
+    try:
+        reader = EntryReader(read.der, latest, read.base_number is not None)
+        while reader.read():
+            pass
+    except WireError as error:
+        return CRLProblem(Rule.ENTRIES, f"an entry cannot be used: {error}")
+    return ValidatedCRL(
+        read=read,
+        number=read.this_update if read.number is None else read.number,
+        next_update=read.next_update,
+        entries=reader.count,
+        skipped=reader.skipped,
+        latest=latest,
+        remarks=_remarks(reader),
+    )
 
 
-def _against(read: ReadCRL, before: Before) -> Iterator[Broken]:
-    last = max((number for number in (before.number, before.delta_number) if number is not None), default=-1)
-    assert read.number is not None
-    if read.number < last:
-        yield Fault.NUMBER, f"its number {read.number} is below {last}, which was here before"
-    if read.number == before.number:
-        yield Fault.NUMBER, f"it is another CRL of number {read.number}: one number, one CRL (RFC 5280 5.2.3)"
-    if before.this_update is not None and read.this_update < before.this_update:
-        yield Fault.WINDOW, "its thisUpdate lies before that of the CRL that is here"
-
-
-def _on(delta: ReadCRL, before: Before) -> Iterator[Broken]:
-    assert delta.number is not None
-    assert delta.base_number is not None
-    if before.number is None or before.this_update is None or delta.base_number > before.number:
-        yield Fault.BASE, f"delta {delta.number} is based on {delta.base_number}, here is {before.number}"
-        return
-    if delta.number < max(before.number, before.delta_number or 0):
-        yield Fault.NUMBER, f"delta {delta.number} is older than what is here"
-    if delta.number == before.delta_number:
-        yield Fault.NUMBER, f"it is another delta of number {delta.number}"
-    if delta.this_update < before.this_update:
-        yield Fault.WINDOW, "its thisUpdate lies before that of the complete CRL"
+def _remarks(reader: EntryReader) -> str | None:
+    counts = {
+        "entries skipped, their serial number has over 20 bytes": reader.skipped,
+        "revocation times unreadable, thisUpdate stands for them": reader.times_replaced,
+        "reasons unknown, unspecified stands for them": reader.reasons_replaced,
+        "invalidity dates out of range and left out": reader.dates_dropped,
+    }
+    return "; ".join(f"{count} {what}" for what, count in counts.items() if count) or None

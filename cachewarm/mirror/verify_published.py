@@ -1,25 +1,26 @@
-"""A mirrored CRL that is served, looked at again: form, signature, issuer, window, scope, entries."""
+"""Check a mirrored CRL that is served once more: form, signature, issuer, window, scope, entries."""
 
-from _fastocsp.crl.entry_reader import EntryReader
-from _fastocsp.wire.errors import WireError
+from cachewarm.crl.rules import CRLProblem
 from cachewarm.crl.verify_published import Published
 from cachewarm.ledger.issuers import Issuer
-from cachewarm.mirror.faults import NotMirrored
-from cachewarm.mirror.validate import checked
+from cachewarm.mirror.validate import Acceptance, validate_alone
+
+
+def acceptance_of(issuer: Issuer, *, accept_renumbered: bool = False) -> Acceptance:
+    """Return what is accepted of that issuer's CRLs."""
+    return Acceptance(
+        scope=issuer.crl_scope, accept_unnumbered=issuer.accept_unnumbered, accept_renumbered=accept_renumbered
+    )
 
 
 def check_mirrored(issuer: Issuer, one: Published, now: int) -> str | None:
-    """None when a client can use it, else what is wrong."""
+    """Return None when a client can use the CRL, else what is wrong."""
     is_delta = one.base_number is not None
-    try:
-        read = checked(one.crl_der, issuer.cert_der, issuer.crl_scope, now, is_delta=is_delta)
-        reader = EntryReader(one.crl_der, read.this_update, is_delta)
-        while reader.read():
-            pass
-    except (NotMirrored, WireError) as error:
-        return str(error)
-    if read.number != one.crl_number:
-        return f"number: the CRL says {read.number}, its row {one.crl_number}"
-    if reader.count != one.revoked_count:
-        return f"entries: the CRL has {reader.count} entries, its row says {one.revoked_count}"
+    found = validate_alone(one.crl_der, issuer.cert_der, acceptance_of(issuer), now=now, is_delta=is_delta)
+    if isinstance(found, CRLProblem):
+        return str(found)
+    if found.number != one.crl_number:
+        return f"number: the CRL has {found.number}, its row {one.crl_number}"
+    if found.entries != one.revoked_count:
+        return f"entries: the CRL has {found.entries} entries, its row {one.revoked_count}"
     return None

@@ -82,6 +82,8 @@ def fields_of(seen: Overview) -> dict[str, Any]:
         "crl_error": crl.error,
         "crl_source": issuer.crl_source,
         "delta_source": issuer.delta_source,
+        "crl_entries_skipped": seen.mirror.skipped if seen.mirror else None,
+        "crl_remarks": seen.mirror.remarks if seen.mirror else None,
         "good_until": _text(seen.mirror.good_until if seen.mirror else None),
         "gone_but_live": seen.mirror.kept_live if seen.mirror else None,
         "gone_end_unknown": seen.mirror.kept_unknown if seen.mirror else None,
@@ -130,7 +132,9 @@ def _of_crl(seen: Overview, now: datetime) -> list[str]:
 
 def _of_mirror(mirror: mirrors.Mirror, crl: crls.CRLState, now: datetime) -> list[str]:
     name, found = mirror.issuer_id, []
-    if mirror.good_until is None:
+    if mirror.is_waiting:
+        found.append(f"no CRL of {name} was taken from its source yet: its status still comes from the inventory")
+    elif mirror.good_until is None:
         found.append(f"no CRL of {name} was fetched yet: none of its certificates is called good")
     elif mirror.good_until <= now:
         found.append(
@@ -138,6 +142,8 @@ def _of_mirror(mirror: mirrors.Mirror, crl: crls.CRLState, now: datetime) -> lis
         )
     if crl.failed_at is not None:
         found.append(f"the last fetch of the CRL of {name} failed at {_text(crl.failed_at)}: {crl.error}")
+    if mirror.skipped:
+        found.append(f"{mirror.skipped} entries of the CRL of {name} were skipped: {mirror.remarks}")
     if mirror.kept_live:
         found.append(
             f"{mirror.kept_live} certificates of {name} left its CRL before their end: they stay revoked; ask the CA"

@@ -11,7 +11,7 @@ from _fastocsp.crl.entry_writer import EntryWriter
 from _fastocsp.crl.fields import Scope
 from _fastocsp.wire.errors import WireError
 from cachewarm.ca.issue import Terms, issue
-from cachewarm.crl.build import Shape, Taken, build, taken
+from cachewarm.crl.build import CRLFields, EncodedEntries, build, encoded_entries
 from cachewarm.crl.parse import peek_crl
 from cachewarm.crl.plan import RevokedEntry
 from cachewarm.errors import Refused
@@ -58,7 +58,7 @@ def crl_of(
     freshest_url: str | None = None,
 ) -> bytes:
     """A CRL of the issuing CA."""
-    shape = Shape(
+    shape = CRLFields(
         number=number,
         this_update=this_update,
         next_update=next_update or this_update + DAY_S,
@@ -70,11 +70,11 @@ def crl_of(
     return build(issuer_of(house), house.sub.key, found.parts[0], found.latest, shape)
 
 
-def encoded(entries: list[RevokedEntry], *, is_delta: bool = False) -> Taken:
+def encoded(entries: list[RevokedEntry], *, is_delta: bool = False) -> EncodedEntries:
     """As the ledger sends them: ascending."""
     writer = EntryWriter(is_delta=is_delta)
     writer.feed(stream(Entry(*entry) for entry in sorted(entries)))
-    return taken(writer)
+    return encoded_entries(writer)
 
 
 @pytest.mark.parametrize("entries", [[], ENTRIES], ids=["empty", "revoked"])
@@ -197,14 +197,18 @@ def test_impossible_crls_are_refused(p256: House) -> None:
     for number in (-1, 1 << 159):
         with pytest.raises(Refused, match="CRL number"):
             crl_of(p256, number=number)
-    with pytest.raises(Refused, match="nextUpdate lies after"):
+    with pytest.raises(Refused, match="nextUpdate must be after"):
         crl_of(p256, next_update=NOW)
     for url in ("", "https://example.com/crl"):
         with pytest.raises(Refused, match="crl_url"):
             crl_of(p256, crl_url=url)
     with pytest.raises(Refused, match="does not belong"):
         build(
-            issuer_of(p256), p256.root.key, b"", 0, Shape(number=1, this_update=NOW, next_update=NOW + 1, scope=Scope())
+            issuer_of(p256),
+            p256.root.key,
+            b"",
+            0,
+            CRLFields(number=1, this_update=NOW, next_update=NOW + 1, scope=Scope()),
         )
 
 

@@ -15,7 +15,7 @@ from _fastocsp.crl.fields import Scope
 from cachewarm.ca.certificate import Issued
 from cachewarm.ca.issue import Terms, issue
 from cachewarm.ca.profiles import Pointers
-from cachewarm.crl.build import Shape, build
+from cachewarm.crl.build import CRLFields, build
 from cachewarm.crl.plan import RevokedEntry
 from responder.domain.issuer import Issuer
 from tests.cachewarm.conftest import NOW, POINTERS, House
@@ -28,7 +28,7 @@ SHARDS = 8
 def root_crl(house: House, revoked: list[RevokedEntry]) -> bytes:
     """A CRL of the root, without a distribution point."""
     root = Issuer.from_certificate(house.chain[0].cert_der, issuer_id="root", issuer_no=2)
-    shape = Shape(number=1, this_update=NOW, next_update=NOW + DAY_S, scope=Scope())
+    shape = CRLFields(number=1, this_update=NOW, next_update=NOW + DAY_S, scope=Scope())
     found = encoded(revoked)
     return build(root, house.root.key, found.parts[0], found.latest, shape)
 

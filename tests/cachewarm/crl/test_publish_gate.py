@@ -7,7 +7,8 @@ from _fastocsp.crl.fields import Scope
 from cachewarm.ca.responder_certificate import make
 from cachewarm.crl.parse import peek_crl
 from cachewarm.crl.plan import RevokedEntry
-from cachewarm.crl.publish_gate import GROWTH_FREE, SHRINK_FREE, Expected, Refusal, Rule, gate, size_refusal
+from cachewarm.crl.publish_gate import GROWTH_FREE, SHRINK_FREE, Expected, gate, size_problem
+from cachewarm.crl.rules import CRLProblem, Rule
 from cachewarm.keys.soft_key import KeyKind
 from tests.cachewarm.conftest import NOW, House, house_of
 from tests.cachewarm.crl.test_build import ENTRIES, URL, crl_of
@@ -26,7 +27,7 @@ def judged(
     scope: Scope | None = None,
     base_number: int | None = None,
     freshest_url: str | None = None,
-) -> Refusal | None:
+) -> CRLProblem | None:
     """The gate, for the issuing CA; what it lets through has the entries that were counted."""
     expected = Expected(
         scope=Scope(url=crl_url) if scope is None else scope,
@@ -35,7 +36,7 @@ def judged(
         revoked_count=revoked_count,
     )
     verdict = gate(new, old, house.chain[1].cert_der, expected, now=now)
-    if isinstance(verdict, Refusal):
+    if isinstance(verdict, CRLProblem):
         return verdict
     assert revoked_count in (None, verdict)
     return None
@@ -123,7 +124,7 @@ def test_size_stays_within_its_limits(
 ) -> None:
     """So many may always go or come; beyond that a part of what there was, or times as many."""
     published = crl_of(p256, [RevokedEntry((number + 1).to_bytes(4, "big"), NOW - 5, 1) for number in range(old)])
-    refusal = size_refusal(new, published, shrink=shrink, growth=growth)
+    refusal = size_problem(new, published, shrink=shrink, growth=growth)
     assert (refusal is not None) is refused
     assert refusal is None or refusal.rule is Rule.SIZE
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from cachewarm.config import Settings
-from cachewarm.crl.build import Shape, build
+from cachewarm.crl.build import CRLFields, build
 from cachewarm.crl.parts import COMPLETE, scope_of
 from cachewarm.crl.schedule import CRLSchedule
 from cachewarm.ledger import crls, issuers
@@ -155,9 +155,9 @@ async def test_crls_follow_a_change_of_their_url_or_scope(plant: Plant) -> None:
     async with scheduled(plant):
         await until(lambda: _at_least(plant, 1))
         await asyncio.sleep(1.2)  # it has been looked at, and is sound
-        await issuers.change_issuer(plant.connection, "ca", crl_url="http://crl.example.com/ca", actor="tests")
-        await until(lambda: _at_least(plant, 2))
         await issuers.change_issuer(plant.connection, "ca", crls=issuers.CRLWish(scope="user"), actor="tests")
+        await until(lambda: _at_least(plant, 2))
+        await issuers.change_issuer(plant.connection, "ca", crl_url="http://crl.example.com/ca", actor="tests")
         await until(lambda: _at_least(plant, 3))
         await asyncio.sleep(1.2)
     crl = (await published(plant.connection))[""]
@@ -168,11 +168,22 @@ async def test_crls_follow_a_change_of_their_url_or_scope(plant: Plant) -> None:
 async def test_a_crl_of_a_warmer_whose_clock_is_ahead_is_left_alone(plant: Plant) -> None:
     """Half a minute ahead is no damage: nothing is built, and nothing refused, because of it."""
     scope, begins = scope_of(plant.issuer, COMPLETE), int(time.time()) + 30
-    shape = Shape(number=5, this_update=begins, next_update=begins + 86400, scope=scope)
+    shape = CRLFields(number=5, this_update=begins, next_update=begins + 86400, scope=scope)
     der = build(domain_issuer(plant.issuer), plant.authority.key, bytearray(), 0, shape)
     begin, end = (datetime.fromtimestamp(each, UTC) for each in (shape.this_update, shape.next_update))
     head = await feed_position(plant.connection)
-    crl = crls.CachedCRL("ca", 5, der, begin, end, begin, 0, 0, head.generation, head.seq)
+    crl = crls.CachedCRL(
+        issuer_id="ca",
+        crl_number=5,
+        crl_der=der,
+        this_update=begin,
+        next_update=end,
+        generated_at=begin,
+        generation_duration_ms=0,
+        revoked_count=0,
+        generation=head.generation,
+        seq=head.seq,
+    )
     assert await crls.write_crl(plant.connection, crl)
     async with scheduled(plant):
         await asyncio.sleep(2)

@@ -117,9 +117,31 @@ async def test_responder_certificates(reader: Connection, writer: Connection, is
     assert [one.serial_number for one in await responder_certs(writer)] == [serial(2)]
 
 
+def build_of(*, error: str | None, duration_ms: int, crl_number: int | None, revoked_count: int | None) -> CRLBuild:
+    """An event of a build."""
+    return CRLBuild(
+        issuer_id="ca",
+        started_at=NOW,
+        succeeded=error is None,
+        error=error,
+        duration_ms=duration_ms,
+        crl_number=crl_number,
+        revoked_count=revoked_count,
+    )
+
+
 def crl(number: int) -> CachedCRL:
     """A CRL of that number."""
-    return CachedCRL("ca", number, b"crl", NOW, NOW + timedelta(days=1), NOW, 12, 0)
+    return CachedCRL(
+        issuer_id="ca",
+        crl_number=number,
+        crl_der=b"crl",
+        this_update=NOW,
+        next_update=NOW + timedelta(days=1),
+        generated_at=NOW,
+        generation_duration_ms=12,
+        revoked_count=0,
+    )
 
 
 async def test_crl_numbers_only_grow(database: DatabaseURLs, writer: Connection, issuer: Issuer) -> None:
@@ -132,7 +154,10 @@ async def test_crl_numbers_only_grow(database: DatabaseURLs, writer: Connection,
     assert await write_crl(writer, crl(20))
     assert await next_crl_number(writer, "ca") == 21
     await log_crl_build(
-        writer, CRLBuild("ca", NOW, succeeded=True, error=None, duration_ms=1, crl_number=30, revoked_count=0)
+        writer,
+        CRLBuild(
+            issuer_id="ca", started_at=NOW, succeeded=True, error=None, duration_ms=1, crl_number=30, revoked_count=0
+        ),
     )
     assert await next_crl_number(writer, "ca") == 31
     assert await raise_crl_number(writer, "ca", 7) == 31
@@ -149,7 +174,15 @@ async def test_a_crl_never_goes_back(reader: Connection, writer: Connection, iss
     assert not await write_crl(writer, crl(2))
     assert await read_crl(reader, "ca") == crl(2)
     assert await read_crl(reader, "none") is None
-    failed = CRLBuild("ca", NOW, succeeded=False, error="no key", duration_ms=3, crl_number=None, revoked_count=None)
+    failed = CRLBuild(
+        issuer_id="ca",
+        started_at=NOW,
+        succeeded=False,
+        error="no key",
+        duration_ms=3,
+        crl_number=None,
+        revoked_count=None,
+    )
     await log_crl_build(writer, failed)
     assert await crl_builds(writer, "ca") == [failed]
 

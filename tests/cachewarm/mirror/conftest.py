@@ -9,7 +9,7 @@ from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger import issuers, mirrors
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.mirror.fetch import Limits
-from cachewarm.mirror.sync import Brought, bring
+from cachewarm.mirror.sync import SyncContext, SyncResult, sync
 from responder.domain.status import UnissuedPolicy
 from tests.support.foreign_ca import Entries, ForeignCA, Source, serving
 
@@ -37,12 +37,12 @@ class Mirrored:
     async def issuer(self) -> issuers.Issuer:
         return await issuers.require_issuer(self.connection, "foreign")
 
-    async def bring(self) -> Brought:
-        brought = await bring(self.connection, await self.issuer(), self.limits)
-        assert brought is not None
-        return brought
+    async def bring(self) -> SyncResult:
+        result = await sync(SyncContext(self.connection, self.limits), await self.issuer())
+        assert result is not None
+        return result
 
-    async def publish(self, number: int, entries: Entries, **more: float) -> Brought:
+    async def publish(self, number: int, entries: Entries, **more: float) -> SyncResult:
         """The CA publishes that, and we look."""
         self.source.put(self.ca.crl(number, entries, **more))  # type: ignore[arg-type]
         return await self.bring()

@@ -25,6 +25,7 @@ async def mirror(plant: Plant, *windows: tuple[float, float, int]) -> None:
     await plant.connection.execute(
         "update issuers set crl_source = 'http://127.0.0.1:1/crl', unissued_policy = $1", UnissuedPolicy.GOOD.value
     )
+    await plant.connection.execute("select mirror_begin('ca')")
     for prefix, (begins, ends, seq) in zip(("good", "former"), windows, strict=False):
         place = "generation = 1, seq" if prefix == "good" else "former_generation = 1, former_seq"
         await plant.connection.execute(

@@ -13,7 +13,7 @@ from cachewarm.ledger.connect import connect
 from cachewarm.ledger.crls import crl_turn
 from cachewarm.ledger.mirrors import Mirror
 from cachewarm.mirror.schedule import MirrorSchedule, due_at
-from cachewarm.mirror.sync import bring
+from cachewarm.mirror.sync import SyncContext, sync
 from tests.cachewarm.mirror.conftest import LIMITS, Mirrored
 
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
@@ -112,6 +112,6 @@ async def test_one_fetch_at_a_time(mirrored: Mirrored) -> None:
     other = await connect(mirrored.urls.writer)
     async with crl_turn(other, "foreign") as ours:
         assert ours
-        assert await bring(mirrored.connection, await mirrored.issuer(), LIMITS) is None
+        assert await sync(SyncContext(mirrored.connection, LIMITS), await mirrored.issuer()) is None
     await other.close()
     assert mirrored.source.asked == []

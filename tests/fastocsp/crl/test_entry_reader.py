@@ -6,16 +6,18 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import pytest
+from asn1crypto import crl as asn1
 from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from _fastocsp.crl.entry_reader import EntryReader
 from _fastocsp.wire.errors import WireError
-from tests.support.foreign_ca import HOLD, REMOVED, STOLEN, ForeignCA
+from tests.support.foreign_ca import HOLD, REMOVED, REVOKED_AT, STOLEN, ForeignCA
 
 CA = ForeignCA()
 FAR = 1 << 40
+REVOKED = int(REVOKED_AT.timestamp())
 REASONS = {None: 0, STOLEN: 1, HOLD: 6, x509.ReasonFlags.aa_compromise: 10}
 MOMENTS = st.integers(1, 10_413_792_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None))
 
@@ -90,12 +92,11 @@ def test_a_time_past_the_latest_is_the_latest() -> None:
     assert [row.revoked_at for row in rows(read(der))] == [0]
 
 
-def test_remove_from_crl_belongs_to_deltas() -> None:
-    """Reason 8 is read there and nowhere else."""
+def test_remove_from_crl_outside_a_delta_is_a_revocation() -> None:
+    """Reason 8 is read in a delta; in a complete CRL the entry is revoked, unspecified."""
     der = CA.crl(2, {1: REMOVED}, base=1)
     assert [row.reason for row in rows(read(der, is_delta=True))] == [8]
-    with pytest.raises(WireError, match="removeFromCRL"):
-        read(der)
+    assert [row.reason for row in rows(read(der))] == [0]
 
 
 @pytest.mark.parametrize("size", [0, 3])
@@ -127,21 +128,51 @@ def test_flipped_octets_give_rows_or_a_wire_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "after", "expected"),
     [
-        (b"\x02\x02\x01\x2c", b"\x02\x02\x81\x2c"),
-        (b"\x02\x02\x01\x2c", b"\x02\x02\x00\x2c"),
-        (b"\x0a\x01\x01", b"\x0a\x01\x07"),
-        (b"\x0a\x01\x01", b"\x0a\x01\x0b"),
-        (b"250102030405Z", b"251302030405Z"),
-        (b"250102030405Z", b"250102250405Z"),
-        (b"250102030405Z", b"250102030405+"),
-        (b"250102030405Z", b"25010203040xZ"),
+        (b"\x02\x02\x01\x2c", b"\x02\x02\x81\x2c", Row(0x812C, REVOKED, 1, None)),
+        (b"\x02\x02\x01\x2c", b"\x02\x02\xff\xfe", Row(0xFFFE, REVOKED, 1, None)),
+        (b"\x02\x02\x01\x2c", b"\x02\x02\x00\x2c", Row(0x2C, REVOKED, 1, None)),
+        (b"\x0a\x01\x01", b"\x0a\x01\x07", Row(300, REVOKED, 0, None)),
+        (b"\x0a\x01\x01", b"\x0a\x01\x0b", Row(300, REVOKED, 0, None)),
+        (b"\x0a\x01\x01", b"\x02\x01\x01", Row(300, REVOKED, 0, None)),
+        (b"250102030405Z", b"251302030405Z", Row(300, FAR, 1, None)),
+        (b"250102030405Z", b"250102250405Z", Row(300, FAR, 1, None)),
+        (b"250102030405Z", b"250102030405+", Row(300, FAR, 1, None)),
+        (b"250102030405Z", b"25010203040xZ", Row(300, FAR, 1, None)),
     ],
 )
-def test_what_is_no_entry_is_refused(before: bytes, after: bytes) -> None:
-    """Negative and padded serial numbers, reasons that there are not, moments that there are not."""
+def test_an_odd_value_leaves_the_certificate_revoked(before: bytes, after: bytes, expected: Row) -> None:
+    """Negative and padded serial numbers, reasons and times that do not exist: everything that a CertID can name."""
     der = CA.crl(1, {300: STOLEN})
     assert der.count(before) == 1
-    with pytest.raises(WireError):
-        read(der.replace(before, after))
+    assert list(rows(read(der.replace(before, after)))) == [expected]
+
+
+def test_a_serial_of_over_20_bytes_is_skipped_and_counted() -> None:
+    """The entries around it are read; the stream of a CRL with nothing else is empty and well formed."""
+    der = with_serial(CA.crl(1, {5: STOLEN, 300: STOLEN, 6: None}), 300, 1 << 160)
+    reader = EntryReader(der, FAR)
+    assert [row.serial for row in rows(reader.read())] == [5, 6]
+    assert (reader.count, reader.skipped) == (2, 1)
+    assert list(rows(read(with_serial(CA.crl(1, {300: STOLEN}), 300, 1 << 160)))) == []
+
+
+@pytest.mark.parametrize("date", [datetime(9999, 12, 31), datetime(1955, 1, 1)])  # noqa: DTZ001 - as the builder takes them
+def test_an_invalidity_date_out_of_range_is_left_out_and_counted(date: datetime) -> None:
+    """What the ledger cannot hold; the last second that it can hold is kept."""
+    reader = EntryReader(CA.crl(1, {5: STOLEN}, entry_more=((x509.InvalidityDate(date), False),)), FAR)
+    assert [row.invalidity_date for row in rows(reader.read())] == [None]
+    assert reader.dates_dropped == 1
+    last = datetime(9999, 12, 30, 23, 59, 59)  # noqa: DTZ001
+    kept = read(CA.crl(1, {5: STOLEN}, entry_more=((x509.InvalidityDate(last), False),)))
+    assert [row.invalidity_date for row in rows(kept)] == [int(last.replace(tzinfo=UTC).timestamp())]
+
+
+def with_serial(der: bytes, old: int, new: int) -> bytes:
+    """The CRL with another serial number in an entry; its signature does not matter to the reader."""
+    parsed = asn1.CertificateList.load(der)
+    for entry in parsed["tbs_cert_list"]["revoked_certificates"]:
+        if entry["user_certificate"].native == old:
+            entry["user_certificate"] = new
+    return bytes(parsed.dump(force=True))
