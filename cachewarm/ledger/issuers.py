@@ -124,16 +124,32 @@ async def add_issuer(connection: Connection, issuer_id: str, *, actor: str, **ro
 
 
 async def _why_not(connection: Connection, issuer_id: str, cert_der: bytes) -> str:
-    other = await connection.fetchval("select issuer_id from issuers where sha256(cert_der) = sha256($1)", cert_der)
-    if other is not None and other != issuer_id:
+    other = await _id_of(connection, cert_der)
+    if other is None or other == issuer_id:
+        return f"there is an issuer {issuer_id} already"
+    if await connection.fetchval("select exists (select from issuer_certificates where sha256 = sha256($1))", cert_der):
         return f"this certificate is issuer {other}'s already"
-    return f"there is an issuer {issuer_id} already"
+    return (
+        f"issuer {other} has this name and this key: this is another certificate of the same CA;"
+        f" add it with `fastocsp issuer add-cert {other} --cert FILE`"
+    )
+
+
+async def _id_of(connection: Connection, cert_der: bytes) -> str | None:
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        "select issuer_id from issuers where merged_into is null and issuer_identity(cert_der) = issuer_identity($1)",
+        cert_der,
+    )
 
 
 async def get_issuer(connection: Connection, issuer_id: str) -> Issuer | None:
-    """The issuer of that id."""
+    """Return the issuer of that id, or the one that it was merged into."""
     with translated():
-        row = await connection.fetchrow(f"select {_COLUMNS} from issuers where issuer_id = $1", issuer_id)  # noqa: S608
+        row = await connection.fetchrow(
+            f"""select {_COLUMNS} from issuers
+                 where issuer_id = (select coalesce(merged_into, issuer_id) from issuers where issuer_id = $1)""",  # noqa: S608
+            issuer_id,
+        )
     return _issuer(row) if row else None
 
 
@@ -147,13 +163,74 @@ async def require_issuer(connection: Connection, issuer_id: str) -> Issuer:
 
 
 async def issuer_of_certificate(connection: Connection, cert_der: bytes) -> Issuer | None:
-    """The issuer that has this CA certificate."""
+    """Return the issuer that has this CA certificate, the newest or another one."""
     with translated():
         row = await connection.fetchrow(
-            f"select {_COLUMNS} from issuers where sha256(cert_der) = sha256($1)",  # noqa: S608
+            f"""select {_COLUMNS} from issuers
+                 where issuer_id = (select issuer_id from issuer_certificates where sha256 = sha256($1))""",  # noqa: S608
             cert_der,
         )
     return _issuer(row) if row else None
+
+
+async def issuer_of_name_and_key(connection: Connection, cert_der: bytes) -> Issuer | None:
+    """Return the issuer of this certificate's subject and public key, whatever certificates it has."""
+    with translated():
+        issuer_id = await _id_of(connection, cert_der)
+    return None if issuer_id is None else await get_issuer(connection, issuer_id)
+
+
+async def issuer_certificates(connection: Connection, issuer_id: str) -> list[bytes]:
+    """Return the DER of every certificate of the issuer, the one that lasts longest first."""
+    with translated():
+        rows = await connection.fetch(
+            """select cert_der from issuer_certificates where issuer_id = $1
+                order by not_after desc nulls last, added_at desc""",
+            issuer_id,
+        )
+    return [row["cert_der"] for row in rows]
+
+
+async def add_issuer_certificate(connection: Connection, issuer_id: str, cert_der: bytes, *, actor: str) -> Issuer:
+    """Add a certificate of the same name and key; return the issuer, whose `cert_der` is the one that lasts longest.
+
+    Repeating it is safe. Refused: there is no such issuer, or the certificate is of another name or key.
+    """
+    with translated():
+        async with connection.transaction():
+            same = await connection.fetchval(
+                "select issuer_identity(cert_der) = issuer_identity($2) from issuers where issuer_id = $1 for update",
+                issuer_id,
+                cert_der,
+            )
+            if same is None:
+                raise Refused(f"there is no issuer {issuer_id!r}")
+            if not same:
+                raise Refused(
+                    f"this certificate has another name or another key than issuer {issuer_id}: it is another issuer"
+                )
+            new = await connection.fetchval(
+                """insert into issuer_certificates values ($1, sha256($2), $2, certificate_not_after($2))
+                   on conflict do nothing returning true""",
+                issuer_id,
+                cert_der,
+            )
+            row = await connection.fetchrow(
+                f"""update issuers set cert_der = (
+                      select c.cert_der from issuer_certificates c where c.issuer_id = $1
+                       order by c.not_after desc nulls last, c.added_at desc limit 1)
+                    where issuer_id = $1 returning {_COLUMNS}""",  # noqa: S608 - our own constant
+                issuer_id,
+            )
+            if new:
+                await connection.execute(
+                    """select audit_append($1, 'issuer-certificate', $2, null,
+                         jsonb_build_object('sha256', encode(sha256($3), 'hex')))""",
+                    actor,
+                    issuer_id,
+                    cert_der,
+                )
+    return _issuer(row)
 
 
 async def change_issuer(
@@ -204,9 +281,9 @@ async def hold_shards(connection: Connection, issuer_id: str, shards: int) -> No
 
 
 async def list_issuers(connection: Connection) -> list[Issuer]:
-    """All of them, by id."""
+    """Return all of them, by id; those that were merged into another one are left out."""
     with translated():
-        rows = await connection.fetch(f"select {_COLUMNS} from issuers order by issuer_id")  # noqa: S608
+        rows = await connection.fetch(f"select {_COLUMNS} from issuers where merged_into is null order by issuer_id")  # noqa: S608
     return [_issuer(row) for row in rows]
 
 

@@ -20,10 +20,11 @@ from responder.errors import LINK_FAILURES
 CHANNEL = "fastocsp_feed"
 _NUDGE_S = 2.0
 
-# One statement, so that two who revoke at once cannot both be first. What is there changes only for the better: a hold
-# becomes a real reason, an earlier time wins. The clock is read under the feed's lock (now() would be the start of the
-# transaction, and of two at once the later one may have the earlier start). It commits by itself, so that the lock is
-# held for no round trip; the actor is set within it, for the trigger that sees a change.
+# One statement, so that two who revoke at once cannot both be first. What is there changes only for the stronger: a
+# hold becomes a permanent reason, any reason becomes keyCompromise, an earlier time and an earlier invalidity date win.
+# The clock is read under the feed's lock (now() would be the start of the transaction, and of two at once the later one
+# may have the earlier start). It commits by itself, so that the lock is held for no round trip; the actor is set within
+# it, for the trigger that sees a change.
 _REVOKE = """
 insert into certificate_revocations as r (issuer_id, serial_number, revoked_at, reason, invalidity_date, revoked_by)
 select $1, u.serial_number, coalesce(u.revoked_at, (select clock_timestamp())), u.reason, u.invalidity_date,
@@ -35,11 +36,12 @@ select $1, u.serial_number, coalesce(u.revoked_at, (select clock_timestamp())), 
           or exists (select from certificate_revocations x where x.issuer_id = $1 and x.serial_number = u.serial_number)
  order by u.serial_number
 on conflict (issuer_id, serial_number) do update
-   set reason = case when r.reason = 6 then excluded.reason else r.reason end,
+   set reason = case when r.reason = 6 or excluded.reason = 1 then excluded.reason else r.reason end,
        revoked_at = least(r.revoked_at, excluded.revoked_at),
-       invalidity_date = coalesce(r.invalidity_date, excluded.invalidity_date)
- where (r.reason = 6 and excluded.reason <> 6) or excluded.revoked_at < r.revoked_at
-    or (r.invalidity_date is null and excluded.invalidity_date is not null)
+       invalidity_date = least(r.invalidity_date, excluded.invalidity_date)
+ where (r.reason = 6 and excluded.reason <> 6) or (excluded.reason = 1 and r.reason <> 1)
+    or excluded.revoked_at < r.revoked_at
+    or excluded.invalidity_date < coalesce(r.invalidity_date, 'infinity')
 returning serial_number
 """
 
@@ -56,11 +58,12 @@ class Revocation:
 
 @dataclass(frozen=True, kw_only=True)
 class RevokeResult:
-    """What stands now: an edge that acknowledged (generation, seq) has it. `reason` None: not revoked (released)."""
+    """What the ledger has now: an edge that acknowledged (generation, seq) has it. `reason` None: not revoked."""
 
     changed: bool
     revoked_at: datetime | None
     reason: CRLReason | None
+    invalidity_date: datetime | None
     generation: int
     seq: int
 
@@ -215,15 +218,13 @@ async def _standing(connection: Connection, issuer_id: str, serial_number: bytes
     """One round trip, as the feed's lock is held meanwhile."""
     row = await one_row(
         connection,
-        """select r.revoked_at, r.reason, h.generation, h.seq from feed_head h
+        """select r.revoked_at, r.reason, r.invalidity_date, h.generation, h.seq from feed_head h
              left join certificate_revocations r on r.issuer_id = $1 and r.serial_number = $2""",
         issuer_id,
         serial_number,
     )
     reason = None if row["reason"] is None else CRLReason(row["reason"])
-    return RevokeResult(
-        changed=changed, revoked_at=row["revoked_at"], reason=reason, generation=row["generation"], seq=row["seq"]
-    )
+    return RevokeResult(changed=changed, **dict(row) | {"reason": reason})
 
 
 async def _unknown(connection: Connection, issuer_id: str, serial_number: bytes) -> str:

@@ -60,7 +60,8 @@ select i.issuer_id, issuer_no, cert_der, unissued_policy, ocsp_url, crl_url, ca_
        floor(extract(epoch from m.good_until))::bigint as good_until, m.generation, m.seq,
        floor(extract(epoch from m.former_from))::bigint as former_from,
        floor(extract(epoch from m.former_until))::bigint as former_until, m.former_generation, m.former_seq
-  from issuers i left join crl_mirrors m on m.issuer_id = i.issuer_id order by issuer_no"""
+  from issuers i left join crl_mirrors m on m.issuer_id = i.issuer_id
+ where i.merged_into is null order by issuer_no"""
 
 
 def _windows(row: Any) -> tuple[CRLWindow, ...] | None:

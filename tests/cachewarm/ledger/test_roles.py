@@ -32,6 +32,7 @@ READER_COLUMNS = {
         "crl_url",
         "ca_issuers_url",
         "publishes_crl",
+        "merged_into",
     },
     "certificates": {"issuer_id", "serial_number", "not_after", "status"},
     "ocsp_responder_certs": {
@@ -137,6 +138,7 @@ async def test_the_writer_has_exactly_its_rights(owner: Connection) -> None:
         name: {"select", "insert", "update", "delete"} for name in WRITER_TABLES
     }
     expected["crl_mirrors"] = expected["crl_sources_waiting"] = {"select", "update"}
+    expected["issuer_certificates"] = {"select", "insert"}
     assert {name: has for name, has in found.items() if has} == expected
     assert await calls(owner, "fastocsp_writer_login") == WRITER_CALLS
 
