@@ -65,7 +65,7 @@ class Authority:
         """
         not_after = now + (default_s if validity_s is None else check_validity(validity_s))
         if now >= self.not_after:
-            raise Refused(f"the certificate of {self.name} has ended: it can issue nothing any more")
+            raise Refused(f"the certificate of {self.name} has expired: it can issue nothing any more")
         if validity_s is not None and not_after > self.not_after:
             days = (self.not_after - now) / 86400
             raise Refused(f"{self.name} itself ends in {days:.1f} days: ask for no longer validity than that")

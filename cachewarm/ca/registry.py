@@ -148,6 +148,8 @@ def load_authority(issuer: issuers.Issuer, passphrase: bytes | None) -> Authorit
         key = SoftKey.load(Path(issuer.key_path), passphrase)
     except FileNotFoundError as error:
         raise Refused(f"{issuer.key_path} is missing: the private key of {issuer.issuer_id}") from error
+    except OSError as error:
+        raise Refused(f"{issuer.key_path} cannot be read: {error.strerror or error}") from error
     return Authority(certificate, key)
 
 

@@ -64,7 +64,7 @@ def make(
     key = SoftKey.generate(KeyKind.P256)
     not_after = min(now + check_validity(validity_s), authority.not_after)
     if not_after <= now:
-        raise Refused(f"the certificate of {authority.name} has ended: it can delegate to no responder")
+        raise Refused(f"the certificate of {authority.name} has expired: it can delegate to no responder")
     builder = x509.CertificateBuilder().subject_name(_subject(authority, issuer_id))
     builder = builder.issuer_name(authority.certificate.subject).public_key(key.public_key).serial_number(new_serial())
     builder = builder.not_valid_before(moment(now - BACKDATE_S)).not_valid_after(moment(not_after))

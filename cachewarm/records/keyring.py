@@ -1,7 +1,7 @@
 """The keyring: which responder pair signs for which issuer now. Read by the signer and the warmer, changed by neither.
 
-A pair that cannot be used is left out and said once; what was usable a moment ago is kept while its replacement is
-only half there (the key file comes before the ledger's row).
+Unusable key pairs are skipped and logged once; a pair that was usable stays while its replacement is only half there
+(the key file comes before the ledger's row). A fault of one issuer is that issuer's alone.
 """
 
 from collections.abc import Mapping
@@ -64,12 +64,12 @@ async def load_keyring(
         if _is_settling(ours, kept, now):
             signing[number] = before.signing[number]
             continue
-        pair = _pair(issuer, ours[-1].cert_der, folder, passphrase, now, kept)
-        if isinstance(pair, ResponderPair):
-            signing[number] = _signing(issuer, pair, kept)
+        made = _signing_or_fault(issuer, ours[-1].cert_der, (folder, passphrase, now), kept)
+        if isinstance(made, Signing):
+            signing[number] = made
         else:
-            unusable[number] = pair
-            _say_once(issuer.issuer_id, pair, before.unusable.get(number))
+            unusable[number] = made
+            _log_change(issuer.issuer_id, made, before.unusable.get(number))
     return Keyring(found, signing, known, unusable)
 
 
@@ -95,6 +95,17 @@ def _is_settling(ours: list[responders.ResponderCert], before: Signing | None, n
     return now - newest.created_at.timestamp() < SETTLING_S and now + SETTLING_S < before.pair.certificate.not_after
 
 
+def _signing_or_fault(
+    issuer: Issuer, cert_der: bytes, where: tuple[Path, bytes | None, int], before: Signing | None
+) -> Signing | Unusable:
+    """Return what signs for the issuer. Nothing of one issuer's, however broken, costs the others their keyring."""
+    try:
+        pair = _pair(issuer, cert_der, *where, before)
+        return _signing(issuer, pair, before) if isinstance(pair, ResponderPair) else pair
+    except Exception as error:
+        return Unusable(Fault.CERTIFICATE_BROKEN, f"{type(error).__name__}: {error}")
+
+
 def _pair(
     issuer: Issuer, cert_der: bytes, folder: Path, passphrase: bytes | None, now: int, before: Signing | None
 ) -> ResponderPair | Unusable:
@@ -114,6 +125,6 @@ def _signing(issuer: Issuer, pair: ResponderPair, before: Signing | None) -> Sig
     return Signing(issuer, pair, templates(issuer, pair.certificate))
 
 
-def _say_once(issuer_id: str, now: Unusable, before: Unusable | None) -> None:
+def _log_change(issuer_id: str, now: Unusable, before: Unusable | None) -> None:
     if before is None or before.fault != now.fault:
         log.warning("no usable responder", issuer_id=issuer_id, fault=now.fault.value, why=now.text)

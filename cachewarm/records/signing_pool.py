@@ -35,6 +35,10 @@ START_S = 30.0
 Unsigned = tuple[bytes, bytes]
 
 
+class ProcessesLost(Transient):
+    """Process after process was lost over one batch: perhaps the fault is in what they are to sign."""
+
+
 class Lost(Exception):
     """The process ended before it answered."""
 
@@ -175,7 +179,7 @@ class SigningPool:
                 continue
             finally:
                 self._free.put_nowait(slot)
-        raise Transient(f"{ATTEMPTS} signing processes in a row were lost over one batch")
+        raise ProcessesLost(f"{ATTEMPTS} signing processes in a row were lost over one batch")
 
 
 def sealed(signing: Signing, batch: Sequence[Unsigned], signatures: Sequence[bytes]) -> list[bytes]:

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from cachewarm.ledger import coverage, crls, issuers, mirrors, responders
+from cachewarm.ledger import coverage, crls, faults, issuers, mirrors, responders
 from cachewarm.ledger.connect import Connection
+from cachewarm.ledger.faults import IssuerFault
+
+_WORK = {faults.RESPONDER: "no usable responder", faults.WALK: "no signing ahead"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +20,7 @@ class Overview:
     coverage: coverage.Coverage | None
     crl: crls.CRLState
     mirror: mirrors.Mirror | None = None
+    faults: tuple[IssuerFault, ...] = ()
 
     @property
     def share(self) -> float | None:
@@ -29,6 +33,7 @@ async def overviews(connection: Connection) -> list[Overview]:
     counted = {each.issuer_id: each for each in await coverage.read_coverage(connection)}
     lists = {each.issuer_id: each for each in await crls.crl_states(connection)}
     mirrored = {each.issuer_id: each for each in await mirrors.mirrors(connection)}
+    faulty = await faults.issuer_faults(connection)
     certs: dict[str, responders.ResponderCert] = {}
     for cert in sorted(await responders.responder_certs(connection), key=lambda cert: cert.created_at):
         certs[cert.issuer_id] = cert
@@ -39,6 +44,7 @@ async def overviews(connection: Connection) -> list[Overview]:
             coverage=counted.get(each.issuer_id),
             crl=lists[each.issuer_id],
             mirror=mirrored.get(each.issuer_id),
+            faults=tuple(fault for fault in faulty if fault.issuer_id == each.issuer_id),
         )
         for each in await issuers.list_issuers(connection)
     ]
@@ -86,13 +92,19 @@ def fields_of(seen: Overview) -> dict[str, Any]:
         "crl_remarks": seen.mirror.remarks if seen.mirror else None,
         "good_until": _text(seen.mirror.good_until if seen.mirror else None),
         "gone_but_live": seen.mirror.kept_live if seen.mirror else None,
+        "faults": [f"{each.work}: {each.fault}" for each in seen.faults],
         "gone_end_unknown": seen.mirror.kept_unknown if seen.mirror else None,
     }
 
 
 def problems_of(seen: Overview, now: datetime, *, ready_coverage: float, grace: timedelta) -> list[str]:
     """What an operator has to see to, a sentence each."""
-    return [*_of_responder(seen, now, grace), *_of_coverage(seen, ready_coverage), *_of_crl(seen, now)]
+    return [
+        *_of_responder(seen, now, grace),
+        *_of_faults(seen),
+        *_of_coverage(seen, ready_coverage),
+        *_of_crl(seen, now),
+    ]
 
 
 def _of_responder(seen: Overview, now: datetime, grace: timedelta) -> list[str]:
@@ -106,6 +118,13 @@ def _of_responder(seen: Overview, now: datetime, grace: timedelta) -> list[str]:
     if not is_ours and now > cert.not_after - grace:
         return [f"the responder certificate of {name} ends at {_text(cert.not_after)}: {remedy}"]
     return []
+
+
+def _of_faults(seen: Overview) -> list[str]:
+    return [
+        f"{_WORK[each.work]} of {each.issuer_id} since {_text(each.since)} ({each.failures} attempts): {each.fault}"
+        for each in seen.faults
+    ]
 
 
 def _of_coverage(seen: Overview, ready_coverage: float) -> list[str]:

@@ -11,19 +11,20 @@ one is signed while the next is read and the one before is published. What is sa
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from _fastocsp.ocsp.record import Record, pack_record, unpack_record
 from _fastocsp.wire.codes import REVOKED
 from _fastocsp.wire.errors import MalformedRecord
+from cachewarm.errors import Fatal, Transient
 from cachewarm.ledger import coverage, inventory
 from cachewarm.ledger.connect import Connection
 from cachewarm.records.keyring import Keyring, Signing
 from cachewarm.records.mint import check, mint, unsigned_record
 from cachewarm.records.publisher import Publisher
-from cachewarm.records.signing_pool import SigningPool
+from cachewarm.records.signing_pool import ProcessesLost, SigningPool
 from cachewarm.records.statement import Statement
 from cachewarm.warmer.event_pipeline import Pipeline
 from responder.domain.key import Key
@@ -41,14 +42,18 @@ POOLED_FROM = 256
 PAGES = 4
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Count:
-    """How a walk went, and how far it has to go: about `total` certificates, as counted before it began."""
+    """How a walk went, and how far it has to go: about `total` certificates, as counted before it began.
+
+    `faults`: what stopped it, by the id of the issuers whose walk failed.
+    """
 
     inventory: int = 0
     covered: int = 0
     signed: int = 0
     total: int = 0
+    faults: dict[str, str] = field(default_factory=dict)
 
 
 class Walk:
@@ -67,11 +72,22 @@ class Walk:
         self._now, self._batch, self._pool = now, batch, pool
 
     async def run(self, connection: Connection, progress: Callable[[Count], None]) -> Count:
-        """Every issuer once; its coverage is written when its walk is over."""
+        """Walk every issuer once; its coverage is written when its walk is over.
+
+        What is wrong with one issuer's certificates or key stops its own walk alone.
+        """
         whole = Count(total=await inventory.count_certificates(connection))
         for issuer_no, issuer in sorted(self._keyring().issuers.items()):
             before = replace(whole)
-            await self._issuer(connection, issuer_no, issuer.issuer_id, whole, progress)
+            try:
+                await self._issuer(connection, issuer_no, issuer.issuer_id, whole, progress)
+            except Exception as error:
+                # whatever is wrong with this issuer, the next one must be walked
+                ours = isinstance(error, ProcessesLost) or not isinstance(error, (Transient, Fatal))
+                if not ours or connection.is_closed():
+                    raise
+                log.exception("walk failed", issuer_id=issuer.issuer_id)
+                whole.faults[issuer.issuer_id] = str(error) or type(error).__name__
             counted = whole.inventory - before.inventory, whole.covered - before.covered
             await coverage.write_coverage(connection, issuer.issuer_id, *counted)
         return whole

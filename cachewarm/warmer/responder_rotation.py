@@ -2,84 +2,118 @@
 
 A missing row, a missing file, a key that does not fit: each means "make a new one now", never a crash and never the
 CA's own key (compat.md). Of several warmers one does it: the turn is an advisory lock per issuer. The key file comes
-before the row; a crash between the two leaves a key without a certificate, which is a fault that makes a new one.
+before the row; a crash between the two leaves a key without a certificate, which is a fault that makes a new one. The
+certificates are in the inventory like any other that is made here.
 """
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 from cryptography import x509
 
 from cachewarm.ca.issuer_rows import responder_row
-from cachewarm.ca.registry import load_authority
+from cachewarm.ca.registry import enter, load_authority
 from cachewarm.ca.responder_certificate import Fault, Unusable, key_path, load_pair, make
+from cachewarm.errors import Fatal, Refused, Transient
 from cachewarm.ledger import issuers, responders
 from cachewarm.ledger.connect import Connection
 
 log = structlog.get_logger("responders")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """How responder certificates are made: where keys are, for how long, and how long before the end; seconds."""
+
+    folder: Path
+    passphrase: bytes | None
+    now: int
+    validity_s: float
+    grace_s: float
+
+    @property
+    def grace(self) -> int:
+        """Half of the validity at most: a grace of the whole life would make a new certificate every second."""
+        return int(min(self.grace_s, self.validity_s / 2))
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Ids of the issuers that got a new responder certificate, and what is wrong, by the id of the others."""
+
+    made: list[str] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
+
+
 async def rotate_due(
     connection: Connection, folder: Path, passphrase: bytes | None, *, now: int, validity_s: float, grace_s: float
-) -> list[str]:
-    """Make what is missing or due for every issuer whose CA key is here; the ids that got a new one."""
-    rotated = []
+) -> Rotation:
+    """Make what is missing or due for every issuer whose CA key is here.
+
+    A fault of one issuer (a key that is missing, foreign, encrypted or readable for others, a CA that expired) stops
+    nothing for the others. Transient and Fatal are the ledger's and end the round.
+    """
+    done = Rotation()
+    terms = Terms(folder=folder, passphrase=passphrase, now=now, validity_s=validity_s, grace_s=grace_s)
     for issuer in await issuers.list_issuers(connection):
-        grace = _grace(validity_s, grace_s)
-        why = await _why(connection, issuer, folder, passphrase, now, grace)
-        if why is None:
-            continue
-        if issuer.responder_mode != "delegated" or issuer.key_path is None:
-            if why.fault is not Fault.IN_GRACE:
-                log.error("responder unusable, and its CA key is not here", issuer_id=issuer.issuer_id, why=why.text)
-            continue
-        if await _rotate(connection, issuer, folder, passphrase, now, validity_s, grace):
-            rotated.append(issuer.issuer_id)
-    return rotated
+        try:
+            fault = await _rotate_if_due(connection, issuer, terms, done)
+        except (Transient, Fatal):
+            raise
+        except Refused as error:
+            fault = str(error)
+        except Exception as error:
+            # whatever is wrong with this issuer, the next one must get its responder
+            if connection.is_closed():
+                raise
+            log.exception("responder rotation failed", issuer_id=issuer.issuer_id)
+            fault = f"{type(error).__name__}: {error}"
+        if fault is not None:
+            done.faults[issuer.issuer_id] = fault
+    return done
 
 
-def _grace(validity_s: float, grace_s: float) -> int:
-    """A grace of the whole life would make a new one every second."""
-    return int(min(grace_s, validity_s / 2))
+async def _rotate_if_due(connection: Connection, issuer: issuers.Issuer, terms: Terms, done: Rotation) -> str | None:
+    """Make a certificate when one is due; return what is wrong with a responder that cannot be made here."""
+    why = await _why(connection, issuer, terms)
+    if why is None:
+        return None
+    if issuer.responder_mode != "delegated" or issuer.key_path is None:
+        return None if why.fault is Fault.IN_GRACE else f"{why.text}, and its CA key is not here"
+    if await _rotate(connection, issuer, terms):
+        done.made.append(issuer.issuer_id)
+    return None
 
 
-async def _why(
-    connection: Connection, issuer: issuers.Issuer, folder: Path, passphrase: bytes | None, now: int, grace_s: int
-) -> Unusable | None:
+async def _why(connection: Connection, issuer: issuers.Issuer, terms: Terms) -> Unusable | None:
     certs = await responders.responder_certs(connection, issuer.issuer_id)
     newest = max(certs, key=lambda cert: cert.created_at, default=None)
     if newest is None:
-        return Unusable(Fault.CERTIFICATE_BROKEN, "there is none yet")
+        return Unusable(Fault.CERTIFICATE_BROKEN, "there is no responder certificate yet")
     ca = x509.load_der_x509_certificate(issuer.cert_der)
-    path = key_path(folder, issuer.issuer_id)
-    pair = load_pair(path, newest.cert_der, ca, now=now, grace_s=grace_s, passphrase=passphrase)
+    path = key_path(terms.folder, issuer.issuer_id)
+    pair = load_pair(path, newest.cert_der, ca, now=terms.now, grace_s=terms.grace, passphrase=terms.passphrase)
     if isinstance(pair, Unusable):
         ends_with_ca = newest.not_after >= ca.not_valid_after_utc and pair.fault is Fault.IN_GRACE
         return None if ends_with_ca else pair
     return None
 
 
-async def _rotate(
-    connection: Connection,
-    issuer: issuers.Issuer,
-    folder: Path,
-    passphrase: bytes | None,
-    now: int,
-    validity_s: float,
-    grace_s: int,
-) -> bool:
+async def _rotate(connection: Connection, issuer: issuers.Issuer, terms: Terms) -> bool:
     async with connection.transaction():
         if not await responders.try_lock_responders(connection, issuer.issuer_no):
             return False
-        # looked at again now that it is our turn: another warmer may have had it a moment ago
-        why = await _why(connection, issuer, folder, passphrase, now, grace_s)
+        # another warmer may have had the turn since the first look
+        why = await _why(connection, issuer, terms)
         if why is None:
             return False
-        authority = load_authority(issuer, passphrase)
-        issued, key = make(authority, issuer.issuer_id, now=now, validity_s=int(validity_s))
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = key_path(folder, issuer.issuer_id)
-        key.store(path, passphrase)
+        authority = load_authority(issuer, terms.passphrase)
+        issued, key = make(authority, issuer.issuer_id, now=terms.now, validity_s=int(terms.validity_s))
+        await enter(connection, issuer.issuer_id, issued)
+        terms.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = key_path(terms.folder, issuer.issuer_id)
+        key.store(path, terms.passphrase)
         await responders.add_responder_cert(connection, issuer.issuer_id, responder_row(issued, path), actor="warmer")
     log.info("responder certificate made", issuer_id=issuer.issuer_id, why=why.text, serial=issued.serial.hex())
     return True

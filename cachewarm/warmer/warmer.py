@@ -20,6 +20,7 @@ from _fastocsp.wire.types import Item
 from cachewarm.config import Settings
 from cachewarm.crl.schedule import CRLSchedule
 from cachewarm.errors import CachewarmError, Fatal
+from cachewarm.ledger import faults
 from cachewarm.ledger import feed as ledger_feed
 from cachewarm.ledger.audit import verify_audit
 from cachewarm.ledger.connect import Connection, connect
@@ -145,6 +146,7 @@ class Warmer:
     async def _walks(self, connection: Connection) -> None:
         """Walk, wait, walk: at once when Redis was emptied or a responder is new."""
         await self._ready()
+        known: dict[str, str] = {}
         while True:
             self._walk_now.clear()
             await self.keys.read(connection)
@@ -155,6 +157,7 @@ class Warmer:
                 count = await self.walk.run(connection, meter)
             finally:
                 await end_tasks([saying])
+            known = await report_faults(connection, faults.WALK, known, count.faults)
             await self.publisher.mark_warm()
             if count.signed:
                 log.info(
@@ -172,9 +175,9 @@ class Warmer:
             await asyncio.sleep(min(WARM_CHECK_S, self.settings.warm_interval))
 
     async def _responders(self, connection: Connection) -> None:
-        settings = self.settings
+        settings, known = self.settings, dict[str, str]()
         while True:
-            rotated = await rotate_due(
+            done = await rotate_due(
                 connection,
                 settings.keys,
                 settings.passphrase,
@@ -182,7 +185,8 @@ class Warmer:
                 validity_s=settings.ocsp_responder_validity,
                 grace_s=settings.ocsp_responder_rotation_grace,
             )
-            if rotated or await self._ring_changed(connection):
+            known = await report_faults(connection, faults.RESPONDER, known, done.faults)
+            if done.made or await self._keyring_changed(connection):
                 self._walk_now.set()
             await asyncio.sleep(RESPONDERS_INTERVAL_S)
 
@@ -202,7 +206,7 @@ class Warmer:
                 log.info("feed trimmed", events=gone)
             await asyncio.sleep(self.settings.feed_trim_interval)
 
-    async def _ring_changed(self, connection: Connection) -> bool:
+    async def _keyring_changed(self, connection: Connection) -> bool:
         before = set(self.keys.keyring.signing)
         return set((await self.keys.read(connection)).signing) != before
 
@@ -216,6 +220,20 @@ class Warmer:
 
     async def _open_feed(self) -> Connection:
         return await open_feed(self.settings.require_database().get_secret_value())
+
+
+async def report_faults(
+    connection: Connection, work: str, known: dict[str, str], found: dict[str, str]
+) -> dict[str, str]:
+    """Enter the faults of that work by issuer, and log each once per change; return them, for the next round."""
+    for issuer_id, fault in found.items():
+        if known.get(issuer_id) != fault:
+            log.error(f"{work} failed for one issuer", issuer_id=issuer_id, fault=fault)
+    for issuer_id in known.keys() - found.keys():
+        log.info(f"{work} works again", issuer_id=issuer_id)
+    if known or found:
+        await faults.note_faults(connection, work, found)
+    return found
 
 
 async def _until_told(settings: Settings) -> None:

@@ -55,7 +55,9 @@ class Plant:
         return self.ring
 
     async def rotate(self, grace_s: float = 7 * DAY) -> list[str]:
-        return await rotate_due(self.connection, self.keys, None, now=self.now(), validity_s=30 * DAY, grace_s=grace_s)
+        return (
+            await rotate_due(self.connection, self.keys, None, now=self.now(), validity_s=30 * DAY, grace_s=grace_s)
+        ).made
 
     @property
     def pipeline(self) -> Pipeline:

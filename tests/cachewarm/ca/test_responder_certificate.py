@@ -61,7 +61,7 @@ def test_window_is_five_minutes_back_and_within_the_ca(p256: House) -> None:
     late = p256.sub.not_after - DAY_S
     issued, _ = make(p256.sub, "issuing", now=late)
     assert issued.not_after == p256.sub.not_after
-    with pytest.raises(Refused, match="has ended"):
+    with pytest.raises(Refused, match="has expired"):
         make(p256.sub, "issuing", now=p256.sub.not_after)
 
 

@@ -21,6 +21,7 @@ READER_TABLES = {
     "presign_coverage",
     "feed_position",
     "feed_snapshot",
+    "issuer_faults",
 }
 READER_COLUMNS = {
     "issuers": {
@@ -56,6 +57,7 @@ WRITER_TABLES = {
     "crl_generation_events",
     "presign_coverage",
     "warmer_cursor",
+    "issuer_faults",
 }
 WRITER_READS = {
     "crl_changes",
@@ -73,6 +75,10 @@ WRITER_READS = {
     "crl_numbers",
 }
 WRITER_CALLS = {
+    "certificate_element",
+    "certificate_not_after",
+    "der_element",
+    "issuer_identity",
     "crl_changes_forget",
     "crl_epoch",
     "is_serial_number",

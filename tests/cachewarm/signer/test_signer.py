@@ -114,6 +114,15 @@ async def test_never_issued_serials_follow_the_policy_and_are_not_kept(
         assert (record.revocation_time, record.reason, record.flags) == (0, CRLReason.certificateHold, 1)
 
 
+async def test_our_own_responder_certificate_was_issued(plant: Plant, source: SignerSource) -> None:
+    """The extended form of revoked is for what was never issued, and not for what the warmer made."""
+    await set_policy(plant, UnissuedPolicy.EXTENDED_REVOKE)
+    serial = await plant.connection.fetchval("select serial_number from ocsp_responder_certs")
+    found = await source.fetch(Key(plant.issuer.issuer_no, 2, serial))
+    assert found is not None
+    assert unpack_record(found.record).status == GOOD
+
+
 async def test_a_serial_never_issued_is_refused_by_default(plant: Plant, source: SignerSource) -> None:
     """BR 4.9.9: never good; we say unauthorized."""
     with pytest.raises(Unauthorized):
