@@ -9,14 +9,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HOMES = ("cachewarm/ledger/", "cachewarm/embedded/", "responder/feed/")
-#: Statements of these modules are being moved; the set becomes empty.
-MOVING = {
-    "cachewarm/crl/pending_changes.py",
-    "cachewarm/crl/schedule.py",
-    "cachewarm/importer/import_index.py",
-    "cachewarm/quickstart/demo.py",
-    "cachewarm/status/crl_cache.py",
-}
 _SQL = re.compile(
     r"\s*(?:select\s+(?:[\w*(\"'$]|$)|insert\s+into\s+\w|update\s+\w+\s+(?:\w+\s+)?set\b|delete\s+from\s+\w"
     r"|with\s+\w+\s+as\s*\(|create\s+(?:table|temp|role|database|function|index|view)\b|alter\s+(?:table|role)\b"
@@ -50,8 +42,7 @@ def statements(text: str) -> Iterator[str]:
 @pytest.mark.parametrize("path", [path for path in SOURCES if not path.startswith(HOMES)])
 def test_a_module_outside_of_the_ledger_has_no_sql(path: str) -> None:
     """The writer's statements are in one package, where the schema is."""
-    found = list(statements((ROOT / path).read_text()))
-    assert path in MOVING or found == []
+    assert list(statements((ROOT / path).read_text())) == []
 
 
 @pytest.mark.parametrize(
