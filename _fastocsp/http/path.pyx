@@ -4,7 +4,7 @@ decode_get (nogil) is strict: one octet of the alphabet after the other, percent
 and white space included, is no request. First percent-encoding is undone, once, in any case and for any character
 (RFC 3986 6.2.2), into the caller's buffer; then the symbols there become octets in place, which never overtake them.
 Slashes in front belong to the URL (H-7). The Python function of the same name also repairs slashes that a proxy
-collapsed or doubled, when only one request can be meant (slashes.py).
+collapsed or doubled, when only one request can be meant (slash_repair.py).
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -222,7 +222,7 @@ def decode_path(bytes path not None):
     return der
 
 
-# The nogil decode_get of getpath.pxd does not appear in the module dictionary; there the name means this function.
+# The nogil decode_get of path.pxd does not appear in the module dictionary; there the name means this function.
 decode_path.__name__ = decode_path.__qualname__ = "decode_get"
 globals()["decode_get"] = decode_path
 del globals()["decode_path"]

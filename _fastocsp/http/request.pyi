@@ -1,4 +1,4 @@
-"""The HTTP/1.1 recogniser, sans I/O: see wire.pyx for what counts as a plain OCSP request."""
+"""The HTTP/1.1 recogniser, sans I/O: see request.pyx for what counts as a plain OCSP request."""
 
 from typing import Any, Literal
 

@@ -21,5 +21,5 @@ cdef int read_cert_id(Cursor* c, CertID* out) noexcept nogil
 # Octets of a hash; 0 for anything but codes.SHA1.. with or without PARAMETERS_ABSENT.
 cdef size_t hash_size(int hash_algorithm) noexcept nogil
 
-# The Python CertID (values.py) with copies of the octets.
+# The Python CertID (types.py) with copies of the octets.
 cdef object cert_id_value(const CertID* cert_id)

@@ -1,4 +1,4 @@
-"""The index of a table, for those who write; layout and look-up stand in table_index.pxd.
+"""The index of a table, for those who write; layout and look-up stand in index.pxd.
 
 Readers look while this changes. A word is stored before another place of it is cleared, so nobody finds a run broken;
 who looks at a word that moves past him finds nothing, asks again with the mutex taken or goes to Redis, and no harm is
