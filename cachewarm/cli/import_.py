@@ -86,6 +86,7 @@ def _result(issuer: str, done: TakenOver, took_s: float) -> dict[str, Any]:
         "expired": done.expired,
         "new_certificates": done.new_certificates,
         "changed_revocations": done.changed_revocations,
+        "invalidity_dates_left_out": done.dates_dropped,
         "still_revoked": [one.serial.hex() for one in done.still_revoked],
         "took_s": round(took_s, 2),
     }

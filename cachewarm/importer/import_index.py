@@ -10,6 +10,7 @@ Nothing is un-revoked here: a certificate that the file calls valid and the ledg
 """
 
 import datetime
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,8 +26,12 @@ from responder.domain.status import CRLReason
 
 #: Lines of one transaction at most: some seconds, below the time that other revokers wait for the lock.
 ATOMIC = 100_000
-#: The ledger's own limit for a revocation time that lies ahead, seconds.
-AHEAD_S = 60
+#: A revocation time may be so many seconds ahead: clocks differ. Beyond that a line is a problem.
+AHEAD_S = 86400
+#: The ledger takes times that are a little less than a minute ahead; later ones are moved back to that.
+LEDGER_AHEAD_S = 50
+#: The ledger's invalidity dates are after 1970-01-01 and before 9999-12-31.
+DATES = (1, 253402214399)
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,12 @@ class StillRevoked:
 
 @dataclass
 class TakenOver:
-    """What the file had, and what of it was new to the ledger."""
+    """What the file had, and what of it was new. `dates_dropped`: invalidity dates out of range that were left out."""
 
     good: int = 0
     revoked: int = 0
     expired: int = 0
+    dates_dropped: int = 0
     new_certificates: int = 0
     changed_revocations: int = 0
     still_revoked: list[StillRevoked] = field(default_factory=list)
@@ -58,10 +64,8 @@ def problems_of(index: Index, now: int) -> list[Problem]:
 def _unfit(entry: IndexEntry, now: int) -> Iterator[Problem]:
     if entry.revoked_at is not None and not 0 <= entry.revoked_at <= now + AHEAD_S:
         when = moment(entry.revoked_at).isoformat()
-        where = "ahead" if entry.revoked_at > now else "before 1970"
-        yield Problem(entry.line, f"the revocation date {when} lies {where}")
-    if entry.invalidity_date is not None and entry.invalidity_date <= 0:
-        yield Problem(entry.line, "the invalidity date lies before 1970")
+        where = "more than a day in the future" if entry.revoked_at > now else "before 1970"
+        yield Problem(entry.line, f"the revocation date {when} is {where}")
 
 
 async def take_over(
@@ -76,8 +80,10 @@ async def take_over(
     counts = {status: sum(entry.status is status for entry in entries) for status in IndexStatus}
     done = TakenOver(counts[IndexStatus.GOOD], counts[IndexStatus.REVOKED], counts[IndexStatus.EXPIRED])
     earliest = x509.load_der_x509_certificate(issuer.cert_der).not_valid_before_utc
+    done.dates_dropped = sum(entry.invalidity_date is not None and _date(entry) is None for entry in entries)
     certificates = [_certificate(entry, earliest) for entry in entries]
-    revoked = [_revocation(entry) for entry in entries if entry.status is IndexStatus.REVOKED]
+    latest = int(time.time()) + LEDGER_AHEAD_S
+    revoked = [_revocation(entry, latest) for entry in entries if entry.status is IndexStatus.REVOKED]
     add = partial(inventory.add_certificates, connection, issuer.issuer_id, certificates, progress=progress)
     revoke = partial(
         revocations.bulk_revoke,
@@ -108,10 +114,17 @@ def _certificate(entry: IndexEntry, earliest: datetime.datetime) -> inventory.Ne
     )
 
 
-def _revocation(entry: IndexEntry) -> revocations.Revocation:
-    since = None if entry.invalidity_date is None else moment(entry.invalidity_date)
-    at = None if entry.revoked_at is None else moment(entry.revoked_at)
+def _revocation(entry: IndexEntry, latest: int) -> revocations.Revocation:
+    date = _date(entry)
+    since = None if date is None else moment(date)
+    at = None if entry.revoked_at is None else moment(min(entry.revoked_at, latest))
     return revocations.Revocation(entry.serial, entry.reason or CRLReason.unspecified, at, since)
+
+
+def _date(entry: IndexEntry) -> int | None:
+    """Return the invalidity date; None when there is none or the ledger cannot hold it. It is informative only."""
+    date = entry.invalidity_date
+    return date if date is not None and DATES[0] <= date <= DATES[1] else None
 
 
 async def _still_revoked(connection: Connection, issuer_id: str, entries: Sequence[IndexEntry]) -> list[StillRevoked]:

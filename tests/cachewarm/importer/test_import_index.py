@@ -22,7 +22,7 @@ LINES = [
     b"R\t20400101000000Z\t250601000000Z,superseded\t02\tunknown\t/CN=b\n",
     b"E\t250101000000Z\t\t03\tunknown\t/CN=c\n",
 ]
-AHEAD = b"R\t20400101000000Z\t20390101000000Z\t04\tunknown\t/CN=d\n"
+EARLY = b"R\t20400101000000Z\t19690101000000Z\t04\tunknown\t/CN=d\n"
 
 
 def index_of(*lines: bytes) -> Index:
@@ -76,7 +76,7 @@ async def test_what_the_ledger_refuses_leaves_nothing(database: DatabaseURLs, is
     """Certificates of the same transaction are gone too."""
     async with connected(database.writer) as connection:
         with pytest.raises(Refused):
-            await take_over(connection, issuer, index_of(*LINES, AHEAD).entries, actor="tests", progress=lambda _: None)
+            await take_over(connection, issuer, index_of(*LINES, EARLY).entries, actor="tests", progress=lambda _: None)
         assert await _counts(connection) == (0, 0)
 
 
@@ -101,6 +101,23 @@ async def test_a_large_file_never_leaves_a_revoked_certificate_good(
 def test_a_time_that_lies_ahead_is_a_problem_of_its_line() -> None:
     """Found before the ledger is asked; what is in order is none."""
     assert problems_of(index_of(*LINES), NOW) == []
-    (problem,) = problems_of(index_of(*LINES, AHEAD), NOW)
+    (problem,) = problems_of(index_of(*LINES, EARLY), NOW)
     assert problem.line == 4
     assert CRLReason.unspecified.name not in problem.reason
+
+
+async def test_an_invalidity_date_that_the_ledger_cannot_hold_is_left_out(
+    database: DatabaseURLs, issuer: Issuer
+) -> None:
+    """The certificate is revoked, the other dates are kept, and the result counts what was left out."""
+    lines = [
+        b"R\t20400101000000Z\t250601000000Z,keyTime,99991231235959Z\t05\tunknown\t/CN=a\n",
+        b"R\t20400101000000Z\t250601000000Z,CAkeyTime,19550101000000Z\t06\tunknown\t/CN=b\n",
+        b"R\t20400101000000Z\t250601000000Z,keyTime,20250101000000Z\t07\tunknown\t/CN=c\n",
+    ]
+    assert problems_of(index_of(*lines), NOW) == []
+    async with connected(database.writer) as connection:
+        done = await take_over(connection, issuer, index_of(*lines).entries, actor="tests", progress=lambda _: None)
+        dates = await connection.fetch("select invalidity_date from certificate_revocations order by serial_number")
+    assert (done.changed_revocations, done.dates_dropped) == (3, 2)
+    assert [row["invalidity_date"] is None for row in dates] == [True, True, False]
