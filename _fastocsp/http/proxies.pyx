@@ -1,7 +1,8 @@
 """X-Forwarded-For: the last hop in the list that is no trusted proxy is the client; a hop that is no address ends it.
 
-A list that names nobody but proxies, or breaks off at rubbish, names the peer itself. Addresses are read by inet_pton;
-brackets around IPv6 and a zone behind it are taken off.
+A list that names nothing but proxies, or breaks off at rubbish, names the peer itself. Addresses are read by inet_pton;
+a port, brackets around IPv6 and a zone behind it are taken off, as some proxies write them (203.0.113.7:51234,
+[2001:db8::1]:443).
 """
 
 from libc.stdint cimport uint8_t
@@ -30,9 +31,38 @@ cdef bint in_network(const Network* network, const uint8_t* packed, size_t n) no
     return network.bits % 8 == 0 or (network.packed[whole] ^ packed[whole]) & rest == 0
 
 
-cdef inline bint is_ornament(uint8_t c) noexcept nogil:
-    """White space around a list's element, and the brackets of IPv6."""
-    return c == 0x20 or c == 0x09 or c == 0x5B or c == 0x5D
+cdef inline bint is_space(uint8_t c) noexcept nogil:
+    return c == 0x20 or c == 0x09
+
+
+cdef bint is_port(const uint8_t* p, size_t n) noexcept nogil:
+    """A colon and one to five digits, or nothing."""
+    cdef size_t i
+    if n == 0:
+        return True
+    if n < 2 or n > 6 or p[0] != 0x3A:
+        return False
+    for i in range(1, n):
+        if not 0x30 <= p[i] <= 0x39:
+            return False
+    return True
+
+
+cdef bint take_off_port(Span* hop) noexcept nogil:
+    """Leave the address of `[2001:db8::1]:443`, `[2001:db8::1]` and `203.0.113.7:443`; False for broken brackets."""
+    cdef const uint8_t* colon
+    cdef const uint8_t* bracket
+    if hop.n and hop.p[0] == 0x5B:
+        bracket = <const uint8_t*>memchr(hop.p, 0x5D, hop.n)
+        if bracket == NULL or not is_port(bracket + 1, hop.p + hop.n - bracket - 1):
+            return False
+        hop.p += 1
+        hop.n = bracket - hop.p
+        return memchr(hop.p, 0x3A, hop.n) != NULL
+    colon = <const uint8_t*>memchr(hop.p, 0x3A, hop.n) if hop.n else NULL
+    if colon != NULL and is_port(colon, hop.p + hop.n - colon) and memchr(hop.p, 0x2E, colon - hop.p) != NULL:
+        hop.n = colon - hop.p
+    return True
 
 
 cdef size_t packed_address(Span hop, uint8_t* out) noexcept nogil:
@@ -40,12 +70,12 @@ cdef size_t packed_address(Span hop, uint8_t* out) noexcept nogil:
     cdef char text[MAX_TEXT]
     cdef const uint8_t* zone
     cdef size_t n
-    while hop.n and is_ornament(hop.p[0]):
+    while hop.n and is_space(hop.p[0]):
         hop.p += 1
         hop.n -= 1
-    while hop.n and is_ornament(hop.p[hop.n - 1]):
+    while hop.n and is_space(hop.p[hop.n - 1]):
         hop.n -= 1
-    if hop.n >= MAX_TEXT:
+    if hop.n >= MAX_TEXT + 8 or not take_off_port(&hop) or hop.n >= MAX_TEXT:
         return 0
     zone = <const uint8_t*>memchr(hop.p, 0x25, hop.n) if hop.n else NULL
     if zone != NULL:

@@ -8,6 +8,7 @@ seconds are over (RFC 9112 9.6). A client that has closed its sending half is st
 """
 
 import asyncio
+import re
 import time
 from collections import deque
 from typing import Any, Protocol
@@ -19,11 +20,15 @@ from uvicorn.server import ServerState
 from _fastocsp.shared.counters import Counters
 from responder.config import EdgeSettings
 from responder.telemetry import INDEX
+from responder.web.message_cutter import BadChunk, BodyTooLarge, MessageCutter
 
 LINGER_S = 2.0
 BAD_REQUEST = 400, b"Bad Request"
+CONTENT_TOO_LARGE = 413, b"Content Too Large"
 URI_TOO_LONG = 414, b"URI Too Long"
 FIELDS_TOO_LARGE = 431, b"Request Header Fields Too Large"
+VERSION_NOT_SUPPORTED = 505, b"HTTP Version Not Supported"
+_OTHER_VERSION = re.compile(rb".* HTTP/[02-9]\.\d\r?")
 _REFUSED = (
     b"HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
     b"Connection: close\r\n\r\n%s"
@@ -82,6 +87,7 @@ class ColdProtocol(HttpToolsProtocol):
         self._patience_s, self._most_head, self._counters = settings.header_timeout, settings.header_bytes, counters
         self._bridge, self._first_octets = bridge, first_octets
         self._deadline: float | None = None
+        self._cutter = MessageCutter(settings.max_body_size)
         self._head_octets = 0  # that came since a head began and has not ended
         self._field_octets = 0  # of this message's fields
         self._in_body = False
@@ -114,7 +120,17 @@ class ColdProtocol(HttpToolsProtocol):
             self._deadline = time.monotonic() + self._patience_s
             self._head_octets = 0
         self._head_octets += len(data)
-        super().data_received(data)
+        while data and not self.lingering and not self._last_words:
+            try:
+                taken = self._cutter.cut(data)
+            except BadChunk:
+                self._refuse(BAD_REQUEST)
+                return
+            except BodyTooLarge:
+                self._refuse(CONTENT_TOO_LARGE)
+                return
+            super().data_received(data[:taken])
+            data = data[taken:]
         if self._head_octets > self._most_head and not self._in_body and not self.between_requests:
             self._refuse(FIELDS_TOO_LARGE)
 
@@ -152,7 +168,10 @@ class ColdProtocol(HttpToolsProtocol):
         hosts = [value for name, value in self.headers if name == b"host"]
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         lengths = [value for name, value in self.headers if name == b"content-length"]
-        old = self.parser.get_http_version() == "1.0"
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):  # no version at all is 0.9 to the parser
+            raise BadMessageError("not HTTP/1")
+        old = version == "1.0"
         if len(hosts) > 1 or (not hosts and not old) or (hosts and not hosts[0].strip()):
             raise BadMessageError("exactly one Host")
         if codings and (old or codings != [b"chunked"] or lengths):
@@ -162,6 +181,7 @@ class ColdProtocol(HttpToolsProtocol):
         if old:
             self.expect_100_continue = False
         self._head_octets = 0
+        self._cutter.begin_body(chunked=bool(codings), length=int(lengths[0]) if lengths else 0)
         super().on_headers_complete()
         self._in_body = True
         self._unanswered.append(self.cycle)
@@ -186,7 +206,10 @@ class ColdProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's interface
         """Refuse and close; the parser cannot go on."""
-        self._refuse(self._verdict)
+        if not self._in_body and _OTHER_VERSION.fullmatch(self._cutter.request_line):
+            self._refuse(VERSION_NOT_SUPPORTED)
+        else:
+            self._refuse(self._verdict)
 
     def pause_writing(self) -> None:
         """A client that does not read its answer has as long as one that does not send."""

@@ -86,6 +86,7 @@ def _config(settings: EdgeSettings, edge: EdgeContext) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         date_header=False,
+        proxy_headers=False,  # uvicorn would believe X-Forwarded-For of every peer on this host
         timeout_keep_alive=int(settings.keep_alive_timeout),
         timeout_graceful_shutdown=DRAIN_S,
     )

@@ -419,3 +419,19 @@ def test_clients_that_vanish_harm_nobody(demo: Demo, instance: Instance) -> None
     with Talk(demo.port) as talk:
         assert_good(demo, talk.ask(get_octets(demo.path)))
     assert instance.facts["pids"]["edge"] == pids
+
+
+@pytest.mark.parametrize(("version", "status"), [(b"", 400), (b" HTTP/2.0", 505), (b" HTTP/0.9", 505)])
+def test_request_line_of_another_version_is_refused(demo: Demo, version: bytes, status: int) -> None:
+    """The hot lane leaves it to the full parser, which answers once and closes; also behind a plain request."""
+    odd = b"GET " + demo.path.encode() + version + b"\r\nHost: localhost\r\n\r\n"
+    refused_and_closed(demo.port, odd + get_octets(demo.path), allowed=(status,))
+    said = said_until_closed(demo.port, get_octets(demo.path) + odd + get_octets(demo.path))
+    assert [int(part[:3]) for part in said.split(b"HTTP/1.1 ")[1:]] == [200, status]
+
+
+@pytest.mark.parametrize("size", [b"FFFFFFFFFFFFFFFF", b"7FFFFFFFFFFFFFFF", b"FFFFFFFF"])
+def test_chunk_size_beyond_any_limit_is_refused_at_once(demo: Demo, size: bytes) -> None:
+    """It is not waited for."""
+    head = b"POST /ocsp HTTP/1.1\r\nHost: localhost\r\n" + TYPE + b"Transfer-Encoding: chunked\r\n\r\n"
+    refused_and_closed(demo.port, head + size + b"\r\nabc")

@@ -1,6 +1,7 @@
 """X-Forwarded-For against the standard library's idea of addresses and networks."""
 
 import ipaddress
+import re
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,8 @@ ADDRESSES = st.one_of(
 HOPS = st.one_of(
     ADDRESSES.map(str),
     ADDRESSES.map(lambda address: f"[{address}]"),
+    st.tuples(ADDRESSES, st.integers(0, 100000)).map(lambda pair: f"{pair[0]}:{pair[1]}"),
+    st.tuples(ADDRESSES, st.integers(0, 100000)).map(lambda pair: f"[{pair[0]}]:{pair[1]}"),
     ADDRESSES.map(lambda address: f"{address}%eth0"),
     st.text("0123456789abcdef:.%[] \t", max_size=24),
     st.sampled_from(
@@ -38,11 +41,18 @@ def trusted(address: Address) -> bool:
     return any((mapped or address) in network for network in NETWORKS)
 
 
+def without_port(hop: str) -> str:
+    """The address in `address`, `[address]`, `[address]:port` and, for IPv4, `address:port`."""
+    bracketed = re.fullmatch(r"\[([^]]*:[^]]*)\](:[0-9]{1,5})?", hop)
+    four = re.fullmatch(r"([0-9.]*\.[0-9.]*):[0-9]{1,5}", hop)
+    return bracketed[1] if bracketed else four[1] if four else hop
+
+
 def named(hops: list[str]) -> bytes:
     """The client of this list, by the standard library."""
     for hop in reversed(",".join(hops).split(",")):
         try:
-            address = ipaddress.ip_address(hop.strip(" \t[]"))
+            address = ipaddress.ip_address(without_port(hop.strip(" \t")))
         except ValueError:
             break
         if not trusted(ipaddress.ip_address(str(address).partition("%")[0])):
@@ -72,6 +82,27 @@ def test_a_network_of_any_length(address: Address, data: st.DataObject) -> None:
         other = type(address)(number ^ 1 << bit)
         if getattr(other, "ipv4_mapped", None) is None:
             assert made.trust(other.packed) == (other in network)
+
+
+@pytest.mark.parametrize(
+    ("hop", "client"),
+    [
+        ("203.0.113.7:51234", "203.0.113.7"),
+        ("[2001:db8:8000::1]:443", "2001:db8:8000::1"),
+        ("[2001:db8:8000::1]", "2001:db8:8000::1"),
+        ("[fe80::1%eth0]:9", "fe80::1"),
+        ("203.0.113.7:", None),
+        ("203.0.113.7:http", None),
+        ("203.0.113.7:123456", None),
+        ("[2001:db8:8000::1", None),
+        ("[2001:db8:8000::1]443", None),
+        ("[203.0.113.7]:80", None),
+    ],
+)
+def test_port_and_brackets_are_taken_off_an_address(hop: str, client: str | None) -> None:
+    """A hop that is no address ends the list, so the peer answers for it."""
+    found = proxies(NETWORKS).client_of(f"198.51.100.1, {hop}".encode(), PEER)
+    assert found == (PEER if client is None else ipaddress.ip_address(client).packed)
 
 
 def test_a_stranger_speaks_for_nobody() -> None:
