@@ -23,6 +23,7 @@ from cachewarm.errors import Fatal, Refused, Transient
 from cachewarm.ledger import inventory, issuers
 from cachewarm.ledger.connect import open_pool
 from cachewarm.revocation import revoke as revocation
+from responder.domain.issuer import check_issuer_id
 from responder.domain.serial import parse_serial
 from responder.domain.status import CRLReason
 
@@ -55,7 +56,7 @@ async def get_certificate(request: Request) -> Response:
 async def revoke(request: Request) -> Response:
     """POST /api/v1/certificates/{id}/revoke?wait=SECONDS with {"reason": name, "invalidity_date": time} or less."""
     target, asked = _target(request), await read_object(request)
-    reason, since, wait = read_reason(asked), read_moment(asked.get("invalidity_date")), read_wait(request)
+    reason, since, wait = read_reason(asked), read_moment(asked, "invalidity_date"), read_wait(request)
     async with request.app.state.pool.acquire() as connection:
         done = await revocation.revoke(
             connection,
@@ -124,7 +125,7 @@ def _target(request: Request) -> revocation.Target:
     issuer_id, colon, serial = request.path_params["id"].rpartition(":")
     if not colon:
         raise ValueError("a certificate's id is ISSUER_ID:SERIAL_HEX")
-    return revocation.Target(issuer_id, parse_serial(serial))
+    return revocation.Target(check_issuer_id(issuer_id), parse_serial(serial))
 
 
 def _done(done: revocation.RevocationOutcome) -> Response:
@@ -137,6 +138,8 @@ def _done(done: revocation.RevocationOutcome) -> Response:
             "changed": result.changed if result else None,
             "revoked_at": result.revoked_at.isoformat() if result and result.revoked_at else None,
             "reason": result.reason.name if result and result.reason is not None else None,
+            "invalidity_date": result.invalidity_date.isoformat() if result and result.invalidity_date else None,
+            "remark": done.remark,
             "until": waited.until.isoformat() if waited.until else None,
             "edges": list(waited.edges),
         }

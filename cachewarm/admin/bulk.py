@@ -6,6 +6,7 @@ from starlette.responses import JSONResponse, Response
 from cachewarm.admin.auth import admins_only
 from cachewarm.admin.request_body import read_object, read_reason, read_wait
 from cachewarm.revocation.bulk_revoke import parse_serials, revoke_many
+from responder.domain.issuer import check_issuer_id
 
 
 @admins_only
@@ -18,7 +19,7 @@ async def bulk_revoke(request: Request) -> Response:
     async with request.app.state.pool.acquire() as connection:
         done = await revoke_many(
             connection,
-            str(asked.get("issuer_id") or ""),
+            check_issuer_id(str(asked.get("issuer_id") or "")),
             parse_serials(map(str, serials)),
             reason=read_reason(asked),
             actor=request.state.actor.name,

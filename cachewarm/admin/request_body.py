@@ -1,11 +1,12 @@
 """What a request to the admin API asks for: its JSON object, its ?wait=, its reason. ValueError says what is wrong."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
 
+from cachewarm.revocation.revoke import check_moment
 from responder.domain.status import CRLReason
 from responder.web.body import read_body
 
@@ -17,7 +18,7 @@ async def read_object(request: Request) -> dict[str, Any]:
     """The body, {} when there is none."""
     octets = await read_body(request, MAX_BODY)
     if octets is None:
-        raise ValueError(f"a body has at most {MAX_BODY} octets")
+        raise ValueError(f"a body has at most {MAX_BODY} bytes")
     asked = json.loads(octets) if octets.strip() else {}
     if not isinstance(asked, dict):
         raise ValueError("the body is a JSON object")
@@ -25,11 +26,14 @@ async def read_object(request: Request) -> dict[str, Any]:
 
 
 def read_wait(request: Request) -> float | None:
-    """?wait= in seconds; `true` waits to the bound; absent or 0 does not wait."""
+    """Return ?wait= in seconds; `true` waits to the bound; absent or 0 does not wait."""
     text = request.query_params.get("wait", "0").lower()
     if text in ("true", "yes", ""):
         return LONGEST_WAIT_S
-    seconds = 0.0 if text in ("false", "no") else float(text)
+    try:
+        seconds = 0.0 if text in ("false", "no") else float(text)
+    except ValueError:
+        seconds = -1.0
     if not 0 <= seconds <= LONGEST_WAIT_S:
         raise ValueError(f"wait is 0 to {LONGEST_WAIT_S:.0f} seconds")
     return seconds or None
@@ -43,9 +47,13 @@ def read_reason(asked: dict[str, Any]) -> CRLReason:
     return reason
 
 
-def read_moment(text: object) -> datetime | None:
-    """ISO 8601, UTC when it names no zone."""
+def read_moment(asked: dict[str, Any], name: str) -> datetime | None:
+    """Return the field of that name: ISO 8601, UTC when it names no zone, None when it is absent."""
+    text = asked.get(name)
     if text is None:
         return None
-    moment = datetime.fromisoformat(str(text))
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError as error:
+        raise ValueError(f"{name} is a time in the form 2026-05-04T10:00:00Z, not {str(text)[:40]!r}") from error
+    return check_moment(moment, name)

@@ -14,12 +14,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from cachewarm.ca.authority import check_ca
+from cachewarm.ca.authority import check_ca, may_sign_crls
 from cachewarm.ca.certificate import Issued
 from cachewarm.ca.external_responder import ExternalResponder
 from cachewarm.ca.issuer_rows import issuer_row, responder_row
 from cachewarm.ca.profiles import check_url
-from cachewarm.ca.registry import public_urls
+from cachewarm.ca.registry import enter, public_urls
 from cachewarm.ca.responder_certificate import key_path
 from cachewarm.errors import Refused
 from cachewarm.keys.soft_key import SoftKey
@@ -76,6 +76,7 @@ async def adopt(
     """Take the issuer in, or give the one that has this certificate its new responder."""
     known = await _known(connection, brought)
     brought = _with_source(brought, known)
+    _check_crl_sign(brought)
     if _makes_crls(brought) and brought.ca_key is None and (known is None or known.key_path is None):
         raise Refused("a CRL is signed with the CA's own key, and that is not here: bring it, or publish no CRL")
     async with connection.transaction():
@@ -109,12 +110,28 @@ def _with_source(brought: Brought, known: issuers.Issuer | None) -> Brought:
     return brought
 
 
+def _check_crl_sign(brought: Brought) -> None:
+    """RFC 5280 4.2.1.3, 6.3.3 (f): verifiers reject every CRL of a CA whose keyUsage lacks cRLSign."""
+    if may_sign_crls(brought.ca) or not (brought.publishes_crl or brought.crls.source):
+        return
+    raise Refused(
+        f"the keyUsage of {brought.ca.subject.rfc4514_string()} lacks cRLSign: verifiers reject its CRLs;"
+        " add it with --no-crl, and answer by OCSP alone"
+    )
+
+
 def _makes_crls(brought: Brought) -> bool:
     return bool(brought.publishes_crl) and brought.crls.source is None
 
 
 async def _known(connection: Connection, brought: Brought) -> issuers.Issuer | None:
     same = await issuers.issuer_of_certificate(connection, brought.cert_der)
+    twin = same or await issuers.issuer_of_name_and_key(connection, brought.cert_der)
+    if twin is not None and same is None:
+        raise Refused(
+            f"issuer {twin.issuer_id} has this name and this key: this is another certificate of the same CA;"
+            f" add it with `fastocsp issuer add-cert {twin.issuer_id} --cert FILE`"
+        )
     if same is not None:
         if brought.issuer_id not in (None, same.issuer_id):
             raise Refused(f"this certificate is issuer {same.issuer_id}'s already")
@@ -160,7 +177,7 @@ def _publishes(brought: Brought) -> bool | None:
     """As asked; else with the CA's key come CRLs, and with a source; without either nothing changes."""
     if brought.publishes_crl is not None:
         return brought.publishes_crl
-    return True if brought.ca_key or brought.crls.source else None
+    return True if (brought.ca_key and may_sign_crls(brought.ca)) or brought.crls.source else None
 
 
 def _unissued(brought: Brought) -> UnissuedPolicy:
@@ -182,7 +199,7 @@ async def _take_responder(
     held = await responders.responder_certs(connection, issuer.issuer_id)
     path = key_path(keys, issuer.issuer_id)
     _refuse_foreign(path, passphrase, key.public_key, [cert.cert_der for cert in held])
-    await _enter(connection, issuer.issuer_id, accepted.certificate, path, actor)
+    await _enter(connection, issuer, accepted.certificate, path, actor)
     key.store(path, passphrase)
     newest = max(held, key=lambda cert: cert.created_at, default=None)
     if newest is None:
@@ -191,11 +208,13 @@ async def _take_responder(
 
 
 async def _enter(
-    connection: Connection, issuer_id: str, certificate: ResponderCertificate, path: Path, actor: str
+    connection: Connection, issuer: issuers.Issuer, certificate: ResponderCertificate, path: Path, actor: str
 ) -> None:
     made = Issued.of(x509.load_der_x509_certificate(certificate.cert_der))
-    await responders.forget_responder_cert(connection, issuer_id, made.serial)
-    await responders.add_responder_cert(connection, issuer_id, responder_row(made, path), actor=actor)
+    if made.cert_der not in await issuers.issuer_certificates(connection, issuer.issuer_id):
+        await enter(connection, issuer.issuer_id, made)  # a CA that signs answers itself was issued by its parent
+    await responders.forget_responder_cert(connection, issuer.issuer_id, made.serial)
+    await responders.add_responder_cert(connection, issuer.issuer_id, responder_row(made, path), actor=actor)
 
 
 def _refuse_foreign(path: Path, passphrase: bytes | None, ours: PublicKey, held: list[bytes]) -> None:

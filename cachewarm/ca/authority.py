@@ -22,6 +22,7 @@ from cachewarm.errors import Refused
 from cachewarm.keys.builders import sign_certificate
 from cachewarm.keys.signing_key import SigningKey
 from cachewarm.keys.soft_key import SoftKey
+from responder.domain.certificate import refuse_pss_key
 from responder.domain.serial import serial_octets
 
 
@@ -114,8 +115,12 @@ def check_validity(validity_s: int) -> int:
 
 
 def check_ca(certificate: x509.Certificate) -> None:
-    """Refused unless it may sign certificates (RFC 5280 4.2.1.9, 4.2.1.3)."""
+    """Refused unless it may sign certificates (RFC 5280 4.2.1.9, 4.2.1.3), with a key that can sign here."""
     name = certificate.subject.rfc4514_string()
+    try:
+        refuse_pss_key(certificate)
+    except ValueError as error:
+        raise Refused(f"{name}: {error}") from error
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound as error:
@@ -130,6 +135,14 @@ def check_ca(certificate: x509.Certificate) -> None:
         return
     if not usage.key_cert_sign:
         raise Refused(f"{name} may not sign certificates: its keyUsage lacks keyCertSign")
+
+
+def may_sign_crls(certificate: x509.Certificate) -> bool:
+    """Return whether verifiers accept CRLs of that CA: a keyUsage must have cRLSign (RFC 5280 4.2.1.3)."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+    except x509.ExtensionNotFound:
+        return True
 
 
 def authority_key_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:

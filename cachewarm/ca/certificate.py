@@ -5,8 +5,11 @@ Times are epoch seconds; `now` is always an argument.
 
 import datetime
 import secrets
+import string
 from dataclasses import dataclass, field
 
+from asn1crypto import pem as asn1_pem
+from asn1crypto import x509 as asn1
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -73,8 +76,34 @@ def read_certificate(octets: bytes, *, name: str = "the certificate") -> x509.Ce
         _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key()
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.signature_hash_algorithm
     except UNREADABLE as error:
-        raise Refused(f"{name} cannot be read: {error}") from error
+        raise Refused(f"{name} cannot be read: {_odd_attribute(octets) or error}") from error
     return certificate
+
+
+#: String types by their tag, and the bytes that are sure to be read alike by everybody (X.680 41.4, RFC 5280 4.1.2.4).
+_STRINGS = {
+    0x13: ("PrintableString", frozenset(f"{string.ascii_letters}{string.digits} '()+,-./:=?".encode())),
+    0x14: ("TeletexString", frozenset(range(0x20, 0x7F))),
+}
+
+
+def _odd_attribute(octets: bytes) -> str | None:
+    """Return which attribute of the names has a character that its string type does not allow, None without any."""
+    try:
+        der = asn1_pem.unarmor(octets)[2] if asn1_pem.detect(octets) else octets
+        tbs = asn1.Certificate.load(der)["tbs_certificate"]
+        attributes = [pair for field in ("issuer", "subject") for rdn in tbs[field].chosen for pair in rdn]
+        for pair in attributes:
+            value = getattr(pair["value"], "chosen", pair["value"])
+            kind, allowed = _STRINGS.get(value.tag, ("", frozenset(range(256))))
+            if value.class_ == 0 and (wrong := [byte for byte in value.contents if byte not in allowed]):
+                return (
+                    f"the attribute {pair['type'].native} of a name is a {kind} with the character {chr(wrong[0])!r},"
+                    f" which that type does not have (RFC 5280 4.1.2.4)"
+                )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    return None
 
 
 def parse_subject(text: str) -> x509.Name:

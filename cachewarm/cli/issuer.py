@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from cachewarm.ca.adopt import Adopted, Brought, adopt
-from cachewarm.ca.authority import Authority, check_ca
+from cachewarm.ca.authority import Authority, check_ca, may_sign_crls
 from cachewarm.ca.certificate import read_certificate
 from cachewarm.ca.external_responder import ExternalResponder, validate
 from cachewarm.ca.profiles import check_url
@@ -124,6 +125,39 @@ def add_command(
         _report(asyncio.run(_add(settings, brought)), brought, as_json=as_json)
 
 
+@app.command("add-cert")
+def add_cert_command(
+    issuer_id: Annotated[str, typer.Argument(metavar="ISSUER_ID")],
+    cert: Annotated[Path, _file("--cert", "Another certificate of this CA: same name, same key.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add another certificate of an issuer: a renewal, or a cross-certificate. Repeating it is safe.
+
+    The one that lasts longest is served at the issuer's URL, and new certificates may be valid until its end.
+    """
+    with reported():
+        ca = _ca(cert)
+        issuer, count = asyncio.run(_add_cert(settings_of(data_dir), issuer_id, ca))
+        newest = x509.load_der_x509_certificate(issuer.cert_der)
+        result = {
+            "issuer_id": issuer.issuer_id,
+            "certificates": count,
+            "serving": newest == ca,
+            "not_after": newest.not_valid_after_utc.isoformat(),
+        }
+        say(f"{issuer.issuer_id} has {count} certificates; the one that is served expires {newest.not_valid_after_utc}")
+        show(result, as_json=as_json)
+
+
+async def _add_cert(settings: Settings, issuer_id: str, ca: x509.Certificate) -> tuple[issuers.Issuer, int]:
+    cert_der = ca.public_bytes(Encoding.DER)
+    async with connected(settings.require_database(), name="fastocsp issuer add-cert") as connection:
+        wanted = (await issuers.require_issuer(connection, issuer_id)).issuer_id
+        issuer = await issuers.add_issuer_certificate(connection, wanted, cert_der, actor=actor_name())
+        return issuer, len(await issuers.issuer_certificates(connection, wanted))
+
+
 @app.command("list")
 def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Every issuer, one a line."""
@@ -200,6 +234,8 @@ def _ca_key(ca: x509.Certificate, cert: Path | None, key: Path | None, settings:
 def _report(done: Adopted, brought: Brought, *, as_json: bool) -> None:
     issuer = done.issuer
     remarks = brought.responder[0].remarks if brought.responder else ()
+    if not may_sign_crls(brought.ca):
+        remarks = (*remarks, "no CRLs are made: the CA's keyUsage lacks cRLSign, and verifiers would reject them")
     for remark in remarks:
         say(f"remark: {remark}")
     say(f"{issuer.issuer_id} is {'added' if done.is_new else 'there already'}; its responder: {done.responder}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from cachewarm.errors import Refused
 from responder.config import load_settings, parse_duration
 
 T = TypeVar("T")
+#: 9999-01-01, epoch seconds: notAfter has four digits for the year (RFC 5280 4.1.2.5).
+LATEST_END = 253_370_764_800
 
 DataDir = Annotated[
     Path | None,
@@ -71,6 +74,6 @@ def seconds_of(validity: str | None) -> int | None:
         return None
     with given_by("--validity"):
         seconds = int(cast("float", parse_duration(validity)))
-        if seconds < 1:
-            raise ValueError("a certificate of no length is of no use")
+        if not 1 <= seconds < LATEST_END - time.time():
+            raise ValueError("must be at least 1s, and end before the year 9999")
     return seconds

@@ -5,13 +5,13 @@ Exit status: 0 done (and confirmed, when --wait was asked), 1 failed, 2 usage, 3
 """
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of
+from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show
 from responder.domain.status import CRLReason
@@ -35,14 +35,15 @@ def revoke(
     issuer: IssuerId = None,
     reason: Annotated[str, typer.Option(help="One of the RFC 5280 reasons by its name.")] = "unspecified",
     invalidity_date: Annotated[
-        str | None, typer.Option(help="Since when the key is suspect: 2026-05-04 or 2026-05-04T10:00:00Z.")
+        str | None,
+        typer.Option(help="Since when the key is suspect: 2026-05-04 or 2026-05-04T10:00:00Z. The earliest counts."),
     ] = None,
     wait: Wait = False,
     patience: Patience = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Revoke a certificate. Repeating it is safe and keeps the earliest time."""
+    """Revoke a certificate, or change its reason to keyCompromise. Repeating it is safe and keeps the earliest time."""
     with reported():
         _one_of(serial, cert)
         because, since = reason_of(reason), _moment(invalidity_date)
@@ -121,11 +122,14 @@ def reason_of(text: str) -> CRLReason:
 def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
+    from cachewarm.revocation.revoke import check_moment
+
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise typer.BadParameter("write 2026-05-04 or 2026-05-04T10:00:00Z", param_hint="--invalidity-date") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    with given_by("--invalidity-date"):
+        return check_moment(moment, "the date")
 
 
 def _report(done: Any, status: str, *, wait: bool, as_json: bool) -> None:
@@ -139,6 +143,8 @@ def _report(done: Any, status: str, *, wait: bool, as_json: bool) -> None:
             "changed": result.changed if result else None,
             "revoked_at": result.revoked_at.isoformat() if result and result.revoked_at else None,
             "reason": result.reason.name if result and result.reason is not None else None,
+            "invalidity_date": result.invalidity_date.isoformat() if result and result.invalidity_date else None,
+            "remark": done.remark,
             "generation": result.generation if result else None,
             "seq": result.seq if result else None,
             "until": waited.until.isoformat() if waited.until else None,
@@ -147,6 +153,8 @@ def _report(done: Any, status: str, *, wait: bool, as_json: bool) -> None:
         },
         as_json=as_json,
     )
+    if done.remark:
+        say(done.remark)
     leave(waited, wait=wait)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
+from asn1crypto import keys as asn1_keys
+from asn1crypto import pem as asn1_pem
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -51,6 +53,8 @@ class SoftKey:
     @classmethod
     def from_pem(cls, pem: bytes, passphrase: bytes | None = None, *, name: str = "the key") -> "SoftKey":
         """The key of a PEM text; a passphrase that is not needed is not an error. Refused in one sentence otherwise."""
+        if _is_pss(pem):
+            raise Refused(f"{name} is for RSASSA-PSS signatures alone (id-RSASSA-PSS), which are not made here")
         try:
             return cls(_parse(pem, passphrase))
         except TypeError as error:
@@ -113,6 +117,15 @@ _GENERATE: dict[KeyKind, Callable[[], PrivateKey]] = {
 
 def _parse(pem: bytes, passphrase: bytes | None) -> object:
     return serialization.load_pem_private_key(pem, (passphrase or None) if _is_encrypted(pem) else None)
+
+
+def _is_pss(pem: bytes) -> bool:
+    """Return whether an unencrypted PKCS#8 key says that it is for RSASSA-PSS; the library loads it as any RSA key."""
+    try:
+        _, _, der = asn1_pem.unarmor(pem)
+        return bool(asn1_keys.PrivateKeyInfo.load(der)["private_key_algorithm"]["algorithm"].native == "rsassa_pss")
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def _is_encrypted(pem: bytes) -> bool:

@@ -69,7 +69,7 @@ async def revoke_many(
     progress: Callable[[int], None] | None = None,
 ) -> BulkOutcome:
     """Revoke them all; those that the inventory does not know are left alone and named."""
-    await require_issuer(connection, issuer_id)
+    issuer_id = (await require_issuer(connection, issuer_id)).issuer_id
     wanted = [revocations.Revocation(serial, reason) for serial in serials]
     try:
         result = await revocations.bulk_revoke(connection, issuer_id, wanted, actor=actor, progress=progress)

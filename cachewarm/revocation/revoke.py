@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -29,11 +29,31 @@ class Target:
 
 @dataclass(frozen=True)
 class RevocationOutcome:
-    """What stands in the ledger now, None when that is unknown, and what the edges know of it."""
+    """What the ledger has now, None when that is unknown, and what the edges acknowledged.
+
+    `remark`: a sentence for the operator when the ledger keeps another reason than the one that was asked for.
+    """
 
     target: Target
     result: revocations.RevokeResult | None
     waited: Confirmation
+    remark: str | None = None
+
+
+#: What certificate_revocations takes (0004); both ends exclusive.
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+
+
+def check_moment(moment: datetime, name: str) -> datetime:
+    """Return the moment, in UTC when it names no zone; ValueError names `name` and its range."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        fits = EARLIEST < aware < LATEST
+    except OverflowError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name} must be after {EARLIEST:%Y-%m-%d} and before {LATEST:%Y-%m-%d}, not {moment}")
+    return aware
 
 
 async def find_target(
@@ -71,7 +91,10 @@ async def revoke(
     wait: bool,
     patience_s: float | None = None,
 ) -> RevocationOutcome:
-    """Revoke; repeating it keeps the earliest time."""
+    """Revoke, or make a revocation stronger: keyCompromise replaces any reason, an earlier date any later one.
+
+    Repeating it is safe and keeps the earliest time.
+    """
 
     async def act() -> revocations.RevokeResult:
         return await revocations.revoke(
@@ -82,7 +105,18 @@ async def revoke(
         found = await inventory.get_certificate(connection, target.issuer_id, target.serial)
         return found is not None and found.revoked_at is not None
 
-    return await _carry_out(connection, target, act, still_so, wait=wait, patience_s=patience_s)
+    done = await _carry_out(connection, target, act, still_so, wait=wait, patience_s=patience_s)
+    return replace(done, remark=_remark(done, reason))
+
+
+def _remark(done: RevocationOutcome, asked: CRLReason) -> str | None:
+    kept = done.result.reason if done.result else None
+    if kept is None or asked in (kept, CRLReason.unspecified):
+        return None
+    return (
+        f"the certificate is revoked for {kept.name} already, and that stays: of the permanent reasons only"
+        f" keyCompromise replaces another one, {asked.name} does not"
+    )
 
 
 async def unhold(
