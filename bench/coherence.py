@@ -27,7 +27,7 @@ from cachewarm.embedded.provision import DatabaseURLs, provision
 from cachewarm.ledger.connect import Connection, connected
 from cachewarm.revocation import revoke
 from cachewarm.revocation.bulk_revoke import revoke_many
-from cachewarm.revocation.confirmation import Outcome
+from cachewarm.revocation.confirmation import Outcome, Waiting
 from responder.clock import NS, read_clock
 from responder.domain.status import CRLReason
 from responder.feed.agent import FeedAgent
@@ -137,7 +137,7 @@ async def waits(instance: Instance) -> dict[str, float]:
                 reason=CRLReason.superseded,
                 invalidity_date=None,
                 actor="bench",
-                wait=True,
+                waiting=Waiting(True),
             )
             assert done.waited.outcome is Outcome.CONFIRMED
             took.append(done.waited.waited_s * 1000)
@@ -150,7 +150,9 @@ async def waits(instance: Instance) -> dict[str, float]:
 async def wait_for_bulk(connection: Connection, chosen: list[Path]) -> float:
     """Milliseconds from the bulk's COMMIT to the acknowledgement of every edge."""
     serials = [bytes.fromhex(path.stem) for path in chosen]
-    done = await revoke_many(connection, "demo", serials, reason=CRLReason.superseded, actor="bench", wait=True)
+    done = await revoke_many(
+        connection, "demo", serials, reason=CRLReason.superseded, actor="bench", waiting=Waiting(True)
+    )
     assert done.waited.outcome is Outcome.CONFIRMED
     await asyncio.sleep(0.3)
     return done.waited.waited_s * 1000

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from cachewarm.admin.auth import admins_only, problem
 from cachewarm.admin.bulk import bulk_revoke
 from cachewarm.admin.crls import crl_cache
-from cachewarm.admin.request_body import read_moment, read_object, read_reason, read_wait
+from cachewarm.admin.request_body import read_moment, read_object, read_reason, read_wait, waiting_of
 from cachewarm.config import Settings
 from cachewarm.errors import Fatal, Refused, Transient
 from cachewarm.ledger import inventory, issuers
@@ -26,6 +26,9 @@ from cachewarm.revocation import revoke as revocation
 from responder.domain.issuer import check_issuer_id
 from responder.domain.serial import parse_serial
 from responder.domain.status import CRLReason
+
+#: They ask by turns for everybody who waits, and hold none of the connections that revoke.
+WAITING_CONNECTIONS = 3
 
 
 async def health(_: Request) -> Response:
@@ -57,16 +60,14 @@ async def revoke(request: Request) -> Response:
     """POST /api/v1/certificates/{id}/revoke?wait=SECONDS with {"reason": name, "invalidity_date": time} or less."""
     target, asked = _target(request), await read_object(request)
     reason, since, wait = read_reason(asked), read_moment(asked, "invalidity_date"), read_wait(request)
-    async with request.app.state.pool.acquire() as connection:
-        done = await revocation.revoke(
-            connection,
-            target,
-            reason=reason,
-            invalidity_date=since,
-            actor=request.state.actor.name,
-            wait=wait is not None,
-            patience_s=wait,
-        )
+    done = await revocation.revoke(
+        request.app.state.pool,
+        target,
+        reason=reason,
+        invalidity_date=since,
+        actor=request.state.actor.name,
+        waiting=waiting_of(request, wait),
+    )
     return _done(done)
 
 
@@ -74,22 +75,24 @@ async def revoke(request: Request) -> Response:
 async def unhold(request: Request) -> Response:
     """POST /api/v1/certificates/{id}/unhold?wait=SECONDS."""
     target, wait = _target(request), read_wait(request)
-    async with request.app.state.pool.acquire() as connection:
-        done = await revocation.unhold(
-            connection, target, actor=request.state.actor.name, wait=wait is not None, patience_s=wait
-        )
+    done = await revocation.unhold(
+        request.app.state.pool, target, actor=request.state.actor.name, waiting=waiting_of(request, wait)
+    )
     return _done(done)
 
 
 def build_app(settings: Settings) -> Starlette:
-    """The application; its pool lives as long as it does."""
+    """Return the application; its pools live as long as it does."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.pool = await open_pool(settings.require_database(), name="fastocsp admin")
+        url = settings.require_database()
+        app.state.pool = await open_pool(url, name="fastocsp admin")
+        app.state.waiting = await open_pool(url, name="fastocsp admin waiting", size=WAITING_CONNECTIONS)
         try:
             yield
         finally:
+            await app.state.waiting.close()
             await app.state.pool.close()
 
     app = Starlette(

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cachewarm.admin.auth import admins_only
-from cachewarm.admin.request_body import read_object, read_reason, read_wait
+from cachewarm.admin.request_body import read_object, read_reason, read_wait, waiting_of
 from cachewarm.revocation.bulk_revoke import parse_serials, revoke_many
 from responder.domain.issuer import check_issuer_id
 
@@ -16,14 +16,12 @@ async def bulk_revoke(request: Request) -> Response:
     serials = asked.get("serial_numbers")
     if not isinstance(serials, list) or not serials:
         raise ValueError("serial_numbers is a list of hexadecimal serial numbers")
-    async with request.app.state.pool.acquire() as connection:
-        done = await revoke_many(
-            connection,
-            check_issuer_id(str(asked.get("issuer_id") or "")),
-            parse_serials(map(str, serials)),
-            reason=read_reason(asked),
-            actor=request.state.actor.name,
-            wait=wait is not None,
-            patience_s=wait,
-        )
+    done = await revoke_many(
+        request.app.state.pool,
+        check_issuer_id(str(asked.get("issuer_id") or "")),
+        parse_serials(map(str, serials)),
+        reason=read_reason(asked),
+        actor=request.state.actor.name,
+        waiting=waiting_of(request, wait),
+    )
     return JSONResponse(done.facts())

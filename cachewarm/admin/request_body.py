@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from cachewarm.revocation.confirmation import Waiting
 from cachewarm.revocation.revoke import check_moment
 from responder.domain.status import CRLReason
 from responder.web.body import read_body
@@ -37,6 +38,11 @@ def read_wait(request: Request) -> float | None:
     if not 0 <= seconds <= LONGEST_WAIT_S:
         raise ValueError(f"wait is 0 to {LONGEST_WAIT_S:.0f} seconds")
     return seconds or None
+
+
+def waiting_of(request: Request, wait: float | None) -> Waiting:
+    """Return how that request waits for the edges: on connections that revoke nothing."""
+    return Waiting(wait is not None, wait, request.app.state.waiting)
 
 
 def read_reason(asked: dict[str, Any]) -> CRLReason:

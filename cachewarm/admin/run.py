@@ -1,4 +1,4 @@
-"""`fastocsp admin`: the listener itself. no TLS below 1.3, no server banner."""
+"""`fastocsp admin`: the listener itself. No TLS below 1.3, no server banner, limits before authentication."""
 
 import os
 import signal
@@ -8,6 +8,7 @@ import structlog
 import uvicorn
 
 from cachewarm.admin.app import build_app
+from cachewarm.admin.listener import BoundedProtocol
 from cachewarm.config import Settings
 from responder.config import ConfigError
 from responder.process import die_with_parent, set_up_process
@@ -28,8 +29,8 @@ def run_admin(settings: Settings, *, child: bool = False) -> None:
         build_app(settings),
         host=settings.admin_host,
         port=settings.admin_port,
-        loop="uvloop",
-        http="httptools",
+        loop="cachewarm.admin.listener:BoundedLoop",
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         ssl_certfile=str(settings.admin_tls_cert),

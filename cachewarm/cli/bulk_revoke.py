@@ -9,11 +9,11 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of
+from cachewarm.cli.options import AsJson, DataDir, actor_name, run_with_ledger, settings_of
 from cachewarm.cli.revoke import Patience, Wait, leave, reason_of
 from cachewarm.config import Settings
 from cachewarm.console import progress, reported, say, show
@@ -65,17 +65,25 @@ async def _revoke(
     wait: bool,
     patience: float | None,
 ) -> BulkOutcome:
-    from cachewarm.ledger.connect import connected
+    from cachewarm.ledger.connect import OutcomeUnknown
+    from cachewarm.revocation.confirmation import Confirmation, Outcome, Waiting
 
-    async with connected(settings.require_database(), name="fastocsp bulk-revoke") as connection:
+    async def attempt(connection: Any) -> BulkOutcome:
         with progress("revoking", len(serials)) as meter:
-            return await revoke_many(
+            done = await revoke_many(
                 connection,
                 issuer_id,
                 serials,
                 reason=reason,
                 actor=actor_name(),
-                wait=wait,
-                patience_s=patience,
+                waiting=Waiting(wait, patience),
                 progress=meter.advance,
             )
+        if done.result is None:
+            raise OutcomeUnknown("the connection was lost during the change")
+        return done
+
+    try:
+        return await run_with_ledger(settings, attempt, name="fastocsp bulk-revoke", patience_s=patience)
+    except OutcomeUnknown:
+        return BulkOutcome(issuer_id, None, Confirmation(Outcome.UNKNOWN))

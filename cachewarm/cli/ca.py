@@ -19,12 +19,21 @@ from cachewarm.ca.profiles import check_url
 from cachewarm.ca.registry import check_id, found_ca, load_authority
 from cachewarm.cli.ca_issue import issue_command
 from cachewarm.cli.crl_options import CRLScope, CRLShards, DeltaCRL, crl_wish
-from cachewarm.cli.options import AsJson, DataDir, Validity, actor_name, given_by, seconds_of, settings_of
+from cachewarm.cli.options import (
+    AsJson,
+    DataDir,
+    Validity,
+    actor_name,
+    given_by,
+    run_with_ledger,
+    seconds_of,
+    settings_of,
+    with_ledger,
+)
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show
 from cachewarm.keys.soft_key import KeyKind
 from cachewarm.ledger import issuers
-from cachewarm.ledger.connect import connected
 from responder.domain.status import UnissuedPolicy
 
 app = typer.Typer(help="The local CA.", no_args_is_help=True)
@@ -114,7 +123,7 @@ async def _init(
     policy: UnissuedPolicy,
     crls: issuers.CRLWish,
 ) -> issuers.Issuer:
-    async with connected(settings.require_database(), name="fastocsp ca init") as connection:
+    async def act(connection: Any) -> issuers.Issuer:
         parent = await issuers.require_issuer(connection, parent_id) if parent_id is not None else None
         return await found_ca(
             connection,
@@ -133,17 +142,18 @@ async def _init(
             actor=actor_name(),
         )
 
+    return await run_with_ledger(settings, act, name="fastocsp ca init", repeatable=False)
+
 
 def _certificate(target: str, data_dir: Path | None) -> x509.Certificate:
     path = Path(target)
     if path.is_file():
         return read_certificate(path.read_bytes(), name=target)
 
-    async def stored() -> bytes:
-        async with connected(settings_of(data_dir).require_database(), name="fastocsp ca show") as connection:
-            return (await issuers.require_issuer(connection, target)).cert_der
+    async def stored(connection: Any) -> bytes:
+        return (await issuers.require_issuer(connection, target)).cert_der
 
-    return x509.load_der_x509_certificate(asyncio.run(stored()))
+    return x509.load_der_x509_certificate(with_ledger(settings_of(data_dir), stored))
 
 
 def _result(made: issuers.Issuer) -> dict[str, Any]:

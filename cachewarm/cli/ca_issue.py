@@ -21,14 +21,13 @@ from cachewarm.ca.describe import describe
 from cachewarm.ca.issue import Terms, issue, issue_request, read_request
 from cachewarm.ca.profiles import PROFILES, Pointers, check_url, parse_names
 from cachewarm.ca.registry import enter, load_authority, pointers_of
-from cachewarm.cli.options import AsJson, DataDir, Validity, given_by, seconds_of, settings_of
+from cachewarm.cli.options import AsJson, DataDir, Validity, given_by, run_with_ledger, seconds_of, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import reported, show
 from cachewarm.errors import Refused
 from cachewarm.keys.key_file import SECRET_MODE, new_file
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import issuers
-from cachewarm.ledger.connect import connected
 
 Names = Annotated[list[str], typer.Option("--name", help="Host name, address, mail address or URI; repeat it.")]
 Csr = Annotated[
@@ -107,16 +106,24 @@ def issue_command(
 
 
 async def _issue(settings: Settings, issuer_id: str, wish: Wish) -> Issued:
+    """Read the issuer, make the certificate once, enter it. A restart of Postgres costs neither of the two steps."""
     _require_free(wish)
-    async with connected(settings.require_database(), name="fastocsp ca issue") as connection:
-        issuer = await issuers.require_issuer(connection, issuer_id)
-        authority = load_authority(issuer, settings.passphrase)
-        terms = _terms(issuer, wish)
-        made, files = _make(authority, terms, wish, settings.passphrase)
-        with ExitStack() as held:
-            for path, octets, mode in files:
-                held.enter_context(new_file(path, octets, mode))
-            await enter(connection, issuer_id, made, crl_shards=terms.pointers.crl_shards)
+
+    async def read(connection: Any) -> issuers.Issuer:
+        return await issuers.require_issuer(connection, issuer_id)
+
+    issuer = await run_with_ledger(settings, read, name="fastocsp ca issue")
+    authority = load_authority(issuer, settings.passphrase)
+    terms = _terms(issuer, wish)
+    made, files = _make(authority, terms, wish, settings.passphrase)
+
+    async def write(connection: Any) -> int:
+        return await enter(connection, issuer.issuer_id, made, crl_shards=terms.pointers.crl_shards)
+
+    with ExitStack() as held:
+        for path, octets, mode in files:
+            held.enter_context(new_file(path, octets, mode))
+        await run_with_ledger(settings, write, name="fastocsp ca issue")
     return made
 
 

@@ -6,7 +6,7 @@ Exit status: 0 done, 1 failed, 2 usage. What is refused leaves neither a file no
 import asyncio
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from cryptography import x509
@@ -28,13 +28,12 @@ from cachewarm.cli.crl_options import (
     check_source,
     crl_wish,
 )
-from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, settings_of
+from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, run_with_ledger, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show, show_rows
 from cachewarm.errors import Refused
 from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import issuers
-from cachewarm.ledger.connect import connected
 from cachewarm.status.issuers import Overview, fields_of, overviews, row_of
 from responder.domain.status import UnissuedPolicy
 
@@ -152,10 +151,13 @@ def add_cert_command(
 
 async def _add_cert(settings: Settings, issuer_id: str, ca: x509.Certificate) -> tuple[issuers.Issuer, int]:
     cert_der = ca.public_bytes(Encoding.DER)
-    async with connected(settings.require_database(), name="fastocsp issuer add-cert") as connection:
+
+    async def act(connection: Any) -> tuple[issuers.Issuer, int]:
         wanted = (await issuers.require_issuer(connection, issuer_id)).issuer_id
         issuer = await issuers.add_issuer_certificate(connection, wanted, cert_der, actor=actor_name())
         return issuer, len(await issuers.issuer_certificates(connection, wanted))
+
+    return await run_with_ledger(settings, act, name="fastocsp issuer add-cert")
 
 
 @app.command("list")
@@ -180,20 +182,17 @@ def show_command(
 
 
 async def _add(settings: Settings, brought: Brought) -> Adopted:
-    async with connected(settings.require_database(), name="fastocsp issuer add") as connection:
+    async def act(connection: Any) -> Adopted:
+        keys = settings.keys.absolute()
         return await adopt(
-            connection,
-            brought,
-            settings.keys.absolute(),
-            settings.passphrase,
-            base_url=settings.base_url,
-            actor=actor_name(),
+            connection, brought, keys, settings.passphrase, base_url=settings.base_url, actor=actor_name()
         )
+
+    return await run_with_ledger(settings, act, name="fastocsp issuer add")
 
 
 async def _overviews(settings: Settings) -> list[Overview]:
-    async with connected(settings.require_database(), name="fastocsp issuer") as connection:
-        return await overviews(connection)
+    return await run_with_ledger(settings, overviews, name="fastocsp issuer")
 
 
 def _ca(path: Path | None) -> x509.Certificate:

@@ -11,11 +11,13 @@ from typing import Annotated, Any, TypeVar, cast
 import typer
 
 from cachewarm.config import Settings
-from cachewarm.console import logs_to_the_person
-from cachewarm.errors import Refused
+from cachewarm.console import logs_to_the_person, say
+from cachewarm.errors import Refused, Transient
 from responder.config import load_settings, parse_duration
 
 T = TypeVar("T")
+#: Seconds that a command tries again while Postgres is away: a restart takes some.
+LEDGER_PATIENCE_S = 15.0
 #: 9999-01-01, epoch seconds: notAfter has four digits for the year (RFC 5280 4.1.2.5).
 LATEST_END = 253_370_764_800
 
@@ -38,17 +40,44 @@ def settings_of(data_dir: Path | None, **given: Any) -> Settings:
     return load_settings(Settings, data_dir=data_dir, **given)
 
 
+async def run_with_ledger(
+    settings: Settings,
+    act: Callable[[Any], Awaitable[T]],
+    *,
+    name: str = "fastocsp command",
+    patience_s: float | None = None,
+    repeatable: bool = True,
+) -> T:
+    """Return what `act` returns for a connection to the ledger, made for this command and closed after it.
+
+    While Postgres is away, starts or restarts, it is tried again for `patience_s` (None: LEDGER_PATIENCE_S). `act` must
+    be safe to repeat; where it is not, only connecting is tried again. OutcomeUnknown when an attempt may have
+    committed and no later one could tell.
+    """
+    from cachewarm.ledger.connect import OutcomeUnknown, connected
+
+    until = time.monotonic() + (LEDGER_PATIENCE_S if patience_s is None else patience_s)
+    pause_s, unknown, begun, told = 0.1, None, False, False
+    while True:
+        try:
+            async with connected(settings.require_database(), name=name) as connection:
+                begun = not repeatable
+                return await act(connection)
+        except Transient as error:
+            unknown = error if isinstance(error, OutcomeUnknown) else unknown
+            if begun or time.monotonic() + pause_s > until:
+                raise unknown or error from error
+            if not told:
+                say(f"{error}; trying again for {until - time.monotonic():.0f} s")
+            told = True
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, 1.0)
+
+
 def with_ledger(settings: Settings, act: Callable[[Any], Awaitable[T]]) -> T:
-    """What `act` returns for a connection to the ledger, made for this command and closed after it."""
-    from cachewarm.ledger.connect import connected
-
+    """Return what `act` returns for a connection to the ledger; see run_with_ledger."""
     logs_to_the_person()
-
-    async def run() -> T:
-        async with connected(settings.require_database(), name="fastocsp command") as connection:
-            return await act(connection)
-
-    return asyncio.run(run())
+    return asyncio.run(run_with_ledger(settings, act))
 
 
 def actor_name() -> str:

@@ -1,17 +1,18 @@
-"""`fastocsp revoke` and `fastocsp unhold`.
+"""`fastocsp revoke` and `fastocsp unhold`. A restart of Postgres meanwhile is outlasted.
 
 Exit status: 0 done (and confirmed, when --wait was asked), 1 failed, 2 usage, 3 committed but not confirmed within
 --patience (BOUNDED), 4 the connection was lost while committing (UNKNOWN: repeat it, that is safe).
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, settings_of
+from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, run_with_ledger, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show
 from responder.domain.status import CRLReason
@@ -23,10 +24,23 @@ IssuerId = Annotated[
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when no edge can answer good any more.")]
 Patience = Annotated[
-    float | None, typer.Option(min=0, help="Seconds to wait at most; default: the horizon.", show_default=False)
+    float | None,
+    typer.Option(
+        min=0,
+        help="Seconds to wait at most, for Postgres too; default: the horizon; Postgres: 15.",
+        show_default=False,
+    ),
 ]
 
 EXIT_BOUNDED, EXIT_UNKNOWN = 3, 4
+
+
+class Named(NamedTuple):
+    """What the command line names the certificate by."""
+
+    serial: str | None
+    cert: Path | None
+    issuer: str | None
 
 
 def revoke(
@@ -48,7 +62,16 @@ def revoke(
         _one_of(serial, cert)
         because, since = reason_of(reason), _moment(invalidity_date)
         settings = settings_of(data_dir)
-        done = asyncio.run(_revoke(settings, serial, cert, issuer, because, since, wait=wait, patience=patience))
+
+        async def act(connection: Any, target: Any, waiting: Any) -> Any:
+            from cachewarm.revocation.revoke import revoke
+
+            return await revoke(
+                connection, target, reason=because, invalidity_date=since, actor=actor_name(), waiting=waiting
+            )
+
+        named = Named(serial, cert, issuer)
+        done = asyncio.run(_carry_out(settings, named, act, wait=wait, patience=patience))
         _report(done, "revoked", wait=wait, as_json=as_json)
 
 
@@ -65,40 +88,43 @@ def unhold(
     with reported():
         _one_of(serial, cert)
         settings = settings_of(data_dir)
-        done = asyncio.run(_unhold(settings, serial, cert, issuer, wait=wait, patience=patience))
+
+        async def act(connection: Any, target: Any, waiting: Any) -> Any:
+            from cachewarm.revocation.revoke import unhold
+
+            return await unhold(connection, target, actor=actor_name(), waiting=waiting)
+
+        named = Named(serial, cert, issuer)
+        done = asyncio.run(_carry_out(settings, named, act, wait=wait, patience=patience))
         _report(done, "good", wait=wait, as_json=as_json)
 
 
-async def _revoke(
-    settings: Settings,
-    serial: str | None,
-    cert: Path | None,
-    issuer: str | None,
-    reason: CRLReason,
-    since: datetime | None,
-    *,
-    wait: bool,
-    patience: float | None,
-) -> Any:
-    from cachewarm.ledger.connect import connected
+#: Connection, target, waiting: what is done with them in one attempt.
+Act = Callable[[Any, Any, Any], Awaitable[Any]]
+
+
+async def _carry_out(settings: Settings, named: Named, act: Act, *, wait: bool, patience: float | None) -> Any:
+    """Do it, again while Postgres is away: that is safe, and what the first attempt did stays."""
+    from cachewarm.ledger.connect import OutcomeUnknown
     from cachewarm.revocation import revoke
+    from cachewarm.revocation.confirmation import Confirmation, Outcome, Waiting
 
-    async with connected(settings.require_database(), name="fastocsp revoke") as connection:
-        target = await revoke.find_target(connection, serial=serial, cert=cert, issuer_id=issuer)
-        return await revoke.revoke(
-            connection, target, reason=reason, invalidity_date=since, actor=actor_name(), wait=wait, patience_s=patience
-        )
+    target: Any = None
 
+    async def attempt(connection: Any) -> Any:
+        nonlocal target
+        target = await revoke.find_target(connection, serial=named.serial, cert=named.cert, issuer_id=named.issuer)
+        done = await act(connection, target, Waiting(wait, patience))
+        if done.result is None:
+            raise OutcomeUnknown("the connection was lost during the change")
+        return done
 
-async def _unhold(
-    settings: Settings, serial: str | None, cert: Path | None, issuer: str | None, *, wait: bool, patience: float | None
-) -> Any:
-    from cachewarm.ledger.connect import connected
-    from cachewarm.revocation import revoke
-
-    async with connected(settings.require_database(), name="fastocsp unhold") as connection:
-        target = await revoke.find_target(connection, serial=serial, cert=cert, issuer_id=issuer)
-        return await revoke.unhold(connection, target, actor=actor_name(), wait=wait, patience_s=patience)
+    try:
+        return await run_with_ledger(settings, attempt, name="fastocsp revoke", patience_s=patience)
+    except OutcomeUnknown:
+        if target is None:
+            raise
+        return revoke.RevocationOutcome(target, None, Confirmation(Outcome.UNKNOWN))
 
 
 def _one_of(serial: str | None, cert: Path | None) -> None:

@@ -6,6 +6,7 @@ login cannot carry them. READ COMMITTED is asked for, as the feed refuses anythi
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import cast
 
 import asyncpg
 from pydantic import SecretStr
@@ -16,6 +17,8 @@ from cachewarm.ledger.migrate import require_schema
 #: The connections and pools that this package hands out.
 Connection = asyncpg.Connection
 Pool = asyncpg.Pool
+#: What single statements run on; a pool lends a connection for each, so that who waits between them holds none.
+Queries = asyncpg.Connection | asyncpg.Pool
 
 _SESSION = {
     "idle_in_transaction_session_timeout": "30s",
@@ -99,6 +102,16 @@ async def open_pool(
         )
 
 
+@asynccontextmanager
+async def lent(source: Queries) -> AsyncIterator[Connection]:
+    """Yield a connection of the pool, or the connection itself."""
+    if isinstance(source, asyncpg.Pool):
+        async with source.acquire() as connection:
+            yield cast("Connection", connection)
+    else:
+        yield source
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Asyncpg's errors and lost connections as Transient, Refused or Fatal, with one sentence each."""
@@ -136,7 +149,7 @@ def _of_server(error: asyncpg.PostgresError) -> CachewarmError:
     return Fatal(f"Postgres: {error}")
 
 
-async def one_row(connection: Connection, sql: str, *arguments: object) -> asyncpg.Record:
+async def one_row(connection: Queries, sql: str, *arguments: object) -> asyncpg.Record:
     """The row of a statement that always has one."""
     row = await connection.fetchrow(sql, *arguments)
     if row is None:

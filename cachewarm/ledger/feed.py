@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from cachewarm.ledger.connect import Connection, one_row, translated
+from cachewarm.ledger.connect import Connection, Queries, one_row, translated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +47,14 @@ class Cursor:
     seq: int
 
 
-async def feed_position(connection: Connection) -> FeedPosition:
+async def feed_position(connection: Queries) -> FeedPosition:
     """The head; in a REPEATABLE READ transaction it belongs to feed_snapshot."""
     with translated():
         row = await one_row(connection, "select generation, sysid, tli, seq, chain, base, horizon from feed_position")
     return FeedPosition(**dict(row))
 
 
-async def unacked(connection: Connection, generation: int, seq: int) -> list[Lease] | None:
+async def unacked(connection: Queries, generation: int, seq: int) -> list[Lease] | None:
     """Leases that have not acknowledged that position. To be asked after the commit, outside of any transaction.
 
     None: a poll that is under way does not come to an end, and whose lease it gives nobody can know yet.
@@ -80,7 +80,7 @@ async def leases(connection: Connection) -> list[Lease]:
     return [Lease(**dict(row)) for row in rows]
 
 
-async def feed_horizon(connection: Connection) -> timedelta:
+async def feed_horizon(connection: Queries) -> timedelta:
     """How long any edge may still say good on its own; what a waiter waits for at most."""
     with translated():
         return await connection.fetchval("select feed_horizon()")  # type: ignore[no-any-return]

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from cachewarm.errors import Refused
 from cachewarm.ledger.chunks import CHUNK, chunks
-from cachewarm.ledger.connect import Connection, translated
+from cachewarm.ledger.connect import Connection, Queries, translated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ async def add_certificates(
     return new
 
 
-async def get_certificate(connection: Connection, issuer_id: str, serial_number: bytes) -> Certificate | None:
+async def get_certificate(connection: Queries, issuer_id: str, serial_number: bytes) -> Certificate | None:
     """The certificate of that issuer and serial number."""
     with translated():
         row = await connection.fetchrow(

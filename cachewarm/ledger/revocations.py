@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from cachewarm.errors import Refused
 from cachewarm.ledger.chunks import chunks
-from cachewarm.ledger.connect import Connection, changing, one_row, translated
+from cachewarm.ledger.connect import Connection, Queries, changing, one_row, translated
 from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
 from responder.errors import LINK_FAILURES
@@ -149,7 +149,7 @@ async def bulk_revoke(
     return BulkResult(asked=asked, changed=changed, generation=generation, seq=seq, unknown=tuple(unknown))
 
 
-async def count_revoked(connection: Connection, issuer_id: str, serials: Sequence[bytes]) -> int:
+async def count_revoked(connection: Queries, issuer_id: str, serials: Sequence[bytes]) -> int:
     """How many of these are revoked now."""
     with translated():
         found: int = await connection.fetchval(

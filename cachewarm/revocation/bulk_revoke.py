@@ -4,16 +4,15 @@ Every chunk is a transaction of its own: whoever is killed in the middle runs it
 The word of the edges is for the last chunk's position, so for every one before it too.
 """
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cachewarm.errors import Refused
 from cachewarm.ledger import revocations
-from cachewarm.ledger.connect import Connection, OutcomeUnknown
+from cachewarm.ledger.connect import OutcomeUnknown, Queries, lent
 from cachewarm.ledger.issuers import require_issuer
-from cachewarm.revocation.confirmation import Confirmation, Outcome, bound_only, wait_for_edges
+from cachewarm.revocation.confirmation import NO_WAIT, Confirmation, Outcome, Waiting, confirm
 from responder.domain.serial import parse_serial
 from responder.domain.status import CRLReason
 
@@ -58,34 +57,28 @@ def parse_serials(texts: Iterable[str]) -> list[bytes]:
 
 
 async def revoke_many(
-    connection: Connection,
+    ledger: Queries,
     issuer_id: str,
     serials: Sequence[bytes],
     *,
     reason: CRLReason,
     actor: str,
-    wait: bool,
-    patience_s: float | None = None,
+    waiting: Waiting = NO_WAIT,
     progress: Callable[[int], None] | None = None,
 ) -> BulkOutcome:
     """Revoke them all; those that the inventory does not know are left alone and named."""
-    issuer_id = (await require_issuer(connection, issuer_id)).issuer_id
     wanted = [revocations.Revocation(serial, reason) for serial in serials]
     try:
-        result = await revocations.bulk_revoke(connection, issuer_id, wanted, actor=actor, progress=progress)
+        async with lent(ledger) as connection:
+            issuer_id = (await require_issuer(connection, issuer_id)).issuer_id
+            result = await revocations.bulk_revoke(connection, issuer_id, wanted, actor=actor, progress=progress)
     except OutcomeUnknown:
         return BulkOutcome(issuer_id, None, Confirmation(Outcome.UNKNOWN))
-    committed = time.monotonic()
-    if not wait:
-        return BulkOutcome(
-            issuer_id, result, await bound_only(connection, result.generation, result.seq, committed=committed)
-        )
     known = sorted(set(serials) - set(result.unknown))
+    questions = waiting.ledger or ledger
 
     async def still_so() -> bool:
-        return await revocations.count_revoked(connection, issuer_id, known) == len(known)
+        return await revocations.count_revoked(questions, issuer_id, known) == len(known)
 
-    waited = await wait_for_edges(
-        connection, result.generation, result.seq, committed=committed, patience_s=patience_s, still_so=still_so
-    )
-    return BulkOutcome(issuer_id, result, waited)
+    confirmed = await confirm(questions, result.generation, result.seq, waiting, still_so)
+    return BulkOutcome(issuer_id, result, confirmed)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from cachewarm.ledger import feed
-from cachewarm.ledger.connect import Connection
+from cachewarm.ledger.connect import Queries
 
 #: Clock rates differ by less than 1 %, and a poll's answer may be this late.
 DRIFT, SLACK_S = 1.01, 0.05
@@ -47,8 +47,35 @@ class Confirmation:
     waited_s: float = field(default=0.0, compare=False)
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """Whether to wait for the edges, for how long at most (None: the bound), and on which connections, if not the same.
+
+    A pool of their own keeps those who wait from holding up those who revoke.
+    """
+
+    wait: bool = False
+    patience_s: float | None = None
+    ledger: Queries | None = None
+
+
+NO_WAIT = Waiting()
+
+
+async def confirm(
+    ledger: Queries, generation: int, seq: int, waiting: Waiting, still_so: Callable[[], Awaitable[bool]]
+) -> Confirmation:
+    """Return what the edges acknowledged of a change that was committed just now, after waiting where that is asked."""
+    committed = time.monotonic()
+    if not waiting.wait:
+        return await bound_only(ledger, generation, seq, committed=committed)
+    return await wait_for_edges(
+        ledger, generation, seq, committed=committed, patience_s=waiting.patience_s, still_so=still_so
+    )
+
+
 async def wait_for_edges(
-    connection: Connection,
+    connection: Queries,
     generation: int,
     seq: int,
     *,
@@ -92,7 +119,7 @@ async def wait_for_edges(
     )
 
 
-async def bound_only(connection: Connection, generation: int, seq: int, *, committed: float) -> Confirmation:
+async def bound_only(connection: Queries, generation: int, seq: int, *, committed: float) -> Confirmation:
     """Without waiting: CONFIRMED when everyone has it already, else by when they will."""
 
     async def believed() -> bool:

@@ -1,6 +1,5 @@
 """Revoking and releasing one certificate, from what a person names it by to the word of the edges."""
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,9 +11,9 @@ from cachewarm.ca.certificate import read_certificate
 from cachewarm.ca.responder_certificate import issued_by
 from cachewarm.errors import Refused
 from cachewarm.ledger import inventory, issuers, revocations
-from cachewarm.ledger.connect import Connection, OutcomeUnknown
+from cachewarm.ledger.connect import Connection, OutcomeUnknown, Queries, lent
 from cachewarm.records.keyring import domain_issuer
-from cachewarm.revocation.confirmation import Confirmation, Outcome, bound_only, wait_for_edges
+from cachewarm.revocation.confirmation import NO_WAIT, Confirmation, Outcome, Waiting, confirm
 from responder.domain.serial import parse_serial, serial_octets
 from responder.domain.status import CRLReason
 
@@ -82,30 +81,29 @@ async def _issuer_of(connection: Connection, certificate: x509.Certificate) -> s
 
 
 async def revoke(
-    connection: Connection,
+    ledger: Queries,
     target: Target,
     *,
     reason: CRLReason,
     invalidity_date: datetime | None,
     actor: str,
-    wait: bool,
-    patience_s: float | None = None,
+    waiting: Waiting = NO_WAIT,
 ) -> RevocationOutcome:
     """Revoke, or make a revocation stronger: keyCompromise replaces any reason, an earlier date any later one.
 
     Repeating it is safe and keeps the earliest time.
     """
 
-    async def act() -> revocations.RevokeResult:
+    async def act(connection: Connection) -> revocations.RevokeResult:
         return await revocations.revoke(
             connection, target.issuer_id, target.serial, reason=reason, invalidity_date=invalidity_date, actor=actor
         )
 
     async def still_so() -> bool:
-        found = await inventory.get_certificate(connection, target.issuer_id, target.serial)
+        found = await inventory.get_certificate(waiting.ledger or ledger, target.issuer_id, target.serial)
         return found is not None and found.revoked_at is not None
 
-    done = await _carry_out(connection, target, act, still_so, wait=wait, patience_s=patience_s)
+    done = await _carry_out(ledger, target, act, still_so, waiting)
     return replace(done, remark=_remark(done, reason))
 
 
@@ -119,44 +117,30 @@ def _remark(done: RevocationOutcome, asked: CRLReason) -> str | None:
     )
 
 
-async def unhold(
-    connection: Connection, target: Target, *, actor: str, wait: bool, patience_s: float | None = None
-) -> RevocationOutcome:
+async def unhold(ledger: Queries, target: Target, *, actor: str, waiting: Waiting = NO_WAIT) -> RevocationOutcome:
     """Release a hold."""
 
-    async def act() -> revocations.RevokeResult:
+    async def act(connection: Connection) -> revocations.RevokeResult:
         return await revocations.unhold(connection, target.issuer_id, target.serial, actor=actor)
 
     async def still_so() -> bool:
-        found = await inventory.get_certificate(connection, target.issuer_id, target.serial)
+        found = await inventory.get_certificate(waiting.ledger or ledger, target.issuer_id, target.serial)
         return found is not None and found.revoked_at is None
 
-    return await _carry_out(connection, target, act, still_so, wait=wait, patience_s=patience_s)
+    return await _carry_out(ledger, target, act, still_so, waiting)
 
 
 async def _carry_out(
-    connection: Connection,
+    ledger: Queries,
     target: Target,
-    act: Callable[[], Awaitable[revocations.RevokeResult]],
+    act: Callable[[Connection], Awaitable[revocations.RevokeResult]],
     still_so: Callable[[], Awaitable[bool]],
-    *,
-    wait: bool,
-    patience_s: float | None,
+    waiting: Waiting,
 ) -> RevocationOutcome:
     try:
-        result = await act()
+        async with lent(ledger) as connection:
+            result = await act(connection)
     except OutcomeUnknown:
         return RevocationOutcome(target, None, Confirmation(Outcome.UNKNOWN))
-    committed = time.monotonic()
-    if wait:
-        waited = await wait_for_edges(
-            connection,
-            result.generation,
-            result.seq,
-            committed=committed,
-            patience_s=patience_s,
-            still_so=still_so,
-        )
-    else:
-        waited = await bound_only(connection, result.generation, result.seq, committed=committed)
-    return RevocationOutcome(target, result, waited)
+    confirmed = await confirm(waiting.ledger or ledger, result.generation, result.seq, waiting, still_so)
+    return RevocationOutcome(target, result, confirmed)

@@ -11,7 +11,7 @@ import pytest
 from cachewarm.errors import CachewarmError
 from cachewarm.ledger.connect import connected
 from cachewarm.revocation import revoke as revocation
-from cachewarm.revocation.confirmation import Outcome
+from cachewarm.revocation.confirmation import Outcome, Waiting
 from responder.domain.status import CRLReason
 from tests.failover.conftest import HORIZON_S
 from tests.failover.pair import Pair
@@ -47,8 +47,7 @@ async def revoke_until_it_breaks(
                     reason=CRLReason.superseded,
                     invalidity_date=None,
                     actor="test",
-                    wait=True,
-                    patience_s=0.0,
+                    waiting=Waiting(True, 0.0),
                 )
                 if done.result is None:
                     return
@@ -205,6 +204,6 @@ async def revoke_on_the_second(pair: Pair, path: "os.PathLike[str]") -> Outcome:
             reason=CRLReason.keyCompromise,
             invalidity_date=None,
             actor="test",
-            wait=True,
+            waiting=Waiting(True),
         )
     return done.waited.outcome

@@ -13,7 +13,7 @@ from pathlib import Path
 from cachewarm.errors import Transient
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
-from cachewarm.revocation.confirmation import Outcome, wait_for_edges
+from cachewarm.revocation.confirmation import Outcome, Waiting, wait_for_edges
 from cachewarm.revocation.revoke import RevocationOutcome, Target, revoke, unhold
 from responder.domain.status import CRLReason
 from tests.faults.history import RELEASE, REVOKE, Change
@@ -51,7 +51,7 @@ class Revoker:
                 reason=reason,
                 invalidity_date=None,
                 actor=ACTOR,
-                wait=True,
+                waiting=Waiting(True),
             )
 
         urls = [url] if url else []
@@ -66,7 +66,9 @@ class Revoker:
         change.revoked_at = held.revoked_at
 
         async def act(connection: Connection) -> RevocationOutcome:
-            return await unhold(connection, Target(ISSUER, bytes.fromhex(change.serial)), actor=ACTOR, wait=True)
+            return await unhold(
+                connection, Target(ISSUER, bytes.fromhex(change.serial)), actor=ACTOR, waiting=Waiting(True)
+            )
 
         return await self._until_confirmed(change, act, [])
 
