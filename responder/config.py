@@ -16,6 +16,8 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from responder.links import STORES, link_problems
+
 PREFIX = "FASTOCSP_"
 INSTANCE_FILE = "quickstart.json"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
@@ -56,8 +58,19 @@ def parse_networks(value: object) -> object:
     return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in value.split(",") if part.strip())
 
 
+def parse_stores(value: object) -> object:
+    """Names of stores, out of a comma-separated list."""
+    if not isinstance(value, str):
+        return value
+    names = tuple(part.strip() for part in value.split(",") if part.strip())
+    if unknown := set(names) - set(STORES):
+        raise ValueError(f"{', '.join(sorted(unknown))}: write {' or '.join(STORES)}, or both with a comma")
+    return names
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]
+Stores = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_stores)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_networks)]
 
 
@@ -154,6 +167,11 @@ class EdgeSettings(BaseSettings):
         description="how far a worker's Python stands back behind answers from its table where a core is short; 0 has "
         "it take as much",
     )
+    insecure_links: Stores = Field(
+        (),
+        description="postgres, redis or both: stores whose link may be unauthenticated although it is neither a Unix "
+        "socket nor loopback; logged at each start",
+    )
     log_format: str = Field("auto", pattern="^(auto|json|text)$", description="text on a terminal, json otherwise")
 
     @field_validator("data_dir")
@@ -192,9 +210,15 @@ def load_settings(cls: type[S], *, instance: bool = True, **given: Any) -> S:
         settings = cls(**gather(cls, instance=instance, **given))
     except ValidationError as error:
         problems += [_problem(entry) for entry in error.errors(include_input=False)]
+    else:
+        problems += link_problems(_plain(settings.database_url), _plain(settings.redis_url), settings.insecure_links)
     if problems:
         raise ConfigError("\n".join(problems))
     return settings
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def gather(cls: type[EdgeSettings], *, instance: bool = True, **given: Any) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def run_master(settings: EdgeSettings) -> None:
     """`fastocsp serve`: until told to stop."""
     import uvloop
 
-    set_up_process(settings.log_format, "edge-master")
+    set_up_process(settings, "edge-master")
     if not _workers_left(settings.run):
         settings = settings.model_copy(update={"port": check_port(settings.host, settings.port)})
     with contextlib.suppress(KeyboardInterrupt):

@@ -9,19 +9,24 @@ from asyncio.subprocess import PIPE
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from responder.config import PREFIX
+import structlog
+
+from responder.config import PREFIX, EdgeSettings
 from responder.telemetry import set_up_logs
 
+log = structlog.get_logger("process")
 _PR_SET_PDEATHSIG = 1
 
 
-def set_up_process(log_format: str, name: str) -> None:
+def set_up_process(settings: EdgeSettings, name: str) -> None:
     """Prepare a long-lived process: structured logs under its name, and no signal but the expected ones ends it.
 
     SIGHUP, whose default is to end a process, is ignored: a terminal that closes or a habitual `kill -HUP` stops
     nothing. Children inherit this.
     """
-    set_up_logs(log_format, name)
+    set_up_logs(settings.log_format, name)
+    if settings.insecure_links:
+        log.warning("links not authenticated", stores=settings.insecure_links)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 

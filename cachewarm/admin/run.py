@@ -20,7 +20,7 @@ def run_admin(settings: Settings, *, child: bool = False) -> None:
     """Until told to stop."""
     if child:
         die_with_parent(signal.SIGTERM, os.getppid())
-    set_up_process(settings.log_format, "admin")
+    set_up_process(settings, "admin")
     if settings.admin_tls_cert is None or settings.admin_tls_key is None:
         raise ConfigError(
             "FASTOCSP_ADMIN_TLS_CERT and FASTOCSP_ADMIN_TLS_KEY must be set: the listener speaks TLS alone"

@@ -272,6 +272,6 @@ def _secret_of(url: str) -> SecretStr:
 
 def run_quickstart(settings: Settings, plan: Plan) -> None:
     """The command."""
-    set_up_process(settings.log_format, "quickstart")
+    set_up_process(settings, "quickstart")
     Quickstart(settings, plan).run()
     say("stopped")

@@ -72,5 +72,5 @@ def run_signer(settings: Settings, *, child: bool = False) -> None:
 
     if child:
         die_with_parent(signal.SIGTERM, os.getppid())
-    set_up_process(settings.log_format, "signer")
+    set_up_process(settings, "signer")
     uvloop.run(serve(settings))

@@ -84,6 +84,11 @@ def _runs(pid: int | None) -> bool:
 
 async def _ledger(settings: Settings) -> Part:
     part = Part()
+    if settings.insecure_links:
+        part.facts["insecure_links"] = settings.insecure_links
+        part.problems.append(
+            f"links that are not authenticated: {', '.join(settings.insecure_links)} (FASTOCSP_INSECURE_LINKS)"
+        )
     if settings.database_url is None:
         part.problems.append("no ledger: FASTOCSP_DATABASE_URL is not set, and no quickstart runs here")
         return part
@@ -99,7 +104,7 @@ async def _read_ledger(connection: Connection, settings: Settings, part: Part) -
     now = datetime.now(UTC)
     position = await feed.feed_position(connection)
     head = await audit.audit_head(connection)
-    part.facts = {
+    part.facts |= {
         "generation": position.generation,
         "seq": position.seq,
         "horizon_s": position.horizon.total_seconds(),

@@ -250,7 +250,7 @@ def run_warmer(settings: Settings, *, child: bool = False) -> None:
 
     if child:
         die_with_parent(signal.SIGTERM, os.getppid())
-    set_up_process(settings.log_format, "warmer")
+    set_up_process(settings, "warmer")
     try:
         uvloop.run(_until_told(settings))
     except asyncio.CancelledError:

@@ -69,6 +69,7 @@ def readiness(edge: EdgeContext) -> dict[str, Any]:
         "coverage": round(share, 6),
         "inventory": inventory,
         "covered": covered,
+        "insecure_links": edge.settings.insecure_links,
         "issuers": {issuer_id: counted._asdict() for issuer_id, counted in edge.catalog.coverage.items()},
     }
 

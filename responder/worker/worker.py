@@ -40,7 +40,7 @@ def bind(host: str, port: int) -> socket.socket:
 def run_worker(settings: EdgeSettings, slot: int, table_fd: int, parent: int) -> None:
     """Serve until told to stop."""
     die_with_parent(signal.SIGTERM, parent)
-    set_up_process(settings.log_format, f"edge-{slot}")
+    set_up_process(settings, f"edge-{slot}")
     edge = EdgeContext(settings, slot, table_fd)
     server = EdgeServer(_config(settings, edge), edge, bind(settings.host, settings.port))
     gc.freeze()

@@ -66,7 +66,8 @@ def test_a_child_reads_back_what_its_parent_has(monkeypatch: pytest.MonkeyPatch)
     """Settings survive the way through an environment, secrets and lists included."""
     monkeypatch.setenv("FASTOCSP_TRUSTED_PROXIES", "10.0.0.0/8, ::1")
     monkeypatch.setenv("FASTOCSP_API_KEYS_NAMED", "ops:0123456789abcdef:admin,web:fedcba9876543210")
-    monkeypatch.setenv("FASTOCSP_DATABASE_URL", "postgresql://u:p@h/d")
+    monkeypatch.setenv("FASTOCSP_DATABASE_URL", "postgresql://u:p@127.0.0.1/d")
+    monkeypatch.setenv("FASTOCSP_INSECURE_LINKS", "redis, postgres")
     parent = load_settings(Settings)
     for name, text in as_environment(parent).items():
         monkeypatch.setenv(name, text)
@@ -77,6 +78,6 @@ def test_a_child_reads_back_what_its_parent_has(monkeypatch: pytest.MonkeyPatch)
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repr of the settings has no password and no key."""
-    monkeypatch.setenv("FASTOCSP_DATABASE_URL", "postgresql://u:verysecret@h/d")
+    monkeypatch.setenv("FASTOCSP_DATABASE_URL", "postgresql://u:verysecret@127.0.0.1/d")
     monkeypatch.setenv("FASTOCSP_API_KEYS_NAMED", "ops:alsoverysecret12:admin")
     assert "verysecret" not in repr(load_settings(Settings))

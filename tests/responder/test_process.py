@@ -34,8 +34,9 @@ def test_a_child_that_came_too_late_leaves_at_once() -> None:
 
 PREPARED = """
 import os, signal, structlog
+from responder.config import EdgeSettings
 from responder.process import set_up_process
-set_up_process("json", "test")
+set_up_process(EdgeSettings(log_format="json"), "test")
 log = structlog.get_logger("test")
 """
 

@@ -87,8 +87,8 @@ def test_settings_in_force_without_a_secret(offline: Fastocsp) -> None:
     said = offline(
         "check-config",
         FASTOCSP_HORIZON="1m",
-        FASTOCSP_DATABASE_URL=f"postgresql://x:{PASSWORD}@h/x",
-        FASTOCSP_REDIS_URL=f"redis://:{PASSWORD}@h",
+        FASTOCSP_DATABASE_URL=f"postgresql://x:{PASSWORD}@localhost/x",
+        FASTOCSP_REDIS_URL=f"redis://:{PASSWORD}@[::1]",
         FASTOCSP_CONFIG_ENCRYPTION_KEY=PASSWORD,
         FASTOCSP_API_KEYS_NAMED=f"ops:{PASSWORD}:admin",
     )
