@@ -50,7 +50,7 @@ class Watch:
     def __init__(self) -> None:
         self.is_over = False
         self._sock: socket.socket | None = None
-        self._reach: int | None = None
+        self._reach = 0
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
@@ -75,6 +75,7 @@ class Watch:
             except OSError as error:
                 failure = error
                 continue
+            self.arrive(str(ip))
             self._sock = sock
             if self.is_over:
                 self.end()
@@ -82,12 +83,13 @@ class Watch:
         raise failure
 
     def allow(self, ip: str, host: str) -> None:
-        """Raise NotMirrored when `ip` is further inside than the address that the fetch began with."""
-        reach = reach_of(ip)
-        if self._reach is None:
-            self._reach = reach
-        if reach < self._reach:
+        """Raise NotMirrored when `ip` is further inside than an address that a redirect came from."""
+        if reach_of(ip) < self._reach:
             raise NotMirrored(SourceFault.REDIRECTS, f"a redirect leads to {host} ({ip}), inside of a private network")
+
+    def arrive(self, ip: str) -> None:
+        """Note that the fetch is at that address now."""
+        self._reach = max(self._reach, reach_of(ip))
 
     def end(self) -> None:
         """Shut the connection, and those to come."""

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import structlog
+
 from cachewarm.config import Settings
 from cachewarm.crl.build import CRLFields, build
 from cachewarm.crl.parts import COMPLETE, scope_of
@@ -200,3 +202,38 @@ async def test_a_failure_is_tried_again_with_a_pause(plant: Plant) -> None:
         assert len(await crls.crl_builds(plant.connection, "ca")) <= 2
         away.rename(path)
         await until(lambda: _at_least(plant, 1))
+
+
+async def test_one_issuer_that_fails_stops_no_other(plant: Plant) -> None:
+    """Its certificate is rubbish, so that even the check of its CRL raises: it is logged once, and recorded."""
+    await issuers.add_issuer(
+        plant.connection,
+        "aaa",
+        subject="CN=rubbish",
+        cert_der=b"rubbish",
+        key_path=plant.issuer.key_path,
+        crl_url="http://crl.example.com/aaa",
+        actor="tests",
+    )
+    with structlog.testing.capture_logs() as logs:
+        async with scheduled(plant):
+            await until(lambda: _at_least(plant, 1))
+            await until(lambda: _failed(plant, 2))
+    assert [log["issuer_id"] for log in logs if log["event"] == "CRL not made"] == ["aaa"]
+
+
+async def _failed(plant: Plant, count: int) -> bool:
+    return sum(not each.succeeded for each in await crls.crl_builds(plant.connection, "aaa")) >= count
+
+
+async def test_a_tick_reads_the_state_of_all_issuers_in_one_statement(plant: Plant) -> None:
+    """However many there are."""
+    statements: list[str] = []
+    plant.connection.add_query_logger(lambda record: statements.append(record.query))
+    for number in range(5):
+        await issuers.add_issuer(
+            plant.connection, f"ca{number}", subject="CN=x", cert_der=bytes((number,)), key_path="x", actor="tests"
+        )
+    statements.clear()
+    states = await crls.scheduled_crls(plant.connection)
+    assert (len(states), len(statements)) == (6, 1)

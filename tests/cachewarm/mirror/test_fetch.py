@@ -1,5 +1,6 @@
 """Fetching from sources that fail, stall, lie and lead astray."""
 
+import os
 import socket
 import ssl
 import threading
@@ -11,6 +12,7 @@ import pytest
 import trustme
 
 from cachewarm.crl.rules import Rule
+from cachewarm.mirror.deadline_socket import Watch, reach_of
 from cachewarm.mirror.faults import NotMirrored, SourceFault
 from cachewarm.mirror.fetch import Limits, Validators, fetch
 from cachewarm.mirror.pem import crls_in
@@ -146,3 +148,87 @@ def test_nobody_there_no_file_no_scheme(tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(bytes(5000))
     assert fault_of(path.as_uri()) is SourceFault.OVERSIZED
+
+
+def test_a_304_to_an_unconditional_request_is_a_failure(source: Source) -> None:
+    """There is nothing that could be unchanged."""
+    source.answers["/crl"] = Answer(status=304)
+    assert fault_of(source.url()) is SourceFault.STATUS
+
+
+@pytest.mark.parametrize("value", ["\x01", "é", "x" * 2000])
+def test_validators_that_cannot_be_sent_back_are_not_kept(source: Source, value: str) -> None:
+    """One that http.client refuses to send would end every later request."""
+    source.put(DER, fields={"ETag": value})
+    found = fetch(source.url(), Validators(), LIMITS)
+    assert (found.body, found.validators.etag) == (DER, None)
+
+
+def test_a_file_source_is_a_regular_file(tmp_path: Path) -> None:
+    """Neither a FIFO, which would wait for a writer, nor a device, nor a folder."""
+    os.mkfifo(tmp_path / "fifo")
+    begun = time.monotonic()
+    for path in (tmp_path / "fifo", Path("/dev/zero"), tmp_path):
+        assert fault_of(path.as_uri()) is SourceFault.UNREACHABLE
+    assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize(
+    ("address", "reach"),
+    [
+        ("1.1.1.1", 2),
+        ("2606:4700:4700::1111", 2),
+        ("10.1.2.3", 1),
+        ("192.168.0.1", 1),
+        ("fd00::1", 1),
+        ("127.0.0.1", 0),
+        ("::1", 0),
+        ("::ffff:127.0.0.1", 0),
+        ("169.254.169.254", 0),
+        ("fe80::1%eth0", 0),
+        ("0.0.0.0", 0),
+    ],
+)
+def test_addresses_are_public_private_or_local(address: str, reach: int) -> None:
+    """Who can reach them."""
+    assert reach_of(address) == reach
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [("1.1.1.1", "10.0.0.1"), ("1.1.1.1", "127.0.0.1"), ("10.0.0.1", "10.0.0.1")]
+)
+def test_a_fetch_never_goes_further_inwards(first: str, then: str) -> None:
+    """Checked on the address that is connected to, whatever name it has; outwards and back is inwards."""
+    watch = Watch()
+    for ip in (first, "8.8.8.8"):
+        watch.allow(ip, "outside.example")
+        watch.arrive(ip)
+    with pytest.raises(NotMirrored) as refused:
+        watch.allow(then, "rebound.example")
+    assert refused.value.fault is SourceFault.REDIRECTS
+
+
+def test_the_body_of_a_redirect_is_not_read(source: Source) -> None:
+    """However long it is: it would be in memory at once."""
+    source.answers["/crl"] = Answer(b"x" * 50_000, status=302, fields={"Location": "/other"}, pause_s=0.01)
+    source.put(DER, "/other")
+    assert fetch(source.url(), Validators(), LIMITS).body == DER
+
+
+def test_a_redirect_to_another_scheme_is_refused(source: Source) -> None:
+    """Neither up nor down; the message says what to do."""
+    source.answers["/crl"] = Answer(status=302, fields={"Location": "https://127.0.0.1/crl"})
+    with pytest.raises(NotMirrored, match="may not change the scheme") as refused:
+        fetch(source.url(), Validators(), LIMITS)
+    assert refused.value.fault is SourceFault.REDIRECTS
+
+
+def test_a_fetch_can_be_ended_from_outside(dripping: str) -> None:
+    """A warmer that stops does not wait for a slow source."""
+    watch = Watch()
+    timer = threading.Timer(0.3, watch.end)
+    timer.start()
+    begun = time.monotonic()
+    with pytest.raises(NotMirrored):
+        fetch(dripping, Validators(), Limits(4096, 20, 30), watch)
+    assert time.monotonic() - begun < 3

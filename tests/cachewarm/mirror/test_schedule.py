@@ -2,19 +2,23 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import structlog
 from pydantic import SecretStr
 
 from cachewarm.config import Settings
+from cachewarm.ledger import issuers
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.crls import crl_turn
 from cachewarm.ledger.mirrors import Mirror
 from cachewarm.mirror.schedule import MirrorSchedule, due_at
 from cachewarm.mirror.sync import SyncContext, sync
 from tests.cachewarm.mirror.conftest import LIMITS, Mirrored
+from tests.support.foreign_ca import ForeignCA
 
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -115,3 +119,64 @@ async def test_one_fetch_at_a_time(mirrored: Mirrored) -> None:
         assert await sync(SyncContext(mirrored.connection, LIMITS), await mirrored.issuer()) is None
     await other.close()
     assert mirrored.source.asked == []
+
+
+async def test_one_bad_source_stops_no_other(mirrored: Mirrored) -> None:
+    """Neither one that is silent, nor one whose row is rubbish, nor one that sends rubbish: the next one is taken."""
+    for name, path in (("aaa-silent", "/silent"), ("bbb-rubbish", "/rubbish"), ("ccc-broken", "/crl")):
+        await issuers.add_issuer(
+            mirrored.connection,
+            name,
+            subject=f"CN={name}",
+            cert_der=b"rubbish" if name == "ccc-broken" else ForeignCA(name).cert_der,
+            crls=issuers.CRLWish(source=mirrored.source.url(path)),
+            actor="tests",
+        )
+    mirrored.source.put(b"", "/silent", silent_s=5)
+    mirrored.source.put(b"\x30\x03\x02\x01\x05", "/rubbish")
+    mirrored.source.put(mirrored.ca.crl(1, {1: None}))
+    begun = asyncio.get_running_loop().time()
+    with structlog.testing.capture_logs() as logs:
+        async with scheduled(mirrored, crl_fetch_timeout=8):
+            async with asyncio.timeout(15):
+                while (await mirrored.mirror()).crl_number != 1:
+                    await asyncio.sleep(0.05)
+            assert asyncio.get_running_loop().time() - begun < 4
+            failures = "select issuer_id, fault from crl_generation_events where not succeeded"
+            async with asyncio.timeout(15):
+                while len({row["issuer_id"] for row in await mirrored.connection.fetch(failures)}) < 2:
+                    await asyncio.sleep(0.05)
+            faults = {row["issuer_id"]: row["fault"] for row in await mirrored.connection.fetch(failures)}
+    assert faults | {"aaa-silent": ""} == {"aaa-silent": "", "bbb-rubbish": "form", "ccc-broken": "internal"}
+    said = [log["issuer_id"] for log in logs if log["event"] == "CRL not mirrored" and log["issuer_id"] != "aaa-silent"]
+    assert sorted(said) == ["bbb-rubbish", "ccc-broken"]
+
+
+async def test_an_attempt_that_ends_the_process_is_not_repeated_at_once(mirrored: Mirrored) -> None:
+    """It is noted as a failure before it begins, so a restart waits as after any failure."""
+    mirrored.source.put(b"", silent_s=1)
+    looking = asyncio.create_task(sync(SyncContext(mirrored.connection, LIMITS), await mirrored.issuer()))
+    async with asyncio.timeout(5):
+        while not mirrored.source.asked:
+            await asyncio.sleep(0.01)
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    found = await mirrored.mirror()
+    assert found.failures == 1
+    assert due_at(found, 3600) > datetime.now(UTC).timestamp() + 3
+
+
+@contextlib.asynccontextmanager
+async def scheduled(mirrored: Mirrored, **settings: Any) -> AsyncIterator[None]:
+    """The loop of one warmer."""
+    connection = await connect(mirrored.urls.writer)
+    running = asyncio.create_task(
+        MirrorSchedule(Settings(database_url=SecretStr(mirrored.urls.writer), **settings)).run(connection)
+    )
+    try:
+        yield
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await connection.close()

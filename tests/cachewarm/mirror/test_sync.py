@@ -1,11 +1,16 @@
 """What a mirrored CRL does to the revoked set, to the CRL that is served, to the feed and to the audit chain."""
 
 import asyncio
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from asn1crypto import crl as asn1
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from _fastocsp.revoked.ledger_wire import parse_items
 from cachewarm.crl.rules import Rule
@@ -16,12 +21,14 @@ from cachewarm.ledger.inventory import NewCertificate, add_certificates
 from cachewarm.ledger.mirror_import import ACTOR
 from cachewarm.ledger.mirrors import Mirror
 from cachewarm.ledger.revocations import revoke
-from cachewarm.mirror.faults import NotMirrored
+from cachewarm.mirror.faults import NotMirrored, SourceFault
+from cachewarm.mirror.sync import SyncContext, sync
 from responder.domain.status import CRLReason
 from tests.cachewarm.mirror.conftest import Mirrored
-from tests.support.foreign_ca import HOLD, REMOVED, REVOKED_AT, STOLEN, ForeignCA
+from tests.support.foreign_ca import HOLD, REMOVED, REVOKED_AT, STOLEN, Answer, ForeignCA
 
 NOW = datetime.now(UTC)
+SUPERSEDED = x509.ReasonFlags.superseded
 
 
 async def test_entries_become_revocations_and_the_crl_is_served_as_it_is(mirrored: Mirrored) -> None:
@@ -212,3 +219,158 @@ async def test_the_old_crl_stays_when_another_ca_signed(mirrored: Mirrored) -> N
     assert [tuple(each) for each in counted] == [("signature", 1)]
     await mirrored.publish(2, {1: None})
     assert await mirrored.connection.fetch("select * from crl_fetch_failures") == []
+
+
+STATEMENTS = ((HOLD, 9), (SUPERSEDED, 2), (STOLEN, 7), (STOLEN, 5), (None, 1))
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(len(STATEMENTS))))[::7])
+async def test_a_serial_that_is_listed_often_has_its_strongest_statement(
+    mirrored: Mirrored, order: tuple[int, ...]
+) -> None:
+    """KeyCompromise first, and of those the earliest time, whatever the order of the entries."""
+    entries = [STATEMENTS[index] for index in order]
+    mirrored.source.put(
+        crl_of(mirrored.ca, 1, [(5, reason, REVOKED_AT + timedelta(days=day)) for reason, day in entries])
+    )
+    await mirrored.bring()
+    row = await mirrored.connection.fetchrow("select reason, revoked_at from certificate_revocations")
+    assert row is not None
+    assert tuple(row) == (1, REVOKED_AT + timedelta(days=5))
+
+
+@pytest.mark.parametrize(
+    ("complete", "delta", "expected"),
+    [
+        ([STOLEN], [SUPERSEDED], {5: 1}),
+        ([SUPERSEDED], [STOLEN], {5: 1}),
+        ([STOLEN], [HOLD], {5: 1}),
+        ([STOLEN], [REMOVED], {5: 1}),
+        ([HOLD], [REMOVED], {}),
+        ([HOLD], [HOLD, REMOVED], {5: 6}),
+        ([HOLD], [REMOVED, HOLD], {5: 6}),
+        ([HOLD], [REMOVED, STOLEN], {5: 1}),
+    ],
+)
+async def test_a_complete_crl_and_its_delta_make_the_strongest_statement(
+    mirrored: Mirrored,
+    complete: list[x509.ReasonFlags],
+    delta: list[x509.ReasonFlags],
+    expected: dict[int, int],
+) -> None:
+    """A delta lifts a hold of its base, and weakens nothing permanent."""
+    await mirrored.connection.execute("update issuers set delta_source = $1", mirrored.source.url("/delta"))
+    mirrored.source.put(crl_of(mirrored.ca, 1, [(5, reason, REVOKED_AT) for reason in complete]))
+    later = REVOKED_AT + timedelta(days=1)
+    mirrored.source.put(crl_of(mirrored.ca, 2, [(5, reason, later) for reason in delta], base=1), "/delta")
+    await mirrored.bring()
+    assert {serial: reason for serial, (reason, _) in (await mirrored.rows()).items()} == expected
+
+
+async def test_a_negative_serial_is_kept_as_its_bytes(mirrored: Mirrored) -> None:
+    """Although `cryptography` refuses to parse the whole CRL."""
+    crl = asn1.CertificateList.load(mirrored.ca.crl(1, {5: STOLEN, 6: None}))
+    crl["tbs_cert_list"]["revoked_certificates"][0]["user_certificate"] = -2
+    crl["signature"] = mirrored.ca.key.sign(crl["tbs_cert_list"].dump(force=True), ec.ECDSA(hashes.SHA256()))
+    mirrored.source.put(crl.dump(force=True))
+    await mirrored.bring()
+    assert set(await mirrored.rows()) == {0xFE, 6}
+
+
+async def test_a_complete_crl_is_taken_although_its_delta_fails(mirrored: Mirrored) -> None:
+    """And the failure of the delta is raised and recorded."""
+    await mirrored.connection.execute("update issuers set delta_source = $1", mirrored.source.url("/none"))
+    mirrored.source.put(mirrored.ca.crl(5, {1: None}))
+    with pytest.raises(NotMirrored) as refused:
+        await mirrored.bring()
+    assert refused.value.fault is SourceFault.STATUS
+    assert ((await mirrored.mirror()).crl_number, set(await mirrored.rows())) == (5, {1})
+
+
+async def test_a_delta_is_taken_although_the_complete_crl_fails(mirrored: Mirrored) -> None:
+    """What it revokes is known before the source of the complete one is mended."""
+    await mirrored.connection.execute("update issuers set delta_source = $1", mirrored.source.url("/delta"))
+    mirrored.source.put(mirrored.ca.crl(5, {1: None}))
+    mirrored.source.put(mirrored.ca.crl(5, {}, base=5), "/delta")
+    await mirrored.bring()
+    mirrored.source.put(b"rubbish")
+    mirrored.source.put(mirrored.ca.crl(6, {2: None}, base=5), "/delta")
+    with pytest.raises(NotMirrored) as refused:
+        await mirrored.bring()
+    assert refused.value.fault is Rule.FORM
+    assert set(await mirrored.rows()) == {1, 2}
+
+
+async def test_a_ca_that_numbers_again_is_accepted_by_an_operator_only(mirrored: Mirrored) -> None:
+    """Once, by name, in the audit chain; the revocations stay, and an older CRL is refused all the same."""
+    await mirrored.publish(900, {1: None})
+    mirrored.source.put(mirrored.ca.crl(1, {1: None, 2: None}, begins=-30))
+    with pytest.raises(NotMirrored) as refused:
+        await mirrored.bring()
+    assert refused.value.fault is Rule.NUMBER
+    context = SyncContext(mirrored.connection, mirrored.limits)
+    done = await sync(context, await mirrored.issuer(), renumbered_by="boss")
+    assert done is not None
+    assert (done.crl_number, set(await mirrored.rows())) == (1, {1, 2})
+    (row,) = [row for row in await list_audit(mirrored.connection) if row.action == "crl renumbered"]
+    assert (row.actor, row.issuer_id, row.detail["crl_number"]) == ("boss", "foreign", "1")
+    await mirrored.publish(2, {1: None, 2: None}, begins=-20)
+    mirrored.source.put(mirrored.ca.crl(1, {1: None}, begins=-3000))
+    with pytest.raises(NotMirrored):
+        await sync(context, await mirrored.issuer(), renumbered_by="boss")
+
+
+async def test_crls_without_a_number_go_by_this_update(mirrored: Mirrored) -> None:
+    """The next one is taken, the one before is not; when the CA begins to number, its numbers count from then on."""
+    await mirrored.connection.execute("update issuers set accept_unnumbered = true")
+    first, second = mirrored.ca.crl(None, {1: None}, begins=-50), mirrored.ca.crl(None, {1: None, 2: None}, begins=-40)
+    for der in (first, second):
+        mirrored.source.put(der)
+        await mirrored.bring()
+    mirrored.source.put(first)
+    with pytest.raises(NotMirrored) as refused:
+        await mirrored.bring()
+    assert refused.value.fault is Rule.WINDOW
+    await mirrored.publish(1, {1: None, 2: None, 3: None}, begins=-30)
+    assert (await mirrored.publish(2, {1: None, 2: None, 3: None, 4: None}, begins=-20)).crl_number == 2
+    assert set(await mirrored.rows()) == {1, 2, 3, 4}
+
+
+async def test_an_error_with_bytes_of_strangers_can_be_recorded(mirrored: Mirrored) -> None:
+    """NUL in a header would be refused by Postgres, and the failure would not be in the events."""
+    mirrored.source.answers["/crl"] = Answer(status=302, fields={"Location": "ftp://\x00x/" + "y" * 5000})
+    with pytest.raises(NotMirrored) as refused:
+        await mirrored.bring()
+    assert refused.value.fault is SourceFault.REDIRECTS
+    row = await mirrored.connection.fetchrow("select fault, length(error) as n from crl_generation_events")
+    assert row is not None
+    assert (row["fault"], row["n"] <= 1000) == ("redirects", True)
+
+
+async def test_an_exception_that_was_not_foreseen_is_recorded(mirrored: Mirrored) -> None:
+    """Here of the ledger's row itself: the certificate of the issuer is rubbish."""
+    mirrored.source.put(mirrored.ca.crl(1, {1: None}))
+    issuer = replace(await mirrored.issuer(), cert_der=b"rubbish")
+    with pytest.raises(ValueError, match="asn1"):
+        await sync(SyncContext(mirrored.connection, mirrored.limits), issuer)
+    row = await mirrored.connection.fetchrow("select succeeded, fault from crl_generation_events")
+    assert row is not None
+    assert tuple(row) == (False, "internal")
+    assert (await mirrored.mirror()).failures == 1
+
+
+def crl_of(
+    ca: ForeignCA, number: int, entries: list[tuple[int, x509.ReasonFlags | None, datetime]], base: int | None = None
+) -> bytes:
+    """A CRL whose entries may name a serial number more than once."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    building = x509.CertificateRevocationListBuilder().issuer_name(ca.name).last_update(now - timedelta(seconds=60))
+    building = building.next_update(now + timedelta(hours=1)).add_extension(x509.CRLNumber(number), critical=False)
+    if base is not None:
+        building = building.add_extension(x509.DeltaCRLIndicator(base), critical=True)
+    for serial, reason, when in entries:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when)
+        if reason is not None:
+            entry = entry.add_extension(x509.CRLReason(reason), critical=False)
+        building = building.add_revoked_certificate(entry.build())
+    return building.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.DER)
