@@ -1,15 +1,20 @@
 """The gate: what may be published, and the first rule that anything else breaks."""
 
+from datetime import UTC, datetime
+
 import pytest
 from asn1crypto import crl as asn1
 
 from _fastocsp.crl.fields import Scope
 from cachewarm.ca.responder_certificate import make
 from cachewarm.crl.parse import peek_crl
+from cachewarm.crl.parts import COMPLETE, DELTA, scope_of
 from cachewarm.crl.plan import RevokedEntry
 from cachewarm.crl.publish_gate import GROWTH_FREE, SHRINK_FREE, Expected, gate, size_problem
 from cachewarm.crl.rules import CRLProblem, Rule
 from cachewarm.keys.soft_key import KeyKind
+from cachewarm.ledger.issuers import Issuer
+from responder.domain.status import UnissuedPolicy
 from tests.cachewarm.conftest import NOW, House, house_of
 from tests.cachewarm.crl.test_build import ENTRIES, URL, crl_of
 
@@ -179,3 +184,58 @@ def test_what_is_no_crl_is_a_value_error(p256: House, octets: bytes) -> None:
     for each in (octets, make(p256.sub, "issuing", now=NOW)[0].cert_der):
         with pytest.raises(ValueError, match=r"\S"):
             peek_crl(each)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://PKI.example.com/crl",
+        "http://xn--mnchen-3ya.example/crl",
+        "http://pki.example.com/a%2Fb",
+        "http://pki.example.com/a%2fb%C3%BC",
+        "http://[2001:db8::1]:8080/crl",
+        "http://pki.example.com:80/./crl/?x#y",
+    ],
+)
+def test_urls_are_compared_byte_for_byte(p256: House, url: str) -> None:
+    """In the distribution point and in freshestCRL, of shards, scoped CRLs and deltas; a normalized copy is another."""
+    scope = Scope(url=url, only_user_certs=True)
+    assert judged(p256, crl_of(p256, scope=scope), scope=scope) is None
+    assert judged(p256, crl_of(p256, scope=scope, base_number=5), scope=scope, base_number=5) is None
+    fresh = crl_of(p256, scope=Scope(), freshest_url=url)
+    assert judged(p256, fresh, scope=Scope(), freshest_url=url) is None
+    other = url.swapcase()
+    assert rule_of(p256, crl_of(p256, scope=scope), scope=Scope(url=other, only_user_certs=True)) is (
+        Rule.DISTRIBUTION_POINT
+    )
+    assert rule_of(p256, fresh, scope=Scope(), freshest_url=other) is Rule.FRESHEST
+
+
+@pytest.mark.parametrize(("crl_scope", "has_point"), [("all", False), ("user", True), ("ca", True)])
+def test_each_kind_of_crl_has_the_distribution_point_of_its_kind(crl_scope: str, has_point: bool) -> None:
+    """A complete CRL of full scope has none; a scoped one has; a delta has that of its base; a shard has its own."""
+    issuer = issuer_row(crl_scope)
+    assert scope_of(issuer, COMPLETE).is_said is has_point
+    assert scope_of(issuer, DELTA) == scope_of(issuer, COMPLETE)
+    assert scope_of(issuer, "3").url == f"{URL}/3"
+
+
+def issuer_row(crl_scope: str) -> Issuer:
+    """An issuer of the ledger with deltas and shards."""
+    return Issuer(
+        issuer_id="issuing",
+        issuer_no=1,
+        subject="CN=x",
+        cert_der=b"",
+        key_path=None,
+        responder_mode="delegated",
+        ocsp_url=None,
+        crl_url=URL,
+        ca_issuers_url=None,
+        unissued_policy=UnissuedPolicy.UNAUTHORIZED,
+        publishes_crl=True,
+        created_at=datetime.fromtimestamp(NOW, UTC),
+        delta_crl=True,
+        crl_shards=4,
+        crl_scope=crl_scope,
+    )
