@@ -152,6 +152,8 @@ def window_problems(crl: ReadCRL, now: int, *, skew_s: int = 0) -> Iterator[CRLP
     """Yield a problem unless `now` is between thisUpdate (less `skew_s`) and nextUpdate; epoch seconds."""
     if crl.this_update > now + skew_s:
         yield CRLProblem(Rule.WINDOW, f"its thisUpdate is {crl.this_update - now} s in the future")
+    if crl.this_update < 0:
+        yield CRLProblem(Rule.WINDOW, "its thisUpdate is before 1970")
     if crl.next_update is None:
         yield CRLProblem(Rule.WINDOW, "it has no nextUpdate")
     elif crl.next_update <= now:
