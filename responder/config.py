@@ -147,7 +147,15 @@ class EdgeSettings(BaseSettings):
         le=1 << 20,
         description="octets that are read ahead of what one connection has been answered; more waits in its socket",
     )
-    max_connections: int = Field(10000, ge=1, description="open connections of one worker; more are closed at once")
+    max_connections: int = Field(
+        10000, ge=1, description="open connections of one worker; beyond, the longest idle ones are closed"
+    )
+    max_connections_per_ip: int = Field(
+        256,
+        ge=1,
+        description="of them, those of one IPv4 address or IPv6 /64 that is no trusted proxy; beyond, its longest idle "
+        "ones are closed",
+    )
     redis_timeout: Duration = Field(0.2, gt=0, le=5, description="seconds for one Redis round trip on the request path")
     signer_timeout: Duration = Field(2.0, gt=0, le=30, description="seconds for one live signature")
     signer_lane: int = Field(

@@ -30,7 +30,7 @@ from responder.feed.poll import Connection, open_feed
 from responder.feed.shared import SharedFeed
 from responder.files import map_file, write_file
 from responder.log_limits import RateLimitedLog
-from responder.process import die_with_parent, set_up_process, start_module, stop
+from responder.process import die_with_parent, raise_open_files, set_up_process, start_module, stop
 from responder.retry import Failures, Pauses, run_forever
 from responder.telemetry import INDEX, MASTER, open_row
 
@@ -39,6 +39,8 @@ CATALOG_INTERVAL_S = 1.0
 RESTART_PAUSES = Pauses(0.1, 5.0, healthy_s=10.0, between_s=0.1)
 PIDS_NAME = "edge.json"
 DRAIN_S = 10.0
+#: Descriptors of the master: the ledger, one pipe per worker, files that are being written.
+OTHER_FILES = 512
 
 
 class WorkerEnded(Exception):
@@ -165,6 +167,7 @@ def run_master(settings: EdgeSettings) -> None:
     import uvloop
 
     set_up_process(settings, "edge-master")
+    raise_open_files(OTHER_FILES)
     if not _workers_left(settings.run):
         settings = settings.model_copy(update={"port": check_port(settings.host, settings.port)})
     with contextlib.suppress(KeyboardInterrupt):

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import resource
 import signal
 import sys
 from asyncio.subprocess import PIPE
@@ -40,6 +41,17 @@ def die_with_parent(sig: signal.Signals, parent: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
         sys.exit("the parent is gone")
+
+
+def raise_open_files(needed: int) -> int:
+    """Raise RLIMIT_NOFILE to the hard limit and return it; log a warning if it is below `needed`."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < needed:
+        log.warning(
+            "open file limit too low", limit=hard, needed=needed, advice="raise LimitNOFILE or lower MAX_CONNECTIONS"
+        )
+    return hard
 
 
 async def start_module(

@@ -6,7 +6,9 @@ from typing_extensions import Buffer
 
 @final
 class Bucket:
-    """Requests a minute for one IPv4 address or IPv6 /64; workers share `buffer`, which is held, not copied.
+    """Requests a minute for one IPv4 address or IPv6 /64, and 16 times as many for an IPv6 /48.
+
+    Workers share `buffer`, which is held, not copied; it has the random key of their hash.
 
     Over the limit of n a minute, one more request is due every 60/n seconds. When all slots of a set are taken the
     address whose use is longest over is forgotten.

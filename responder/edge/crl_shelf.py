@@ -3,7 +3,7 @@
 The files are mapped, not read: all workers of a host share one copy, whatever its size.
 """
 
-import mmap
+import os
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import structlog
 
 from _fastocsp.http.not_modified import CRLTags
+from _fastocsp.shared.file_map import FileMap
 from responder.domain.catalog import Catalog, CRLEntry
 
 log = structlog.get_logger("crl")
@@ -77,10 +78,10 @@ class CRLShelf:
 def _mapped(path: Path, octets: int) -> memoryview:
     """The file, which is replaced by renaming and never changed; ValueError when it is not of that size."""
     with path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if len(mapped) != octets:
-        raise ValueError(f"{len(mapped)} octets instead of {octets}")
-    return memoryview(mapped)
+        size = os.fstat(file.fileno()).st_size
+        if size != octets:
+            raise ValueError(f"{size} bytes instead of {octets}")
+        return memoryview(FileMap(file.fileno(), size))
 
 
 def crl_fields(crl: ShelvedCRL, now: int) -> dict[str, str]:

@@ -3,6 +3,8 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from _fastocsp.shared.bucket cimport ClientKey
+
 cdef struct Buffer:
     uint8_t* octets               # malloc'd, NULL when empty
     size_t at                     # the first octet that still counts
@@ -11,11 +13,14 @@ cdef struct Buffer:
 cdef struct Connection:
     int fd                        # -1: the slot is free
     uint32_t generation           # changes when the slot is given up
-    uint64_t client               # the peer's key in the rate limit
+    ClientKey client              # the peer's, in the rate limit
+    uint32_t next                 # slot + 1 of the next connection in the same bucket of addresses; 0: none
+    uint32_t before               # slot + 1 of the one before; 0: this is the first
     uint64_t deadline             # monotonic ns, 0: none
     Buffer pending                # what came and is not answered yet
     Buffer backlog                # answers that the socket did not take yet
     uint32_t watched              # epoll events asked for, 0: not in the set yet
+    bint filed                    # under its client's address
     bint behind_proxy             # the peer's X-Forwarded-For is believed
     bint partial                  # a request has begun to arrive: its deadline stands
     bint waiting                  # the slow lane is answering
@@ -44,11 +49,20 @@ cdef class Connections:
     cdef readonly uint32_t room
     cdef uint32_t used_to         # no slot from here on was ever used
     cdef long long count          # read by other threads as well
+    cdef uint32_t* buckets        # slot + 1 of the first connection of each bucket of addresses
+    cdef uint32_t bucket_mask
 
     # NULL when all are in use
     cdef Connection* open(self, int fd) noexcept nogil
+    # Files the connection under its client's address, if it has one
+    cdef void note_client(self, Connection* c) noexcept nogil
+    # Connections of this address; the one of them that has been idle for longest to *idlest, NULL when none is idle
+    cdef uint32_t of_address(self, uint64_t address, Connection** idlest) noexcept nogil
+    # The connection that has been idle for longest, or NULL
+    cdef Connection* idlest(self) noexcept nogil
     # Gives the slot up; the socket is the caller's
     cdef void release(self, Connection* c) noexcept nogil
+    cdef void forget_client(self, Connection* c) noexcept nogil
     # The connection that has this slot in this generation, or NULL
     cdef Connection* get(self, uint32_t slot, uint32_t generation) noexcept nogil
 

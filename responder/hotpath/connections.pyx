@@ -40,6 +40,19 @@ cdef int append(Buffer* b, const uint8_t* octets, size_t n) noexcept nogil:
     return 0
 
 
+cdef inline Connection* longer_idle(Connection* a, Connection* b) noexcept nogil:
+    """Of `a`, which may be NULL, and `b` the one to give up first; never one that is being answered.
+
+    Between requests the deadline is that of the last answer; a request that is not whole comes after those, and ends at
+    its own deadline.
+    """
+    if b.waiting or b.paused or buffered(&b.backlog) or b.deadline == 0:
+        return a
+    if a == NULL or a.partial != b.partial:
+        return b if a == NULL or a.partial else a
+    return b if b.deadline < a.deadline else a
+
+
 cdef class Connections:
     """Room for so many."""
 
@@ -48,7 +61,11 @@ cdef class Connections:
         self.room = room
         self.slots = <Connection*>calloc(room, sizeof(Connection))
         self.free_slots = <uint32_t*>malloc(room * sizeof(uint32_t))
-        if self.slots == NULL or self.free_slots == NULL:
+        self.bucket_mask = 15
+        while self.bucket_mask < room:
+            self.bucket_mask = 2 * self.bucket_mask + 1
+        self.buckets = <uint32_t*>calloc(<size_t>self.bucket_mask + 1, sizeof(uint32_t))
+        if self.slots == NULL or self.free_slots == NULL or self.buckets == NULL:
             raise MemoryError
         for i in range(room):
             self.free_slots[i] = room - 1 - i
@@ -63,6 +80,7 @@ cdef class Connections:
                     self.release(&self.slots[i])
         free(self.slots)
         free(self.free_slots)
+        free(self.buckets)
 
     cdef Connection* open(self, int fd) noexcept nogil:
         cdef Connection* c
@@ -86,11 +104,52 @@ cdef class Connections:
     cdef void release(self, Connection* c) noexcept nogil:
         empty(&c.pending)
         empty(&c.backlog)
+        self.forget_client(c)
         c.fd = -1
         c.generation += 1
         self.free_slots[self.free_count] = slot_of(self, c)
         self.free_count += 1
         number_add(&self.count, -1)
+
+    cdef void note_client(self, Connection* c) noexcept nogil:
+        cdef uint32_t* first = &self.buckets[c.client.address >> 1 & self.bucket_mask]
+        if c.client.address == 0:
+            return
+        c.filed, c.next, c.before = True, first[0], 0
+        if c.next:
+            self.slots[c.next - 1].before = slot_of(self, c) + 1
+        first[0] = slot_of(self, c) + 1
+
+    cdef void forget_client(self, Connection* c) noexcept nogil:
+        if not c.filed:
+            return
+        if c.before:
+            self.slots[c.before - 1].next = c.next
+        else:
+            self.buckets[c.client.address >> 1 & self.bucket_mask] = c.next
+        if c.next:
+            self.slots[c.next - 1].before = c.before
+
+    cdef uint32_t of_address(self, uint64_t address, Connection** idlest) noexcept nogil:
+        cdef uint32_t at = self.buckets[address >> 1 & self.bucket_mask]
+        cdef uint32_t found = 0
+        cdef Connection* c
+        idlest[0] = NULL
+        while at:
+            c = &self.slots[at - 1]
+            at = c.next
+            if c.client.address == address:
+                found += 1
+                idlest[0] = longer_idle(idlest[0], c)
+        return found
+
+    cdef Connection* idlest(self) noexcept nogil:
+        cdef Connection* found = NULL
+        cdef uint32_t i
+        for i in range(self.used_to):
+            if self.slots[i].generation & 1:
+                found = longer_idle(found, &self.slots[i])
+        return found
 
     cdef Connection* get(self, uint32_t slot, uint32_t generation) noexcept nogil:
         cdef Connection* c

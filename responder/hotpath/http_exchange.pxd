@@ -9,6 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from _fastocsp.http.headers cimport KnownSections
 from _fastocsp.ocsp.signer_wire cimport AnswerQuery
+from _fastocsp.shared.bucket cimport ClientKey
 from _fastocsp.http.proxies cimport Proxies
 from _fastocsp.wire.sink cimport Sink
 from _fastocsp.http.request cimport HttpRequest
@@ -51,5 +52,7 @@ cdef class Exchange(Sockets):
     # The connection ends after the answer to this letter
     cdef bint closes(self, const Letter* letter) noexcept nogil
     cdef void hand_over(self, Connection* c, const uint8_t* rest, size_t n) noexcept nogil
-    cdef uint64_t client_of(self, const Connection* c, const HttpRequest* http) noexcept nogil
+    # The key of the request's client; `room` is for one that a proxy names
+    cdef const ClientKey* client_of(self, const Connection* c, const HttpRequest* http,
+                                    ClientKey* room) noexcept nogil
     cdef void count(self, size_t index) noexcept nogil

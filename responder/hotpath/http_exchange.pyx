@@ -11,7 +11,7 @@ many). So a flood of what only Python can answer takes its time from itself, and
 
 from libc.stdint cimport uint8_t, uint64_t
 
-from _fastocsp.shared.bucket cimport address_key
+from _fastocsp.shared.bucket cimport ClientKey
 from _fastocsp.ocsp.response cimport put_error_response
 from _fastocsp.ocsp.signer_wire cimport AnswerQuery
 from _fastocsp.wire.codes cimport ERROR_BYTES, TRY_LATER, TRY_LATER_S
@@ -68,6 +68,7 @@ cdef class Exchange(Sockets):
         cdef Sink out
         cdef HttpRequest http
         cdef AnswerQuery query
+        cdef ClientKey named
         cdef RequestOutcome outcome = ANSWERED
         cdef int got
         cdef size_t slow_at = 0
@@ -79,7 +80,7 @@ cdef class Exchange(Sockets):
             if got != WIRE_TAKEN:
                 outcome = NEED_MORE if got == WIRE_NEED_MORE else TO_PARSER
                 break
-            outcome = self.lane.answer(&http, self.client_of(c, &http), self.now_ns, &out, &query)
+            outcome = self.lane.answer(&http, self.client_of(c, &http, &named), self.now_ns, &out, &query)
             if outcome == TO_PARSER:
                 break
             if outcome == SINK_FULL:
@@ -135,13 +136,17 @@ cdef class Exchange(Sockets):
         c.partial = left != 0
         return True
 
-    cdef uint64_t client_of(self, const Connection* c, const HttpRequest* http) noexcept nogil:
+    cdef const ClientKey* client_of(self, const Connection* c, const HttpRequest* http,
+                                    ClientKey* room) noexcept nogil:
         cdef uint8_t packed[16]
         cdef size_t n
         if not c.behind_proxy or http.forwarded_for.n == 0:
-            return c.client
+            return &c.client
         n = self.proxies.client(http.forwarded_for, packed)
-        return address_key(packed, n) if n else c.client
+        if n == 0:
+            return &c.client
+        room[0] = self.lane.bucket.key_of(packed, n)
+        return room
 
     cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n, const AnswerQuery* query) noexcept nogil:
         """Leave this request to Python, or to the signer when there is a query; False when the connection is gone."""

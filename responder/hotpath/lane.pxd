@@ -4,7 +4,7 @@ cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from _fastocsp.ocsp.signer_wire cimport AnswerQuery
-from _fastocsp.shared.bucket cimport Bucket
+from _fastocsp.shared.bucket cimport Bucket, ClientKey
 from _fastocsp.shared.counters cimport Counters
 from _fastocsp.http.not_modified cimport CRLTags
 from _fastocsp.ocsp.issuers cimport IssuerHashes, IssuerIndex
@@ -56,7 +56,7 @@ cdef class Lane:
     cdef void move_clock(self, uint32_t now) noexcept nogil
     # Ask for the memory that answering this request will read, if it is one that was answered a moment ago
     cdef void expect(self, const uint8_t* request, size_t n) noexcept nogil
-    cdef RequestOutcome answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out,
+    cdef RequestOutcome answer(self, const HttpRequest* http, const ClientKey* client, uint64_t now_ns, Sink* out,
                                AnswerQuery* query) noexcept nogil
     cdef RequestOutcome answer_crl(self, const HttpRequest* http, Sink* out) noexcept nogil
     cdef void fill_query(self, const OCSPRequest* request, const HttpRequest* http, AnswerQuery* query) noexcept nogil

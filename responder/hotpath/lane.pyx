@@ -14,6 +14,7 @@ from libc.string cimport memcmp, memcpy
 
 from _fastocsp.ocsp.signer_wire cimport MAX_NONCE
 from _fastocsp.wire.codes cimport ERROR_BYTES, GOOD, LIMITED_S, REVOKED, UNAUTHORIZED
+from _fastocsp.shared.bucket cimport ClientKey
 from _fastocsp.shared.counters cimport count_more
 from _fastocsp.http.not_modified cimport CRLTag, client_has, put_crl_not_modified
 from _fastocsp.wire.der cimport Octets
@@ -125,7 +126,7 @@ cdef class Lane:
         if tag != NULL:
             self.table.expect(0, tag.place)
 
-    cdef RequestOutcome answer(self, const HttpRequest* http, uint64_t client, uint64_t now_ns, Sink* out,
+    cdef RequestOutcome answer(self, const HttpRequest* http, const ClientKey* client, uint64_t now_ns, Sink* out,
                                AnswerQuery* query) noexcept nogil:
         cdef OCSPRequest request
         cdef TableKey key

@@ -16,6 +16,7 @@ class Limits(NamedTuple):
     slow_lane: int  # requests that wait for Python, and
     nonce_lane: int  # those of them that wait for a signature of their own
     asking_s: float = 2.0  # for the signer to answer
+    per_address: int = 256  # connections that one IPv4 address or IPv6 /64 may have
 
     @classmethod
     def of(cls, settings: EdgeSettings) -> Self:
@@ -29,4 +30,5 @@ class Limits(NamedTuple):
             settings.slow_lane,
             settings.signer_lane,
             settings.signer_timeout,
+            settings.max_connections_per_ip,
         )

@@ -22,12 +22,15 @@ cdef class Loop(Exchange):
     cdef int stop_wanted
     cdef uint64_t tick_ns         # of the next tick
     cdef uint32_t tick_number
+    cdef uint32_t per_address     # connections that one address may have
+    cdef uint32_t searches        # for idle connections that are left until the next tick
     cdef epoll_event events[MAX_EVENTS]
 
     cdef int turn(self) noexcept nogil
     cdef void tick(self) noexcept nogil
     cdef void accept_some(self, int most) noexcept nogil
     cdef void welcome(self, int fd, const uint8_t* packed, size_t n) noexcept nogil
+    cdef bint make_room(self, uint64_t address) noexcept nogil
     cdef void on_event(self, Connection* c, uint32_t events) noexcept nogil
     cdef void read_letters(self) noexcept nogil
     cdef void on_answer(self, Letter* letter) noexcept nogil

@@ -12,7 +12,7 @@ thread never asks for the GIL, so neither side can wait for the other in a circl
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
-from _fastocsp.shared.bucket cimport address_key
+from _fastocsp.shared.bucket cimport ClientKey
 from _fastocsp.http.proxies cimport Proxies
 from responder.hotpath.connections cimport Connection, buffered
 from responder.hotpath.http_exchange cimport LINE_LOST, TO_COLD, TO_SIGN, TO_SLOW
@@ -36,6 +36,7 @@ cdef enum:
     ANSWER = 4
     GIVE_UP = 5
     PAUSE_TICKS = 10
+    SEARCHES_PER_TICK = 100       # for the longest idle of all connections: each reads every slot
     NEW_LINE = 16
     SIGNED = 8                    # set in the kind of an answer to a nonce
 
@@ -45,6 +46,7 @@ NO_LINE = LINE_LOST
 cdef uint64_t TICK_NS = 100_000_000
 cdef size_t AT_OPENED = INDEX["connections_opened"]
 cdef size_t AT_REFUSED = INDEX["connections_refused"]
+cdef size_t AT_EVICTED = INDEX["connections_evicted"]
 cdef size_t AT_TIMED_OUT = INDEX["timed_out"]
 
 
@@ -55,6 +57,7 @@ cdef class Loop(Exchange):
         self.lane, self.proxies, self.listener = lane, proxies, listener
         self.to_python, self.from_python = Mailbox(), Mailbox()
         self.slow_lane, self.nonce_lane = limits.slow_lane, limits.nonce_lane
+        self.per_address, self.searches = limits.per_address, SEARCHES_PER_TICK
         self.open_sockets(limits.connections, lane.max_body, limits.patience_s, limits.reading_s, limits.idle_s,
                           limits.read_ahead)
         self.signer = SignerClient(self.epoll, SIGNER, limits.nonce_lane)
@@ -155,6 +158,7 @@ cdef class Loop(Exchange):
         cdef Connection* c
         self.tick_ns = self.now_ns + TICK_NS
         self.tick_number += 1
+        self.searches = SEARCHES_PER_TICK
         self.lane.lock.take()
         self.lane.move_clock(epoch_seconds())
         self.lane.lock.give()
@@ -196,19 +200,47 @@ cdef class Loop(Exchange):
     cdef void welcome(self, int fd, const uint8_t* packed, size_t n) noexcept nogil:
         """A new connection; what its client has already sent is answered at once."""
         cdef Connection* c = NULL
+        cdef ClientKey client
+        cdef bint trusted = n != 0 and self.proxies.trusts(packed, n)
         self.count(AT_OPENED)
-        if self.connections.count + number_load(&self.elsewhere) < self.connections.room:
+        client.address = client.network = 0
+        if n and not trusted:
+            client = self.lane.bucket.key_of(packed, n)
+        if self.make_room(client.address):
             c = self.connections.open(fd)
         if c == NULL:
             self.count(AT_REFUSED)
             close(fd)
             return
-        if n:
-            c.client = address_key(packed, n)
-            c.behind_proxy = self.proxies.trusts(packed, n)
+        c.behind_proxy = trusted
+        c.client = client
+        self.connections.note_client(c)
+        if trusted:
+            # not filed under it: a proxy may have any number of connections
+            c.client = self.lane.bucket.key_of(packed, n)
         c.deadline = self.now_ns + self.patience_ns
         c.partial = c.readable = True
         self.go_on(c, False)
+
+    cdef bint make_room(self, uint64_t address) noexcept nogil:
+        """Give idle connections up, of this address and then of any, until one more is within the limits."""
+        cdef Connection* idle
+        if address and self.connections.of_address(address, &idle) >= self.per_address:
+            if idle == NULL:
+                return False
+            self.count(AT_EVICTED)
+            self.drop(idle)
+        if self.connections.count + number_load(&self.elsewhere) < self.connections.room:
+            return True
+        if self.searches == 0:
+            return False
+        self.searches -= 1
+        idle = self.connections.idlest()
+        if idle == NULL:
+            return False
+        self.count(AT_EVICTED)
+        self.drop(idle)
+        return self.connections.count + number_load(&self.elsewhere) < self.connections.room
 
     cdef void on_event(self, Connection* c, uint32_t events) noexcept nogil:
         cdef bint resumed = False

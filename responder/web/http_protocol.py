@@ -40,7 +40,10 @@ class HandedOverFrom(Protocol):
 
     draining: bool
 
-    def cold_gone(self) -> None:
+    def cold_come(self, connection: "ColdProtocol", peer: str) -> None:
+        """A connection has begun."""
+
+    def cold_gone(self, connection: "ColdProtocol") -> None:
         """A connection has ended."""
 
 
@@ -96,12 +99,15 @@ class ColdProtocol(HttpToolsProtocol):
         self._last_words = b""
         self._unanswered: deque[RequestResponseCycle] = deque()
         self.between_requests = True
+        self._idle_from = time.monotonic()
         self.lingering = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket comes with its first octets, which nothing may overtake."""
         super().connection_made(LingeringTransport(transport, self))  # type: ignore[arg-type]
         first_octets, self._first_octets = self._first_octets, b""
+        if self.client is not None:
+            self._bridge.cold_come(self, self.client[0])
         self.data_received(first_octets)
         if self._bridge.draining:
             self.shutdown()
@@ -109,7 +115,7 @@ class ColdProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """One less to count."""
         super().connection_lost(exc)
-        self._bridge.cold_gone()
+        self._bridge.cold_gone(self)
 
     def data_received(self, data: bytes) -> None:
         """Parse, within the limits of a head."""
@@ -195,6 +201,7 @@ class ColdProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The next answer's turn, or the last words', or the end."""
+        self._idle_from = time.monotonic()
         self._unanswered.popleft()
         super().on_response_complete()
         if self._unanswered or self.transport.is_closing():
@@ -226,6 +233,16 @@ class ColdProtocol(HttpToolsProtocol):
         if self._deadline is not None and time.monotonic() > self._deadline:
             self._counters.add(INDEX["timed_out"])
             self.transport.abort()
+
+    @property
+    def idle_since(self) -> float | None:
+        """Monotonic seconds since when it has been idle between requests; None while it is not."""
+        return self._idle_from if self.between_requests and not self._unanswered else None
+
+    def give_up(self) -> None:
+        """Close at once: others need the place."""
+        self._counters.add(INDEX["connections_evicted"])
+        self.transport.abort()
 
     def linger(self) -> None:
         """Read into nothing from now on."""

@@ -5,6 +5,7 @@ its own have ended. Answers of the slow lane and sockets for the cold lane pass 
 """
 
 import asyncio
+import ipaddress
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ from responder.hotpath.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LAN
 from responder.process import end_tasks
 from responder.telemetry import INDEX
 from responder.web.http_protocol import ColdProtocol
+from responder.worker.cold_connections import ColdConnections
 from responder.worker.signer_dialer import SignerDialer
 
 log = structlog.get_logger("worker")
@@ -46,7 +48,12 @@ class LoopBridge:
         self.draining = False
         self._stopped = False
         self._counted = tuple(map(edge.counters.get, _SIGNER_COUNTERS))
-        self.cold_gone: Callable[[], None] = lambda: None
+        settings = edge.settings
+        self._cold = ColdConnections(
+            settings.max_connections_per_ip,
+            max(1, settings.max_connections // 2),
+            lambda peer: edge.proxies.trust(ipaddress.ip_address(peer.partition("%")[0]).packed),
+        )
 
     def start(self, bound: socket.socket, backlog: int) -> None:
         """Listen, inside the running loop."""
@@ -62,7 +69,6 @@ class LoopBridge:
             bound.detach(),
             Limits.of(settings),
         )
-        self.cold_gone = self.loop.cold_gone
         self._edge.bridge = self
         self._state.connections.add(self)  # type: ignore[arg-type]
         asyncio.get_running_loop().add_reader(self.loop.to_python.bell, self._read_letters)
@@ -71,6 +77,15 @@ class LoopBridge:
         self._dial = SignerDialer(settings.signer, self.loop.take_signer, self._edge.count_defect)
         self._dialling = asyncio.get_running_loop().create_task(self._dial.run())
         step_back(settings.slow_nice)
+
+    def cold_come(self, connection: ColdProtocol, peer: str) -> None:
+        """Count a connection that the full parser serves."""
+        self._cold.add(connection, peer)
+
+    def cold_gone(self, connection: ColdProtocol) -> None:
+        """It has ended."""
+        self._cold.remove(connection)
+        self.loop.cold_gone()
 
     async def close(self) -> None:
         """End the thread; whoever is still connected is closed."""
@@ -134,8 +149,12 @@ class LoopBridge:
     def _hand_over(self, connected: socket.socket, octets: bytes) -> None:
         async def connect() -> None:
             try:
+                if not self._cold.make_room(connected.getpeername()[0]):
+                    raise ConnectionRefusedError
                 await running.connect_accepted_socket(lambda: self._make_cold(octets, self), connected)
-            except OSError:
+            except OSError as error:
+                if isinstance(error, ConnectionRefusedError):
+                    self._edge.counters.add(INDEX["connections_refused"])
                 connected.close()
                 self.loop.cold_gone()
 

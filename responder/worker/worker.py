@@ -17,7 +17,7 @@ from uvicorn.server import Server
 
 from responder.config import EdgeSettings
 from responder.edge.context import EdgeContext
-from responder.process import die_with_parent, set_up_process
+from responder.process import die_with_parent, raise_open_files, set_up_process
 from responder.web.app import build_app
 from responder.web.http_protocol import ColdProtocol
 from responder.worker.loop_bridge import LoopBridge
@@ -25,6 +25,8 @@ from responder.worker.loop_bridge import LoopBridge
 log = structlog.get_logger("worker")
 BACKLOG = 4096
 DRAIN_S = 5
+#: Descriptors of a worker that are no client's: Redis, signer, shared memory, modules, files that are being read.
+OTHER_FILES = 128
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -41,6 +43,9 @@ def run_worker(settings: EdgeSettings, slot: int, table_fd: int, parent: int) ->
     """Serve until told to stop."""
     die_with_parent(signal.SIGTERM, parent)
     set_up_process(settings, f"edge-{slot}")
+    limit = raise_open_files(settings.max_connections + OTHER_FILES)
+    room = max(1, min(settings.max_connections, limit - OTHER_FILES))
+    settings = settings.model_copy(update={"max_connections": room})
     edge = EdgeContext(settings, slot, table_fd)
     server = EdgeServer(_config(settings, edge), edge, bind(settings.host, settings.port))
     gc.freeze()

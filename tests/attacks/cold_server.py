@@ -22,8 +22,16 @@ class Bridge:
 
     draining = False
 
-    def cold_gone(self) -> None:
+    def __init__(self) -> None:
+        self.connections: dict[ColdProtocol, str] = {}
+
+    def cold_come(self, connection: ColdProtocol, peer: str) -> None:
+        """A connection has begun."""
+        self.connections[connection] = peer
+
+    def cold_gone(self, connection: ColdProtocol) -> None:
         """A connection has ended."""
+        del self.connections[connection]
 
 
 async def echo(request: Request) -> Response:
@@ -35,17 +43,18 @@ async def echo(request: Request) -> Response:
 
 
 @asynccontextmanager
-async def cold_server(**settings: object) -> AsyncIterator[int]:
-    """The port of one."""
+async def cold_server(**settings: object) -> AsyncIterator[tuple[int, Bridge]]:
+    """The port of one, and who is connected."""
     app = Starlette(routes=[Route("/{path:path}", echo, methods=["GET", "POST"])])
     config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
     state, edge, counters = ServerState(), EdgeSettings(**settings), Counters(bytearray(ROW_SIZE))  # type: ignore[arg-type]
+    bridge = Bridge()
     server = await asyncio.get_running_loop().create_server(
-        lambda: ColdProtocol(config, state, {}, edge, counters, Bridge(), b""), "127.0.0.1", 0
+        lambda: ColdProtocol(config, state, {}, edge, counters, bridge, b""), "127.0.0.1", 0
     )
     async with server:
-        yield server.sockets[0].getsockname()[1]
+        yield server.sockets[0].getsockname()[1], bridge
 
 
 async def replies(port: int, *pieces: bytes, timeout_s: float = 5.0) -> bytes:

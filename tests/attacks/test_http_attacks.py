@@ -30,7 +30,7 @@ async def test_request_without_a_version_of_http_1_is_refused_and_the_connection
 ) -> None:
     """Whole and byte by byte; what follows is not answered."""
     octets = request_line + b"\r\n" + HOST + b"\r\n" + LAST
-    async with cold_server() as port:
+    async with cold_server() as (port, _):
         for pieces in ([octets], [octets[at : at + 1] for at in range(len(octets))]):
             received = await replies(port, *pieces)
             assert received.startswith(b"HTTP/1.1 %d " % status), received
@@ -58,7 +58,7 @@ async def test_request_without_a_version_of_http_1_is_refused_and_the_connection
 )
 async def test_chunk_beyond_any_limit_is_refused_at_once(chunks: bytes, status: int) -> None:
     """The connection is closed; nothing waits for bytes that never come."""
-    async with cold_server() as port:
+    async with cold_server() as (port, _):
         received = await replies(port, CHUNKED + chunks)
         assert received.startswith(b"HTTP/1.1 %d " % status), received
         assert received.count(b"HTTP/1.1 ") == 1
@@ -76,7 +76,7 @@ async def test_chunked_body_is_followed_by_the_next_request(chunks: bytes, body:
     """In one piece, byte by byte, and behind another request: the cutter finds where each message ends."""
     first = b"POST /ocsp HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nfirst"
     octets = first + CHUNKED + chunks + b"GET /a HTTP/1.1\r\n" + HOST + b"\r\n" + LAST
-    async with cold_server() as port:
+    async with cold_server() as (port, _):
         for pieces in ([octets], [octets[at : at + 1] for at in range(len(octets))]):
             received = await replies(port, *pieces)
             assert [part.partition(b"\r\n\r\n")[2] for part in received.split(b"HTTP/1.1 200 OK")[1:]] == [

@@ -66,6 +66,42 @@ def nonce_question(authority: Authority, serial: bytes, nonce: bytes) -> bytes:
     return der(0x30, der(0x30, asked, der(0xA2, der(0x30, extension))))
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """What a test may choose for its loop."""
+
+    max_connections: int = 100
+    patience_s: float = 5.0
+    idle_s: float = 5.0
+    reading_s: float = 5.0
+    read_ahead: int = 65536
+    slow_lane: int = 100
+    nonce_lane: int = 100
+    per_minute: int = 0
+    family: socket.AddressFamily = socket.AF_INET
+    proxies: tuple[tuple[bytes, int], ...] = ()
+    answers: bool = True
+    receive_octets: int = 0
+    table_bytes: int = 1 << 20
+    table: Table | None = None
+    asking_s: float = 5.0
+    per_address: int = 100000
+
+    def limits(self) -> Limits:
+        """Those of the loop."""
+        return Limits(
+            connections=self.max_connections,
+            patience_s=self.patience_s,
+            reading_s=self.reading_s,
+            idle_s=self.idle_s,
+            read_ahead=self.read_ahead,
+            slow_lane=self.slow_lane,
+            nonce_lane=self.nonce_lane,
+            asking_s=self.asking_s,
+            per_address=self.per_address,
+        )
+
+
 class Running:
     """The loop in a thread, and a thread of Python that answers its letters."""
 

@@ -59,7 +59,7 @@ def test_zero_switches_it_off() -> None:
     memory = bytearray(Bucket.size(64))
     unlimited = Bucket(memory, 0)
     assert all(unlimited.allow(ME, START) for _ in range(5000))
-    assert not any(memory)
+    assert not any(memory[64:])  # behind the key of the hash
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_only_addresses_are_addresses(octets: bytes) -> None:
         bucket(1).allow(octets, START)
 
 
-@pytest.mark.parametrize("size", [0, 63, 192, 320])
+@pytest.mark.parametrize("size", [0, 63, 64, 192 + 64, 320 + 64])
 def test_the_memory_is_a_power_of_two_of_sets(size: int) -> None:
     """Anything else is refused."""
     with pytest.raises(ValueError, match="power of two"):
@@ -102,7 +102,7 @@ def test_the_memory_is_a_power_of_two_of_sets(size: int) -> None:
 @pytest.mark.parametrize(("slots", "octets"), [(1, 64), (4, 64), (5, 128), (65536, 1 << 20), (65537, 2 << 20)])
 def test_the_size_is_enough(slots: int, octets: int) -> None:
     """At least so many addresses of 16 octets."""
-    assert Bucket.size(slots) == octets
+    assert Bucket.size(slots) == 64 + octets
 
 
 def test_a_full_set_forgets_who_used_least() -> None:
@@ -121,3 +121,49 @@ def test_a_flood_of_addresses_lets_everybody_ask() -> None:
     limited = bucket(3, 64)
     for n in range(640):
         assert all(limited.allow(packed(f"10.0.{n // 256}.{n % 256}"), START) for _ in range(3))
+
+
+def test_a_48_may_send_sixteen_times_what_a_64_may() -> None:
+    """However many /64s it has; another /48 is not affected."""
+    limited = bucket(5, 4096)
+    allowed = sum(limited.allow(packed(f"2001:db8:1:{n:x}::1"), START) for n in range(500))
+    assert allowed == 5 * 16
+    assert limited.allow(packed("2001:db8:2::1"), START)
+    assert limited.allow(ME, START)
+
+
+def test_clients_that_share_a_set_in_one_memory_do_not_in_the_next() -> None:
+    """The sets depend on a random key, so addresses found to evict a victim are of no use after a restart.
+
+    Sixteen sets of four: the addresses that make a victim's use forgotten are searched one by one.
+    """
+    victim, rivals = packed("2001:db8::1"), [packed(f"2001:db8:{n:x}::1") for n in range(1, 400)]
+
+    def sharing(limited: Bucket) -> set[bytes]:
+        """Rivals in the victim's set: with three of them and a fifth the victim is given up."""
+        found = set()
+        for rival in rivals:
+            memory = bytearray(shared)
+            mine = Bucket(memory, 10)
+            assert mine.allow(victim, START)
+            before = bytes(memory)
+            mine.allow(rival, START)
+            changed = {at // 64 for at in range(64, len(memory)) if memory[at] != before[at]}
+            used = {at // 64 for at in range(64, len(before)) if before[at]}
+            if changed & used:
+                found.add(rival)
+        return found
+
+    found = []
+    for _ in range(2):
+        shared = bytearray(Bucket.size(64))
+        found.append(sharing(Bucket(shared, 10)))
+    assert all(found)
+    assert found[0] != found[1]
+
+
+def test_sharers_of_the_memory_have_one_key() -> None:
+    """Each worker counts the same client in the same place."""
+    memory = bytearray(Bucket.size(64))
+    one, other = Bucket(memory, 3), Bucket(memory, 3)
+    assert [limited.allow(ME, START) for limited in (one, other, one, other)] == [True, True, True, False]

@@ -204,16 +204,17 @@ def test_a_flood_on_one_connection_delays_no_other(tmp_path: Path, authority: Au
         assert max(times) < 1
 
 
-def test_too_many_connections_are_closed_at_once(tmp_path: Path, authority: Authority) -> None:
-    """Those handed over count until Python says that they are gone; there is room again afterwards."""
-    with Running(tmp_path, authority, max_connections=4) as running:
+def test_connections_beyond_the_limit_are_closed_at_once(tmp_path: Path, authority: Authority) -> None:
+    """When none is idle. Those handed over count until Python says that they are gone; then there is room again."""
+    with Running(tmp_path, authority, max_connections=4, answers=False) as running:
         running.put(GOOD)
         handed = running.connect()
         handed.sendall(chunked_octets(b"x"))
         until(lambda: running.cold)
         clients = [running.connect() for _ in range(3)]
         for client in clients:
-            ask(client, get(running))
+            client.sendall(post(running, ABSENT))
+        until(lambda: len(running.held) == 3)
         with running.connect() as refused:
             assert cut_off_after(refused) < 1
         assert (running.counted("connections_opened"), running.counted("connections_refused")) == (5, 1)
