@@ -18,7 +18,7 @@ async def bulk_revoke(request: Request) -> Response:
         raise ValueError("serial_numbers is a list of hexadecimal serial numbers")
     done = await revoke_many(
         request.app.state.pool,
-        check_issuer_id(str(asked.get("issuer_id") or "")),
+        check_issuer_id(str(asked["issuer_id"])) if asked.get("issuer_id") else "",
         parse_serials(map(str, serials)),
         reason=read_reason(asked),
         actor=request.state.actor.name,
