@@ -18,6 +18,7 @@ from cachewarm.ca.authority import check_ca, may_sign_crls
 from cachewarm.ca.certificate import Issued
 from cachewarm.ca.external_responder import ExternalResponder
 from cachewarm.ca.issuer_rows import issuer_row, responder_row
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.profiles import check_url
 from cachewarm.ca.registry import enter, public_urls
 from cachewarm.ca.responder_certificate import key_path
@@ -210,7 +211,7 @@ async def _take_responder(
 async def _enter(
     connection: Connection, issuer: issuers.Issuer, certificate: ResponderCertificate, path: Path, actor: str
 ) -> None:
-    made = Issued.of(x509.load_der_x509_certificate(certificate.cert_der))
+    made = Issued.of(load_certificate(certificate.cert_der))
     if made.cert_der not in await issuers.issuer_certificates(connection, issuer.issuer_id):
         await enter(connection, issuer.issuer_id, made)  # a CA that signs answers itself was issued by its parent
     await responders.forget_responder_cert(connection, issuer.issuer_id, made.serial)
@@ -224,7 +225,7 @@ def _refuse_foreign(path: Path, passphrase: bytes | None, ours: PublicKey, held:
         there = SoftKey.load(path, passphrase).public_key
     except Refused as error:
         raise Refused(f"{path} is in the way and cannot be read ({error}): move it away first") from error
-    known = [x509.load_der_x509_certificate(cert_der).public_key() for cert_der in held]
+    known = [load_certificate(cert_der).public_key() for cert_der in held]
     if there != ours and there not in known:
         raise Refused(f"{path} holds a key that is no responder's of this issuer: move it away first")
 

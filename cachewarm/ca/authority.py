@@ -17,6 +17,7 @@ from cachewarm.ca.certificate import (
     new_serial,
     read_certificate,
 )
+from cachewarm.ca.odd_names import sign_below
 from cachewarm.ca.profiles import CA_KEY_USAGE, ROOT_VALIDITY_S, SUB_CA_VALIDITY_S, Pointers
 from cachewarm.errors import Refused
 from cachewarm.keys.builders import sign_certificate
@@ -104,7 +105,7 @@ def init_sub(
     builder = builder.add_extension(authority_key_identifier(parent.certificate), critical=False)
     for extension in pointers.extensions(serial_octets(serial)):
         builder = builder.add_extension(extension, critical=False)
-    return Issued.of(sign_certificate(builder, parent.key))
+    return Issued.of(sign_below(builder, parent.certificate, parent.key))
 
 
 def check_validity(validity_s: int) -> int:
@@ -118,7 +119,7 @@ def check_ca(certificate: x509.Certificate) -> None:
     """Refused unless it may sign certificates (RFC 5280 4.2.1.9, 4.2.1.3), with a key that can sign here."""
     name = certificate.subject.rfc4514_string()
     try:
-        refuse_pss_key(certificate)
+        refuse_pss_key(certificate.public_key_algorithm_oid.dotted_string)
     except ValueError as error:
         raise Refused(f"{name}: {error}") from error
     try:

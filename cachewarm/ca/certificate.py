@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.errors import Refused
 from responder.domain.certificate import UNREADABLE
 from responder.domain.serial import serial_octets
@@ -52,7 +53,7 @@ class Issued:
     @property
     def certificate(self) -> x509.Certificate:
         """It, parsed."""
-        return x509.load_der_x509_certificate(self.cert_der)
+        return load_certificate(self.cert_der)
 
     @property
     def pem(self) -> bytes:
@@ -71,13 +72,20 @@ def read_certificate(octets: bytes, *, name: str = "the certificate") -> x509.Ce
     Names, key and extensions are parsed here, so that no later look at them fails.
     """
     try:
-        is_pem = b"-----BEGIN" in octets
-        certificate = x509.load_pem_x509_certificate(octets) if is_pem else x509.load_der_x509_certificate(octets)
+        certificate = load_certificate(_first_certificate(octets) if b"-----BEGIN" in octets else octets)
         _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key()
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.signature_hash_algorithm
     except UNREADABLE as error:
         raise Refused(f"{name} cannot be read: {_odd_attribute(octets) or error}") from error
     return certificate
+
+
+def _first_certificate(octets: bytes) -> bytes:
+    """Return the DER of the first certificate of a PEM text, which may have other objects and text around it."""
+    for kind, _, der in asn1_pem.unarmor(octets, multiple=True):
+        if kind in ("CERTIFICATE", "X509 CERTIFICATE"):
+            return bytes(der)
+    raise ValueError("there is no certificate in it")
 
 
 #: String types by their tag, and the bytes that are sure to be read alike by everybody (X.680 41.4, RFC 5280 4.1.2.4).

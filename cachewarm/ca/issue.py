@@ -7,9 +7,9 @@ from cryptography import x509
 
 from cachewarm.ca.authority import Authority, authority_key_identifier
 from cachewarm.ca.certificate import Issued, moment, new_serial
+from cachewarm.ca.odd_names import sign_below
 from cachewarm.ca.profiles import DIGITAL_SIGNATURE, TLS_SERVER, Pointers, Profile, parse_names
 from cachewarm.errors import Refused
-from cachewarm.keys.builders import sign_certificate
 from responder.domain.certificate import UNREADABLE
 from responder.domain.serial import serial_octets
 from responder.domain.signature import PublicKey, scheme_of
@@ -108,7 +108,7 @@ def _issue(
         builder = builder.add_extension(extension, critical)
     if alternatives:  # critical when it is the only name, RFC 5280 4.2.1.6
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=not subject.rdns)
-    return Issued.of(sign_certificate(builder, authority.key))
+    return Issued.of(sign_below(builder, authority.certificate, authority.key))
 
 
 def _extensions(

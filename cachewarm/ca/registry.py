@@ -14,6 +14,7 @@ from cachewarm.ca.authority import Authority, init_root, init_sub
 from cachewarm.ca.certificate import Issued, moment
 from cachewarm.ca.issue import Terms, issue
 from cachewarm.ca.issuer_rows import issuer_row
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.profiles import ROOT_VALIDITY_S, Pointers
 from cachewarm.errors import Refused
 from cachewarm.keys.key_file import write_new
@@ -143,7 +144,7 @@ def load_authority(issuer: issuers.Issuer, passphrase: bytes | None) -> Authorit
     """Return the CA with its key. Refused when the key is not here, cannot be read or belongs to another CA."""
     if issuer.key_path is None:
         raise Refused(f"the private key of {issuer.issuer_id} is not here")
-    certificate = x509.load_der_x509_certificate(issuer.cert_der)
+    certificate = load_certificate(issuer.cert_der)
     try:
         key = SoftKey.load(Path(issuer.key_path), passphrase)
     except FileNotFoundError as error:

@@ -18,9 +18,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cachewarm.ca.authority import Authority, authority_key_identifier, check_validity
 from cachewarm.ca.certificate import BACKDATE_S, Issued, moment, new_serial
 from cachewarm.ca.issue import MAX_COMMON_NAME
+from cachewarm.ca.odd_names import load_certificate, sign_below, verify_issued
 from cachewarm.ca.profiles import DIGITAL_SIGNATURE, RESPONDER_VALIDITY_S
 from cachewarm.errors import Refused
-from cachewarm.keys.builders import sign_certificate
 from cachewarm.keys.signing_key import SigningKey
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from responder.domain.certificate import UNREADABLE
@@ -73,7 +73,7 @@ def make(
     builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key), critical=False)
     builder = builder.add_extension(authority_key_identifier(authority.certificate), critical=False)
-    return Issued.of(sign_certificate(builder, authority.key)), key
+    return Issued.of(sign_below(builder, authority.certificate, authority.key)), key
 
 
 def key_path(folder: Path, issuer_id: str) -> Path:
@@ -110,14 +110,14 @@ def load_pair(
 def issued_by(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
     """Whether that CA's key signed it, under that CA's name."""
     try:
-        certificate.verify_directly_issued_by(ca)
+        verify_issued(certificate, ca)
     except (InvalidSignature, *UNREADABLE):  # other key; other name, foreign algorithm
         return False
     return True
 
 
 def _issuer_fault(cert_der: bytes, ca: x509.Certificate) -> Unusable | None:
-    certificate = x509.load_der_x509_certificate(cert_der)
+    certificate = load_certificate(cert_der)
     if certificate == ca or issued_by(certificate, ca):  # the CA itself may sign, RFC 6960 4.2.2.2 (1)
         return None
     return Unusable(Fault.OTHER_ISSUER, f"the responder certificate is not issued by {ca.subject.rfc4514_string()}")

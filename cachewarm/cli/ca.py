@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cachewarm.ca.certificate import parse_subject, read_certificate
 from cachewarm.ca.describe import describe
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.profiles import check_url
 from cachewarm.ca.registry import check_id, found_ca, load_authority
 from cachewarm.cli.ca_issue import issue_command
@@ -153,11 +154,11 @@ def _certificate(target: str, data_dir: Path | None) -> x509.Certificate:
     async def stored(connection: Any) -> bytes:
         return (await issuers.require_issuer(connection, target)).cert_der
 
-    return x509.load_der_x509_certificate(with_ledger(settings_of(data_dir), stored))
+    return load_certificate(with_ledger(settings_of(data_dir), stored))
 
 
 def _result(made: issuers.Issuer) -> dict[str, Any]:
-    said = describe(x509.load_der_x509_certificate(made.cert_der))
+    said = describe(load_certificate(made.cert_der))
     chosen = ("subject", "issuer", "serial", "not_before", "not_after", "key", "sha256")
     return (
         {"issuer_id": made.issuer_id}

@@ -16,6 +16,7 @@ from cachewarm.ca.adopt import Adopted, Brought, adopt
 from cachewarm.ca.authority import Authority, check_ca, may_sign_crls
 from cachewarm.ca.certificate import read_certificate
 from cachewarm.ca.external_responder import ExternalResponder, validate
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.profiles import check_url
 from cachewarm.ca.registry import check_id
 from cachewarm.cli.crl_options import (
@@ -138,7 +139,7 @@ def add_cert_command(
     with reported():
         ca = _ca(cert)
         issuer, count = asyncio.run(_add_cert(settings_of(data_dir), issuer_id, ca))
-        newest = x509.load_der_x509_certificate(issuer.cert_der)
+        newest = load_certificate(issuer.cert_der)
         result = {
             "issuer_id": issuer.issuer_id,
             "certificates": count,

@@ -6,11 +6,10 @@ point), 5.2.6 (freshest). Pure: values in, bytes out.
 
 from dataclasses import dataclass
 
-from cryptography import x509
-
 from _fastocsp.crl.entry_writer import EntryWriter
 from _fastocsp.crl.fields import Fields, Scope, certificate_list, tbs_parts
 from cachewarm.ca.certificate import key_identifier
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.profiles import check_url
 from cachewarm.errors import Refused
 from cachewarm.keys.signing_key import SigningKey, sign_parts
@@ -64,7 +63,7 @@ def build(issuer: Issuer, signing_key: SigningKey, entries: bytes | bytearray, l
 
     Refused for a key that is not the issuer's, and for an entry that is revoked after thisUpdate.
     """
-    ca = x509.load_der_x509_certificate(issuer.cert_der)
+    ca = load_certificate(issuer.cert_der)
     if ca.public_key() != signing_key.public_key:
         raise Refused(f"the key does not belong to the certificate of {issuer.issuer_id}")
     if latest > fields.this_update:

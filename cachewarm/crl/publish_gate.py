@@ -7,9 +7,8 @@ client or the next CRL depends on is compared with what it must be. RFC 5280 5.1
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cryptography import x509
-
 from _fastocsp.crl.fields import Scope
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.crl import rules
 from cachewarm.crl.parse import ReadCRL, peek_crl
 from cachewarm.crl.rules import CRLProblem, PreviousCRL, Rule
@@ -65,7 +64,7 @@ def size_problem(new_count: int, old_der: bytes, *, shrink: float, growth: float
 def _problems(
     new: ReadCRL, old: ReadCRL | None, issuer_cert: bytes, expected: Expected, now: int
 ) -> Iterator[CRLProblem]:
-    ca = x509.load_der_x509_certificate(issuer_cert)
+    ca = load_certificate(issuer_cert)
     yield from rules.version_problems(new)
     yield from _delta_problems(new, expected)
     yield from rules.issuer_problems(new, ca, is_ours=True)

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import structlog
-from cryptography import x509
 
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.registry import load_authority
 from cachewarm.crl.parts import DELTA
 from cachewarm.crl.plan import expired_before
@@ -89,7 +89,7 @@ async def _in_turn(
 
 def _require_crl_sign(issuer: issuers.Issuer) -> None:
     """Refused before a number is spent: no verifier would accept the CRL."""
-    problem = first_problem(key_usage_problems(x509.load_der_x509_certificate(issuer.cert_der)))
+    problem = first_problem(key_usage_problems(load_certificate(issuer.cert_der)))
     if problem is not None:
         raise Refused(f"no CRL is published ({problem.rule}): {problem.text}")
 

@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from cryptography import x509
-
 from cachewarm.ca.certificate import moment
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.importer.openssl_index import Index, IndexEntry, IndexStatus, Problem
 from cachewarm.ledger import inventory, issuers, revocations
 from cachewarm.ledger.connect import Connection, changing
@@ -79,8 +78,8 @@ async def take_over(
     """Write it all; `progress` hears of rows, one for a certificate and one for a revocation."""
     counts = {status: sum(entry.status is status for entry in entries) for status in IndexStatus}
     done = TakenOver(counts[IndexStatus.GOOD], counts[IndexStatus.REVOKED], counts[IndexStatus.EXPIRED])
-    earliest = x509.load_der_x509_certificate(issuer.cert_der).not_valid_before_utc
     done.dates_dropped = sum(entry.invalidity_date is not None and _date(entry) is None for entry in entries)
+    earliest = load_certificate(issuer.cert_der).not_valid_before_utc
     certificates = [_certificate(entry, earliest) for entry in entries]
     latest = int(time.time()) + LEDGER_AHEAD_S
     revoked = [_revocation(entry, latest) for entry in entries if entry.status is IndexStatus.REVOKED]

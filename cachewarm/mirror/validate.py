@@ -11,6 +11,7 @@ from cryptography import x509
 
 from _fastocsp.crl.entry_reader import EntryReader
 from _fastocsp.wire.errors import WireError
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.crl import rules
 from cachewarm.crl.parse import ReadCRL
 from cachewarm.crl.rules import CRLProblem, PreviousCRL, Rule
@@ -68,7 +69,7 @@ def choose_crl(body: bytes, issuer_cert: bytes, *, is_delta: bool = False) -> Re
     if isinstance(found, CRLProblem):
         return found
     read = [rules.read_crl(der) for der in found]
-    ca = x509.load_der_x509_certificate(issuer_cert)
+    ca = load_certificate(issuer_cert)
     ours = [each for each in read if isinstance(each, ReadCRL) and _is_of(each, ca)]
     if not ours:
         return read[0]
@@ -108,7 +109,7 @@ def _is_of(read: ReadCRL, ca: x509.Certificate) -> bool:
 def _checks(
     read: ReadCRL, issuer_cert: bytes, accepted: Acceptance, now: int, *, is_delta: bool
 ) -> tuple[Iterator[CRLProblem], ...]:
-    ca = x509.load_der_x509_certificate(issuer_cert)
+    ca = load_certificate(issuer_cert)
     return (
         rules.version_problems(read),
         rules.issuer_problems(read, ca, is_ours=False),

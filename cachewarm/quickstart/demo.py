@@ -4,11 +4,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cachewarm.ca.certificate import parse_subject
 from cachewarm.ca.issue import Terms, issue
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.profiles import DAY_S
 from cachewarm.ca.registry import enter, found_ca, load_authority, pointers_of
 from cachewarm.config import Settings
@@ -116,4 +116,4 @@ async def _chosen(connection: Connection, issuer: issuers.Issuer, folder: Path, 
 
 def pem(der: bytes) -> bytes:
     """The certificate as PEM."""
-    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+    return load_certificate(der).public_bytes(Encoding.PEM)

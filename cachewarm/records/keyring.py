@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
-from cryptography import x509
 
 from _fastocsp.ocsp.response import Template
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.responder_certificate import Fault, ResponderPair, Unusable, key_path, load_pair
 from cachewarm.ledger import issuers, responders
 from cachewarm.ledger.connect import Connection, translated
@@ -113,7 +113,7 @@ def _pair(
     kept = before.pair if before is not None and now <= before.pair.certificate.not_after else None
     if kept is not None and kept.certificate.cert_der == cert_der and path.exists():
         return kept
-    ca = x509.load_der_x509_certificate(issuer.cert_der)
+    ca = load_certificate(issuer.cert_der)
     pair = load_pair(path, cert_der, ca, now=now, passphrase=passphrase)
     replaced = isinstance(pair, Unusable) and pair.fault is Fault.KEY_MISMATCH
     return kept if replaced and kept is not None else pair

@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from cachewarm.ca.certificate import read_certificate
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.responder_certificate import issued_by
 from cachewarm.errors import Refused
 from cachewarm.ledger import inventory, issuers, revocations
@@ -74,7 +75,7 @@ async def find_target(
 
 async def _issuer_of(connection: Connection, certificate: x509.Certificate) -> str:
     for issuer in await issuers.list_issuers(connection):
-        ca = x509.load_der_x509_certificate(domain_issuer(issuer).cert_der)
+        ca = load_certificate(domain_issuer(issuer).cert_der)
         if issued_by(certificate, ca):
             return issuer.issuer_id
     raise Refused("none of our issuers issued this certificate: see `fastocsp issuer list`")

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
-from cryptography import x509
 
 from cachewarm.ca.issuer_rows import responder_row
+from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.registry import enter, load_authority
 from cachewarm.ca.responder_certificate import Fault, Unusable, key_path, load_pair, make
 from cachewarm.errors import Fatal, Refused, Transient
@@ -91,7 +91,7 @@ async def _why(connection: Connection, issuer: issuers.Issuer, terms: Terms) -> 
     newest = max(certs, key=lambda cert: cert.created_at, default=None)
     if newest is None:
         return Unusable(Fault.CERTIFICATE_BROKEN, "there is no responder certificate yet")
-    ca = x509.load_der_x509_certificate(issuer.cert_der)
+    ca = load_certificate(issuer.cert_der)
     path = key_path(terms.folder, issuer.issuer_id)
     pair = load_pair(path, newest.cert_der, ca, now=terms.now, grace_s=terms.grace, passphrase=terms.passphrase)
     if isinstance(pair, Unusable):

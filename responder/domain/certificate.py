@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from asn1crypto import x509 as asn1
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from responder.domain.signature import PublicKey, scheme_of
 
@@ -57,21 +58,21 @@ def read_facts(cert_der: bytes) -> CertificateFacts:
 def read_public_key(cert_der: bytes) -> PublicKey:
     """The certificate's key; ValueError when it is of a kind nobody here signs with."""
     try:
-        certificate = x509.load_der_x509_certificate(cert_der)
-        key = certificate.public_key()
+        spki = asn1.Certificate.load(cert_der, strict=True)["tbs_certificate"]["subject_public_key_info"]
+        algorithm, key = spki["algorithm"]["algorithm"].dotted, load_der_public_key(spki.dump())
     except UNREADABLE as error:
         raise ValueError(f"the certificate's public key cannot be read: {error}") from error
-    refuse_pss_key(certificate)
+    refuse_pss_key(algorithm)
     scheme_of(key)
     return key  # type: ignore[return-value]
 
 
-def refuse_pss_key(certificate: x509.Certificate) -> None:
+def refuse_pss_key(algorithm: str) -> None:
     """Raise ValueError when the key is for RSASSA-PSS alone: it may sign no PKCS#1 v1.5 (RFC 4055 1.2, 3.1).
 
-    The library returns a plain RSA key for it, so the SPKI's algorithm is what tells the two apart.
+    The library returns a plain RSA key for it, so the OID of the SPKI's algorithm is what tells the two apart.
     """
-    if certificate.public_key_algorithm_oid == x509.PublicKeyAlgorithmOID.RSASSA_PSS:
+    if algorithm == x509.PublicKeyAlgorithmOID.RSASSA_PSS.dotted_string:
         raise ValueError(
             "its key is for RSASSA-PSS signatures alone (id-RSASSA-PSS), which are not made here: use a certificate"
             " with a P-256, P-384, Ed25519 or plain RSA key (rsaEncryption)"

@@ -1,20 +1,30 @@
 """Files that CAs and operators really produce, about issuers and their responders (tests/vectors/inputs)."""
 
+import asyncio
 import base64
 import shutil
 import subprocess
 import textwrap
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from asn1crypto import parser, pem
+from asn1crypto import x509 as asn1
 
+from cachewarm.ca.authority import init_root
+from cachewarm.ca.certificate import parse_subject
+from cachewarm.ca.odd_names import names_of
+from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import issuers, revocations
 from cachewarm.ledger.connect import Connection
+from cachewarm.records.keyring import load_keyring
+from cachewarm.warmer.responder_rotation import rotate_due
 from responder.domain.status import CRLReason
-from tests.cachewarm.cli.conftest import Fastocsp, fastocsp, offline, writer
+from tests.cachewarm.cli.conftest import Fastocsp, fastocsp, offline, openssl, writer
 
-__all__ = ["fastocsp", "offline", "writer"]
+__all__ = ["fastocsp", "offline", "openssl", "writer"]
 INPUTS = Path(__file__).parents[1] / "vectors" / "inputs"
 RESPONDER = ("--responder-cert", "responder.pem", "--responder-key", "responder.key")
 
@@ -146,13 +156,86 @@ def test_a_validity_beyond_the_year_9999_is_named_by_its_option(offline: Fastocs
     assert "--validity" in done.err
 
 
-def test_a_name_with_a_character_that_its_type_lacks_is_explained(fastocsp: Fastocsp) -> None:
-    """Which attribute, which string type, which character."""
+@pytest.mark.parametrize("old", ["Example A & B", "Bücher"])
+def test_a_name_that_openssl_reads_is_taken_byte_for_byte(
+    fastocsp: Fastocsp, openssl: Callable[..., str], old: str
+) -> None:
+    """`&` in a PrintableString, Latin-1 in a TeletexString: certificates below it carry the name as it is."""
     unpack("ampersand-name", fastocsp.folder)
-    added = fastocsp("issuer", "add", "--cert", "ca.pem", "--key", "ca.key")
-    assert added.status == 2
-    for word in ("organization", "PrintableString", "'&'"):
-        assert word in added.err
+    if old != "Example A & B":
+        with_latin_name(fastocsp.folder, old)
+    added = fastocsp("issuer", "add", "--id", "x", "--cert", "ca.pem", "--key", "ca.key", "--json")
+    assert added.status == 0, added.err
+    issued = fastocsp("ca", "issue", "x", "--name", "www.example.com")
+    assert issued.status == 0, issued.err
+    ca = unarmor(fastocsp.folder / "ca.pem")
+    assert names_of(unarmor(fastocsp.folder / "www.example.com.pem"))[0] == names_of(ca)[1]
+    assert openssl("verify -CAfile ca.pem www.example.com.pem") == "www.example.com.pem: OK\n"
+    assert fastocsp("ca", "show", "x").fields["subject"]
+    assert unarmor_text(fastocsp("ca", "show", "x", "--pem").out) == ca
+
+
+async def test_responders_and_crls_below_such_a_name(fastocsp: Fastocsp, writer: Connection) -> None:
+    """Both carry the CA's bytes; the keyring takes the pair; openssl verifies the CRL."""
+    unpack("ampersand-name", fastocsp.folder)
+    assert fastocsp("issuer", "add", "--id", "x", "--cert", "ca.pem", "--key", "ca.key").status == 0
+    keys, now = fastocsp.folder / "keys", int(datetime.now(UTC).timestamp())
+    done = await rotate_due(writer, keys, None, now=now, validity_s=86400, grace_s=60)
+    assert (done.made, done.faults) == (["x"], {})
+    name = names_of(unarmor(fastocsp.folder / "ca.pem"))[1]
+    cert_der = await writer.fetchval("select cert_der from ocsp_responder_certs")
+    assert names_of(cert_der)[0] == name
+    ring = await load_keyring(writer, keys, None, now)
+    assert [each.issuer.subject_der for each in ring.signing.values()] == [name]
+    generated = fastocsp("crl", "generate", "x")
+    assert generated.status == 0, generated.err
+    der = await writer.fetchval("select crl_der from crl_cache")
+    assert name in der
+    (fastocsp.folder / "crl").write_bytes(der)
+    verify = ["openssl", "crl", "-inform", "DER", "-in", "crl", "-CAfile", "ca.pem", "-noout"]
+    verified = await asyncio.to_thread(subprocess.run, verify, cwd=fastocsp.folder, capture_output=True, check=True)
+    assert b"verify OK" in verified.stderr
+
+
+def test_the_responder_of_such_a_ca_is_accepted(fastocsp: Fastocsp) -> None:
+    """Its issuer has the character too, and its signature is verified over the original bytes."""
+    unpack("ampersand-name", fastocsp.folder)
+    added = fastocsp("issuer", "add", "--id", "x", "--cert", "ca.pem", *RESPONDER)
+    assert added.status == 0, added.err
+    other = fastocsp.folder / "other"
+    unpack("same-ca-twice", other)
+    pair = ("--responder-cert", "other/responder.pem", "--responder-key", "other/responder.key")
+    foreign = fastocsp("issuer", "add", "--id", "y", "--cert", "ca.pem", *pair)
+    assert foreign.status == 2
+    assert "not issued directly by" in foreign.err
+
+
+def unarmor(path: Path) -> bytes:
+    """The DER of a PEM file."""
+    return unarmor_text(path.read_text())
+
+
+def unarmor_text(text: str) -> bytes:
+    """The DER of a PEM text."""
+    return bytes(pem.unarmor(text.encode())[2])
+
+
+def with_latin_name(folder: Path, text: str) -> None:
+    """Make ca.pem a self-signed certificate whose organization is that text in Latin-1, as a TeletexString."""
+    key = SoftKey.load(folder / "ca.key")
+    made = init_root(key, parse_subject(f"CN=Latin,O={text}"), now=int(datetime.now(UTC).timestamp())).cert_der
+    wrong = b"\x0c" + bytes((len(text.encode()),)) + text.encode()
+    right = b"\x14" + bytes((len(text.encode("latin-1")),)) + text.encode("latin-1")
+    certificate = asn1.Certificate.load(made)
+    tbs = certificate["tbs_certificate"]
+    for field in ("issuer", "subject"):
+        heads = [b"\x31" + bytes((len(each) + 7,)) + b"\x30" + bytes((len(each) + 5,)) for each in (wrong, right)]
+        inner = tbs[field].chosen.contents.replace(wrong, right).replace(*heads)
+        tbs[field] = asn1.Name.load(parser.emit(0, 1, 16, inner))
+    der = tbs.dump()
+    signature = parser.emit(0, 0, 3, b"\0" + key.sign(der))
+    whole = parser.emit(0, 1, 16, der + certificate["signature_algorithm"].dump() + signature)
+    (folder / "ca.pem").write_bytes(pem.armor("CERTIFICATE", whole))
 
 
 async def test_a_reason_becomes_key_compromise_and_the_command_says_what_stays(
