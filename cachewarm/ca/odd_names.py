@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cachewarm.keys.builders import sign_certificate
 from cachewarm.keys.signing_key import SigningKey
+from responder.domain.certificate import read_facts
 
 _SEQUENCE, _SET = (0, 1, 16), (0, 1, 17)
 _PRINTABLE, _TELETEX, _UTF8 = 19, 20, 12
@@ -32,7 +33,11 @@ class OddCertificate:
 
     def __init__(self, der: bytes) -> None:
         self._der = der
-        self._copy = x509.load_der_x509_certificate(_with_readable_names(der, _positions_of_certificate))
+        read_facts(der)
+        copy = _with_readable_names(der, _positions_of_certificate)
+        if copy == der:
+            raise ValueError("its names are not what is wrong with it")
+        self._copy = x509.load_der_x509_certificate(copy)
         self.tbs_certificate_bytes = _dump(next(_elements(_contents(der))))
 
     def __getattr__(self, name: str) -> Any:

@@ -91,9 +91,9 @@ def load_pair(
     """
     try:
         certificate = ResponderCertificate.from_der(cert_der)
-    except ValueError as error:
+        wrong = _issuer_fault(cert_der, ca) or _window_fault(certificate, now, grace_s)
+    except UNREADABLE as error:
         return Unusable(Fault.CERTIFICATE_BROKEN, f"the responder certificate cannot be read: {error}")
-    wrong = _issuer_fault(cert_der, ca) or _window_fault(certificate, now, grace_s)
     if wrong is not None:
         return wrong
     try:

@@ -23,15 +23,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standar
 def migrate_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Apply the migrations that this database has not seen. DATABASE_URL must be the owner's."""
     from cachewarm.ledger.connect import connected
+    from cachewarm.ledger.issuers import merged_issuers
     from cachewarm.ledger.migrate import migrate
 
-    async def run(url: SecretStr) -> list[str]:
+    async def run(url: SecretStr) -> tuple[list[str], dict[str, str]]:
         async with connected(url, name="fastocsp db", check=False) as connection:
-            return await migrate(connection)
+            applied = await migrate(connection)
+            return applied, await merged_issuers(connection) if applied else {}
 
     with reported():
-        applied = asyncio.run(run(_database_url(data_dir)))
+        applied, merged = asyncio.run(run(_database_url(data_dir)))
         say(f"{len(applied)} migrations applied" if applied else "nothing to do")
+        for issuer_id, into in merged.items():
+            say(f"issuer {issuer_id} has the name and key of {into}: its certificates and revocations are {into}'s now")
         show({"applied": applied}, as_json=as_json)
 
 

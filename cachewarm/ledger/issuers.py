@@ -153,6 +153,15 @@ async def get_issuer(connection: Connection, issuer_id: str) -> Issuer | None:
     return _issuer(row) if row else None
 
 
+async def merged_issuers(connection: Connection) -> dict[str, str]:
+    """Return the ids that a migration made second names of another issuer, with that issuer's id."""
+    with translated():
+        rows = await connection.fetch(
+            "select issuer_id, merged_into from issuers where merged_into is not null order by issuer_id"
+        )
+    return {row["issuer_id"]: row["merged_into"] for row in rows}
+
+
 async def require_issuer(connection: Connection, issuer_id: str) -> Issuer:
     """The issuer of that id; Refused with the ids there are."""
     issuer = await get_issuer(connection, issuer_id)

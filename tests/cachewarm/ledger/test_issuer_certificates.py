@@ -20,6 +20,7 @@ from cachewarm.ledger.issuers import (
     issuer_certificates,
     issuer_of_certificate,
     list_issuers,
+    merged_issuers,
 )
 from cachewarm.ledger.migrate import migrate, read_migrations
 
@@ -115,6 +116,7 @@ async def test_the_migration_merges_two_issuers_of_one_name_and_key(before: asyn
         await before.execute(revoke, issuer_id, serial, reason)
     position = await before.fetchval("select seq from feed_head")
     assert await migrate(before) != []
+    assert await merged_issuers(before) == {"b": "z"}
     issuers = await list_issuers(before)
     assert [(each.issuer_id, each.cert_der) for each in issuers] == [("z", new)]
     rows = await before.fetch("select serial_number, reason from certificate_revocations where issuer_id = 'z'")

@@ -54,6 +54,18 @@ async def test_carrying_twice_is_carrying_once(plant: Plant) -> None:
         assert await statuses(plant, serial) == {REVOKED}
 
 
+async def test_a_reason_that_becomes_key_compromise_reaches_redis(plant: Plant) -> None:
+    """Superseded -> keyCompromise: the records of both hashes say so after the event."""
+    serial = plant.leaves[3].serial
+    for reason in (CRLReason.superseded, CRLReason.keyCompromise):
+        done = await revoke(plant.connection, "ca", serial, reason=reason, actor="tests")
+        await plant.heard(done.seq)
+        cursor = ledger_feed.Cursor(done.generation, done.seq)
+        assert await plant.pipeline.process(plant.connection, await items_after(plant, done.seq - 1), cursor, "w") == 2
+        keys = [Key(plant.issuer.issuer_no, algorithm, serial) for algorithm in PRESIGNED]
+        assert {unpack_record(each).reason for each in await plant.publisher.kept(keys) if each} == {reason}
+
+
 async def test_a_released_certificate_that_was_never_issued_here_is_not_published_as_good(plant: Plant) -> None:
     """The policy of never-issued serials counts in the warmer as in the signer."""
     serial = bytes.fromhex("0badc0de")
