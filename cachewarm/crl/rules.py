@@ -9,18 +9,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from asn1crypto import algos
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 
 from _fastocsp.crl.fields import Scope
 from _fastocsp.wire.codes import MAX_SERIAL
 from cachewarm.ca.certificate import key_identifier
 from cachewarm.crl.build import NUMBER_LIMIT
 from cachewarm.crl.parse import ReadCRL, peek_crl
+from responder.domain.signature import is_signed_by
 
 #: Raised by the caller's side, not by a parser: these always propagate.
 ENDING = (KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError)
@@ -30,17 +27,6 @@ UNDERSTOOD = frozenset(
 )
 _V1, _V2 = 0, 1
 _OPENSSL_HINT = "with `openssl ca`, set crlnumber and crl_extensions in its configuration"
-#: Without SHA-1 and MD5, for which collisions can be made.
-_HASHES: dict[str, hashes.HashAlgorithm] = {
-    "sha224": hashes.SHA224(),
-    "sha256": hashes.SHA256(),
-    "sha384": hashes.SHA384(),
-    "sha512": hashes.SHA512(),
-    "sha3_224": hashes.SHA3_224(),
-    "sha3_256": hashes.SHA3_256(),
-    "sha3_384": hashes.SHA3_384(),
-    "sha3_512": hashes.SHA3_512(),
-}
 _FLAGS = ("only_contains_user_certs", "only_contains_ca_certs", "indirect_crl")
 _PARTS: dict[str, set[str]] = {"all": set(), "user": {"only_contains_user_certs"}, "ca": {"only_contains_ca_certs"}}
 
@@ -144,7 +130,7 @@ def signature_problems(crl: ReadCRL, ca: x509.Certificate) -> Iterator[CRLProble
     """Yield a problem unless the CA's key signed it, with a hash that is collision-resistant."""
     if crl.signature_algorithm != crl.inner_signature_algorithm:
         yield CRLProblem(Rule.SIGNATURE, "it names two signature algorithms")
-    if not _verifies(crl, ca):
+    if not is_signed_by(ca.public_key(), crl.signature_algorithm, crl.signature, crl.tbs):
         yield CRLProblem(Rule.SIGNATURE, "its signature does not verify under the CA's key")
 
 
@@ -264,35 +250,3 @@ def _same_name(one_der: bytes, other_der: bytes) -> bool:
 
 def _name_text(name_der: bytes) -> str:
     return str(asn1_x509.Name.load(name_der).human_friendly)
-
-
-def _verifies(crl: ReadCRL, ca: x509.Certificate) -> bool:
-    """Return whether the signature is right and its hash is not SHA-1 or MD5.
-
-    The algorithm is the one that the CRL names. It is not `cryptography`'s CRL parser that verifies, since that refuses
-    whole CRLs for an odd entry.
-    """
-    try:
-        return _verify(crl, ca.public_key())
-    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError, KeyError):
-        return False
-
-
-def _verify(crl: ReadCRL, key: object) -> bool:
-    algorithm = algos.SignedDigestAlgorithm.load(crl.signature_algorithm)
-    kind = algorithm.signature_algo
-    if kind in ("ed25519", "ed448") and isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
-        key.verify(crl.signature, crl.tbs)
-        return True
-    hash_ = _HASHES[algorithm.hash_algo]
-    match key:
-        case ec.EllipticCurvePublicKey() if kind == "ecdsa":
-            key.verify(crl.signature, crl.tbs, ec.ECDSA(hash_))
-        case rsa.RSAPublicKey() if kind == "rsassa_pkcs1v15":
-            key.verify(crl.signature, crl.tbs, padding.PKCS1v15(), hash_)
-        case rsa.RSAPublicKey() if kind == "rsassa_pss":
-            salt = algorithm["parameters"]["salt_length"].native
-            key.verify(crl.signature, crl.tbs, padding.PSS(padding.MGF1(hash_), salt), hash_)
-        case _:
-            return False
-    return True

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from asn1crypto import algos
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 Hash = hashes.SHA256 | hashes.SHA384
@@ -82,3 +83,47 @@ def verifier(public_key: PublicKey) -> Callable[[bytes, bytes], None]:
             return public_key.verify
         case _:
             raise ValueError(f"{key_name(public_key)} keys do not sign here")
+
+
+#: Hashes of signatures that are accepted from others: without SHA-1 and MD5, for which collisions can be made.
+_HASHES: dict[str, hashes.HashAlgorithm] = {
+    "sha224": hashes.SHA224(),
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+    "sha3_224": hashes.SHA3_224(),
+    "sha3_256": hashes.SHA3_256(),
+    "sha3_384": hashes.SHA3_384(),
+    "sha3_512": hashes.SHA3_512(),
+}
+
+
+def is_signed_by(public_key: object, algorithm: bytes, signature: bytes, tbs: bytes) -> bool:
+    """Report whether a signature of another party is right, and its hash neither SHA-1 nor MD5. Never raises.
+
+    `algorithm` is the DER of the AlgorithmIdentifier that the signed object names (RFC 5280 4.1.1.2); it must be one
+    that the key allows.
+    """
+    try:
+        return _verify(public_key, algos.SignedDigestAlgorithm.load(algorithm), signature, tbs)
+    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError, KeyError):
+        return False
+
+
+def _verify(key: object, algorithm: algos.SignedDigestAlgorithm, signature: bytes, tbs: bytes) -> bool:
+    kind = algorithm.signature_algo
+    if kind in ("ed25519", "ed448") and isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
+        key.verify(signature, tbs)
+        return True
+    hash_ = _HASHES[algorithm.hash_algo]
+    match key:
+        case ec.EllipticCurvePublicKey() if kind == "ecdsa":
+            key.verify(signature, tbs, ec.ECDSA(hash_))
+        case rsa.RSAPublicKey() if kind == "rsassa_pkcs1v15":
+            key.verify(signature, tbs, padding.PKCS1v15(), hash_)
+        case rsa.RSAPublicKey() if kind == "rsassa_pss":
+            salt = algorithm["parameters"]["salt_length"].native
+            key.verify(signature, tbs, padding.PSS(padding.MGF1(hash_), salt), hash_)
+        case _:
+            return False
+    return True

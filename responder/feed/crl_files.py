@@ -15,11 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
 
 from responder.domain.catalog import CRLEntry
-from responder.domain.certificate import UNREADABLE
+from responder.domain.crl import read_crl_facts
 from responder.domain.issuer import Issuer
 from responder.feed.poll import Connection
 from responder.files import write_file
@@ -104,16 +102,12 @@ class CRLFiles:
     def _keep(self, der: bytes, issuer: Issuer, name: str, number: int) -> CRLEntry | None:
         """To disk, unless a client could not use it."""
         try:
-            crl = x509.load_der_x509_crl(der)
-            key = x509.load_der_x509_certificate(issuer.cert_der).public_key()
-            signed = crl.is_signature_valid(_signing(key))
-            next_update = crl.next_update_utc
-            this_update = crl.last_update_utc
-        except UNREADABLE as error:
+            facts = read_crl_facts(der, issuer.cert_der)
+        except ValueError as error:
             log.error("CRL refused: it does not parse", crl=name, number=number, error=str(error))
             return None
-        if not signed or next_update is None:
-            why = "no nextUpdate" if signed else "not signed by its issuer"
+        if not facts.is_signed or facts.next_update is None:
+            why = "no nextUpdate" if facts.is_signed else "not signed by its issuer"
             log.error(f"CRL refused: {why}", crl=name, number=number)
             return None
         digest = hashlib.sha256(der).hexdigest()
@@ -124,7 +118,7 @@ class CRLFiles:
         if worth:
             write_file(path.with_suffix(".crl.gz"), packed)
         write_file(path, der)
-        times = int(this_update.timestamp()), int(next_update.timestamp())
+        times = facts.this_update, facts.next_update
         return CRLEntry(number, *times, path.name, digest, len(der), len(packed) if worth else 0)
 
 
@@ -141,7 +135,3 @@ def forget_files(folder: Path, crls: Mapping[str, CRLEntry]) -> None:
 def file_stem(name: str) -> str:
     """A catalog's name of a CRL as the beginning of a file name; `@` is in no issuer_id."""
     return name.replace("/", "@")
-
-
-def _signing(key: object) -> CertificateIssuerPublicKeyTypes:
-    return key  # type: ignore[return-value]  # of another kind: is_signature_valid raises TypeError

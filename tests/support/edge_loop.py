@@ -9,9 +9,10 @@ import select
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from _fastocsp.http.proxies import Proxies
 from _fastocsp.ocsp.issuers import IssuerIndex
@@ -105,38 +106,21 @@ class LoopOptions:
 class Running:
     """The loop in a thread, and a thread of Python that answers its letters."""
 
-    def __init__(
-        self,
-        folder: Path,
-        authority: Authority,
-        *,
-        max_connections: int = 100,
-        patience_s: float = 5.0,
-        idle_s: float = 5.0,
-        reading_s: float = 5.0,
-        read_ahead: int = 65536,
-        slow_lane: int = 100,
-        nonce_lane: int = 100,
-        per_minute: int = 0,
-        family: socket.AddressFamily = socket.AF_INET,
-        proxies: tuple[tuple[bytes, int], ...] = (),
-        answers: bool = True,
-        receive_octets: int = 0,
-        table_bytes: int = 1 << 20,
-        table: Table | None = None,
-        asking_s: float = 5.0,
-    ) -> None:
+    def __init__(self, folder: Path, authority: Authority, **chosen: Any) -> None:
+        """`chosen` are LoopOptions."""
+        options = LoopOptions(**chosen)
+        family = options.family
         self.authority, lock = authority, Lock()
         self.feed = SharedFeed(folder)
         self.feed.replace(merge_groups({}, []))
         self.feed.renew(lease(600))
         self.template = authority.template(codes.SHA1)
         self.counters = Counters(bytearray(ROW_SIZE))
-        self.table = table or Table(table_bytes)
+        self.table = options.table or Table(options.table_bytes)
         self.lane = Lane(
             self.table,
             Gate(folder, lock),
-            Bucket(bytearray(Bucket.size(64)), per_minute),
+            Bucket(bytearray(Bucket.size(64)), options.per_minute),
             self.counters,
             self.index(),
             MAX_BODY,
@@ -146,16 +130,15 @@ class Running:
         )
         self.bound.setblocking(False)
         self.bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if receive_octets:
-            self.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_octets)
+        if options.receive_octets:
+            self.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_octets)
         self.address = self.bound.getsockname()[:2]
-        limits = Limits(max_connections, patience_s, reading_s, idle_s, read_ahead, slow_lane, nonce_lane, asking_s)
-        self.loop = Loop(self.lane, Proxies(proxies), self.bound.detach(), limits)
+        self.loop = Loop(self.lane, Proxies(options.proxies), self.bound.detach(), options.limits())
         self.slow: list[bytes] = []
         self.cold: list[tuple[socket.socket, bytes]] = []
         self.held: list[tuple[int, int, int]] = []
         self.lost_lines = 0
-        self.answers, self.empty, self._ended = answers, threading.Event(), threading.Event()
+        self.answers, self.empty, self._ended = options.answers, threading.Event(), threading.Event()
         self._threads = [threading.Thread(target=self.loop.run), threading.Thread(target=self._read_letters)]
 
     def index(self) -> IssuerIndex:

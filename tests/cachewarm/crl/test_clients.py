@@ -22,14 +22,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cachewarm.ca.certificate import parse_subject
 from cachewarm.ca.issue import Terms
 from cachewarm.ca.profiles import TLS_CLIENT, TLS_SERVER
-from cachewarm.ca.registry import found_ca, issue_leaf, pointers_of
+from cachewarm.ca.registry import found_ca, issue_leaf, load_authority, pointers_of
 from cachewarm.crl.regenerate import regenerate
 from cachewarm.crl.sign_and_check import Rules
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger.crls import read_crl
 from cachewarm.ledger.issuers import CRLWish
 from cachewarm.ledger.revocations import revoke
-from cachewarm.warmer.responder_rotation import load_authority
 from tests.support.breakage import eventually
 from tests.support.instance import free_port
 from tests.support.judges import openssl

@@ -190,7 +190,7 @@ def test_a_signer_that_says_nothing_is_waited_for_that_long(tmp_path: Path, auth
 def test_a_late_answer_meets_nobody_in_the_place_of_its_question(tmp_path: Path, authority: Authority) -> None:
     """Whichever later question has that place: forty of them, each told what was meant for the first."""
     limits = {"asking_s": 0.3, "nonce_lane": 4}
-    with Running(tmp_path, authority, **limits) as running, running.signer() as signer, running.connect() as client:  # type: ignore[arg-type]
+    with Running(tmp_path, authority, **limits) as running, running.signer() as signer, running.connect() as client:
         ask(client, nonce_post(authority, b"first"))
         (first,) = signer.hear()
         for number in range(40):
