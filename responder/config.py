@@ -24,6 +24,8 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 6048
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)?")
 _SIZE = re.compile(r"(\d+)\s*(k|m|g)?(?:i?b)?", re.IGNORECASE)
 
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]\s]+):(\d{1,5})")
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -49,6 +51,14 @@ def parse_size(value: object) -> object:
     if match is None:
         raise ValueError(f"not a size: {value!r} (write 16384, 16KiB or 1MiB)")
     return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[(match[2] or "").lower()]
+
+
+def parse_address(value: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:9464` or `[::1]:9464`; ValueError for anything else."""
+    match = _ADDRESS.fullmatch(value.strip())
+    if match is None or int(match[2]) > 65535:
+        raise ValueError(f"not an address with a port: {value!r} (write 127.0.0.1:9464 or [::1]:9464)")
+    return match[1].strip("[]"), int(match[2])
 
 
 def parse_networks(value: object) -> object:
@@ -117,7 +127,13 @@ class EdgeSettings(BaseSettings):
         65536, ge=64, le=1 << 24, description="addresses remembered by the rate limit, 16 octets each"
     )
     trusted_proxies: Networks = Field((), description="peers whose X-Forwarded-For is believed")
-    metrics_allow: Networks = Field(parse_networks("127.0.0.0/8,::1"), description="peers that may read /metrics")  # type: ignore[arg-type]
+    metrics_listen: str = Field(
+        "127.0.0.1:9464", description="address and port of the metrics listener, [::1]:9464 for IPv6; empty for none"
+    )
+    metrics_allow: Networks = Field(
+        parse_networks("127.0.0.0/8,::1"),  # type: ignore[arg-type]
+        description="peers of the metrics listener that may read /metrics",
+    )
     ready_coverage: float = Field(
         0.5, ge=0, le=1, description="share of the inventory that must be signed ahead for /ready; 0 asks for none"
     )
@@ -186,6 +202,13 @@ class EdgeSettings(BaseSettings):
     @classmethod
     def _from_anywhere(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value:
+            parse_address(value)
+        return value
 
     @model_validator(mode="after")
     def _relations(self) -> Self:

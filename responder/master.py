@@ -18,7 +18,7 @@ import structlog
 
 from _fastocsp.table.memory import make_table_memory
 from responder.clock import read_clock
-from responder.config import EdgeSettings, as_environment
+from responder.config import EdgeSettings, as_environment, parse_address
 from responder.domain.catalog import Catalog
 from responder.edge.context import LIMITER_NAME, limiter_octets
 from responder.errors import LINK_FAILURES
@@ -29,7 +29,7 @@ from responder.feed.journal import Journal
 from responder.feed.poll import Connection, open_feed
 from responder.feed.shared import SharedFeed
 from responder.files import map_file, write_file
-from responder.log_limits import RateLimitedLog
+from responder.log_limits import ChangeLog, RateLimitedLog
 from responder.process import die_with_parent, raise_open_files, set_up_process, start_module, stop
 from responder.retry import Failures, Pauses, run_forever
 from responder.telemetry import INDEX, MASTER, open_row
@@ -71,6 +71,7 @@ class Master:
         self.catalog: Catalog | None = None
         self._crl_files = CRLFiles(self.state_folder)
         self._catalog_version = 0
+        self._unkept = ChangeLog()
         self._table_fd = make_table_memory(settings.table_bytes)
         self.workers: dict[int, asyncio.subprocess.Process] = {}
         self._write_failures = RateLimitedLog()
@@ -114,8 +115,12 @@ class Master:
             as_environment(settings),
             pass_fds=[self._table_fd],
         )
-        self._write_pids()
-        code = await worker.wait()
+        try:
+            self._write_pids()
+            code = await worker.wait()
+        except Exception:
+            await stop(worker, DRAIN_S)  # or the next run would start a second one beside it
+            raise
         if not self._stopping.is_set():
             log.error("worker ended", slot=slot, code=code)
             raise WorkerEnded
@@ -155,8 +160,9 @@ class Master:
         try:
             keep_catalog(self.state_folder, catalog)
         except OSError as error:  # a full disk: the workers go on with the one they have
-            log.error("catalog not kept", error=str(error))
+            self._unkept.warn("catalog not kept", "catalog", str(error))
             return
+        self._unkept.well("catalog")
         self.catalog = catalog
         self._catalog_version += 1
         self.shared.show_catalog(self._catalog_version)
@@ -170,6 +176,8 @@ def run_master(settings: EdgeSettings) -> None:
     raise_open_files(OTHER_FILES)
     if not _workers_left(settings.run):
         settings = settings.model_copy(update={"port": check_port(settings.host, settings.port)})
+    if not _workers_left(settings.run):
+        settings = settings.model_copy(update={"metrics_listen": check_metrics_listen(settings.metrics_listen)})
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_run(settings))
 
@@ -190,6 +198,19 @@ def check_port(host: str, port: int) -> int:
         except OSError as error:
             raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
         return int(probe.getsockname()[1])
+
+
+def check_metrics_listen(listen: str) -> str:
+    """The address with its port, a free one for 0; empty when another program has it, which is logged."""
+    if not listen:
+        return listen
+    host, port = parse_address(listen)
+    try:
+        found = check_port(host, port)
+    except OSError as error:
+        log.error("metrics listener not available", listen=listen, error=str(error))
+        return ""
+    return f"[{host}]:{found}" if ":" in host else f"{host}:{found}"
 
 
 async def _run(settings: EdgeSettings) -> None:

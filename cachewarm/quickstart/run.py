@@ -37,7 +37,7 @@ from cachewarm.quickstart.welcome import print_welcome
 from responder.config import INSTANCE_FILE, as_environment
 from responder.files import write_file
 from responder.log_limits import RateLimitedLog
-from responder.master import check_port, pids
+from responder.master import check_metrics_listen, check_port, pids
 from responder.process import set_up_process
 
 log = structlog.get_logger("quickstart")
@@ -122,6 +122,7 @@ class Quickstart:
         chosen = {
             "port": check_port(settings.host, settings.port),
             "admin_port": check_port(settings.admin_host, settings.admin_port),
+            "metrics_listen": check_metrics_listen(settings.metrics_listen) or check_metrics_listen("127.0.0.1:0"),
             "run_dir": settings.run_dir or run_folder(self.folder),
             "ocsp_responder_key_dir": settings.ocsp_responder_key_dir or self.folder / "keys",
             "api_keys_named": keys,
@@ -235,6 +236,7 @@ class Quickstart:
         settings, demo = self.settings, self._demo
         written = {
             "base_url": settings.base_url,
+            "metrics_url": f"http://{settings.metrics_listen}/metrics",
             "admin_url": f"https://{reachable(settings.admin_host)}:{settings.admin_port}",
             "admin_ca": str(settings.admin_tls_cert),
             "issuer_id": demo.issuer_id,

@@ -27,7 +27,7 @@ def print_welcome(settings: Settings, demo: Demo, seconds: float) -> None:
         "a good answer": f"{ask} {demo.good_cert}",
         "a revoked answer": f"{ask} {demo.revoked_cert}",
         "the CRL": f"curl -s {crl} | openssl crl -inform DER -noout -text",
-        "is it ready, and what did it count": f"curl -s {settings.base_url}/ready; curl -s {settings.base_url}/metrics",
+        "is it ready, and what did it count": f"curl -s {settings.base_url}/ready; curl -s http://{settings.metrics_listen}/metrics",
         "revoke one more": f"{program} revoke --cert {spare} --reason keyCompromise --wait{folder}",
     }.items():
         console.print(f"  [bold]{title}[/]\n    [cyan]{command}[/]\n")

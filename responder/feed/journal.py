@@ -91,12 +91,19 @@ class Journal:
         }
         log = _open_log(self._folder / f"journal-{epoch}", empty=True)
         path = self._folder / f"snapshot-{epoch}"
-        with path.with_suffix(".new").open("wb") as file:
-            file.write(json.dumps(head).encode() + b"\n" + body)
-            file.flush()
-            os.fsync(file.fileno())
-        path.with_suffix(".new").rename(path)
-        _sync_folder(self._folder)
+        try:
+            with path.with_suffix(".new").open("wb") as file:
+                file.write(json.dumps(head).encode() + b"\n" + body)
+                file.flush()
+                os.fsync(file.fileno())
+            path.with_suffix(".new").rename(path)
+            _sync_folder(self._folder)
+        except OSError:  # of a full disk: what is left would keep it full, and the descriptor open
+            os.close(log)
+            if not path.exists():
+                for left in (path.with_suffix(".new"), self._folder / f"journal-{epoch}"):
+                    left.unlink(missing_ok=True)
+            raise
         self._follow(epoch, log, 0, position.generation)
         self._forget_older(epoch)
 
@@ -186,7 +193,11 @@ def _cut(body: bytes, lengths: list[tuple[int, int, int]], at: int) -> Groups:
 
 def _open_log(path: Path, *, empty: bool) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if empty else 0), 0o600)
-    os.fsync(fd)
+    try:
+        os.fsync(fd)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 

@@ -73,7 +73,6 @@ def _routes() -> list[Route]:
     return [
         Route("/health", health.health),
         Route("/ready", health.ready),
-        Route("/metrics", health.metrics),
         Route("/ocsp", ocsp.post, methods=["POST"]),
         Route("/ocsp/", ocsp.post, methods=["POST"]),
         Route("/ocsp/{rest:path}", ocsp.get),

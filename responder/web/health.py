@@ -40,7 +40,8 @@ async def metrics(request: Request) -> Response:
     """Prometheus text, summed over the workers; for METRICS_ALLOW alone."""
     edge: EdgeContext = request.app.state.edge
     if request.client is None or not within(request.client.host, edge.settings.metrics_allow):
-        return PlainTextResponse("not for this address\n", 403, headers=NO_STORE)
+        text = "client address is not listed in FASTOCSP_METRICS_ALLOW\n"
+        return PlainTextResponse(text, 403, headers=NO_STORE)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(EdgeCollector(edge))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST, headers=NO_STORE)

@@ -5,6 +5,7 @@ uvicorn's own graceful shutdown on SIGTERM. uvicorn raises the signal again when
 clean.
 """
 
+import asyncio
 import contextlib
 import gc
 import signal
@@ -13,13 +14,16 @@ import sys
 
 import structlog
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.server import Server
 
-from responder.config import EdgeSettings
+from responder.config import EdgeSettings, parse_address
 from responder.edge.context import EdgeContext
+from responder.log_limits import limit_library_logs
 from responder.process import die_with_parent, raise_open_files, set_up_process
 from responder.web.app import build_app
 from responder.web.http_protocol import ColdProtocol
+from responder.web.metrics_app import NoBridge, build_metrics_app
 from responder.worker.loop_bridge import LoopBridge
 
 log = structlog.get_logger("worker")
@@ -43,11 +47,12 @@ def run_worker(settings: EdgeSettings, slot: int, table_fd: int, parent: int) ->
     """Serve until told to stop."""
     die_with_parent(signal.SIGTERM, parent)
     set_up_process(settings, f"edge-{slot}")
+    limit_library_logs()
     limit = raise_open_files(settings.max_connections + OTHER_FILES)
     room = max(1, min(settings.max_connections, limit - OTHER_FILES))
     settings = settings.model_copy(update={"max_connections": room})
     edge = EdgeContext(settings, slot, table_fd)
-    server = EdgeServer(_config(settings, edge), edge, bind(settings.host, settings.port))
+    server = EdgeServer(_config(settings, build_app(edge)), edge, bind(settings.host, settings.port))
     gc.freeze()
     log.info("serving", host=settings.host, port=settings.port)
     server.run(sockets=[])
@@ -59,6 +64,7 @@ class EdgeServer(Server):
     def __init__(self, config: uvicorn.Config, edge: EdgeContext, bound: socket.socket) -> None:
         super().__init__(config)
         self._bound = bound
+        self._metrics: asyncio.Server | None = None
         self._bridge = LoopBridge(edge, self.server_state, self._make_cold)
         self._edge = edge
         edge.connections = self.server_state.connections  # type: ignore[assignment]
@@ -73,16 +79,36 @@ class EdgeServer(Server):
         """The lifespan first: who connects finds a worker that can answer."""
         await super().startup(sockets)
         self._bridge.start(self._bound, BACKLOG)
+        await self._serve_metrics()
+
+    async def _serve_metrics(self) -> None:
+        """On a socket of its own; answers go on without it."""
+        settings = self._edge.settings
+        if not settings.metrics_listen:
+            return
+        config = _config(settings, build_metrics_app(self._edge))
+        config.lifespan = "off"
+        config.load()
+        try:
+            bound = bind(*parse_address(settings.metrics_listen))
+            self._metrics = await asyncio.get_running_loop().create_server(
+                lambda: ColdProtocol(config, self.server_state, {}, settings, self._edge.counters, NoBridge(), b""),
+                sock=bound,
+            )
+        except OSError as error:
+            log.error("metrics listener not available", listen=settings.metrics_listen, error=str(error))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Uvicorn asks every connection, the bridge among them, and waits a bounded time."""
+        if self._metrics is not None:
+            self._metrics.close()
         await super().shutdown(sockets)
         await self._bridge.close()
 
 
-def _config(settings: EdgeSettings, edge: EdgeContext) -> uvicorn.Config:
+def _config(settings: EdgeSettings, app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
-        build_app(edge),
+        app,
         http=ColdProtocol,
         ws="none",
         loop="uvloop",

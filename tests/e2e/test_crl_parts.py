@@ -70,8 +70,7 @@ def test_a_revocation_reaches_the_shard_and_the_delta_of_its_certificate(split: 
             "verify", "-crl_check", "-extended_crl", "-CAfile", tmp_path / "ca.pem", "-CRLfile", tmp_path / "shard.pem",
             tmp_path / "leaf.example.com.pem",
         )  # fmt: skip
-    with Talk(split.port) as talk:
-        metrics = talk.ask(get_octets("/metrics"))[2].decode()
+    metrics = split.metrics()
     assert 'fastocsp_crl_next_update_seconds{issuer_id="split",part="delta"}' in metrics
     assert 'fastocsp_crl_builds_failed{issuer_id="split"} 0' in metrics
     shown = split.command("issuer", "show", "split", "--json")

@@ -1,6 +1,5 @@
 """docs/mirror.md is true, with a CRL of `openssl ca` and one from a server that behaves like step-ca's."""
 
-import urllib.request
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -51,7 +50,6 @@ def test_the_page_about_mirrored_crls_does_what_it_says(instance: Instance, tmp_
         fields = {"Content-Type": "application/pkix-crl", "Expires": ends}
         source.put(ca.crl(1, {77: STOLEN}), fields=fields)
         assert follow(ROOT / "docs" / "mirror.md", tmp_path, instance, CRL_URL=source.url()) >= 6
-    with urllib.request.urlopen(f"{instance.base}/metrics") as answer:
-        metrics = answer.read().decode()
+    metrics = instance.metrics()
     assert 'fastocsp_crl_good_until_seconds{issuer_id="step"} 1.' in metrics
     assert 'fastocsp_crl_good_until_seconds{issuer_id="crl-only"} 1.' in metrics

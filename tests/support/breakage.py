@@ -113,8 +113,7 @@ def pid_of(instance: Instance, name: str) -> int:
 
 def metrics(instance: Instance) -> dict[str, float]:
     """{name or name:label value: number} of /metrics; counters without their `_total`."""
-    with urllib.request.urlopen(f"{instance.base}/metrics", timeout=10) as response:
-        text = response.read().decode()
+    text = instance.metrics()
     found = {}
     for name, labels, number in _LINE.findall(text):
         label = ":" + labels.partition('="')[2].rstrip('"') if labels else ""

@@ -12,9 +12,9 @@ import psutil
 
 from responder.config import PREFIX, EdgeSettings
 from tests.support.breakage import pid_of, ready
-from tests.support.instance import ROOT, START_S, Instance
+from tests.support.instance import ROOT, START_S, Instance, free_port
 
-_OWN = {"data_dir", "run_dir", "signer_socket", "port", "edge_name", "workers"}
+_OWN = {"data_dir", "run_dir", "signer_socket", "port", "edge_name", "workers", "metrics_listen"}
 
 
 class EdgeHost(Instance):
@@ -22,7 +22,7 @@ class EdgeHost(Instance):
 
     def __init__(self, centre: Instance, folder: Path, name: str, **more: str) -> None:
         super().__init__(folder)
-        self._centre = centre
+        self._centre, self._metrics_port = centre, free_port()
         folder.mkdir()
         (folder / "logs").mkdir()
         self.output = folder / "logs" / "edge.log"
@@ -33,6 +33,7 @@ class EdgeHost(Instance):
             "FASTOCSP_DATA_DIR": str(folder),
             "FASTOCSP_SIGNER_SOCKET": told.get("FASTOCSP_SIGNER_SOCKET", str(centre.folder / "run" / "signer.sock")),
             "FASTOCSP_PORT": str(self.port),
+            "FASTOCSP_METRICS_LISTEN": f"127.0.0.1:{self._metrics_port}",
             "FASTOCSP_EDGE_NAME": name,
             **more,
         }
@@ -56,6 +57,11 @@ class EdgeHost(Instance):
             return ready(self)[0] == 200
         except OSError:
             return False
+
+    @property
+    def metrics_url(self) -> str:
+        """Of its own listener."""
+        return f"http://127.0.0.1:{self._metrics_port}/metrics"
 
     @property
     def facts(self) -> dict[str, Any]:

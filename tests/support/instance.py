@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Instance:
             "FASTOCSP_DATA_DIR": str(folder),
             "FASTOCSP_OCSP_RATE_LIMIT_PER_IP_MIN": "0",
             "FASTOCSP_CRL_DEBOUNCE": "100ms",
+            "FASTOCSP_METRICS_LISTEN": "127.0.0.1:0",
             "FASTOCSP_WARM_INTERVAL": "3s",
             **settings,
         }
@@ -96,6 +98,16 @@ class Instance:
     def base(self) -> str:
         """Base of the public URLs."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """URL of the metrics."""
+        return str(self.facts["metrics_url"])
+
+    def metrics(self) -> str:
+        """Their text."""
+        with urllib.request.urlopen(self.metrics_url, timeout=10) as response:
+            return str(response.read().decode())
 
     @property
     def ocsp_url(self) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from responder.files import write_file
+from responder.files import map_file, write_file
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -20,3 +20,11 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("catalog.json", b"old")]
+
+
+def test_blocks_of_a_shared_file_are_allocated_before_it_is_mapped(tmp_path: Path) -> None:
+    """A sparse file on a disk that fills up would end whoever writes to its memory, by SIGBUS."""
+    size = 1 << 20
+    map_file(tmp_path / "page", size).close()
+    stat = (tmp_path / "page").stat()
+    assert (stat.st_size, stat.st_blocks * 512 >= size) == (size, True)

@@ -139,6 +139,29 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path, monkeyp
     assert (kept.position, kept.rows) == (second, (one, two))
 
 
+def test_snapshot_that_a_full_disk_refuses_leaves_no_file_and_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred attempts, as a master makes them while the disk is full; the snapshot before stays."""
+    journal = Journal(tmp_path)
+    journal.replace(BASE, SET, {})
+    files, descriptors = set(tmp_path.iterdir()), len(list(Path("/proc/self/fd").iterdir()))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        for _ in range(100):
+            with pytest.raises(OSError, match="No space"):
+                journal.replace(BASE, SET, {})
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert {path for path in tmp_path.iterdir() if path.stat().st_size} <= files
+    kept = Journal(tmp_path).open()
+    assert kept is not None
+    assert kept.groups == SET
+
+
 def test_every_append_is_synced_before_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The acknowledgement that follows says: on my disk."""
     synced: list[int] = []
