@@ -14,7 +14,7 @@ import typer
 from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import fail, progress, reported, say, show
-from cachewarm.importer.import_index import StillRevoked, TakenOver, problems_of, take_over
+from cachewarm.importer.import_index import ImportResult, StillRevoked, import_entries, problems_of
 from cachewarm.importer.openssl_index import IndexEntry, IndexStatus, Problem, read_index
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.issuers import require_issuer
@@ -52,12 +52,12 @@ def openssl_command(
         show(_result(issuer, done, time.monotonic() - begun), as_json=as_json)
 
 
-async def _import(settings: Settings, issuer_id: str, entries: Sequence[IndexEntry]) -> TakenOver:
+async def _import(settings: Settings, issuer_id: str, entries: Sequence[IndexEntry]) -> ImportResult:
     async with connected(settings.require_database(), name="fastocsp import") as connection:
         issuer = await require_issuer(connection, issuer_id)
         rows = len(entries) + sum(entry.status is IndexStatus.REVOKED for entry in entries)
         with progress("importing", rows) as meter:
-            return await take_over(connection, issuer, entries, actor=actor_name(), progress=meter.advance)
+            return await import_entries(connection, issuer, entries, actor=actor_name(), progress=meter.advance)
 
 
 def _complain(index: Path, problems: Sequence[Problem]) -> None:
@@ -78,7 +78,7 @@ def _warn(still: Sequence[StillRevoked], issuer: str) -> None:
         say(f"and {len(still) - SAID} more are valid in the file and revoked here")
 
 
-def _result(issuer: str, done: TakenOver, took_s: float) -> dict[str, Any]:
+def _result(issuer: str, done: ImportResult, took_s: float) -> dict[str, Any]:
     return {
         "issuer_id": issuer,
         "good": done.good,

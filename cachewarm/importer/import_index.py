@@ -41,8 +41,8 @@ class StillRevoked:
     reason: CRLReason
 
 
-@dataclass
-class TakenOver:
+@dataclass(kw_only=True)
+class ImportResult:
     """What the file had, and what of it was new. `dates_dropped`: invalidity dates out of range that were left out."""
 
     good: int = 0
@@ -67,17 +67,19 @@ def _unfit(entry: IndexEntry, now: int) -> Iterator[Problem]:
         yield Problem(entry.line, f"the revocation date {when} is {where}")
 
 
-async def take_over(
+async def import_entries(
     connection: Connection,
     issuer: issuers.Issuer,
     entries: Sequence[IndexEntry],
     *,
     actor: str,
     progress: Callable[[int], None],
-) -> TakenOver:
+) -> ImportResult:
     """Write it all; `progress` hears of rows, one for a certificate and one for a revocation."""
     counts = {status: sum(entry.status is status for entry in entries) for status in IndexStatus}
-    done = TakenOver(counts[IndexStatus.GOOD], counts[IndexStatus.REVOKED], counts[IndexStatus.EXPIRED])
+    done = ImportResult(
+        good=counts[IndexStatus.GOOD], revoked=counts[IndexStatus.REVOKED], expired=counts[IndexStatus.EXPIRED]
+    )
     done.dates_dropped = sum(entry.invalidity_date is not None and _date(entry) is None for entry in entries)
     earliest = load_certificate(issuer.cert_der).not_valid_before_utc
     certificates = [_certificate(entry, earliest) for entry in entries]

@@ -44,7 +44,7 @@ class IndexStatus(StrEnum):
 _STATUSES = {"V": IndexStatus.GOOD, "R": IndexStatus.REVOKED, "E": IndexStatus.EXPIRED}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IndexEntry:
     """One certificate; times in epoch seconds, the last three None unless it is revoked."""
 
@@ -117,8 +117,17 @@ def parse_line(line: bytes, number: int) -> IndexEntry:
     status = _STATUSES[kind]
     if (status is IndexStatus.REVOKED) != bool(revocation):
         raise ValueError(f"the first field is {kind} and there is {'a' if revocation else 'no'} revocation date")
-    revoked = parse_revocation(revocation) if revocation else (None, None, None)
-    return IndexEntry(number, _serial(serial), subject, parse_time(not_after), status, *revoked)
+    revoked_at, reason, invalidity_date = parse_revocation(revocation) if revocation else (None, None, None)
+    return IndexEntry(
+        line=number,
+        serial=_serial(serial),
+        subject=subject,
+        not_after=parse_time(not_after),
+        status=status,
+        revoked_at=revoked_at,
+        reason=reason,
+        invalidity_date=invalidity_date,
+    )
 
 
 def parse_revocation(text: str) -> tuple[int, CRLReason, int | None]:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict, Unpack
 
 from responder.domain.certificate import read_facts
 from responder.domain.crl_window import CRLWindow
@@ -14,6 +15,17 @@ from responder.domain.status import HashAlgorithm, UnissuedPolicy
 
 #: It is a path segment, a file name and a key prefix: no slash, no leading dot, nothing to escape.
 ISSUER_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
+
+
+class IssuerTraits(TypedDict, total=False):
+    """What an issuer is besides its id, its number and its certificate; as the fields of `Issuer`."""
+
+    unissued_policy: UnissuedPolicy
+    ocsp_url: str | None
+    crl_url: str | None
+    ca_issuers_url: str | None
+    publishes_crl: bool
+    windows: tuple[CRLWindow, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +56,7 @@ class Issuer:
         *,
         issuer_id: str,
         issuer_no: int,
-        unissued_policy: UnissuedPolicy = UnissuedPolicy.UNAUTHORIZED,
-        ocsp_url: str | None = None,
-        crl_url: str | None = None,
-        ca_issuers_url: str | None = None,
-        publishes_crl: bool = True,
-        windows: tuple[CRLWindow, ...] | None = None,
+        **traits: Unpack[IssuerTraits],
     ) -> "Issuer":
         """The issuer of that CA certificate; ValueError for a bad id or a certificate that does not parse."""
         facts = read_facts(cert_der)
@@ -61,12 +68,7 @@ class Issuer:
             name_hashes=_hashes(facts.subject_der),
             key_hashes=_hashes(facts.key_bits),
             not_after=facts.not_after,
-            unissued_policy=unissued_policy,
-            ocsp_url=ocsp_url,
-            crl_url=crl_url,
-            ca_issuers_url=ca_issuers_url,
-            publishes_crl=publishes_crl,
-            windows=windows,
+            **traits,
         )
 
 

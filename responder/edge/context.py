@@ -19,7 +19,7 @@ from responder.domain.catalog import Catalog
 from responder.domain.key import Key
 from responder.domain.redis_layout import ANNOUNCE_STREAM, parse_record_name
 from responder.edge.crl_shelf import CRLShelf
-from responder.edge.rules import Answerer, Policy
+from responder.edge.rules import Answerer, Policy, Tiers
 from responder.edge.slow_path import answer_slowly
 from responder.errors import LINK_FAILURES, Refusal
 from responder.feed.catalog import kept_catalog
@@ -103,10 +103,7 @@ class EdgeContext:
             policy=Policy(self.settings.nonce_policy, self.settings.on_closed),
             table=self.lane.table,
             gate=self.lane.gate,
-            source=self.guarded,
-            fresh=signed,
-            signer=self.signer,
-            lane=asyncio.Semaphore(self.settings.signer_lane),
+            tiers=Tiers(self.guarded, signed, self.signer, asyncio.Semaphore(self.settings.signer_lane)),
             catalog=lambda: self.catalog,
             now=self.now,
             counters=self.counters,

@@ -52,6 +52,20 @@ class Policy:
     on_closed: str
 
 
+@dataclass(frozen=True)
+class Tiers:
+    """Where answers come from when the table has none.
+
+    `source` may return a record from Redis; `fresh` has it signed now; `signer` makes whole answers for a nonce or
+    several CertIDs, at most as many at a time as `lane` admits.
+    """
+
+    source: Source
+    fresh: Source
+    signer: SignerSource
+    lane: asyncio.Semaphore
+
+
 class Answerer:
     """One worker's answers beyond the hot lane."""
 
@@ -61,16 +75,13 @@ class Answerer:
         policy: Policy,
         table: Table,
         gate: Gate,
-        source: Source,
-        fresh: Source,
-        signer: SignerSource,
-        lane: asyncio.Semaphore,
+        tiers: Tiers,
         catalog: Callable[[], Catalog],
         now: Callable[[], int],
         counters: Counters,
     ) -> None:
         self._policy, self._table, self._gate = policy, table, gate
-        self._source, self._fresh, self._signer, self._lane = source, fresh, signer, lane
+        self._source, self._fresh, self._signer, self._lane = tiers.source, tiers.fresh, tiers.signer, tiers.lane
         self._catalog, self._now, self._counters = catalog, now, counters
 
     async def by_path(self, rest: bytes, issuer_id: bytes) -> OCSPAnswer:

@@ -17,7 +17,7 @@ from cachewarm.crl.rules import Rule
 from cachewarm.crl.sign_and_check import Rules
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
-from cachewarm.importer.import_index import problems_of, take_over
+from cachewarm.importer.import_index import import_entries, problems_of
 from cachewarm.importer.openssl_index import read_index
 from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import crls, issuers, mirrors
@@ -177,7 +177,7 @@ async def test_a_switch_to_crls_without_a_number_takes_effect_with_the_first_one
     folder = INPUTS / "no-number"
     issuer = await issuer_of(connection, folder, tmp_path, cert="ca.crt", has_source=False)
     index = read_index(folder / "index.txt")
-    await take_over(connection, await issuer.row(), index.entries, actor="tests", progress=lambda _: None)
+    await import_entries(connection, await issuer.row(), index.entries, actor="tests", progress=lambda _: None)
     wish = issuers.CRLWish(source=issuer.source.as_uri())
     await issuers.change_issuer(connection, "input", crls=wish, actor="tests")
     refused = await issuer.refusal("crl.pem")
@@ -238,5 +238,5 @@ async def test_times_slightly_ahead_are_taken_at_once(connection: Connection, tm
     assert await connection.fetchval("select good_from <= now() from crl_mirrors")
     index = read_index(tmp_path / "index.txt")
     assert problems_of(index, int(time.time())) == []
-    await take_over(connection, await issuer.row(), index.entries, actor="tests", progress=lambda _: None)
+    await import_entries(connection, await issuer.row(), index.entries, actor="tests", progress=lambda _: None)
     assert await issuer.revoked() == {FIVE: 1, b"\x18": 1}

@@ -52,7 +52,6 @@ def crl_of(
     number: int = 7,
     this_update: int = NOW,
     next_update: int | None = None,
-    crl_url: str | None = URL,
     scope: Scope | None = None,
     base_number: int | None = None,
     freshest_url: str | None = None,
@@ -62,7 +61,7 @@ def crl_of(
         number=number,
         this_update=this_update,
         next_update=next_update or this_update + DAY_S,
-        scope=Scope(url=crl_url) if scope is None else scope,
+        scope=Scope(url=URL) if scope is None else scope,
         base_number=base_number,
         freshest_url=freshest_url,
     )
@@ -81,9 +80,9 @@ def encoded(entries: list[RevokedEntry], *, is_delta: bool = False) -> EncodedEn
 @pytest.mark.parametrize("crl_url", [None, URL], ids=["no URL", "URL"])
 def test_crl_lints_clean(house: House, entries: list[RevokedEntry], crl_url: str | None) -> None:
     """RFC 5280 with every reason, BR with those it allows (docs/pkilint.md), for every kind of key."""
-    assert lint_crl(crl_of(house, entries, crl_url=crl_url)) == []
+    assert lint_crl(crl_of(house, entries, scope=Scope(url=crl_url))) == []
     allowed = [entry for entry in entries if entry.reason in BR_REASONS]
-    assert lint_crl(crl_of(house, allowed, crl_url=crl_url), br=True) == []
+    assert lint_crl(crl_of(house, allowed, scope=Scope(url=crl_url)), br=True) == []
 
 
 def test_the_br_linter_can_fail(p256: House) -> None:
@@ -201,7 +200,7 @@ def test_impossible_crls_are_refused(p256: House) -> None:
         crl_of(p256, next_update=NOW)
     for url in ("", "https://example.com/crl"):
         with pytest.raises(Refused, match="crl_url"):
-            crl_of(p256, crl_url=url)
+            crl_of(p256, scope=Scope(url=url))
     with pytest.raises(Refused, match="does not belong"):
         build(
             issuer_of(p256),

@@ -74,9 +74,9 @@ def test_a_chain_is_judged_by_the_shard_of_its_leaf(p256: House, tmp_path: Path)
     pointers = Pointers(crl_url=URL, crl_shards=SHARDS)
     leaf, root = leaf_of(p256, pointers), root_crl(p256, [])
     mine = shard_of(leaf.serial, SHARDS)
-    verify(tmp_path, p256, leaf, root, crl_of(p256, [], crl_url=f"{URL}/{mine}"))
+    verify(tmp_path, p256, leaf, root, crl_of(p256, [], scope=Scope(url=f"{URL}/{mine}")))
     entry = RevokedEntry(leaf.serial, NOW - 9, 1)
     with pytest.raises(AssertionError, match="certificate revoked"):
-        verify(tmp_path, p256, leaf, root, crl_of(p256, [entry], crl_url=f"{URL}/{mine}"))
+        verify(tmp_path, p256, leaf, root, crl_of(p256, [entry], scope=Scope(url=f"{URL}/{mine}")))
     with pytest.raises(AssertionError, match="different CRL scope"):
-        verify(tmp_path, p256, leaf, root, crl_of(p256, [], crl_url=f"{URL}/{(mine + 1) % SHARDS}"))
+        verify(tmp_path, p256, leaf, root, crl_of(p256, [], scope=Scope(url=f"{URL}/{(mine + 1) % SHARDS}")))

@@ -27,7 +27,6 @@ def judged(
     old: bytes | None = None,
     *,
     now: int = NOW,
-    crl_url: str | None = URL,
     revoked_count: int | None = COUNT,
     scope: Scope | None = None,
     base_number: int | None = None,
@@ -35,7 +34,7 @@ def judged(
 ) -> CRLProblem | None:
     """The gate, for the issuing CA; what it lets through has the entries that were counted."""
     expected = Expected(
-        scope=Scope(url=crl_url) if scope is None else scope,
+        scope=Scope(url=URL) if scope is None else scope,
         base_number=base_number,
         freshest_url=freshest_url,
         revoked_count=revoked_count,
@@ -61,7 +60,7 @@ def test_good_crls_pass(house: House) -> None:
     assert judged(house, first) is None
     assert judged(house, second, first) is None
     assert judged(house, crl_of(house, []), revoked_count=0) is None
-    assert judged(house, crl_of(house, crl_url=None), crl_url=None) is None
+    assert judged(house, crl_of(house, scope=Scope(url=None)), scope=Scope(url=None)) is None
 
 
 @pytest.mark.parametrize("number", [6, 7])
@@ -79,9 +78,9 @@ def test_window_must_hold_now_and_move_on(p256: House) -> None:
 
 def test_distribution_point_must_be_the_url(p256: House) -> None:
     """Another URL, none, or one that nobody asked for."""
-    assert rule_of(p256, crl_of(p256, crl_url="http://other.example/crl")) is Rule.DISTRIBUTION_POINT
-    assert rule_of(p256, crl_of(p256, crl_url=None)) is Rule.DISTRIBUTION_POINT
-    assert rule_of(p256, crl_of(p256), crl_url=None) is Rule.DISTRIBUTION_POINT
+    assert rule_of(p256, crl_of(p256, scope=Scope(url="http://other.example/crl"))) is Rule.DISTRIBUTION_POINT
+    assert rule_of(p256, crl_of(p256, scope=Scope(url=None))) is Rule.DISTRIBUTION_POINT
+    assert rule_of(p256, crl_of(p256), scope=Scope(url=None)) is Rule.DISTRIBUTION_POINT
 
 
 def test_entries_must_be_all(p256: House) -> None:

@@ -9,7 +9,7 @@ from cachewarm.ca.registry import found_ca
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
 from cachewarm.importer import import_index as module
-from cachewarm.importer.import_index import problems_of, take_over
+from cachewarm.importer.import_index import import_entries, problems_of
 from cachewarm.importer.openssl_index import Index, iter_index
 from cachewarm.keys.soft_key import KeyKind
 from cachewarm.ledger.connect import Connection, connected
@@ -64,7 +64,7 @@ async def test_small_and_large_files_end_alike(
     monkeypatch.setattr(module, "ATOMIC", atomic)
     heard: list[int] = []
     async with connected(database.writer) as connection:
-        done = await take_over(connection, issuer, index_of(*LINES).entries, actor="tests", progress=heard.append)
+        done = await import_entries(connection, issuer, index_of(*LINES).entries, actor="tests", progress=heard.append)
         assert (done.new_certificates, done.changed_revocations, sum(heard)) == (3, 1, 4)
         rows = await connection.fetch(
             "select status, not_before <= not_after as sound from certificates order by serial_number"
@@ -76,7 +76,9 @@ async def test_what_the_ledger_refuses_leaves_nothing(database: DatabaseURLs, is
     """Certificates of the same transaction are gone too."""
     async with connected(database.writer) as connection:
         with pytest.raises(Refused):
-            await take_over(connection, issuer, index_of(*LINES, EARLY).entries, actor="tests", progress=lambda _: None)
+            await import_entries(
+                connection, issuer, index_of(*LINES, EARLY).entries, actor="tests", progress=lambda _: None
+            )
         assert await _counts(connection) == (0, 0)
 
 
@@ -91,9 +93,11 @@ async def test_a_large_file_never_leaves_a_revoked_certificate_good(
 
     async with connected(database.writer) as connection:
         with pytest.raises(KeyboardInterrupt):
-            await take_over(connection, issuer, index_of(*LINES).entries, actor="tests", progress=break_off)
+            await import_entries(connection, issuer, index_of(*LINES).entries, actor="tests", progress=break_off)
         assert await _counts(connection) == (0, 1)
-        again = await take_over(connection, issuer, index_of(*LINES).entries, actor="tests", progress=lambda _: None)
+        again = await import_entries(
+            connection, issuer, index_of(*LINES).entries, actor="tests", progress=lambda _: None
+        )
         assert (again.new_certificates, again.changed_revocations) == (3, 0)
         assert again.still_revoked == []
 
@@ -117,7 +121,9 @@ async def test_an_invalidity_date_that_the_ledger_cannot_hold_is_left_out(
     ]
     assert problems_of(index_of(*lines), NOW) == []
     async with connected(database.writer) as connection:
-        done = await take_over(connection, issuer, index_of(*lines).entries, actor="tests", progress=lambda _: None)
+        done = await import_entries(
+            connection, issuer, index_of(*lines).entries, actor="tests", progress=lambda _: None
+        )
         dates = await connection.fetch("select invalidity_date from certificate_revocations order by serial_number")
     assert (done.changed_revocations, done.dates_dropped) == (3, 2)
     assert [row["invalidity_date"] is None for row in dates] == [True, True, False]

@@ -239,7 +239,14 @@ def test_what_is_written_is_read(serial: int, subject: str, moment: datetime.dat
     line = f"R\t{when}\t{when},{reason.name}\t{serial:X}\tunknown\t{escaped}\n".encode()
     entry = parse_line(line, 7)
     assert entry == IndexEntry(
-        7, serial_octets(serial), subject, parse_time(when), IndexStatus.REVOKED, parse_time(when), reason, None
+        line=7,
+        serial=serial_octets(serial),
+        subject=subject,
+        not_after=parse_time(when),
+        status=IndexStatus.REVOKED,
+        revoked_at=parse_time(when),
+        reason=reason,
+        invalidity_date=None,
     )
     assert parse_revocation(f"{when},CAkeyTime,{when}") == (parse_time(when), CRLReason.cACompromise, parse_time(when))
 
