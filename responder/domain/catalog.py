@@ -47,7 +47,7 @@ class Coverage(NamedTuple):
     at: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Catalog:
     """One reading of the ledger's public part."""
 
@@ -144,8 +144,14 @@ def load_catalog(text: str) -> Catalog:
         )
     crls = {issuer_id: CRLEntry(*values) for issuer_id, values in written["crls"].items()}
     coverage = {issuer_id: Coverage(*values) for issuer_id, values in written["coverage"].items()}
-    failures = written.get("crl_failures", {}), written.get("fetch_failures", {})
-    return Catalog(tuple(issuers), responders, crls, coverage, *failures)
+    return Catalog(
+        issuers=tuple(issuers),
+        responders=responders,
+        crls=crls,
+        coverage=coverage,
+        crl_failures=written.get("crl_failures", {}),
+        fetch_failures=written.get("fetch_failures", {}),
+    )
 
 
 _PLAIN = ("issuer_id", "issuer_no", "ocsp_url", "crl_url", "ca_issuers_url", "publishes_crl")

@@ -3,6 +3,7 @@
 A reader never sees half of it: files are written under another name and renamed. CRLs lie beside it (crl_files).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +15,80 @@ from responder.domain.status import UnissuedPolicy
 from responder.feed.crl_files import CRLFiles, forget_files
 from responder.feed.poll import Connection
 from responder.files import write_file
+from responder.log_limits import ChangeLog
 
 CATALOG_NAME = "catalog.json"
+_unusable = ChangeLog()
 
 
 async def read_ledger(connection: Connection, files: CRLFiles, former: Catalog) -> Catalog:
-    """The catalog as the ledger has it; CRLs that differ from the former one's are fetched."""
-    issuers = await read_issuers(connection)
-    numbers = {issuer.issuer_id: issuer.issuer_no for issuer in issuers}
-    responders: dict[int, tuple[ResponderCertificate, ...]] = {}
-    for row in await connection.fetch(
-        "select issuer_id, cert_der from ocsp_responder_certs where not_after > now() order by created_at desc"
-    ):
-        number = numbers[row["issuer_id"]]
-        responders[number] = (*responders.get(number, ()), ResponderCertificate.from_der(row["cert_der"]))
-    by_id = {issuer.issuer_id: issuer for issuer in issuers}
-    crls, coverage = await files.read(connection, by_id, former.crls), await _read_coverage(connection)
-    failures = await _read_failures(connection), await _read_fetch_failures(connection)
-    return Catalog(issuers, responders, crls, coverage, *failures)
+    """Return the catalog as the ledger has it, in one snapshot; CRLs that differ from the former one's are fetched.
+
+    A row that cannot be used is left out and logged when it changes: it costs its own issuer alone.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        issuers = await read_issuers(connection)
+        by_id = {issuer.issuer_id: issuer for issuer in issuers}
+        return Catalog(
+            issuers=issuers,
+            responders=await _read_responders(connection, by_id),
+            crls=await files.read(connection, by_id, former.crls),
+            coverage=await _read_coverage(connection),
+            crl_failures=await _read_failures(connection),
+            fetch_failures=await _read_fetch_failures(connection),
+        )
 
 
 async def read_issuers(connection: Connection) -> tuple[Issuer, ...]:
-    """The public part of every issuer, by number."""
-    return tuple(
-        Issuer.from_certificate(
-            row["cert_der"],
-            issuer_id=row["issuer_id"],
-            issuer_no=row["issuer_no"],
-            unissued_policy=UnissuedPolicy(row["unissued_policy"]),
-            ocsp_url=row["ocsp_url"],
-            crl_url=row["crl_url"],
-            ca_issuers_url=row["ca_issuers_url"],
-            publishes_crl=row["publishes_crl"],
-            windows=_windows(row),
-        )
-        for row in await connection.fetch(_ISSUERS)
+    """Return the public part of every issuer whose certificate can be read, by number."""
+    issuers = []
+    for row in await connection.fetch(_ISSUERS):
+        try:
+            issuers.append(_issuer(row))
+        except ValueError as error:
+            _unusable.warn("ledger row unusable", row["issuer_id"], str(error), issuer_id=row["issuer_id"])
+        else:
+            _unusable.well(row["issuer_id"])
+    return tuple(issuers)
+
+
+def _issuer(row: Any) -> Issuer:
+    return Issuer.from_certificate(
+        row["cert_der"],
+        issuer_id=row["issuer_id"],
+        issuer_no=row["issuer_no"],
+        unissued_policy=UnissuedPolicy(row["unissued_policy"]),
+        ocsp_url=row["ocsp_url"],
+        crl_url=row["crl_url"],
+        ca_issuers_url=row["ca_issuers_url"],
+        publishes_crl=row["publishes_crl"],
+        windows=_windows(row),
     )
+
+
+async def _read_responders(
+    connection: Connection, issuers: Mapping[str, Issuer]
+) -> dict[int, tuple[ResponderCertificate, ...]]:
+    """By issuer number, newest first."""
+    responders: dict[int, tuple[ResponderCertificate, ...]] = {}
+    for row in await connection.fetch(
+        "select issuer_id, encode(serial_number, 'hex') as serial, cert_der from ocsp_responder_certs"
+        " where not_after > now() order by created_at desc"
+    ):
+        issuer = issuers.get(row["issuer_id"])
+        if issuer is None:
+            continue
+        thing = f"responder {row['serial']} of {row['issuer_id']}"
+        try:
+            responder = ResponderCertificate.from_der(row["cert_der"])
+        except ValueError as error:
+            _unusable.warn(
+                "ledger row unusable", thing, str(error), issuer_id=row["issuer_id"], responder=row["serial"]
+            )
+            continue
+        _unusable.well(thing)
+        responders[issuer.issuer_no] = (*responders.get(issuer.issuer_no, ()), responder)
+    return responders
 
 
 # A row of crl_mirrors without a window is as good as none that is open: nobody is called good.

@@ -13,6 +13,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -21,6 +22,7 @@ from responder.domain.crl import read_crl_facts
 from responder.domain.issuer import Issuer
 from responder.feed.poll import Connection
 from responder.files import write_file
+from responder.log_limits import ChangeLog
 
 log = structlog.get_logger("crl")
 #: Gzip is kept when it is below this share of the whole; the fastest level takes half a second for 40 MB.
@@ -38,6 +40,7 @@ class CRLFiles:
         self._folder = folder
         self._seen: dict[str, str] = {}
         self._said: dict[str, str] = {}
+        self._unwritten = ChangeLog()
 
     async def read(
         self, connection: Connection, issuers: Mapping[str, Issuer], former: Mapping[str, CRLEntry]
@@ -47,7 +50,7 @@ class CRLFiles:
         complete = set()
         for row in await connection.fetch(_CRLS):
             issuer = issuers.get(row["issuer_id"])
-            name = row["issuer_id"] if row["part"] is None else f"{row['issuer_id']}/{row['part']}"
+            name = _name(row)
             if issuer is None:
                 continue
             complete |= {name} if row["part"] is None else set()
@@ -57,8 +60,7 @@ class CRLFiles:
                 entries[name] = before
                 continue
             if row["whole"] and not (self._has(before) and self._seen.get(name) == row["version"]):
-                entry = await self._fetch(connection, issuer, name, row["part"], row["number"]) or before
-                self._seen[name] = row["version"]
+                entry = await self._take(connection, issuer, row) or before
             if entry is not None:
                 entries[name] = entry
         return entries | self._without_row(issuers, former, complete)
@@ -84,6 +86,18 @@ class CRLFiles:
             for name, entry in former.items()
             if (owner := name.partition("/")[0]) not in complete and owner in issuers and issuers[owner].publishes_crl
         }
+
+    async def _take(self, connection: Connection, issuer: Issuer, row: Any) -> CRLEntry | None:
+        """Fetch one CRL to disk, and not again; a disk that takes no file is tried again with the next reading."""
+        name = _name(row)
+        try:
+            entry = await self._fetch(connection, issuer, name, row["part"], row["number"])
+        except OSError as error:
+            self._unwritten.warn("CRL not written", name, str(error), crl=name, number=row["number"])
+            return None
+        self._unwritten.well(name)
+        self._seen[name] = row["version"]
+        return entry
 
     async def _fetch(
         self, connection: Connection, issuer: Issuer, name: str, part: str | None, number: str
@@ -120,6 +134,11 @@ class CRLFiles:
         write_file(path, der)
         times = facts.this_update, facts.next_update
         return CRLEntry(number, *times, path.name, digest, len(der), len(packed) if worth else 0)
+
+
+def _name(row: Any) -> str:
+    """As its path ends."""
+    return str(row["issuer_id"]) if row["part"] is None else f"{row['issuer_id']}/{row['part']}"
 
 
 def forget_files(folder: Path, crls: Mapping[str, CRLEntry]) -> None:

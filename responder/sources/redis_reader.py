@@ -2,7 +2,7 @@
 
 The server's death must cost a request no more than REDIS_TIMEOUT, and the next ones nothing: after a failure the
 breaker stays open for a second. A slow server gets larger batches, not more of them. Nothing read here is believed;
-`sources.cached` checks every record.
+`responder/sources/redis.py` checks every record.
 """
 
 import asyncio

@@ -129,6 +129,6 @@ async def test_the_catalog_on_disk_keeps_the_window(plant: Plant) -> None:
 
     issuer = plant.ring.issuers[plant.issuer.issuer_no]
     for windows in (None, (), (CRLWindow(1, 2, 3, 4),)):
-        catalog = Catalog((replace(issuer, windows=windows),), fetch_failures={"ca": {"slow": 2}})
+        catalog = Catalog(issuers=(replace(issuer, windows=windows),), fetch_failures={"ca": {"slow": 2}})
         read = load_catalog(dump_catalog(catalog))
         assert (read.issuers[0].windows, read.fetch_failures) == (windows, {"ca": {"slow": 2}})
