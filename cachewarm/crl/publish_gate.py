@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from _fastocsp.crl.fields import Scope
-from cachewarm.ca.odd_names import load_certificate
 from cachewarm.crl import rules
 from cachewarm.crl.parse import ReadCRL, peek_crl
-from cachewarm.crl.rules import CRLProblem, PreviousCRL, Rule
+from cachewarm.crl.rules import CAFacts, CRLProblem, PreviousCRL, Rule
 
 #: Entries that may always go, and that may always come.
 SHRINK_FREE, GROWTH_FREE = 100, 100_000
@@ -64,7 +63,7 @@ def size_problem(new_count: int, old_der: bytes, *, shrink: float, growth: float
 def _problems(
     new: ReadCRL, old: ReadCRL | None, issuer_cert: bytes, expected: Expected, now: int
 ) -> Iterator[CRLProblem]:
-    ca = load_certificate(issuer_cert)
+    ca = CAFacts.of(issuer_cert)
     yield from rules.version_problems(new)
     yield from _delta_problems(new, expected)
     yield from rules.issuer_problems(new, ca, is_ours=True)

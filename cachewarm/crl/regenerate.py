@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 
 import structlog
 
-from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.registry import load_authority
 from cachewarm.crl.parts import DELTA
 from cachewarm.crl.plan import expired_before
-from cachewarm.crl.rules import first_problem, key_usage_problems
+from cachewarm.crl.rules import CAFacts, first_problem, key_usage_problems
 from cachewarm.crl.sign_and_check import (
     BuildContext,
     Rules,
@@ -89,7 +88,7 @@ async def _in_turn(
 
 def _require_crl_sign(issuer: issuers.Issuer) -> None:
     """Refused before a number is spent: no verifier would accept the CRL."""
-    problem = first_problem(key_usage_problems(load_certificate(issuer.cert_der)))
+    problem = first_problem(key_usage_problems(CAFacts.of(issuer.cert_der)))
     if problem is not None:
         raise Refused(f"no CRL is published ({problem.rule}): {problem.text}")
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from asn1crypto import x509 as asn1_x509
-from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from _fastocsp.crl.fields import Scope
 from _fastocsp.wire.codes import MAX_SERIAL
-from cachewarm.ca.certificate import key_identifier
 from cachewarm.crl.build import NUMBER_LIMIT
 from cachewarm.crl.parse import ReadCRL, peek_crl
+from responder.domain.certificate import key_hash, read_facts
 from responder.domain.signature import is_signed_by
 
 #: Raised by the caller's side, not by a parser: these always propagate.
@@ -73,6 +73,30 @@ class PreviousCRL:
     delta_number: int | None = None
 
 
+@dataclass(frozen=True)
+class CAFacts:
+    """What of a CA's certificate its CRLs are checked against; `may_sign_crls` is its keyUsage, if it has one."""
+
+    subject_der: bytes
+    key_identifier: bytes
+    public_key: object
+    may_sign_crls: bool
+
+    @classmethod
+    def of(cls, cert_der: bytes) -> "CAFacts":
+        """Read the facts from the certificate's own bytes; its names need not be ones that `cryptography` parses."""
+        certificate = asn1_x509.Certificate.load(cert_der, strict=True)
+        spki = certificate["tbs_certificate"]["subject_public_key_info"]
+        usage, identifier = certificate.key_usage_value, certificate.key_identifier_value
+        facts = read_facts(cert_der)
+        return cls(
+            subject_der=facts.subject_der,
+            key_identifier=key_hash(facts.key_bits) if identifier is None else identifier.native,
+            public_key=load_der_public_key(spki.dump()),
+            may_sign_crls=usage is None or "crl_sign" in usage.native,
+        )
+
+
 def read_crl(der: bytes) -> ReadCRL | CRLProblem:
     """Parse the CRL in `der`, without checking anything but its form."""
     try:
@@ -101,36 +125,32 @@ def version_problems(crl: ReadCRL) -> Iterator[CRLProblem]:
         yield CRLProblem(Rule.FORM, f"its version is v{crl.version + 1}: only v2 is allowed (RFC 5280 5.1.2.1)")
 
 
-def issuer_problems(crl: ReadCRL, ca: x509.Certificate, *, is_ours: bool) -> Iterator[CRLProblem]:
+def issuer_problems(crl: ReadCRL, ca: CAFacts, *, is_ours: bool) -> Iterator[CRLProblem]:
     """Yield problems of the issuer's name and of the authority key identifier.
 
     A CRL made here has both byte for byte. Other CAs may use another string type (RFC 5280 7.1) or leave the key
     identifier out.
     """
-    subject = ca.subject.public_bytes()
+    subject = ca.subject_der
     if crl.issuer_der != subject and (is_ours or not _same_name(crl.issuer_der, subject)):
         yield CRLProblem(Rule.ISSUER, f"its issuer is {_name_text(crl.issuer_der)}, not {_name_text(subject)}")
-    if crl.authority_key_identifier != key_identifier(ca) and (is_ours or crl.authority_key_identifier is not None):
+    if crl.authority_key_identifier != ca.key_identifier and (is_ours or crl.authority_key_identifier is not None):
         yield CRLProblem(Rule.ISSUER, "its authority key identifier is not the CA's key identifier")
 
 
-def key_usage_problems(ca: x509.Certificate) -> Iterator[CRLProblem]:
+def key_usage_problems(ca: CAFacts) -> Iterator[CRLProblem]:
     """Yield a problem when the CA's certificate does not allow it to sign CRLs (RFC 5280 4.2.1.3, 6.3.3 f)."""
-    try:
-        usage = ca.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return
-    if not usage.crl_sign:
+    if not ca.may_sign_crls:
         yield CRLProblem(
             Rule.KEY_USAGE, "the keyUsage of the CA's certificate has no cRLSign: verifiers reject every CRL of this CA"
         )
 
 
-def signature_problems(crl: ReadCRL, ca: x509.Certificate) -> Iterator[CRLProblem]:
+def signature_problems(crl: ReadCRL, ca: CAFacts) -> Iterator[CRLProblem]:
     """Yield a problem unless the CA's key signed it, with a hash that is collision-resistant."""
     if crl.signature_algorithm != crl.inner_signature_algorithm:
         yield CRLProblem(Rule.SIGNATURE, "it names two signature algorithms")
-    if not is_signed_by(ca.public_key(), crl.signature_algorithm, crl.signature, crl.tbs):
+    if not is_signed_by(ca.public_key, crl.signature_algorithm, crl.signature, crl.tbs):
         yield CRLProblem(Rule.SIGNATURE, "its signature does not verify under the CA's key")
 
 

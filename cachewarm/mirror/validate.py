@@ -7,14 +7,11 @@ others are good. Nothing of it is used before it has passed. Pure: bytes, facts 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cryptography import x509
-
 from _fastocsp.crl.entry_reader import EntryReader
 from _fastocsp.wire.errors import WireError
-from cachewarm.ca.odd_names import load_certificate
 from cachewarm.crl import rules
 from cachewarm.crl.parse import ReadCRL
-from cachewarm.crl.rules import CRLProblem, PreviousCRL, Rule
+from cachewarm.crl.rules import CAFacts, CRLProblem, PreviousCRL, Rule
 from cachewarm.mirror.pem import crls_in
 
 #: The clocks of a CA and of this host may differ by so many seconds.
@@ -69,7 +66,7 @@ def choose_crl(body: bytes, issuer_cert: bytes, *, is_delta: bool = False) -> Re
     if isinstance(found, CRLProblem):
         return found
     read = [rules.read_crl(der) for der in found]
-    ca = load_certificate(issuer_cert)
+    ca = CAFacts.of(issuer_cert)
     ours = [each for each in read if isinstance(each, ReadCRL) and _is_of(each, ca)]
     if not ours:
         return read[0]
@@ -102,14 +99,14 @@ def validate_alone(
     return _first(_checks(read, issuer_cert, accepted, now, is_delta=is_delta)) or _with_entries(read, now)
 
 
-def _is_of(read: ReadCRL, ca: x509.Certificate) -> bool:
+def _is_of(read: ReadCRL, ca: CAFacts) -> bool:
     return rules.first_problem(rules.issuer_problems(read, ca, is_ours=False)) is None
 
 
 def _checks(
     read: ReadCRL, issuer_cert: bytes, accepted: Acceptance, now: int, *, is_delta: bool
 ) -> tuple[Iterator[CRLProblem], ...]:
-    ca = load_certificate(issuer_cert)
+    ca = CAFacts.of(issuer_cert)
     return (
         rules.version_problems(read),
         rules.issuer_problems(read, ca, is_ours=False),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from asn1crypto import pem
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
 
@@ -15,6 +16,7 @@ from cachewarm.ca.certificate import read_certificate
 from cachewarm.crl.regenerate import regenerate
 from cachewarm.crl.rules import Rule
 from cachewarm.crl.sign_and_check import Rules
+from cachewarm.crl.verify_published import published_crls
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
 from cachewarm.importer.import_index import import_entries, problems_of
@@ -25,6 +27,7 @@ from cachewarm.ledger.connect import Connection, connect
 from cachewarm.mirror.faults import NotMirrored
 from cachewarm.mirror.fetch import Limits
 from cachewarm.mirror.sync import SyncContext, SyncResult, sync
+from cachewarm.mirror.verify_published import check_mirrored
 from cachewarm.status.issuers import overviews
 from cachewarm.status.issuers import problems_of as problems_of_issuer
 from responder.domain.crl_window import CRLWindow
@@ -86,12 +89,12 @@ async def issuer_of(
 ) -> Issuer:
     """The CA of that folder, registered."""
     source = tmp_path / "source"
-    ca = read_certificate((folder / cert).read_bytes())
+    _, _, cert_der = pem.unarmor((folder / cert).read_bytes())
     await issuers.add_issuer(
         connection,
         "input",
-        subject=ca.subject.rfc4514_string(),
-        cert_der=ca.public_bytes(Encoding.DER),
+        subject=f"CN={folder.name}",
+        cert_der=cert_der,
         crls=issuers.CRLWish(source=source.as_uri()) if has_source else issuers.ONLY_COMPLETE,
         actor="tests",
     )
@@ -221,6 +224,15 @@ async def test_a_ca_without_crl_sign_has_no_crl(connection: Connection, tmp_path
     assert (event.succeeded, event.kind) == (False, "complete")
     assert "key usage" in (event.error or "")
     assert await crls.read_crl(connection, "input") is None
+
+
+async def test_a_ca_with_an_ampersand_in_its_name_is_mirrored(connection: Connection, tmp_path: Path) -> None:
+    """Names are compared as bytes: `cryptography` parses neither its certificate nor its CRL."""
+    issuer = await issuer_of(connection, INPUTS / "ampersand-name", tmp_path)
+    await issuer.feed("ca.crl")
+    assert set(await issuer.revoked()) == {FIVE}
+    (one,) = await published_crls(connection, "input")
+    assert check_mirrored(await issuer.row(), one, int(time.time())) is None
 
 
 async def test_times_slightly_ahead_are_taken_at_once(connection: Connection, tmp_path: Path) -> None:
