@@ -142,3 +142,22 @@ def test_what_is_fetched_is_neither_split_nor_made(fastocsp: Fastocsp, ca: Forei
     assert nothing.status == 1
     assert "no CRL source" in nothing.err
     assert fastocsp("crl", "fetch", "--json").json == {"crls": [], "row_count": 0}
+
+
+def test_numbers_are_waived_by_option_only(fastocsp: Fastocsp, ca: ForeignCA, source: Source) -> None:
+    """--accept-unnumbered belongs to the issuer; --accept-renumbered is for one CRL of a named issuer."""
+    add(fastocsp, source)
+    source.put(ca.crl(None, {1: None}, begins=-90))
+    refused = fastocsp("crl", "fetch", "foreign")
+    assert refused.status == 1
+    assert "--accept-unnumbered" in refused.out + refused.err
+    assert fastocsp(*ADD, "--id", "foreign", "--accept-unnumbered").status == 0
+    assert fastocsp("crl", "fetch", "foreign").status == 0
+    assert fastocsp("crl", "verify").status == 0
+    for number, begins in ((900, -80), (1, -70)):
+        source.put(ca.crl(number, {1: None}, begins=begins))
+        last = fastocsp("crl", "fetch", "foreign")
+    assert (last.status, "number" in last.out + last.err) == (1, True)
+    assert fastocsp("crl", "fetch", "--accept-renumbered").status == 2
+    (row,) = fastocsp("crl", "fetch", "foreign", "--accept-renumbered", "--json").json["crls"]
+    assert (row["crl_number"], row["problem"]) == (1, None)
