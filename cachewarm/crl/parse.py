@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 from asn1crypto import core, parser
 from asn1crypto import crl as asn1
 from asn1crypto import x509 as asn1_x509
-from cryptography import x509
 
-from cachewarm.ca.odd_names import readable_crl
 from cachewarm.crl.plan import RevokedEntry
+from responder.domain.odd_names import load_crl
 from responder.domain.serial import serial_octets
 from responder.domain.status import CRLReason
 
@@ -64,7 +63,7 @@ class ReadCRL:
     def summary(self) -> "EntrySummary":
         """Count the entries; ValueError when one does not parse."""
         with _value_errors():
-            parsed = x509.load_der_x509_crl(readable_crl(self.der))
+            parsed = load_crl(self.der)
             if not len(parsed):
                 return EntrySummary(0, 0, 0, 0, 0)
             serials = {entry.serial_number for entry in parsed}

@@ -57,14 +57,20 @@ def read_facts(cert_der: bytes) -> CertificateFacts:
 
 def read_public_key(cert_der: bytes) -> PublicKey:
     """The certificate's key; ValueError when it is of a kind nobody here signs with."""
+    key = read_any_public_key(cert_der)
+    scheme_of(key)
+    return key  # type: ignore[return-value]
+
+
+def read_any_public_key(cert_der: bytes) -> object:
+    """Return the certificate's key, of whatever kind; ValueError when it cannot be read, or is for RSASSA-PSS alone."""
     try:
         spki = asn1.Certificate.load(cert_der, strict=True)["tbs_certificate"]["subject_public_key_info"]
         algorithm, key = spki["algorithm"]["algorithm"].dotted, load_der_public_key(spki.dump())
     except UNREADABLE as error:
         raise ValueError(f"the certificate's public key cannot be read: {error}") from error
     refuse_pss_key(algorithm)
-    scheme_of(key)
-    return key  # type: ignore[return-value]
+    return key
 
 
 def refuse_pss_key(algorithm: str) -> None:

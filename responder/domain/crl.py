@@ -7,10 +7,8 @@ was verified. Pure: DER in, values out.
 from dataclasses import dataclass
 
 from asn1crypto import crl as asn1_crl
-from asn1crypto import x509 as asn1_x509
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from responder.domain.certificate import UNREADABLE
+from responder.domain.certificate import UNREADABLE, read_any_public_key
 from responder.domain.signature import is_signed_by
 
 
@@ -31,8 +29,7 @@ def read_crl_facts(der: bytes, issuer_cert: bytes) -> CRLFacts:
         next_update = tbs["next_update"].native
         facts = int(tbs["this_update"].native.timestamp()), next_update and int(next_update.timestamp())
         signed = crl["signature_algorithm"].dump(), crl["signature"].native, tbs.dump()
-        certificate = asn1_x509.Certificate.load(issuer_cert, strict=True)
-        key = load_der_public_key(certificate["tbs_certificate"]["subject_public_key_info"].dump())
+        key = read_any_public_key(issuer_cert)
     except (*UNREADABLE, OverflowError, AttributeError) as error:
         raise ValueError(f"not a DER CRL: {error}") from error
     return CRLFacts(*facts, is_signed_by(key, *signed))

@@ -15,13 +15,14 @@ from asn1crypto import x509 as asn1
 
 from cachewarm.ca.authority import init_root
 from cachewarm.ca.certificate import parse_subject
-from cachewarm.ca.odd_names import names_of
 from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import issuers, revocations
 from cachewarm.ledger.connect import Connection
 from cachewarm.records.keyring import load_keyring
 from cachewarm.warmer.responder_rotation import rotate_due
+from responder.domain.odd_names import names_of
 from responder.domain.status import CRLReason
+from responder.feed.crl_files import CRLFiles
 from tests.cachewarm.cli.conftest import Fastocsp, fastocsp, offline, openssl, writer
 
 __all__ = ["fastocsp", "offline", "openssl", "writer"]
@@ -191,6 +192,10 @@ async def test_responders_and_crls_below_such_a_name(fastocsp: Fastocsp, writer:
     assert generated.status == 0, generated.err
     der = await writer.fetchval("select crl_der from crl_cache")
     assert name in der
+    [issuer] = ring.issuers.values()
+    kept = CRLFiles(fastocsp.folder)._keep(der, issuer, "x", 1)
+    assert kept is not None, "the edge refuses it"
+    assert CRLFiles(fastocsp.folder)._keep(der[:-1] + bytes((der[-1] ^ 1,)), issuer, "x", 2) is None
     (fastocsp.folder / "crl").write_bytes(der)
     verify = ["openssl", "crl", "-inform", "DER", "-in", "crl", "-CAfile", "ca.pem", "-noout"]
     verified = await asyncio.to_thread(subprocess.run, verify, cwd=fastocsp.folder, capture_output=True, check=True)
