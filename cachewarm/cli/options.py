@@ -65,7 +65,7 @@ async def run_with_ledger(
                 return await act(connection)
         except Transient as error:
             unknown = error if isinstance(error, OutcomeUnknown) else unknown
-            if begun or time.monotonic() + pause_s > until:
+            if begun or not time.monotonic() + pause_s <= until:
                 raise unknown or error from error
             if not told:
                 say(f"{error}; trying again for {until - time.monotonic():.0f} s")

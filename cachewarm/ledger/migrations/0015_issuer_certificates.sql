@@ -86,7 +86,7 @@ declare
 begin
   for twin in
     select * from (
-      select i.issuer_id, i.key_path, i.cert_der,
+      select i.issuer_id, i.key_path, i.cert_der, i.crl_source, i.delta_source, i.publishes_crl,
              first_value(i.issuer_id) over (partition by issuer_identity(i.cert_der) order by i.issuer_no) as into_id
         from issuers i) t
       where t.issuer_id <> t.into_id order by t.into_id, t.issuer_id
@@ -111,7 +111,16 @@ begin
       (select crl_number from crl_cache where issuer_id = twin.issuer_id),
       (select max(crl_number) from crl_parts where issuer_id = twin.issuer_id), 0));
     update issuer_certificates set issuer_id = twin.into_id where issuer_id = twin.issuer_id;
+    -- Where the CRL of one of the two is fetched, its entries go on coming; where the first one makes its own, it goes on.
+    update issuers set crl_source = twin.crl_source, delta_source = twin.delta_source, publishes_crl = twin.publishes_crl
+      where issuer_id = twin.into_id and twin.crl_source is not null and crl_source is null
+        and not (publishes_crl and key_path is not null) and crl_shards = 0 and not delta_crl;
     update issuers set key_path = coalesce(key_path, twin.key_path) where issuer_id = twin.into_id;
+    -- What can be made again goes: no process looks for the twin any more.
+    delete from ocsp_responder_certs where issuer_id = twin.issuer_id;
+    delete from crl_cache where issuer_id = twin.issuer_id;
+    delete from crl_parts where issuer_id = twin.issuer_id;
+    delete from presign_coverage where issuer_id = twin.issuer_id;
     update issuers set merged_into = twin.into_id, publishes_crl = false where issuer_id = twin.issuer_id;
     perform audit_append('migration', 'merge', twin.issuer_id, null,
       jsonb_build_object('into', twin.into_id, 'certificates', moved, 'revocations', revoked));

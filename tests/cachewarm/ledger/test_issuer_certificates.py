@@ -23,6 +23,7 @@ from cachewarm.ledger.issuers import (
     merged_issuers,
 )
 from cachewarm.ledger.migrate import migrate, read_migrations
+from responder.feed.catalog import read_issuers
 
 DAY = 86400
 NOW = int(datetime.now(UTC).timestamp())
@@ -114,6 +115,11 @@ async def test_the_migration_merges_two_issuers_of_one_name_and_key(before: asyn
     revoke = "insert into certificate_revocations (issuer_id, serial_number, reason) values ($1, $2, $3)"
     for issuer_id, serial, reason in (("z", b"\1", 6), ("b", b"\1", 4), ("b", b"\2", 1), ("b", b"\3", 5)):
         await before.execute(revoke, issuer_id, serial, reason)
+    await before.execute("update issuers set crl_source = 'file:///crl' where issuer_id = 'b'")
+    await before.execute(
+        """insert into ocsp_responder_certs (issuer_id, cert_subject, serial_number, not_before, not_after, cert_der)
+           select issuer_id, 'CN=OCSP', '\\x09', now(), now() + interval '1 day', issuer_id::bytea from issuers"""
+    )
     position = await before.fetchval("select seq from feed_head")
     assert await migrate(before) != []
     assert await merged_issuers(before) == {"b": "z"}
@@ -123,6 +129,10 @@ async def test_the_migration_merges_two_issuers_of_one_name_and_key(before: asyn
     assert {row["serial_number"]: row["reason"] for row in rows} == {b"\1": 4, b"\2": 1, b"\3": 5}
     assert await before.fetchval("select last from crl_numbers where issuer_id = 'z'") == 9
     assert await before.fetchval("select seq from feed_head") > position
+    assert issuers[0].crl_source == "file:///crl"
+    assert await before.fetchval("select array_agg(issuer_id) from ocsp_responder_certs") == ["z"]
+    catalog = await read_issuers(before)
+    assert [(each.issuer_id, each.cert_der) for each in catalog] == [("z", new)]
     assert await issuer_certificates(before, "z") == [new, old]
     other_name = await get_issuer(before, "b")
     assert other_name is not None
