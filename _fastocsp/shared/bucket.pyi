@@ -8,14 +8,18 @@ from typing_extensions import Buffer
 class Bucket:
     """Requests a minute for one IPv4 address or IPv6 /64, and 16 times as many for an IPv6 /48.
 
-    Workers share `buffer`, which is held, not copied; it has the random key of their hash.
+    Workers share `buffer`, which is held, not copied; it has the key of their hash.
 
     Over the limit of n a minute, one more request is due every 60/n seconds. When all slots of a set are taken the
     address whose use is longest over is forgotten.
     """
 
-    def __new__(cls, buffer: Buffer, per_minute: int) -> Bucket:
-        """`buffer` is writable, zeroed at first, of `size(slots)` octets; else ValueError. 0 a minute: no limit."""
+    def __new__(cls, buffer: Buffer, per_minute: int, key: int) -> Bucket:
+        """Use a writable buffer of `size(slots)` bytes, zeroed at first; ValueError for another size.
+
+        A `per_minute` of 0 is no limit. `key` is a random number of 64 bits that nobody else knows; the first of those
+        that share the buffer decides.
+        """
     @staticmethod
     def size(slots: int) -> int:
         """Octets of memory for at least `slots` addresses."""

@@ -12,8 +12,6 @@ from cpython.buffer cimport PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObjec
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-import os
-
 cdef enum:
     WAYS = 4
     HEAD = 64                     # bytes before the pairs; the first eight are the key
@@ -68,7 +66,7 @@ cdef const uint8_t* MAPPED = <const uint8_t*>b"\0\0\0\0\0\0\0\0\0\0\xff\xff"
 cdef class Bucket:
     """The limit; `buffer` is zeroed memory of `Bucket.size(slots)` octets."""
 
-    def __cinit__(self, buffer, int per_minute):
+    def __cinit__(self, buffer, int per_minute, uint64_t key):
         cdef Py_buffer view
         PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
         self._buffer = memoryview(buffer)
@@ -78,9 +76,8 @@ cdef class Bucket:
             raise ValueError("the buffer must hold a power of two of sets")
         self.slots = <uint64_t*>(<uint8_t*>view.buf + HEAD)
         self.mask = sets - 1
-        key = int.from_bytes(os.urandom(8), "little") | 1
         # the first of those that share the memory decides
-        slot_swap(<uint64_t*>view.buf, 0, key)
+        slot_swap(<uint64_t*>view.buf, 0, key | 1)
         self.key = slot_load(<uint64_t*>view.buf)
         self.interval = 60_000_000_000 // per_minute if per_minute > 0 else 0
         self.burst = self.interval * (per_minute - 1) if per_minute > 0 else 0

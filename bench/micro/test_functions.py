@@ -98,7 +98,7 @@ def test_gate(benchmark: BenchmarkFixture, running: Running) -> None:
 
 def test_bucket(benchmark: BenchmarkFixture) -> None:
     """The rate limit."""
-    bucket = Bucket(bytearray(Bucket.size(65536)), 1_000_000_000)
+    bucket = Bucket(bytearray(Bucket.size(65536)), 1_000_000_000, 1)
     assert benchmark(lambda: bucket.allow(b"\x0a\0\0\1", time.monotonic_ns()))
 
 

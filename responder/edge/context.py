@@ -5,6 +5,7 @@ loop; what the lane reads, the connection loop uses as well, under the lane's lo
 import asyncio
 import contextlib
 import ipaddress
+import secrets
 import time
 from typing import Any, Protocol
 
@@ -78,7 +79,11 @@ class EdgeContext:
         self.lane = Lane(
             Table(settings.table_bytes, table_fd),
             Gate(settings.run, lock),
-            Bucket(open_map(settings.run / LIMITER_NAME, write=True), settings.ocsp_rate_limit_per_ip_min),
+            Bucket(
+                open_map(settings.run / LIMITER_NAME, write=True),
+                settings.ocsp_rate_limit_per_ip_min,
+                secrets.randbits(64),
+            ),
             self.counters,
             self.catalog.index,
             settings.max_body_size,

@@ -120,7 +120,7 @@ class Running:
         self.lane = Lane(
             self.table,
             Gate(folder, lock),
-            Bucket(bytearray(Bucket.size(64)), options.per_minute),
+            Bucket(bytearray(Bucket.size(64)), options.per_minute, 1),
             self.counters,
             self.index(),
             MAX_BODY,

@@ -56,5 +56,5 @@ def write(folder: Path, seconds: float, capacity: int) -> int:
 
 def take(folder: Path, per_minute: int, asks: int, now_ns: int) -> int:
     """How many of so many requests of one address the limiter lets through at one moment."""
-    bucket = Bucket(open_map(folder / LIMITER, write=True), per_minute)
+    bucket = Bucket(open_map(folder / LIMITER, write=True), per_minute, 1)
     return sum(bucket.allow(b"\x0a\0\0\1", now_ns) for _ in range(asks))

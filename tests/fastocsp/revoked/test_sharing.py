@@ -35,7 +35,7 @@ def test_two_processes_share_one_limit(tmp_path: Path) -> None:
     """Of 4 x 400 requests at one moment exactly the limit is let through, whoever asks."""
     memory = map_file(tmp_path / sharing.LIMITER, Bucket.size(64))
     now_ns = 10**12
-    assert Bucket(memory, 100).allow(b"\x0a\0\0\1", now_ns)
+    assert Bucket(memory, 100, 1).allow(b"\x0a\0\0\1", now_ns)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         asked = [pool.submit(sharing.take, tmp_path, 100, 400, now_ns) for _ in range(4)]
         assert sum(one.result(60) for one in asked) == 99

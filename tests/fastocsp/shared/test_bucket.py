@@ -12,10 +12,13 @@ S = 1_000_000_000
 START = 5 * S
 ME = b"\x7f\0\0\1"
 
+#: Of the hash; random in production.
+KEY = 0x5F0C_1D3A_9B2E_7711
+
 
 def bucket(per_minute: int, slots: int = 64) -> Bucket:
     """With memory of its own."""
-    return Bucket(bytearray(Bucket.size(slots)), per_minute)
+    return Bucket(bytearray(Bucket.size(slots)), per_minute, KEY)
 
 
 def packed(address: str) -> bytes:
@@ -57,7 +60,7 @@ def test_it_is_the_token_bucket_of_the_books(pauses: list[int], limit: int) -> N
 def test_zero_switches_it_off() -> None:
     """No limit, and nothing is remembered."""
     memory = bytearray(Bucket.size(64))
-    unlimited = Bucket(memory, 0)
+    unlimited = Bucket(memory, 0, KEY)
     assert all(unlimited.allow(ME, START) for _ in range(5000))
     assert not any(memory[64:])  # behind the key of the hash
 
@@ -96,7 +99,7 @@ def test_only_addresses_are_addresses(octets: bytes) -> None:
 def test_the_memory_is_a_power_of_two_of_sets(size: int) -> None:
     """Anything else is refused."""
     with pytest.raises(ValueError, match="power of two"):
-        Bucket(bytearray(size), 1)
+        Bucket(bytearray(size), 1, KEY)
 
 
 @pytest.mark.parametrize(("slots", "octets"), [(1, 64), (4, 64), (5, 128), (65536, 1 << 20), (65537, 2 << 20)])
@@ -144,7 +147,7 @@ def test_clients_that_share_a_set_in_one_memory_do_not_in_the_next() -> None:
         found = set()
         for rival in rivals:
             memory = bytearray(shared)
-            mine = Bucket(memory, 10)
+            mine = Bucket(memory, 10, KEY)
             assert mine.allow(victim, START)
             before = bytes(memory)
             mine.allow(rival, START)
@@ -155,9 +158,9 @@ def test_clients_that_share_a_set_in_one_memory_do_not_in_the_next() -> None:
         return found
 
     found = []
-    for _ in range(2):
+    for number in range(2):
         shared = bytearray(Bucket.size(64))
-        found.append(sharing(Bucket(shared, 10)))
+        found.append(sharing(Bucket(shared, 10, KEY + 2 * number)))
     assert all(found)
     assert found[0] != found[1]
 
@@ -165,5 +168,5 @@ def test_clients_that_share_a_set_in_one_memory_do_not_in_the_next() -> None:
 def test_sharers_of_the_memory_have_one_key() -> None:
     """Each worker counts the same client in the same place."""
     memory = bytearray(Bucket.size(64))
-    one, other = Bucket(memory, 3), Bucket(memory, 3)
+    one, other = Bucket(memory, 3, KEY), Bucket(memory, 3, KEY + 2)
     assert [limited.allow(ME, START) for limited in (one, other, one, other)] == [True, True, True, False]
