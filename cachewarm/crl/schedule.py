@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from cachewarm.config import Settings
-from cachewarm.crl.parts import wanted_parts
+from cachewarm.crl.parts import COMPLETE, DELTA, wanted_parts
 from cachewarm.crl.pending_changes import Changes
 from cachewarm.crl.regenerate import regenerate, regenerate_delta
 from cachewarm.crl.sign_and_check import Rules
@@ -36,7 +36,7 @@ class CRLSchedule:
         self._settings = settings
         self._changes = Changes()
         self._lacking: dict[str, float] = {}
-        self._not_before: dict[str, tuple[float, float]] = {}
+        self._not_before: dict[tuple[str, str], tuple[float, float]] = {}
         self._failing: dict[str, str] = {}
         self._sound: dict[str, tuple[issuers.Issuer, frozenset[str]]] = {}
         self._jitter = random.uniform(0, 0.1)  # noqa: S311 - spreads load, guards nothing
@@ -58,19 +58,25 @@ class CRLSchedule:
         self, connection: Connection, issuer: issuers.Issuer, state: crls.ScheduledCRL | None
     ) -> None:
         """Make what is due; a failure of any kind is this issuer's alone, unless the connection is lost."""
-        if state is None or time.monotonic() < self._not_before.get(issuer.issuer_id, (0.0, 0.0))[0]:
-            return  # registered since the states were read, or waiting after a failure
+        if state is None:
+            return  # registered since the states were read
+        kind = COMPLETE
         try:
-            if await self._is_due(connection, issuer, state):
+            if not self._waits(issuer, COMPLETE) and await self._is_due(connection, issuer, state):
                 await self._make(connection, issuer, regenerate)
-            elif issuer.delta_crl and self._is_delta_due(state):
+            elif issuer.delta_crl and not self._waits(issuer, DELTA) and self._is_delta_due(state):
+                kind = DELTA
                 await self._make(connection, issuer, regenerate_delta)
         except Fatal:
             raise
         except Exception as error:
             if connection.is_closed():
                 raise Transient(f"Postgres cannot be reached: {error or type(error).__name__}") from error
-            self._note_failure(issuer.issuer_id, error)
+            self._note_failure(issuer.issuer_id, kind, error)
+
+    def _waits(self, issuer: issuers.Issuer, kind: str) -> bool:
+        """Return whether the pause after a failure is not over; a delta that fails does not delay complete CRLs."""
+        return time.monotonic() < self._not_before.get((issuer.issuer_id, kind), (0.0, 0.0))[0]
 
     async def _is_due(self, connection: Connection, issuer: issuers.Issuer, state: crls.ScheduledCRL) -> bool:
         if not state.is_usable or state.age_s is None or self._has_lacked(issuer, state):
@@ -118,14 +124,15 @@ class CRLSchedule:
         number = await build(connection, issuer, self._settings.passphrase, rules_of(self._settings))
         if number is not None and build is regenerate:
             self._lacking.pop(issuer.issuer_id, None)
-        self._not_before.pop(issuer.issuer_id, None)
+        for kind in (COMPLETE, DELTA) if build is regenerate else (DELTA,):
+            self._not_before.pop((issuer.issuer_id, kind), None)
         if number is not None and self._failing.pop(issuer.issuer_id, None) is not None:
             log.info("CRL made again", issuer_id=issuer.issuer_id, number=number)
 
-    def _note_failure(self, issuer_id: str, error: Exception) -> None:
+    def _note_failure(self, issuer_id: str, kind: str, error: Exception) -> None:
         """Log a failure when it is another one than the last; every one is in crl_generation_events."""
-        pause = min(LONGEST_PAUSE_S, 2 * self._not_before.get(issuer_id, (0.0, 1.0))[1])
-        self._not_before[issuer_id] = (time.monotonic() + pause, pause)
+        pause = min(LONGEST_PAUSE_S, 2 * self._not_before.get((issuer_id, kind), (0.0, 1.0))[1])
+        self._not_before[issuer_id, kind] = (time.monotonic() + pause, pause)
         text = f"{type(error).__name__}: {error}"
         if self._failing.get(issuer_id) != text:
             self._failing[issuer_id] = text

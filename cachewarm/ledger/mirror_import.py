@@ -322,9 +322,9 @@ async def _begin_numbering_again(connection: Connection, incoming: Incoming, act
 async def _open_window(connection: Connection, incoming: Incoming, done: ImportResult) -> None:
     """Let `good` be answered by everyone who has heard the feed up to here, because the entries are before it."""
     crl = incoming.crl
-    more: tuple[object, ...] = (incoming.skipped, incoming.remarks)
+    more: tuple[object, ...] = ()
     if incoming.complete is not None:
-        more = (*more, done.entries, incoming.delta_url)
+        more = (incoming.skipped, incoming.remarks, done.entries, incoming.delta_url)
     await connection.execute(
         _DELTA if incoming.complete is None else _COMPLETE,
         crl.issuer_id,
@@ -345,6 +345,5 @@ _COMPLETE = f"""update crl_mirrors m set crl_number = $2::text::numeric, crl_sha
   delta_url = $11, {_SHIFT}
   from feed_head h where issuer_id = $1"""  # noqa: S608 - our own constant
 _DELTA = f"""update crl_mirrors m set delta_number = $2::text::numeric, delta_sha256 = $3, delta_this_update = $4,
-  delta_next_update = $5, kept_live = kept_live + $6, kept_unknown = kept_unknown + $7,
-  skipped = skipped + $8, remarks = concat_ws('; ', remarks, $9::text), {_SHIFT}
+  delta_next_update = $5, kept_live = kept_live + $6, kept_unknown = kept_unknown + $7, {_SHIFT}
   from feed_head h where issuer_id = $1"""  # noqa: S608 - our own constant

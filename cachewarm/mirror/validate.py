@@ -159,9 +159,9 @@ def _with_entries(read: ReadCRL, now: int) -> ValidatedCRL | CRLProblem:
 
 def _remarks(reader: EntryReader) -> str | None:
     counts = {
-        "entries skipped, their serial number has over 20 bytes": reader.skipped,
-        "revocation times unreadable, thisUpdate stands for them": reader.times_replaced,
-        "reasons unknown, unspecified stands for them": reader.reasons_replaced,
-        "invalidity dates out of range and left out": reader.dates_dropped,
+        "entries skipped, serial number over 20 bytes": reader.skipped,
+        "unreadable revocation times, replaced by thisUpdate": reader.times_replaced,
+        "unknown reasons, replaced by unspecified": reader.reasons_replaced,
+        "invalidity dates out of range, left out": reader.dates_dropped,
     }
-    return "; ".join(f"{count} {what}" for what, count in counts.items() if count) or None
+    return "; ".join(f"{what}: {count}" for what, count in counts.items() if count) or None

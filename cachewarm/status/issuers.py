@@ -162,7 +162,7 @@ def _of_mirror(mirror: mirrors.Mirror, crl: crls.CRLState, now: datetime) -> lis
     if crl.failed_at is not None:
         found.append(f"the last fetch of the CRL of {name} failed at {_text(crl.failed_at)}: {crl.error}")
     if mirror.skipped:
-        found.append(f"{mirror.skipped} entries of the CRL of {name} were skipped: {mirror.remarks}")
+        found.append(f"the CRL of {name} was taken without some entries ({mirror.remarks})")
     if mirror.kept_live:
         found.append(
             f"{mirror.kept_live} certificates of {name} left its CRL before their end: they stay revoked; ask the CA"
