@@ -1,1 +1,1 @@
-"""Complete CRLs: what stands in one, its DER, and the gate it passes before anyone may fetch it."""
+"""CRLs that are made here: their entries, their DER, and the gate that they pass before they are published."""

@@ -31,5 +31,5 @@ def expired_before(last_this_update: datetime | None) -> datetime:
 def window(issuer: Issuer, now: int, validity_s: int) -> tuple[int, int]:
     """The thisUpdate and nextUpdate of a CRL signed now; it does not outlive the issuer's certificate."""
     if now >= issuer.not_after:
-        raise Refused(f"the certificate of {issuer.issuer_id} has ended: nobody would accept its CRL")
+        raise Refused(f"the certificate of {issuer.issuer_id} has expired: no client would accept its CRL")
     return now, min(now + validity_s, issuer.not_after)

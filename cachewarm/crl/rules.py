@@ -213,7 +213,7 @@ def delta_problems(delta: ReadCRL, previous: PreviousCRL) -> Iterator[CRLProblem
 
 
 def kind_problems(crl: ReadCRL, *, is_delta: bool) -> Iterator[CRLProblem]:
-    """Yield a problem when a delta CRL stands where a complete one is wanted, or the reverse."""
+    """Yield a problem for a delta CRL where a complete one is wanted, and for the reverse."""
     if is_delta != (crl.base_number is not None):
         yield CRLProblem(Rule.BASE, "it is no delta CRL" if is_delta else f"it is a delta CRL on {crl.base_number}")
 

@@ -55,7 +55,7 @@ async def read_snapshot(
                 await rows.copy_entries(connection, issuer.issuer_id, limit, writer.feed)
                 entries = encoded_entries(writer)
             except WireError as error:
-                raise Refused(f"the revoked set of {issuer.issuer_id} makes no CRL: {error}") from error
+                raise Refused(f"the revoked set of {issuer.issuer_id} cannot be encoded as a CRL: {error}") from error
             if issuer.delta_crl:
                 new = CRLBase(
                     issuer_id=issuer.issuer_id,
@@ -83,4 +83,4 @@ async def read_changes(connection: Connection, issuer_id: str, base: CRLBase, li
         )
         return encoded_entries(writer)
     except WireError as error:
-        raise Refused(f"the changes of {issuer_id} make no delta CRL: {error}") from error
+        raise Refused(f"the changes of {issuer_id} cannot be encoded as a delta CRL: {error}") from error

@@ -75,7 +75,7 @@ class Index:
 
 
 def read_index(path: Path) -> Index:
-    """Every line of the file; a serial number that stands twice is a problem of the later line."""
+    """Every line of the file; a serial number that is there twice is a problem of the later line."""
     entries: list[IndexEntry] = []
     problems: list[Problem] = []
     first_lines: dict[bytes, int] = {}
@@ -88,7 +88,7 @@ def read_index(path: Path) -> Index:
             if first == found.line:
                 entries.append(found)
             else:
-                problems.append(Problem(found.line, f"serial {found.serial.hex()} stands already in line {first}"))
+                problems.append(Problem(found.line, f"serial {found.serial.hex()} is already in line {first}"))
     return Index(tuple(entries), tuple(problems))
 
 
@@ -107,7 +107,7 @@ def parse_line(line: bytes, number: int) -> IndexEntry:
     """The entry of one line, with or without its line end; ValueError says what is wrong with it."""
     text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
     if "\0" in text:
-        raise ValueError("a NUL octet")
+        raise ValueError("a NUL byte")
     fields = [field.replace("\\\t", "\t") for field in _TAB.split(text)]
     if len(fields) != _FIELDS:
         raise ValueError(f"{len(fields)} fields instead of {_FIELDS}, which stand between tabs")

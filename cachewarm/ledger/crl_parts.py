@@ -50,7 +50,7 @@ async def publish(
             await _require_bases(connection, [base for base in bases if not _is_new(base, complete)])
             if complete is not None:
                 if not await write_crl(connection, complete):
-                    raise Transient("a CRL with a higher number is there by now")
+                    raise Transient("a CRL with a higher number was published meanwhile")
                 await connection.execute("delete from crl_parts where issuer_id = $1", complete.issuer_id)
             for part in parts:
                 await _write_part(connection, part)
@@ -70,7 +70,7 @@ async def _require_bases(connection: Connection, bases: Sequence[CRLBase]) -> No
             base.issuer_id,
             str(base.crl_number),
         ):
-            raise Transient(f"CRL {base.crl_number} is a base for deltas no more: they begin anew")
+            raise Transient(f"CRL {base.crl_number} is no longer a base for deltas: the next build starts new ones")
 
 
 async def _write_part(connection: Connection, part: CRLPart) -> None:
@@ -93,7 +93,7 @@ async def _write_part(connection: Connection, part: CRLPart) -> None:
         part.revoked_count,
     )
     if not done.endswith(" 1"):
-        raise Transient(f"CRL {part.part} with a higher number is there by now")
+        raise Transient(f"CRL {part.part} with a higher number was published meanwhile")
 
 
 async def _keep_bases(connection: Connection, issuer_id: str, bases: Sequence[CRLBase]) -> None:

@@ -188,7 +188,7 @@ async def cached_crls(connection: Connection) -> tuple[datetime, list[dict[str, 
 
 
 async def next_crl_number(connection: Connection, issuer_id: str) -> int:
-    """The next CRLNumber; nobody gets it a second time."""
+    """Spend and return the next CRLNumber; it is never returned again."""
     with translated():
         return int(await connection.fetchval("select next_crl_number($1)", issuer_id))
 

@@ -13,5 +13,5 @@ def test_window_ends_with_the_issuer(p256: House) -> None:
     issuer = Issuer.from_certificate(p256.chain[1].cert_der, issuer_id="issuing", issuer_no=1)
     assert window(issuer, NOW, 3600) == (NOW, NOW + 3600)
     assert window(issuer, issuer.not_after - 9, 3600) == (issuer.not_after - 9, issuer.not_after)
-    with pytest.raises(Refused, match="has ended"):
+    with pytest.raises(Refused, match="has expired"):
         window(issuer, issuer.not_after, 3600)

@@ -186,7 +186,7 @@ def test_a_serial_twice_is_a_problem_of_the_later_line(tmp_path: Path) -> None:
     path.write_bytes(b"V\t300101000000Z\t\t0a\tunknown\t/CN=a\nR\t300101000000Z\t250101000000Z\tA\tunknown\t/CN=a\n")
     index = read_index(path)
     assert [entry.line for entry in index.entries] == [1]
-    assert index.problems == (Problem(2, "serial 0a stands already in line 1"),)
+    assert index.problems == (Problem(2, "serial 0a is already in line 1"),)
 
 
 def test_missing_file_is_file_not_found(tmp_path: Path) -> None:
