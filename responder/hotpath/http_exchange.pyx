@@ -9,7 +9,7 @@ price of a hit, and what that client sends next is not looked at for up to a sec
 many). So a flood of what only Python can answer takes its time from itself, and little from others.
 """
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t
 
 from _fastocsp.shared.bucket cimport ClientKey
 from _fastocsp.ocsp.response cimport put_error_response

@@ -139,7 +139,7 @@ cdef class Lane:
             return SINK_FULL
         if http.crl:
             return self.answer_crl(http, out)
-        if not self.bucket.take(client, now_ns):
+        if self.bucket.interval != 0 and not self.bucket.take(client, now_ns):
             return self.refuse(http, out)
         if http.method == METHOD_GET:
             if self.targets.find(http.target, &key, &known):
