@@ -46,7 +46,7 @@ PAGES = 4
 class Count:
     """How a walk went, and how far it has to go: about `total` certificates, as counted before it began.
 
-    `faults`: what stopped it, by the id of the issuers whose walk failed.
+    `faults`: what stopped it, by the id of the issuers whose walk failed; `errors`: the exceptions behind them.
     """
 
     inventory: int = 0
@@ -54,6 +54,7 @@ class Count:
     signed: int = 0
     total: int = 0
     faults: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, Exception] = field(default_factory=dict)
 
 
 class Walk:
@@ -86,7 +87,7 @@ class Walk:
                 ours = isinstance(error, ProcessesLost) or not isinstance(error, (Transient, Fatal))
                 if not ours or connection.is_closed():
                     raise
-                log.exception("walk failed", issuer_id=issuer.issuer_id)
+                whole.errors[issuer.issuer_id] = error
                 whole.faults[issuer.issuer_id] = str(error) or type(error).__name__
             counted = whole.inventory - before.inventory, whole.covered - before.covered
             await coverage.write_coverage(connection, issuer.issuer_id, *counted)

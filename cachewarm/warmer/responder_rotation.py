@@ -40,10 +40,14 @@ class Terms:
 
 @dataclass(frozen=True)
 class Rotation:
-    """Ids of the issuers that got a new responder certificate, and what is wrong, by the id of the others."""
+    """Ids of the issuers that got a new responder certificate, and what is wrong, by the id of the others.
+
+    `errors` has the exceptions that nobody foresaw, for their tracebacks.
+    """
 
     made: list[str] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, Exception] = field(default_factory=dict)
 
 
 async def rotate_due(
@@ -67,7 +71,7 @@ async def rotate_due(
             # whatever is wrong with this issuer, the next one must get its responder
             if connection.is_closed():
                 raise
-            log.exception("responder rotation failed", issuer_id=issuer.issuer_id)
+            done.errors[issuer.issuer_id] = error
             fault = f"{type(error).__name__}: {error}"
         if fault is not None:
             done.faults[issuer.issuer_id] = fault

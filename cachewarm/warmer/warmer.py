@@ -10,7 +10,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from uuid import uuid4
 
 import structlog
@@ -157,7 +158,7 @@ class Warmer:
                 count = await self.walk.run(connection, meter)
             finally:
                 await end_tasks([saying])
-            known = await report_faults(connection, faults.WALK, known, count.faults)
+            known = await report_faults(connection, faults.WALK, known, count.faults, count.errors)
             await self.publisher.mark_warm()
             if count.signed:
                 log.info(
@@ -185,7 +186,7 @@ class Warmer:
                 validity_s=settings.ocsp_responder_validity,
                 grace_s=settings.ocsp_responder_rotation_grace,
             )
-            known = await report_faults(connection, faults.RESPONDER, known, done.faults)
+            known = await report_faults(connection, faults.RESPONDER, known, done.faults, done.errors)
             if done.made or await self._keyring_changed(connection):
                 self._walk_now.set()
             await asyncio.sleep(RESPONDERS_INTERVAL_S)
@@ -222,13 +223,20 @@ class Warmer:
         return await open_feed(self.settings.require_database().get_secret_value())
 
 
+_NO_ERRORS: Mapping[str, Exception] = MappingProxyType({})
+
+
 async def report_faults(
-    connection: Connection, work: str, known: dict[str, str], found: dict[str, str]
+    connection: Connection,
+    work: str,
+    known: dict[str, str],
+    found: dict[str, str],
+    errors: Mapping[str, Exception] = _NO_ERRORS,
 ) -> dict[str, str]:
     """Enter the faults of that work by issuer, and log each once per change; return them, for the next round."""
     for issuer_id, fault in found.items():
         if known.get(issuer_id) != fault:
-            log.error(f"{work} failed for one issuer", issuer_id=issuer_id, fault=fault)
+            log.error(f"{work} failed", issuer_id=issuer_id, fault=fault, exc_info=errors.get(issuer_id))
     for issuer_id in known.keys() - found.keys():
         log.info(f"{work} works again", issuer_id=issuer_id)
     if known or found:
