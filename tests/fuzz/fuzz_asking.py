@@ -8,7 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from _fastocsp.ocsp.record import Record, pack_record
-from _fastocsp.ocsp.signer_wire import pack_asked, pack_signed, split_frames, unpack_asked, unpack_signed
+from _fastocsp.ocsp.signer_wire import (
+    pack_asked,
+    pack_signed,
+    split_frames,
+    unpack_answer_query,
+    unpack_asked,
+    unpack_record_query,
+    unpack_signed,
+    unpack_signed_answer,
+)
 from _fastocsp.wire.errors import WireError
 from tests.fuzz.runner import instrumented, run
 
@@ -21,6 +30,8 @@ def target(octets: bytes) -> None:
     compare(octets, lambda these: split_frames(these, 9), lambda these: reference.split_frames(these, 9))
     compare(octets, unpack_asked, reference.unpack_asked)
     compare(octets, unpack_signed, reference.unpack_signed)
+    for read in (unpack_answer_query, unpack_record_query, unpack_signed_answer):
+        outcome(read, octets)
 
 
 def compare(octets: bytes, ours: Callable[[bytes], Any], theirs: Callable[[bytes], Any]) -> None:

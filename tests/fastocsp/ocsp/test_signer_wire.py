@@ -6,14 +6,22 @@ from hypothesis import strategies as st
 
 from _fastocsp.ocsp.record import Record, pack_record
 from _fastocsp.ocsp.signer_wire import (
+    ASK_ANSWER,
+    ASK_RECORD,
     DONE,
     MAX_FRAME,
+    pack_answer_query,
     pack_asked,
     pack_frame,
+    pack_record_query,
     pack_signed,
+    pack_signed_answer,
     split_frames,
+    unpack_answer_query,
     unpack_asked,
+    unpack_record_query,
     unpack_signed,
+    unpack_signed_answer,
 )
 from _fastocsp.wire.errors import WireError
 from tests.fastocsp.corpus import flips, outcome, prefixes
@@ -106,3 +114,39 @@ def test_no_question_is_written_that_would_not_be_read(serial: bytes, nonce: byt
     """Its fields have bounds."""
     with pytest.raises(ValueError, match="out of range"):
         pack_asked(1, 1, 1, serial, nonce)
+
+
+CERT_IDS = st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFF), st.binary(min_size=1, max_size=20))
+
+
+@given(st.lists(CERT_IDS, min_size=1, max_size=255), st.none() | st.binary(min_size=1, max_size=128))
+def test_query_for_several_certificates_comes_out_as_it_went_in(
+    cert_ids: list[tuple[int, int, bytes]], nonce: bytes | None
+) -> None:
+    """With and without a nonce; every shorter body is refused."""
+    ((number, kind, body),), _ = split_frames(pack_answer_query(7, cert_ids, nonce), 1)
+    assert (number, kind) == (7, ASK_ANSWER)
+    assert unpack_answer_query(body) == (cert_ids, nonce)
+    for broken in (body[:-1], body + b"\0", b""):
+        with pytest.raises(WireError):
+            unpack_answer_query(broken)
+
+
+@given(CERT_IDS)
+def test_query_for_a_record_comes_out_as_it_went_in(cert_id: tuple[int, int, bytes]) -> None:
+    """Serials of 1 to 20 bytes, no other."""
+    ((number, kind, body),), _ = split_frames(pack_record_query(7, *cert_id), 1)
+    assert (number, kind) == (7, ASK_RECORD)
+    assert unpack_record_query(body) == cert_id
+    for broken in (body[:3], body + bytes(20)):
+        with pytest.raises(WireError):
+            unpack_record_query(broken)
+
+
+@given(st.lists(st.binary(max_size=1100), max_size=255), st.binary(max_size=100))
+def test_signed_answer_comes_out_as_it_went_in(records: list[bytes], der: bytes) -> None:
+    """Any number of records; a body that is cut inside of them is refused."""
+    body = pack_signed_answer(records, der)
+    assert unpack_signed_answer(body) == (tuple(records), der)
+    with pytest.raises(WireError):
+        unpack_signed_answer(body[: len(body) - len(der) - 1])
