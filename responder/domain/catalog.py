@@ -59,11 +59,14 @@ class Catalog:
     crl_failures: Mapping[str, int] = field(default_factory=dict)
     #: By issuer: fetches of its CRL that failed since the last good one, by fault.
     fetch_failures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    #: Former ids of issuers that were merged into another one: certificates still name them in their URLs.
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def by_id(self) -> dict[str, Issuer]:
-        """Issuers by their name in URLs."""
-        return {issuer.issuer_id: issuer for issuer in self.issuers}
+        """Issuers by their names in URLs, former ones included."""
+        found = {issuer.issuer_id: issuer for issuer in self.issuers}
+        return {alias: found[issuer_id] for alias, issuer_id in self.aliases.items() if issuer_id in found} | found
 
     @cached_property
     def by_no(self) -> dict[int, Issuer]:
@@ -128,6 +131,7 @@ def dump_catalog(catalog: Catalog) -> str:
             "coverage": catalog.coverage,
             "crl_failures": catalog.crl_failures,
             "fetch_failures": catalog.fetch_failures,
+            "aliases": catalog.aliases,
         }
     )
 
@@ -151,6 +155,7 @@ def load_catalog(text: str) -> Catalog:
         coverage=coverage,
         crl_failures=written.get("crl_failures", {}),
         fetch_failures=written.get("fetch_failures", {}),
+        aliases=written.get("aliases", {}),
     )
 
 

@@ -45,6 +45,9 @@ class CRLShelf:
                 crl = self._load(entry) or crl
             if crl is not None:
                 kept[name] = crl
+        for alias, issuer_id in catalog.aliases.items():
+            for name in [name for name in kept if name.partition("/")[0] == issuer_id]:
+                kept[alias + name.removeprefix(issuer_id)] = kept[name]
         self._crls = kept
 
     def tags(self) -> CRLTags:

@@ -128,12 +128,17 @@ class Answerer:
         elif request.nonce_malformed or (request.nonce is not None and not 1 <= len(request.nonce) <= 32):
             raise Unauthorized
 
+    def _names(self, issuer_id: bytes, number: int) -> bool:
+        """Report whether that id, or former id, is the issuer's."""
+        issuer = self._catalog().by_id.get(issuer_id.decode("latin-1"))
+        return issuer is not None and issuer.issuer_no == number
+
     def _key_of(self, cert_id: CertID, issuer_id: bytes) -> Key:
         if cert_id.hash_algorithm == HASH_NONE or not cert_id.serial_number:
             raise Unauthorized
         index = self._catalog().index
         number = index.find(cert_id.hash_algorithm, cert_id.issuer_name_hash, cert_id.issuer_key_hash)
-        if not number or (issuer_id and index.names[number] != issuer_id):
+        if not number or (issuer_id and not self._names(issuer_id, number)):
             raise Unauthorized
         return Key(number, cert_id.hash_algorithm, cert_id.serial_number)
 

@@ -36,6 +36,7 @@ async def read_ledger(connection: Connection, files: CRLFiles, former: Catalog) 
             coverage=await _read_coverage(connection),
             crl_failures=await _read_failures(connection),
             fetch_failures=await _read_fetch_failures(connection),
+            aliases=await _read_aliases(connection),
         )
 
 
@@ -64,6 +65,11 @@ def _issuer(row: Any) -> Issuer:
         publishes_crl=row["publishes_crl"],
         windows=_windows(row),
     )
+
+
+async def _read_aliases(connection: Connection) -> dict[str, str]:
+    rows = await connection.fetch("select issuer_id, merged_into from issuers where merged_into is not null")
+    return {row["issuer_id"]: row["merged_into"] for row in rows}
 
 
 async def _read_responders(

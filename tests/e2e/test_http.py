@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from cryptography.x509 import ocsp
 
+from _fastocsp.http.path import decode_get
+from _fastocsp.wire.errors import MalformedRequest
 from tests.e2e import wanted
 from tests.e2e.wanted import Demo, assert_dated, assert_good, assert_refused, demo_of, parse_imf, status_in
 from tests.support.http import Talk, chunked_octets, get_octets, post_octets
@@ -52,10 +54,26 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("base", ["/ocsp/", "/.well-known/pki/ocsp/demo/"])
 @pytest.mark.parametrize("extra", ["", "Expect: nothing\r\n"], ids=["hot", "cold"])
 def test_every_spelling_of_a_get_is_understood(demo: Demo, talk: Talk, spelling: str, base: str, extra: str) -> None:
-    """H-1 .. H-5, H-7: the same certificate is good, and no redirect."""
+    """H-1 .. H-5, H-7: the same certificate is good, and no redirect.
+
+    Doubled slashes can be undone in one way only, or the request is refused (H-3): that depends on the serial number.
+    """
     b64 = base64.b64encode(demo.good).decode()
     assert {"+", "/"} <= set(b64)
-    assert_good(demo, talk.ask(get_octets(base + SPELLINGS[spelling](b64), extra)))
+    answer = talk.ask(get_octets(base + SPELLINGS[spelling](b64), extra))
+    if spelling == "slashes doubled" and not is_repairable(SPELLINGS[spelling](b64)):
+        assert (answer[0], answer[2]) == (400, wanted.MALFORMED)
+    else:
+        assert_good(demo, answer)
+
+
+def is_repairable(text: str) -> bool:
+    """Report whether the codec finds exactly one request that the text can have been."""
+    try:
+        decode_get(text.encode())
+    except MalformedRequest:
+        return False
+    return True
 
 
 def test_a_query_changes_nothing_or_is_refused(demo: Demo, talk: Talk) -> None:

@@ -23,7 +23,9 @@ from cachewarm.ledger.issuers import (
     merged_issuers,
 )
 from cachewarm.ledger.migrate import migrate, read_migrations
-from responder.feed.catalog import read_issuers
+from responder.domain.catalog import Catalog, dump_catalog, load_catalog
+from responder.feed.catalog import read_issuers, read_ledger
+from responder.feed.crl_files import CRLFiles
 
 DAY = 86400
 NOW = int(datetime.now(UTC).timestamp())
@@ -100,7 +102,7 @@ async def before(postgres: EmbeddedPostgres, tmp_path: Path) -> AsyncIterator[as
     await admin.close()
 
 
-async def test_the_migration_merges_two_issuers_of_one_name_and_key(before: asyncpg.Connection) -> None:
+async def test_the_migration_merges_two_issuers_of_one_name_and_key(before: asyncpg.Connection, tmp_path: Path) -> None:
     """The first id stays, with the certificates, the revocations and the highest CRL number of both."""
     old, new = certificates()
     add = "insert into issuers (issuer_id, subject, cert_der) values ($1, 'CN=Twice', $2)"
@@ -132,6 +134,10 @@ async def test_the_migration_merges_two_issuers_of_one_name_and_key(before: asyn
     assert issuers[0].crl_source == "file:///crl"
     assert await before.fetchval("select array_agg(issuer_id) from ocsp_responder_certs") == ["z"]
     catalog = await read_issuers(before)
+    whole = await read_ledger(before, CRLFiles(tmp_path), Catalog())
+    assert whole.aliases == {"b": "z"}
+    assert whole.by_id["b"] is whole.by_id["z"]
+    assert load_catalog(dump_catalog(whole)).aliases == whole.aliases
     assert [(each.issuer_id, each.cert_der) for each in catalog] == [("z", new)]
     assert await issuer_certificates(before, "z") == [new, old]
     other_name = await get_issuer(before, "b")
