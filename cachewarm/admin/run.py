@@ -38,6 +38,7 @@ def run_admin(settings: Settings, *, child: bool = False) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # uvicorn would believe X-Forwarded-For of every peer on this host
         timeout_graceful_shutdown=5,
     )
     config.load()

@@ -33,7 +33,7 @@ from responder.domain.status import UnissuedPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brought:
+class AdoptionRequest:
     """What the operator brings; None where nothing is said. `ca_key` is where the CA's own key lies and stays."""
 
     ca: x509.Certificate
@@ -72,7 +72,7 @@ class Adopted:
 
 
 async def adopt(
-    connection: Connection, brought: Brought, keys: Path, passphrase: bytes | None, *, base_url: str, actor: str
+    connection: Connection, brought: AdoptionRequest, keys: Path, passphrase: bytes | None, *, base_url: str, actor: str
 ) -> Adopted:
     """Take the issuer in, or give the one that has this certificate its new responder."""
     known = await _known(connection, brought)
@@ -94,7 +94,7 @@ async def adopt(
     return Adopted(issuer, known is None, word)
 
 
-def _with_source(brought: Brought, known: issuers.Issuer | None) -> Brought:
+def _with_source(brought: AdoptionRequest, known: issuers.Issuer | None) -> AdoptionRequest:
     """A CA whose key is not here makes no CRL here: the CRL URL that is given for it is where its CRL comes from."""
     has_key = brought.ca_key is not None or (known is not None and known.key_path is not None)
     if not has_key and brought.crl_url is not None and brought.crls.source is None:
@@ -111,7 +111,7 @@ def _with_source(brought: Brought, known: issuers.Issuer | None) -> Brought:
     return brought
 
 
-def _check_crl_sign(brought: Brought) -> None:
+def _check_crl_sign(brought: AdoptionRequest) -> None:
     """RFC 5280 4.2.1.3, 6.3.3 (f): verifiers reject every CRL of a CA whose keyUsage lacks cRLSign."""
     if may_sign_crls(brought.ca) or not (brought.publishes_crl or brought.crls.source):
         return
@@ -121,11 +121,11 @@ def _check_crl_sign(brought: Brought) -> None:
     )
 
 
-def _makes_crls(brought: Brought) -> bool:
+def _makes_crls(brought: AdoptionRequest) -> bool:
     return bool(brought.publishes_crl) and brought.crls.source is None
 
 
-async def _known(connection: Connection, brought: Brought) -> issuers.Issuer | None:
+async def _known(connection: Connection, brought: AdoptionRequest) -> issuers.Issuer | None:
     same = await issuers.issuer_of_certificate(connection, brought.cert_der)
     twin = same or await issuers.issuer_of_name_and_key(connection, brought.cert_der)
     if twin is not None and same is None:
@@ -143,7 +143,7 @@ async def _known(connection: Connection, brought: Brought) -> issuers.Issuer | N
     return None
 
 
-async def _add(connection: Connection, brought: Brought, base_url: str, actor: str) -> issuers.Issuer:
+async def _add(connection: Connection, brought: AdoptionRequest, base_url: str, actor: str) -> issuers.Issuer:
     issuer_id = brought.issuer_id or issuer_id_of(brought.ca)
     ours = public_urls(base_url, issuer_id)
     urls = replace(
@@ -159,7 +159,7 @@ async def _add(connection: Connection, brought: Brought, base_url: str, actor: s
     return await issuers.add_issuer(connection, issuer_id, actor=actor, **row)
 
 
-async def _change(connection: Connection, brought: Brought, issuer_id: str, actor: str) -> issuers.Issuer:
+async def _change(connection: Connection, brought: AdoptionRequest, issuer_id: str, actor: str) -> issuers.Issuer:
     return await issuers.change_issuer(
         connection,
         issuer_id,
@@ -174,14 +174,14 @@ async def _change(connection: Connection, brought: Brought, issuer_id: str, acto
     )
 
 
-def _publishes(brought: Brought) -> bool | None:
+def _publishes(brought: AdoptionRequest) -> bool | None:
     """As asked; else with the CA's key come CRLs, and with a source; without either nothing changes."""
     if brought.publishes_crl is not None:
         return brought.publishes_crl
     return True if (brought.ca_key and may_sign_crls(brought.ca)) or brought.crls.source else None
 
 
-def _unissued(brought: Brought) -> UnissuedPolicy:
+def _unissued(brought: AdoptionRequest) -> UnissuedPolicy:
     """Where the CRL is all that is known of the certificates, what is not on it is good."""
     return UnissuedPolicy.GOOD if brought.crls.source else UnissuedPolicy.UNAUTHORIZED
 

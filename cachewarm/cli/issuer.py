@@ -12,7 +12,7 @@ import typer
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cachewarm.ca.adopt import Adopted, Brought, adopt
+from cachewarm.ca.adopt import Adopted, AdoptionRequest, adopt
 from cachewarm.ca.authority import Authority, check_ca, may_sign_crls
 from cachewarm.ca.certificate import read_certificate
 from cachewarm.ca.external_responder import ExternalResponder, validate
@@ -111,7 +111,7 @@ def add_command(
         if crl_url is not None and ca_key is not None:
             with given_by("--crl-url"):
                 check_url(crl_url, "the URL")
-        brought = Brought(
+        brought = AdoptionRequest(
             ca=ca,
             issuer_id=issuer_id,
             responder=_responder(responder_cert, responder_key, ca, settings),
@@ -182,7 +182,7 @@ def show_command(
         show(fields_of(seen[issuer_id]), as_json=as_json)
 
 
-async def _add(settings: Settings, brought: Brought) -> Adopted:
+async def _add(settings: Settings, brought: AdoptionRequest) -> Adopted:
     async def act(connection: Any) -> Adopted:
         keys = settings.keys.absolute()
         return await adopt(
@@ -231,7 +231,7 @@ def _ca_key(ca: x509.Certificate, cert: Path | None, key: Path | None, settings:
     return path.absolute()
 
 
-def _report(done: Adopted, brought: Brought, *, as_json: bool) -> None:
+def _report(done: Adopted, brought: AdoptionRequest, *, as_json: bool) -> None:
     issuer = done.issuer
     remarks = brought.responder[0].remarks if brought.responder else ()
     if not may_sign_crls(brought.ca):

@@ -26,7 +26,7 @@ log = structlog.get_logger("feed")
 NUDGE_CHANNEL = "fastocsp_feed"
 Connect = Callable[[], Awaitable[Connection]]
 #: A lease is far longer than this pause between two attempts to connect.
-LONGEST_PAUSE_S, HEALTHY_S = 1.0, 2.0
+LONGEST_PAUSE_S, HEALTHY_S = 0.4, 2.0
 FAILURES = (*LINK_FAILURES, WireError)
 
 

@@ -29,7 +29,7 @@ _FRAME = struct.Struct(">II")
 _ROW = struct.Struct(">QQ32s")
 
 
-class Kept(NamedTuple):
+class RecoveredState(NamedTuple):
     """What a restart finds: `rows` come after `groups`; `orphans` are those of `groups` that the ledger had lost."""
 
     position: Position
@@ -49,7 +49,7 @@ class Journal:
         self._fd = -1
         self._good = 0
 
-    def open(self) -> Kept | None:
+    def open(self) -> RecoveredState | None:
         """The newest whole snapshot and its rows, or None."""
         for path in sorted(self._folder.glob("snapshot-*"), key=_epoch_of, reverse=True):
             kept = self._load(path)
@@ -107,7 +107,7 @@ class Journal:
         self._follow(epoch, log, 0, position.generation)
         self._forget_older(epoch)
 
-    def _load(self, path: Path) -> Kept | None:
+    def _load(self, path: Path) -> RecoveredState | None:
         epoch = _epoch_of(path)
         try:
             line, body = path.read_bytes().split(b"\n", 1)
@@ -123,7 +123,7 @@ class Journal:
         _sync_folder(self._folder)
         rows, position, good = _read_log(log, position)
         self._follow(epoch, log, good, position.generation)
-        return Kept(position, groups, tuple(rows), orphans)
+        return RecoveredState(position, groups, tuple(rows), orphans)
 
     def _follow(self, epoch: int, log: int, good: int, generation: int) -> None:
         if self._fd >= 0:
@@ -153,7 +153,7 @@ def peek_orphans(folder: Path) -> list[tuple[int, bytes, int, int]]:
     return [row for row in rows if row[:2] not in named]
 
 
-def groups_of(kept: Kept) -> Groups:
+def groups_of(kept: RecoveredState) -> Groups:
     """The set at the kept position, rows applied."""
     return merge_groups(kept.groups, [item for row in kept.rows for item in parse_items(row.payload)])
 

@@ -12,7 +12,7 @@ from _fastocsp.revoked.ledger_wire import parse_items
 from _fastocsp.revoked.rows import join_groups, merge_groups, missing_rows
 from _fastocsp.wire.types import Groups, Item
 from responder.clock import NS
-from responder.feed.journal import Kept, groups_of
+from responder.feed.journal import RecoveredState, groups_of
 from responder.feed.machine import Apply, FeedMachine, Position, Renew, Row, State, TakeSnapshot, Withdraw
 
 RELEASED = 2
@@ -33,7 +33,7 @@ class Shown(Protocol):
 class Disk(Protocol):
     """The disk."""
 
-    def open(self) -> Kept | None: ...  # noqa: D102
+    def open(self) -> RecoveredState | None: ...  # noqa: D102
     def append(self, rows: tuple[Row, ...], position: Position) -> None: ...  # noqa: D102
     def replace(self, position: Position, groups: Groups, orphans: Groups) -> None: ...  # noqa: D102
 

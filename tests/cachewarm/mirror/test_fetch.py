@@ -16,6 +16,7 @@ from cachewarm.mirror.deadline_socket import Watch, reach_of
 from cachewarm.mirror.faults import NotMirrored, SourceFault
 from cachewarm.mirror.fetch import Limits, Validators, fetch
 from cachewarm.mirror.pem import crls_in
+from tests.support.breakage import busyness
 from tests.support.foreign_ca import Answer, ForeignCA, Source, serving
 
 LIMITS = Limits(4096, 0.5, 1.5)
@@ -89,7 +90,7 @@ def test_each_failure_has_its_word(source: Source, answer: Answer, fault: Source
     source.answers["/crl"] = answer
     begun = time.monotonic()
     assert fault_of(source.url()) is fault
-    assert time.monotonic() - begun < LIMITS.total_s + 1
+    assert time.monotonic() - begun < (LIMITS.total_s + 1) * busyness()
 
 
 def test_five_redirects_are_followed_and_no_sixth(source: Source) -> None:
@@ -136,7 +137,7 @@ def test_the_time_limit_is_for_the_whole(dripping: str) -> None:
     """A header that never ends is cut off by the clock, not by the idle limit."""
     begun = time.monotonic()
     assert fault_of(dripping) is SourceFault.SLOW
-    assert 1.0 < time.monotonic() - begun < 3
+    assert 1.0 < time.monotonic() - begun < 3 * busyness()
 
 
 def test_nobody_there_no_file_no_scheme(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_a_file_source_is_a_regular_file(tmp_path: Path) -> None:
     begun = time.monotonic()
     for path in (tmp_path / "fifo", Path("/dev/zero"), tmp_path):
         assert fault_of(path.as_uri()) is SourceFault.UNREACHABLE
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 1 * busyness()
 
 
 @pytest.mark.parametrize(
@@ -231,4 +232,4 @@ def test_a_fetch_can_be_ended_from_outside(dripping: str) -> None:
     begun = time.monotonic()
     with pytest.raises(NotMirrored):
         fetch(dripping, Validators(), Limits(4096, 20, 30), watch)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 3 * busyness()

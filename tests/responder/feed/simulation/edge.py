@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from _fastocsp.revoked.rows import merge_groups
 from _fastocsp.wire.types import Groups, Item
 from responder.clock import NS, Instant
-from responder.feed.journal import Kept
+from responder.feed.journal import RecoveredState
 from responder.feed.machine import Poll as FeedPoll
 from responder.feed.machine import Position, Renew, Row, State
 from responder.feed.replica import Replica
@@ -93,10 +93,10 @@ class ModelDisk:
 
     def __init__(self) -> None:
         self.step: Callable[[], None] = lambda: None
-        self.synced: Kept | None = None
-        self.written: Kept | None = None
+        self.synced: RecoveredState | None = None
+        self.written: RecoveredState | None = None
 
-    def open(self) -> Kept | None:
+    def open(self) -> RecoveredState | None:
         return self.written
 
     def append(self, rows: tuple[Row, ...], position: Position) -> None:
@@ -108,7 +108,7 @@ class ModelDisk:
 
     def replace(self, position: Position, groups: Groups, orphans: Groups) -> None:
         self.step()
-        self.written = self.synced = Kept(position, groups, (), orphans)
+        self.written = self.synced = RecoveredState(position, groups, (), orphans)
 
     def sync(self) -> None:
         """What fdatasync does."""
