@@ -59,6 +59,8 @@ class Catalog:
     crl_failures: Mapping[str, int] = field(default_factory=dict)
     #: By issuer: fetches of its CRL that failed since the last good one, by fault.
     fetch_failures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    #: By issuer: what the writer cannot do for it, by work (`responder`, `walk`).
+    issuer_faults: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     #: Former ids of issuers that were merged into another one: certificates still name them in their URLs.
     aliases: Mapping[str, str] = field(default_factory=dict)
 
@@ -131,6 +133,7 @@ def dump_catalog(catalog: Catalog) -> str:
             "coverage": catalog.coverage,
             "crl_failures": catalog.crl_failures,
             "fetch_failures": catalog.fetch_failures,
+            "issuer_faults": catalog.issuer_faults,
             "aliases": catalog.aliases,
         }
     )
@@ -155,6 +158,7 @@ def load_catalog(text: str) -> Catalog:
         coverage=coverage,
         crl_failures=written.get("crl_failures", {}),
         fetch_failures=written.get("fetch_failures", {}),
+        issuer_faults=written.get("issuer_faults", {}),
         aliases=written.get("aliases", {}),
     )
 

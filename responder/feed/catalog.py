@@ -36,6 +36,7 @@ async def read_ledger(connection: Connection, files: CRLFiles, former: Catalog) 
             coverage=await _read_coverage(connection),
             crl_failures=await _read_failures(connection),
             fetch_failures=await _read_fetch_failures(connection),
+            issuer_faults=await _read_issuer_faults(connection),
             aliases=await _read_aliases(connection),
         )
 
@@ -65,6 +66,13 @@ def _issuer(row: Any) -> Issuer:
         publishes_crl=row["publishes_crl"],
         windows=_windows(row),
     )
+
+
+async def _read_issuer_faults(connection: Connection) -> dict[str, dict[str, str]]:
+    faults: dict[str, dict[str, str]] = {}
+    for row in await connection.fetch("select issuer_id, work, fault from issuer_faults order by issuer_id, work"):
+        faults.setdefault(row["issuer_id"], {})[row["work"]] = row["fault"]
+    return faults
 
 
 async def _read_aliases(connection: Connection) -> dict[str, str]:

@@ -71,6 +71,7 @@ def readiness(edge: EdgeContext) -> dict[str, Any]:
         "inventory": inventory,
         "covered": covered,
         "insecure_links": edge.settings.insecure_links,
+        "issuer_faults": edge.catalog.issuer_faults,
         "issuers": {issuer_id: counted._asdict() for issuer_id, counted in edge.catalog.coverage.items()},
     }
 
@@ -159,6 +160,13 @@ class EdgeCollector:
         for issuer_id, count in edge.catalog.crl_failures.items():
             failed.add_metric([issuer_id], count)
         yield failed
+        faults = GaugeMetricFamily(
+            "fastocsp_issuer_faults", "1 for work that the writer cannot do for an issuer", labels=["issuer_id", "work"]
+        )
+        for issuer_id, works in edge.catalog.issuer_faults.items():
+            for work in works:
+                faults.add_metric([issuer_id, work], 1)
+        yield faults
         yield from _mirrors(edge)
 
 

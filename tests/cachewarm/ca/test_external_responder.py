@@ -22,7 +22,7 @@ from tests.cachewarm.conftest import NOW, House, house_of
 
 
 @dataclass(frozen=True)
-class AdoptionRequest:
+class ResponderDraft:
     """What an operator might bring: a certificate with these extensions."""
 
     usages: tuple[x509.ObjectIdentifier, ...] | None = (ExtendedKeyUsageOID.OCSP_SIGNING,)
@@ -68,13 +68,13 @@ def test_the_ca_itself_is_taken_only_with_digital_signature(p256: House) -> None
 @pytest.mark.parametrize(
     ("brought", "sentence"),
     [
-        (AdoptionRequest(usages=None), "lacks OCSPSigning"),
-        (AdoptionRequest(usages=(ExtendedKeyUsageOID.SERVER_AUTH,)), "lacks OCSPSigning"),
-        (AdoptionRequest(usages=(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,)), "lacks OCSPSigning"),
-        (AdoptionRequest(key_usage=CA_KEY_USAGE), "lacks digitalSignature"),
+        (ResponderDraft(usages=None), "lacks OCSPSigning"),
+        (ResponderDraft(usages=(ExtendedKeyUsageOID.SERVER_AUTH,)), "lacks OCSPSigning"),
+        (ResponderDraft(usages=(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,)), "lacks OCSPSigning"),
+        (ResponderDraft(key_usage=CA_KEY_USAGE), "lacks digitalSignature"),
     ],
 )
-def test_what_clients_would_reject_is_refused(p256: House, brought: AdoptionRequest, sentence: str) -> None:
+def test_what_clients_would_reject_is_refused(p256: House, brought: ResponderDraft, sentence: str) -> None:
     """Usages decide; anyExtendedKeyUsage is not OCSPSigning (RFC 6960 4.2.2.2)."""
     key = SoftKey.generate(KeyKind.P256)
     with pytest.raises(Refused, match=sentence):
@@ -83,9 +83,9 @@ def test_what_clients_would_reject_is_refused(p256: House, brought: AdoptionRequ
 
 @pytest.mark.parametrize(
     ("brought", "remark"),
-    [(AdoptionRequest(nocheck=False), "nocheck is missing"), (AdoptionRequest(subject=""), "the subject is empty")],
+    [(ResponderDraft(nocheck=False), "nocheck is missing"), (ResponderDraft(subject=""), "the subject is empty")],
 )
-def test_what_clients_dislike_is_remarked(p256: House, brought: AdoptionRequest, remark: str) -> None:
+def test_what_clients_dislike_is_remarked(p256: House, brought: ResponderDraft, remark: str) -> None:
     """Taken, but said."""
     key = SoftKey.generate(KeyKind.P256)
     found = validate(brought.signed(p256, key), key, p256.sub.certificate, now=NOW)
@@ -107,7 +107,7 @@ def test_sha1_signature_is_refused() -> None:
 def test_other_key_other_ca_other_time_are_refused(p256: House) -> None:
     """Key mismatch, a CA that did not issue it (parent, stranger), not yet, no longer, rubbish."""
     key = SoftKey.generate(KeyKind.P256)
-    pem = AdoptionRequest().signed(p256, key)
+    pem = ResponderDraft().signed(p256, key)
     ca = p256.sub.certificate
     for args, now, sentence in (
         ((pem, SoftKey.generate(KeyKind.P256), ca), NOW, "key does not belong"),

@@ -12,10 +12,13 @@ from cachewarm.ca.certificate import parse_subject
 from cachewarm.ca.responder_certificate import key_path
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import faults, inventory, issuers
-from cachewarm.ledger.connect import Connection, connect
+from cachewarm.ledger.connect import Connection, connect, connected
 from cachewarm.ledger.responders import responder_certs
 from cachewarm.warmer.responder_rotation import rotate_due
 from cachewarm.warmer.warmer import report_faults
+from responder.domain.catalog import Catalog, dump_catalog, load_catalog
+from responder.feed.catalog import read_ledger
+from responder.feed.crl_files import CRLFiles
 from tests.support.plant import DAY, Plant
 
 
@@ -121,7 +124,7 @@ async def add_broken(plant: Plant, breakage: Callable[[Path, SoftKey], None] | N
 
 @pytest.mark.parametrize("breakage", [missing, foreign, encrypted, world_readable, garbage, folder, None])
 async def test_a_broken_ca_key_stops_no_other_issuer(
-    plant: Plant, breakage: Callable[[Path, SoftKey], None] | None
+    plant: Plant, breakage: Callable[[Path, SoftKey], None] | None, tmp_path: Path
 ) -> None:
     """The issuer after it gets its responder, its records and its keyring; the fault is named in the ledger."""
     await add_broken(plant, breakage)
@@ -135,6 +138,10 @@ async def test_a_broken_ca_key_stops_no_other_issuer(
     for _ in range(3):
         known = await report_faults(plant.connection, faults.RESPONDER, known, done.faults)
     (fault,) = await faults.issuer_faults(plant.connection)
+    async with connected(plant.urls.reader, check=False) as reader:
+        seen = await read_ledger(reader, CRLFiles(tmp_path / "edge"), Catalog())
+    assert seen.issuer_faults == {"aa": {"responder": fault.fault}}
+    assert load_catalog(dump_catalog(seen)).issuer_faults == seen.issuer_faults
     assert (fault.issuer_id, fault.work, fault.failures) == ("aa", "responder", 3)
     assert fault.since < datetime.now(UTC) + timedelta(seconds=1)
     await report_faults(plant.connection, faults.RESPONDER, known, {})
