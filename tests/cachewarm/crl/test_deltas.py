@@ -184,7 +184,7 @@ async def test_deltas_that_pause_begin_anew(delta_plant: Plant) -> None:
 
 @pytest.mark.parametrize("alone", [True, False], ids=["delta", "complete"])
 async def test_a_delta_whose_base_went_during_its_build_is_not_published(delta_plant: Plant, alone: bool) -> None:
-    """Deltas were switched off and on while it was made: it may lack what changed then, so it begins anew."""
+    """Deltas were switched off and on while it was made: it may lack what changed then, so new ones begin."""
     await regenerate(delta_plant.connection, delta_plant.issuer, None, RULES)
     complete = await crls.read_crl(delta_plant.connection, "ca")
     parts = await crl_parts.read_parts(delta_plant.connection, "ca")
@@ -194,7 +194,7 @@ async def test_a_delta_whose_base_went_during_its_build_is_not_published(delta_p
         wish = issuers.CRLWish(delta=wanted)
         await issuers.change_issuer(delta_plant.connection, "ca", crls=wish, actor="tests")
     newer = None if alone else replace(complete, crl_number=2)
-    with pytest.raises(Transient, match="they begin anew"):
+    with pytest.raises(Transient, match="the next build starts new ones"):
         await crl_parts.publish(delta_plant.connection, newer, [replace(parts["delta"], crl_number=2)], bases=bases)
     assert {crl.number for crl in (await published(delta_plant.connection)).values()} == {1}
 
