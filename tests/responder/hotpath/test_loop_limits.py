@@ -201,7 +201,7 @@ def test_a_flood_on_one_connection_delays_no_other(tmp_path: Path, authority: Au
             ended.set()
             for thread in threads:
                 thread.join()
-        assert sorted(times)[25] < 0.1
+        assert sorted(times)[25] < 0.1 * busyness()
         assert max(times) < 1
 
 
