@@ -21,7 +21,7 @@ def unsigned_record(statement: Statement, template: Template, now: int) -> Recor
         template.responder,
         this_update,
         next_update,
-        now,
+        max(now, this_update),  # producedAt is not before thisUpdate (O-21)
         reason,
         revocation_time,
         position.generation,

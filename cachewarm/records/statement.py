@@ -19,6 +19,8 @@ from responder.feed.machine import Position
 
 #: A wall clock this many seconds before the lease's own time is not believed.
 WALL_STEP_S = 1
+#: A revocation time up to this many seconds ahead of this host's clock is stated at once: clocks of two hosts differ.
+SKEW_S = 2
 
 
 class Statement(NamedTuple):
@@ -45,6 +47,7 @@ class NoStatement(Enum):
     NEVER_ISSUED = "the certificate was never issued"
     NO_LEASE = "the feed has no lease"
     CLOCK_BEHIND = "the wall clock is behind the lease"
+    REVOKED_AHEAD = "the revocation time is ahead of this host's clock"
     NO_CRL = "no mirrored CRL is valid now"
 
 
@@ -93,12 +96,18 @@ def statement_for(
     """Return what may be stated of a certificate, or why nothing may be.
 
     `not_after` is the certificate's, epoch seconds, None when it was never issued. A revocation time is stated as the
-    ledger has it, also where this host's clock is behind the ledger's: edges compare it with their own set.
+    ledger has it, since edges compare it with their own set. It is never after thisUpdate (RFC 6960 4.2.2.1): where
+    this host's clock is behind the ledger's by up to SKEW_S, thisUpdate is the revocation time; further behind,
+    nothing is stated.
     """
     listed = feed.revoked(signing.issuer.issuer_no, serial)
     if listed is not None:
         end = next_update(at.now, validity_s, not_after, signing.pair.certificate.not_after)
-        return NoStatement.EXPIRED if end is None else revoked(at.now, end, at.position, *listed)
+        if end is None:
+            return NoStatement.EXPIRED
+        if listed[0] > at.now + SKEW_S:
+            return NoStatement.REVOKED_AHEAD
+        return revoked(max(at.now, listed[0]), end, at.position, *listed)
     if not_after is not None:
         return _of_lease(GOOD, signing, not_after, at, validity_s)
     return _unissued(signing, at, validity_s)

@@ -9,9 +9,9 @@ ends its connection; nothing else a client sends can.
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import structlog
 
@@ -29,13 +29,16 @@ from _fastocsp.ocsp.signer_wire import (
     unpack_asked,
     unpack_record_query,
 )
-from _fastocsp.wire.codes import INTERNAL_ERROR, TRY_LATER, UNAUTHORIZED
+from _fastocsp.wire.codes import INTERNAL_ERROR, TRY_LATER
 from _fastocsp.wire.errors import WireError
 from cachewarm.signer.decisions import SignerDecisions, Unsigned
 from responder.domain.key import Key
-from responder.errors import Refusal
+from responder.errors import Refusal, Unauthorized
+from responder.log_limits import RateLimitedLog
 
 log = structlog.get_logger("signer")
+_defects = RateLimitedLog()
+T = TypeVar("T")
 #: Questions of one connection in one turn: half a millisecond of P-256. Fewer when a turn takes longer than it should,
 #: with RSA or an HSM: the other edges wait for it, and so does the feed.
 BATCH, TURN_S = 16, 0.002
@@ -104,9 +107,9 @@ class SignerServer:
 
     async def _decide(self, kind: int, body: bytes) -> tuple[int, bytes]:
         if kind == ASK_RECORD:
-            found = await self._decisions.record(Key(*unpack_record_query(body)))
+            found = await self._decisions.record(Key(*_unpacked(unpack_record_query, body)))
             return (DONE if found.storable else DONE_ONCE), found.record
-        cert_ids, nonce = unpack_answer_query(body)
+        cert_ids, nonce = _unpacked(unpack_answer_query, body)
         answer = await self._decisions.answer([Key(*cert_id) for cert_id in cert_ids], nonce)
         return DONE, pack_signed_answer(answer.records, answer.der)
 
@@ -189,6 +192,14 @@ class SignerConnection(asyncio.Protocol):
         self._paused = not wanted
 
 
+def _unpacked(unpack: Callable[[bytes], T], body: bytes) -> T:
+    """Unpack the body of a frame; Unauthorized where it is malformed."""
+    try:
+        return unpack(body)
+    except ValueError as error:
+        raise Unauthorized from error
+
+
 def _signed(number: int, stated: Unsigned) -> bytes:
     template, record, tbs, key = stated
     try:
@@ -198,10 +209,10 @@ def _signed(number: int, stated: Unsigned) -> bytes:
 
 
 def outcome_of(error: Exception) -> int:
-    """The OCSPResponseStatus that says so. A defect is logged: it must not end the signer."""
+    """Return the OCSPResponseStatus of a failure. A defect, such as a record that cannot be minted, is internalError
+    and logged: it must not end the signer.
+    """
     if isinstance(error, Refusal):
         return error.ocsp_status
-    if isinstance(error, ValueError):
-        return UNAUTHORIZED
-    log.error("signing failed", exc_info=error)
+    _defects.log("error", "signing failed", exc_info=error)
     return INTERNAL_ERROR

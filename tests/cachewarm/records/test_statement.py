@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
-from _fastocsp.wire.codes import GOOD, NO_REASON, REVOKED, UNKNOWN
-from cachewarm.records.statement import Moment, NoStatement, Statement, is_shared, statement_for
+from _fastocsp.ocsp.record import unpack_record
+from _fastocsp.wire.codes import GOOD, NO_REASON, REVOKED, SHA1, UNKNOWN
+from cachewarm.records.mint import unsigned_octets
+from cachewarm.records.statement import SKEW_S, Moment, NoStatement, Statement, is_shared, statement_for
 from responder.domain.crl_window import CRLWindow
 from responder.domain.issuer import Issuer
 from responder.domain.status import CRLReason, UnissuedPolicy
 from responder.feed.machine import Position
 from tests.cachewarm.conftest import NOW, house_of
+from tests.support.ca import make_authority
 
 DAY = 86400
 SERIAL = b"\x42"
@@ -63,11 +66,15 @@ def test_a_revoked_certificate_is_revoked_without_a_lease(listed: tuple[int, int
     assert stated(listed=listed, at=at) == Statement(REVOKED, NOW, NOW + DAY, AT.position, NOW - 9, reason)
 
 
-def test_a_revocation_time_ahead_of_this_clock_is_stated_as_the_ledger_has_it() -> None:
-    """One host whose clock is behind the ledger's must not stop; the edges' gate compares the times."""
-    found = stated(listed=(NOW + 5, 1))
+@pytest.mark.parametrize("ahead", [1, SKEW_S])
+def test_a_revocation_time_slightly_ahead_of_this_clock_is_stated_at_once(ahead: int) -> None:
+    """The time is the ledger's, which the edges' gate compares; thisUpdate and producedAt are not before it."""
+    found = stated(listed=(NOW + ahead, 1))
     assert isinstance(found, Statement)
-    assert (found.status, found.this_update, found.revocation_time) == (REVOKED, NOW, NOW + 5)
+    assert (found.status, found.this_update, found.revocation_time) == (REVOKED, NOW + ahead, NOW + ahead)
+    template = make_authority().template(SHA1)
+    record = unpack_record(unsigned_octets(found, template, NOW))
+    assert (record.produced_at, record.this_update) == (NOW + ahead, NOW + ahead)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +86,7 @@ def test_a_revocation_time_ahead_of_this_clock_is_stated_as_the_ledger_has_it() 
         ({"at": AT._replace(as_of=None)}, NoStatement.NO_LEASE),
         ({"at": AT._replace(as_of=NOW + 2)}, NoStatement.CLOCK_BEHIND),
         ({"not_after": None}, NoStatement.NEVER_ISSUED),
+        ({"listed": (NOW + SKEW_S + 1, 1)}, NoStatement.REVOKED_AHEAD),
         ({"windows": ()}, NoStatement.NO_CRL),
         ({"windows": (CRLWindow(NOW - 9, NOW, 1, 7),)}, NoStatement.NO_CRL),
         ({"windows": (CRLWindow(NOW - 9, NOW + 9, 1, 8),)}, NoStatement.NO_CRL),

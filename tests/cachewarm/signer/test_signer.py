@@ -10,13 +10,13 @@ from cryptography.x509 import ocsp
 
 from _fastocsp.ocsp.record import unpack_record
 from _fastocsp.shared.counters import Counters
-from _fastocsp.wire.codes import GOOD, REVOKED, UNKNOWN
+from _fastocsp.wire.codes import GOOD, INTERNAL_ERROR, REVOKED, UNAUTHORIZED, UNKNOWN
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import revoke, unhold
 from cachewarm.records.keyring import Keyring
 from cachewarm.signer.decisions import SignerDecisions
 from cachewarm.signer.inventory_cache import InventoryCache
-from cachewarm.signer.server import SignerServer
+from cachewarm.signer.server import SignerServer, outcome_of
 from responder.clock import read_clock
 from responder.domain.key import Key
 from responder.domain.status import CRLReason, UnissuedPolicy
@@ -241,3 +241,9 @@ async def test_a_signer_that_is_gone_is_an_error_of_the_source(tmp_path: Path) -
     """No socket: SourceError at once, for the guard to turn into tryLater."""
     with pytest.raises(SourceError):
         await SignerSource(tmp_path / "nobody.sock", 1.0, Counters(bytearray(ROW_SIZE))).fetch(Key(1, 1, b"\1"))
+
+
+def test_a_record_that_cannot_be_minted_is_an_internal_error() -> None:
+    """A defect is no statement about the certificate: `unauthorized` would say that it was never issued."""
+    assert outcome_of(ValueError("times in the wrong order")) == INTERNAL_ERROR
+    assert outcome_of(Unauthorized()) == UNAUTHORIZED
