@@ -25,8 +25,6 @@ import redis
 
 from _fastocsp.ocsp.record import pack_record
 from _fastocsp.wire.codes import GOOD
-from cachewarm.ca.certificate import parse_subject
-from cachewarm.ca.registry import found_ca
 from cachewarm.ca.responder_certificate import ResponderPair
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, provision
@@ -53,6 +51,7 @@ from responder.feed.local import LocalFeed
 from responder.feed.machine import Position
 from responder.feed.poll import Who, open_feed
 from tests.cachewarm.conftest import house_of
+from tests.support.plant import found_test_ca
 
 RECORDS = int(os.environ.get("BENCH_RECORDS", "1000000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
@@ -150,19 +149,7 @@ def rates(algorithm: str) -> dict[str, float]:
 async def founded(urls: DatabaseURLs, keys: Path, certificates: int) -> tuple[Connection, Keyring]:
     """A CA with a responder and an inventory; the keyring of it."""
     connection = await connect(urls.writer)
-    await found_ca(
-        connection,
-        issuer_id="ca",
-        kind=KeyKind.P256,
-        subject=parse_subject("CN=Bench CA"),
-        parent=None,
-        parent_authority=None,
-        base_url="http://ocsp.example.com",
-        keys=keys,
-        passphrase=None,
-        now=NOW,
-        actor="bench",
-    )
+    await found_test_ca(connection, keys, name="CN=Bench CA", now=NOW)
     owner = await asyncpg.connect(urls.owner)
     await owner.execute(_FILL.format(count=certificates))
     await owner.execute("vacuum analyze certificates")

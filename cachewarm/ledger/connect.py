@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from cachewarm.errors import CachewarmError, Fatal, Refused, Transient
 from cachewarm.ledger.migrate import require_schema
+from responder.errors import LINK_FAILURES, reason
 
 #: The connections and pools that this package hands out.
 Connection = asyncpg.Connection
@@ -30,14 +31,6 @@ _SESSION = {
 _REFUSED = ("22", "23", "25001", "42501", "P0001")
 #: Try again: 08 connection, 40 deadlock, 53 resources, 55P03 lock, 57 shut down or cancelled, 25006 a standby.
 _TRANSIENT = ("08", "40", "53", "55P03", "57", "25006", "25P03")
-#: InternalClientError among them: see LINK_FAILURES of responder/errors.py.
-_LOST = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.ConnectionDoesNotExistError,
-)
 
 
 class OutcomeUnknown(Transient):
@@ -119,8 +112,8 @@ def translated() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as error:
         raise _of_server(error) from error
-    except _LOST as error:
-        raise Transient(f"Postgres cannot be reached: {error or type(error).__name__}") from error
+    except LINK_FAILURES as error:
+        raise Transient(f"Postgres cannot be reached: {reason(error)}") from error
 
 
 @contextmanager
@@ -132,8 +125,8 @@ def changing() -> Iterator[None]:
         if (error.sqlstate or "").startswith(("08", "57P")):
             raise OutcomeUnknown(f"the database went away during the change: {error}") from error
         raise _of_server(error) from error
-    except _LOST as error:
-        raise OutcomeUnknown(f"the connection was lost during the change: {error or type(error).__name__}") from error
+    except LINK_FAILURES as error:
+        raise OutcomeUnknown(f"the connection was lost during the change: {reason(error)}") from error
 
 
 def _of_server(error: asyncpg.PostgresError) -> CachewarmError:

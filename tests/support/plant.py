@@ -76,24 +76,31 @@ class Plant:
                 await asyncio.sleep(0.01)
 
 
+async def found_test_ca(
+    connection: Connection, keys: Path, *, issuer_id: str = "ca", name: str = "CN=Plant CA,O=Tests", now: int
+) -> issuers.Issuer:
+    """Found a P-256 root CA in an empty ledger, its key in that folder."""
+    return await found_ca(
+        connection,
+        issuer_id=issuer_id,
+        kind=KeyKind.P256,
+        subject=parse_subject(name),
+        parent=None,
+        parent_authority=None,
+        base_url="http://ocsp.example.com",
+        keys=keys,
+        passphrase=None,
+        now=now,
+        actor="tests",
+    )
+
+
 @pytest.fixture
 async def plant(database: DatabaseURLs, valkey: EmbeddedValkey, tmp_path: Path) -> AsyncIterator[Plant]:
     """A founded CA with a responder; nothing is published yet."""
     connection = await connect(database.writer)
     now = int(time.time())
-    issuer = await found_ca(
-        connection,
-        issuer_id="ca",
-        kind=KeyKind.P256,
-        subject=parse_subject("CN=Plant CA,O=Tests"),
-        parent=None,
-        parent_authority=None,
-        base_url="http://ocsp.example.com",
-        keys=tmp_path,
-        passphrase=None,
-        now=now,
-        actor="tests",
-    )
+    issuer = await found_test_ca(connection, tmp_path, now=now)
     authority = load_authority(issuer, None)
     key = SoftKey.generate(KeyKind.P256)
     terms = Terms(pointers_of(issuer))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
@@ -21,6 +20,7 @@ from cachewarm.ca.responder_certificate import make
 from cachewarm.errors import Refused
 from cachewarm.keys.soft_key import SoftKey
 from tests.cachewarm.conftest import NOW, POINTERS, House
+from tests.support.http import question
 from tests.support.judges import lint_certificate, openssl
 
 
@@ -53,8 +53,7 @@ def test_description_of_a_ca_has_the_hashes_of_its_cert_ids(p256: House) -> None
     """The SHA-1 hashes shown are those a client writes into its question."""
     shown = describe(p256.sub.certificate)
     leaf, _ = make(p256.sub, "issuing", now=NOW)
-    builder = ocsp.OCSPRequestBuilder().add_certificate(leaf.certificate, p256.sub.certificate, hashes.SHA1())
-    asked = builder.build()
+    asked = ocsp.load_der_ocsp_request(question(leaf.certificate, p256.sub.certificate))
     assert shown["issuer_name_hash_sha1"] == asked.issuer_name_hash.hex()
     assert shown["issuer_key_hash_sha1"] == asked.issuer_key_hash.hex()
     assert (shown["ca"], shown["path_length"]) == (True, 0)

@@ -4,17 +4,15 @@ import time
 
 import pytest
 
-from cachewarm.ca.certificate import parse_subject
-from cachewarm.ca.registry import found_ca
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
 from cachewarm.importer import import_index as module
 from cachewarm.importer.import_index import import_entries, problems_of
 from cachewarm.importer.openssl_index import Index, iter_index
-from cachewarm.keys.soft_key import KeyKind
 from cachewarm.ledger.connect import Connection, connected
 from cachewarm.ledger.issuers import Issuer
 from responder.domain.status import CRLReason
+from tests.support.plant import found_test_ca
 
 NOW = int(time.time())
 LINES = [
@@ -34,19 +32,8 @@ def index_of(*lines: bytes) -> Index:
 async def issuer(database: DatabaseURLs, tmp_path_factory: pytest.TempPathFactory) -> Issuer:
     """A new local root."""
     async with connected(database.writer) as connection:
-        return await found_ca(
-            connection,
-            issuer_id="root",
-            kind=KeyKind.P256,
-            subject=parse_subject("Root"),
-            parent=None,
-            parent_authority=None,
-            base_url="http://127.0.0.1",
-            keys=tmp_path_factory.mktemp("keys"),
-            passphrase=None,
-            now=NOW,
-            actor="tests",
-        )
+        keys = tmp_path_factory.mktemp("keys")
+        return await found_test_ca(connection, keys, issuer_id="root", name="Root", now=NOW)
 
 
 async def _counts(connection: Connection) -> tuple[int, int]:
