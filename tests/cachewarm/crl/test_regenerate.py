@@ -18,6 +18,7 @@ from cachewarm.ledger.revocations import revoke
 from responder.domain.status import CRLReason
 from tests.support.judges import lint_crl, openssl
 from tests.support.plant import DAY, Plant
+from tests.support.revocation_lists import published, reasons
 
 RULES = Rules(validity_s=DAY)
 
@@ -42,6 +43,15 @@ async def test_the_revoked_are_listed_and_outsiders_agree(plant: Plant, tmp_path
         (True, 2),
         (True, 1),
     ]
+
+
+async def test_a_changed_reason_is_in_the_next_crl(plant: Plant) -> None:
+    """Superseded at first, keyCompromise once that is known: the CRL follows."""
+    serial = plant.leaves[0].serial
+    for reason in (CRLReason.superseded, CRLReason.keyCompromise):
+        await revoke(plant.connection, "ca", serial, reason=reason, actor="tests")
+        await regenerate(plant.connection, plant.issuer, None, RULES)
+        assert reasons((await published(plant.connection))[""]) == {serial: reason}
 
 
 async def test_a_broken_row_does_not_stop_the_next_one(plant: Plant) -> None:
