@@ -10,7 +10,7 @@ import pytest
 from cryptography.x509 import ocsp
 
 from tests.e2e.wanted import TRY_LATER, Demo, assert_good, demo_of, status_in
-from tests.support.breakage import busyness, pid_of, stopped
+from tests.support.breakage import busyness, is_within, pid_of, stopped
 from tests.support.fixtures import scratch
 from tests.support.http import Talk, chunked_octets, get_octets, post_octets, question
 from tests.support.instance import Instance
@@ -111,5 +111,5 @@ def test_a_worker_that_serves_nobody_ends_at_once(single: Instance) -> None:
     begun = time.monotonic()
     worker = told_to_stop(single)
     worker.wait(5)
-    assert time.monotonic() - begun < 2 * busyness()
+    assert is_within(begun, 2)
     await_next(single, demo, worker.pid)

@@ -82,6 +82,15 @@ def eventually(done: Callable[[], Any], within_s: float, what: str = "", pause_s
     return time.monotonic() - begun
 
 
+def is_within(begun: float, seconds: float) -> bool:
+    """Report whether less than `seconds` passed since that monotonic time; a busy machine has longer.
+
+    How busy it is, is measured only when the time is over.
+    """
+    elapsed = time.monotonic() - begun
+    return elapsed < seconds or elapsed < seconds * busyness()
+
+
 def busyness() -> float:
     """Return how much longer things take here than on an idle machine, at least 1.
 
