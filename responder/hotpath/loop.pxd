@@ -1,7 +1,7 @@
 """The connection loop: a listener, its connections and their answers.
 
-Loop(Exchange(Sockets)) is one object in three files: Sockets accepts, reads and writes, Exchange takes requests and puts
-answers, and Loop waits for events. The signer's end is a member, SignerClient.
+Loop(Exchange(Sockets)) is one object in three files: Sockets accepts, reads and writes, Exchange takes requests and
+puts answers, and Loop waits for events. The signer's end is a member, SignerClient.
 """
 
 cimport cython
