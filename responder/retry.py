@@ -38,7 +38,8 @@ class Failures:
 
     `expected` ones are part of normal operation (a lost link): a warning, `event`, when the reason changes, or
     nothing where `event` is empty. `fatal`
-    ones are raised. Every other exception is a defect: logged with its traceback, and counted by `count`.
+    ones are raised. Every other exception is a defect: logged with its traceback and with how many there were, and
+    counted by `count` where the process has metrics.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Failures:
     expected: tuple[type[Exception], ...] = ()
     fatal: tuple[type[Exception], ...] = ()
     count: Callable[[], object] | None = None
+    unforeseen: int = field(default=0, init=False)
     _last: str | None = field(default=None, init=False)
 
     def note(self, error: Exception, pause_s: float) -> None:
@@ -53,7 +55,8 @@ class Failures:
         if isinstance(error, self.fatal):
             raise error
         if not isinstance(error, self.expected):
-            log.error("unforeseen failure", loop=self.name, again_in_s=pause_s, exc_info=error)
+            self.unforeseen += 1
+            log.error("unforeseen failure", loop=self.name, again_in_s=pause_s, count=self.unforeseen, exc_info=error)
             if self.count is not None:
                 self.count()
         elif self.event and reason(error) != self._last:

@@ -51,6 +51,7 @@ async def test_unforeseen_failure_is_logged_with_traceback_counted_and_run_again
     assert counted == 3
     assert [type(line["exc_info"]) for line in lines] == [KeyError, KeyError, ZeroDivisionError]
     assert {line["event"] for line in lines} == {"unforeseen failure"}
+    assert [line["count"] for line in lines] == list(range(1, len(lines) + 1))
     assert {line["loop"] for line in lines} == {"script"}
 
 
