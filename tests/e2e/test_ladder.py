@@ -166,6 +166,15 @@ def test_postgres_stopped_for_less_than_the_horizon(rungs: Rungs) -> None:
 
 def test_an_edge_killed_while_postgres_is_stopped(rungs: Rungs) -> None:
     """Its next life has what is left of the lease: good from Redis within the horizon, none after; revoked always."""
+    for _ in range(4):  # a busy machine may take longer than the lease
+        if starts_within_its_lease(rungs):
+            return
+        rungs.heal()
+    pytest.fail("too slow to tell anything, four times")
+
+
+def starts_within_its_lease(rungs: Rungs) -> bool:
+    """Kill the edge while Postgres is stopped and check its next life; False when that came too late for the lease."""
     instance, watch = rungs.instance, Watch(rungs.instance)
     master = pid_of(instance, "edge_master")
     with stopped(*family(pid_of(instance, "postgres"))):
@@ -174,14 +183,16 @@ def test_an_edge_killed_while_postgres_is_stopped(rungs: Rungs) -> None:
         eventually(lambda: pid_of(instance, "edge_master") not in (0, master), 3, "not started again")
         eventually(rungs.answers, 3, "no answer")
         replies = [ask(instance, path).says for path in (rungs.fresh(), rungs.known, rungs.revoked)]
-        if time.monotonic() - begun < HORIZON_S * 0.9:  # on a busy machine the lease may have ended meanwhile
-            assert replies == [GOOD, GOOD, REVOKED]
-            assert ready(instance)[0] == 200
         assert replies[2] is REVOKED
+        if time.monotonic() - begun >= HORIZON_S * 0.9:
+            return False
+        assert replies == [GOOD, GOOD, REVOKED]
+        assert ready(instance)[0] == 200
         eventually(lambda: ask(instance, rungs.known).says is TRY_LATER, HORIZON_S + 1, "not closed")
         assert is_within(begun, HORIZON_S + 1)
         assert ask(instance, rungs.revoked).says is REVOKED
         assert watch.lines("edge", "journal loaded")
+    return True
 
 
 def test_postgres_stopped_for_longer(rungs: Rungs) -> None:
