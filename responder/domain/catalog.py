@@ -59,8 +59,8 @@ class Catalog:
     crl_failures: Mapping[str, int] = field(default_factory=dict)
     #: By issuer: fetches of its CRL that failed since the last good one, by fault.
     fetch_failures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    #: By issuer: what the writer cannot do for it, by work (`responder`, `walk`).
-    issuer_faults: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    #: By issuer: the work that the writer cannot do for it (`responder`, `walk`); why is for operators alone.
+    issuer_faults: Mapping[str, list[str]] = field(default_factory=dict)
     #: Former ids of issuers that were merged into another one: certificates still name them in their URLs.
     aliases: Mapping[str, str] = field(default_factory=dict)
 

@@ -11,5 +11,5 @@ create table issuer_faults (
   primary key (issuer_id, work)
 ) with (fillfactor = 50);
 
-grant select on issuer_faults to fastocsp_reader;
+grant select (issuer_id, work) on issuer_faults to fastocsp_reader;
 grant select, insert, update, delete on issuer_faults to fastocsp_writer;

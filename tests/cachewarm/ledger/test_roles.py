@@ -21,9 +21,9 @@ READER_TABLES = {
     "presign_coverage",
     "feed_position",
     "feed_snapshot",
-    "issuer_faults",
 }
 READER_COLUMNS = {
+    "issuer_faults": {"issuer_id", "work"},
     "issuers": {
         "issuer_id",
         "issuer_no",
