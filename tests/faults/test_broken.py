@@ -22,10 +22,12 @@ from tests.faults.world import World
 from tests.faults.writers import RevokerStopped
 
 CERTIFICATES = 120
+#: A lie shows in a window of some tenths of a second, which a busy machine may pass without a question.
+TRIES = 4
 
 
 class Broken(Run):
-    """One fault on a small world whose host north, or whose ledger, is that build."""
+    """One fault, again until a lie was told, on a small world whose host north, or whose ledger, is that build."""
 
     first_bulk, commands = 20, False
 
@@ -41,10 +43,13 @@ class Broken(Run):
             connection = await self.world.owner()
             await break_ledger(connection, self._build)
             await connection.close()
-        await self.episode((self._kind,))
+        for _ in range(TRIES):
+            await self.episode((self._kind,))
+            if any(violation.rule == "C1" for violation in self.episodes[-1].violations):
+                return
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("build", "kind"),
     [
