@@ -64,7 +64,7 @@ async def take_snapshot(urls: DatabaseURLs, run: Path) -> dict[str, float]:
     run.mkdir()
     shared = SharedFeed(run)
     who = Who("bench", uuid4(), 30.0)
-    agent = FeedAgent(lambda: open_feed(urls.reader), who, shared, read_clock, 0.2)
+    agent = FeedAgent(lambda: open_feed(urls.signer), who, shared, read_clock, 0.2)
     agent.boot()
     begun = time.perf_counter()
     task = asyncio.create_task(agent.run())

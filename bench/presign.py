@@ -148,7 +148,7 @@ def rates(algorithm: str) -> dict[str, float]:
 
 async def founded(urls: DatabaseURLs, keys: Path, certificates: int) -> tuple[Connection, Keyring]:
     """A CA with a responder and an inventory; the keyring of it."""
-    connection = await connect(urls.writer)
+    connection = await connect(urls.cli)
     await found_test_ca(connection, keys, name="CN=Bench CA", now=NOW)
     owner = await asyncpg.connect(urls.owner)
     await owner.execute(_FILL.format(count=certificates))
@@ -162,7 +162,7 @@ async def walk(urls: DatabaseURLs, valkey: EmbeddedValkey, keys: Path) -> dict[s
     """The product's own walk over an empty Valkey, and over the full one."""
     connection, ring = await founded(urls, keys, RECORDS // 2)
     feed = LocalFeed(read_clock)
-    agent = FeedAgent(lambda: open_feed(urls.reader), Who(None, uuid4(), 30.0), feed, read_clock, 0.2)
+    agent = FeedAgent(lambda: open_feed(urls.signer), Who(None, uuid4(), 30.0), feed, read_clock, 0.2)
     following = asyncio.create_task(agent.run())
     while feed.as_of is None:
         await asyncio.sleep(0.01)

@@ -1,5 +1,6 @@
 """Settings of the write side, over those of the edge."""
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from responder.config import ConfigError, Duration, EdgeSettings, Size
+from responder.config import INSTANCE_FILE, ConfigError, Duration, EdgeSettings, Size, load_settings
 
 
 def parse_api_keys(value: object) -> object:
@@ -147,6 +148,24 @@ class Settings(EdgeSettings):
     def passphrase(self) -> bytes | None:
         """Passphrase of the private keys, or None."""
         return self.config_encryption_key.get_secret_value().encode() if self.config_encryption_key else None
+
+
+def owner_url(data_dir: Path | None) -> SecretStr:
+    """Return the URL of the ledger's owner: FASTOCSP_DATABASE_URL, else what the quickstart of that folder wrote.
+
+    ConfigError when there is neither.
+    """
+    settings = load_settings(Settings, data_dir=data_dir)
+    if "FASTOCSP_DATABASE_URL" not in os.environ:
+        try:
+            written = json.loads((settings.data_dir / INSTANCE_FILE).read_text())["owner_database_url"]
+        except (OSError, KeyError, ValueError):
+            written = None
+        if written is not None:
+            return SecretStr(written)
+    if settings.database_url is None:
+        raise ConfigError("FASTOCSP_DATABASE_URL is not set, and no quickstart wrote one into the data folder")
+    return settings.database_url
 
 
 def reachable(host: str) -> str:

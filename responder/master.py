@@ -57,7 +57,7 @@ class Master:
         settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.shared = SharedFeed(settings.run)
         map_file(settings.run / LIMITER_NAME, limiter_octets(settings))
-        who = FeedAgent.edge_name(settings.edge_name or socket.gethostname(), settings.horizon)
+        who = FeedAgent.edge_name(settings.edge_name or socket.gethostname(), settings.horizon, self.state_folder)
         self._counters = open_row(settings.run, MASTER)
         self.agent = FeedAgent(
             self.connect,
@@ -78,7 +78,7 @@ class Master:
         self._stopping = asyncio.Event()
 
     async def connect(self) -> Connection:
-        """To the ledger, as the reader."""
+        """To the ledger, with this host's login."""
         return await open_feed(self.settings.database_url.get_secret_value() if self.settings.database_url else "")
 
     async def run(self) -> None:

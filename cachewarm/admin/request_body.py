@@ -4,13 +4,17 @@ import json
 from datetime import datetime
 from typing import Any
 
+import structlog
 from starlette.requests import Request
 
+from cachewarm.ledger.connect import lent
+from cachewarm.ledger.holders import HolderWatch
 from cachewarm.revocation.confirmation import Waiting
 from cachewarm.revocation.revoke import check_moment
 from responder.domain.status import CRLReason
 from responder.web.body import read_body
 
+log = structlog.get_logger("admin")
 LONGEST_WAIT_S = 300.0
 MAX_BODY = 1 << 20
 
@@ -42,7 +46,9 @@ def read_wait(request: Request) -> float | None:
 
 def waiting_of(request: Request, wait: float | None) -> Waiting:
     """Return how that request waits for the edges: on connections that revoke nothing."""
-    return Waiting(wait is not None, wait, request.app.state.waiting)
+    waiting = request.app.state.waiting
+    watch = HolderWatch(connect=lambda: lent(waiting), tell=lambda text: log.warning("revocation waits", why=text))
+    return Waiting(wait is not None, wait, waiting, watch)
 
 
 def read_reason(asked: dict[str, Any]) -> CRLReason:

@@ -14,11 +14,12 @@ from typing import Annotated, Any
 import typer
 
 from cachewarm.cli.options import AsJson, DataDir, actor_name, run_with_ledger, settings_of
-from cachewarm.cli.revoke import Patience, Wait, leave, reason_of
+from cachewarm.cli.revoke import Force, Patience, Wait, holder_watch, leave, reason_of
 from cachewarm.config import Settings
 from cachewarm.console import progress, reported, say, show
 from cachewarm.errors import Refused
 from cachewarm.revocation.bulk_revoke import BulkOutcome, parse_serials, revoke_many
+from cachewarm.revocation.confirmation import Confirmation, Outcome, Waiting
 from responder.domain.status import CRLReason
 
 SAID = 50
@@ -34,6 +35,7 @@ def bulk_revoke(
     ),
     wait: Wait = False,
     patience: Patience = None,
+    force: Force = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +43,9 @@ def bulk_revoke(
     with reported():
         because = reason_of(reason)
         wanted = parse_serials(_lines(serials))
-        done = asyncio.run(_revoke(settings_of(data_dir), issuer, wanted, because, wait=wait, patience=patience))
+        settings = settings_of(data_dir)
+        waiting = Waiting(wait, patience, holders=holder_watch(settings, force=force))
+        done = asyncio.run(_revoke(settings, issuer, wanted, because, waiting))
         show(done.facts(), as_json=as_json)
         for serial in done.result.unknown[:SAID] if done.result else ():
             say(f"{serial.hex()}: {issuer} has no such certificate in the inventory, left alone")
@@ -61,12 +65,9 @@ async def _revoke(
     issuer_id: str,
     serials: Sequence[bytes],
     reason: CRLReason,
-    *,
-    wait: bool,
-    patience: float | None,
+    waiting: Waiting,
 ) -> BulkOutcome:
     from cachewarm.ledger.connect import OutcomeUnknown
-    from cachewarm.revocation.confirmation import Confirmation, Outcome, Waiting
 
     async def attempt(connection: Any) -> BulkOutcome:
         with progress("revoking", len(serials)) as meter:
@@ -76,7 +77,7 @@ async def _revoke(
                 serials,
                 reason=reason,
                 actor=actor_name(),
-                waiting=Waiting(wait, patience),
+                waiting=waiting,
                 progress=meter.advance,
             )
         if done.result is None:
@@ -84,6 +85,6 @@ async def _revoke(
         return done
 
     try:
-        return await run_with_ledger(settings, attempt, name="fastocsp bulk-revoke", patience_s=patience)
+        return await run_with_ledger(settings, attempt, name="fastocsp bulk-revoke", patience_s=waiting.patience_s)
     except OutcomeUnknown:
         return BulkOutcome(issuer_id, None, Confirmation(Outcome.UNKNOWN))

@@ -1,4 +1,4 @@
-"""`fastocsp db`: bring the ledger to this version's schema, or say where it stands."""
+"""`fastocsp db`: bring the ledger to this version's schema, or say where it stands; its logins."""
 
 import asyncio
 from dataclasses import asdict
@@ -9,14 +9,19 @@ import typer
 from pydantic import SecretStr
 
 from _fastocsp.ocsp.record import MAX_GENERATION
-from cachewarm.config import Settings
+from cachewarm.config import owner_url
 from cachewarm.console import fail, reported, say, show, show_rows
-from responder.config import ConfigError, load_settings
 
-app = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
+app = typer.Typer(help="The ledger's schema and logins.", no_args_is_help=True)
 
 DataDir = Annotated[Path | None, typer.Option(help="State folder of this instance.", show_default=".fastocsp")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+Write = Annotated[
+    Path | None,
+    typer.Option("--write", help="Write each URL into a file of this folder, mode 0600, instead of showing it."),
+]
 
 
 @app.command("migrate")
@@ -32,7 +37,7 @@ def migrate_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
             return applied, await merged_issuers(connection) if applied else {}
 
     with reported():
-        applied, merged = asyncio.run(run(_database_url(data_dir)))
+        applied, merged = asyncio.run(run(owner_url(data_dir)))
         say(f"{len(applied)} migrations applied" if applied else "nothing to do")
         for issuer_id, into in merged.items():
             say(f"issuer {issuer_id} has the name and key of {into}: its certificates and revocations are {into}'s now")
@@ -50,7 +55,7 @@ def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
             return await migration_states(connection)
 
     with reported():
-        states = asyncio.run(run(_database_url(data_dir)))
+        states = asyncio.run(run(owner_url(data_dir)))
         show_rows([asdict(state) for state in states], as_json=as_json, name="migrations")
         if any(state.state != "applied" for state in states):
             fail("the schema is not this version's: run `fastocsp db migrate`")
@@ -76,11 +81,60 @@ def restored_command(
             return await begin_generation(connection, above)
 
     with reported():
-        show({"generation": asyncio.run(run(_database_url(data_dir)))}, as_json=as_json)
+        show({"generation": asyncio.run(run(owner_url(data_dir)))}, as_json=as_json)
 
 
-def _database_url(data_dir: Path | None) -> SecretStr:
-    settings = load_settings(Settings, data_dir=data_dir)
-    if settings.database_url is None:
-        raise ConfigError("FASTOCSP_DATABASE_URL is not set, and no quickstart wrote one into the data folder")
-    return settings.database_url
+@app.command("roles")
+def roles_command(
+    sql: Annotated[bool, typer.Option("--sql", help="Print what a DBA runs once, and connect to nothing.")] = False,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the logins of warmer, admin and commands; needs CREATEROLE.")
+    ] = False,
+    owner: Annotated[str, typer.Option(help="With --sql: the login that migrates the ledger.")] = "fastocsp",
+    write: Write = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the logins of the ledger and who uses them; make them with --create, or print the SQL for a DBA with --sql.
+
+    Edges and signers have a login each: `fastocsp edge add` makes those.
+    """
+    from cachewarm.cli.logins import hand_out, print_sql
+    from cachewarm.ledger import logins
+    from cachewarm.ledger.connect import connected
+
+    async def make(url: SecretStr, wanted: list[logins.NewLogin]) -> None:
+        async with connected(url, name="fastocsp db") as connection:
+            await logins.make_logins(connection, wanted)
+
+    async def known(url: SecretStr) -> dict[str, str]:
+        async with connected(url, name="fastocsp db", check=False) as connection:
+            return await logins.known_logins(connection)
+
+    with reported():
+        if sql and create:
+            raise typer.BadParameter("--sql prints, --create makes: choose one")
+        if sql:
+            wanted = logins.of_writers()
+            print_sql([*logins.groups_statements(owner), *(s for one in wanted for s in logins.login_statements(one))])
+            hand_out(wanted, write, data_dir, as_json=False, to_standard_error=True)
+            return
+        url = owner_url(data_dir)
+        if create:
+            wanted = logins.of_writers()
+            asyncio.run(make(url, wanted))
+            hand_out(wanted, write, data_dir, as_json=as_json)
+            return
+        there = asyncio.run(known(url))
+        names = {login.name for login in logins.CATALOGUE}
+        rows: list[dict[str, object]] = [
+            {"login": login.name, "group": login.group, "may": login.may, "used_by": login.used_by}
+            | {"there": "one for each host" if "NAME" in login.name else login.group is None or login.name in there}
+            for login in logins.CATALOGUE
+        ]
+        rows += [
+            {"login": login, "group": group, "may": "", "used_by": "", "there": True}
+            for login, group in there.items()
+            if login not in names
+        ]
+        show_rows(rows, as_json=as_json, name="logins")

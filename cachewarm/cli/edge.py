@@ -1,29 +1,38 @@
-"""`fastocsp edge`: who holds a lease, what the horizon is, what the ledger lost, and forgetting an edge."""
+"""`fastocsp edge`: make and remove edges and their logins, who holds a lease, the horizon, what the ledger lost."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
-from cachewarm.cli.options import AsJson, DataDir, given_by, settings_of, with_ledger
+from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, settings_of, with_ledger
+from cachewarm.config import owner_url
 from cachewarm.console import fail, reported, say, show, show_rows
+from cachewarm.errors import Refused
 from responder.config import parse_duration
 
-app = typer.Typer(help="Edges, as the ledger knows them: list, horizon, forget, orphans.", no_args_is_help=True)
+app = typer.Typer(help="Edges and their logins: add, list, remove, horizon, orphans.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Every edge that ever asked: its horizon, when it last did, and how many events it has not acknowledged."""
+    """Every edge: its login, its lease, when it last asked, and how many events it has not acknowledged.
 
-    async def read(connection: Any) -> list[dict[str, Any]]:
-        from cachewarm.ledger import feed
+    state: `leased` while a lease may stand, `quiet` when none can, `new` before the first poll, `no login` when nobody
+    may poll for it. Then whose polls were refused, if any were.
+    """
+
+    async def read(connection: Any) -> tuple[list[dict[str, Any]], list[Any]]:
+        from cachewarm.ledger import edges, feed
 
         head = await feed.feed_position(connection)
-        return [
+        rows = [
             {
                 "edge": lease.edge,
+                "login": lease.login,
+                "state": _state(lease),
                 "horizon_s": lease.horizon.total_seconds(),
                 "asked_at": lease.at.isoformat(timespec="milliseconds"),
                 "generation": lease.acked_gen,
@@ -33,9 +42,24 @@ def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
             }
             for lease in await feed.leases(connection)
         ]
+        return rows, await edges.refusals(connection)
 
     with reported():
-        show_rows(with_ledger(settings_of(data_dir), read), as_json=as_json, name="edges")
+        rows, refused = with_ledger(settings_of(data_dir), read)
+        show_rows(rows, as_json=as_json, name="edges")
+        for one in refused:
+            say(
+                f"refused: {one.login} at {one.address} polled as {one.edge}, which is not its edge, "
+                f"{one.times} times until {one.last_at:%Y-%m-%d %H:%M:%S} UTC"
+            )
+
+
+def _state(lease: Any) -> str:
+    if lease.leased:
+        return "leased"
+    if lease.login is None:
+        return "no login"
+    return "quiet" if lease.renewals else "new"
 
 
 @app.command("horizon")
@@ -69,25 +93,75 @@ def horizon_command(
         show({"horizon_s": most.total_seconds(), "waited_for_s": waited_for.total_seconds()}, as_json=as_json)
 
 
-@app.command("forget")
-def forget_command(
+@app.command("add")
+def add_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its FASTOCSP_EDGE_NAME: by default the host name.")],
+    sql: Annotated[bool, typer.Option("--sql", help="Print what a DBA runs, and connect to nothing.")] = False,
+    signer: Annotated[bool, typer.Option(help="Make the login of that host's signer too.")] = True,
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", help="Write each URL into a file of this folder, mode 0600, instead of showing it."),
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the logins of a new edge host and show their FASTOCSP_DATABASE_URL, which is kept nowhere.
+
+    An edge has no lease without a login of its own. For an edge that is there already they get new passwords. Needs the
+    ledger's owner with CREATEROLE; with --sql a DBA's help.
+    """
+    from cachewarm.cli.logins import hand_out, print_sql
+    from cachewarm.ledger import logins
+
+    async def make(wanted: list[logins.NewLogin]) -> None:
+        from cachewarm.ledger.connect import connected
+
+        async with connected(owner_url(data_dir), name="fastocsp edge add") as connection:
+            await logins.make_logins(connection, wanted)
+
+    with reported():
+        wanted = logins.of_host(name, signer=signer)
+        if sql:
+            print_sql([s for one in wanted for s in (*logins.login_statements(one), *logins.registration(one))])
+            hand_out(wanted, write, data_dir, as_json=False, to_standard_error=True)
+            return
+        asyncio.run(make(wanted))
+        hand_out(wanted, write, data_dir, as_json=as_json)
+
+
+@app.command("remove")
+def remove_command(
     name: Annotated[str, typer.Argument(metavar="EDGE", help="Its name, as `fastocsp edge list` shows it.")],
     data_dir: DataDir = None,
 ) -> None:
-    """Forget an edge that is gone for good, so that no revocation waits for it. One that still runs comes back."""
+    """Take an edge's word away, at once: its polls are refused from now on, and no revocation waits for it after its
+    last lease. Its login goes too, where this command may drop logins.
+    """
+    from cachewarm.ledger import edges, logins
+    from cachewarm.ledger.connect import connected
 
-    async def act(connection: Any) -> bool:
-        from cachewarm.ledger import feed
-
-        lease = next((one for one in await feed.leases(connection) if one.edge == name), None)
-        if lease is not None and await _still_asks(connection, lease.renewals, name):
-            fail(f"{name} asked again just now: stop it first")
-        return await feed.forget_edge(connection, name)
+    async def act() -> tuple[str | None, list[str]]:
+        async with connected(owner_url(data_dir), name="fastocsp edge remove") as connection:
+            login = await edges.remove_edge(connection, name, actor=actor_name())
+            gone = [host for host in (login, logins.host_login("signer", name)) if host] if login else []
+            left = []
+            for one in gone:
+                try:
+                    await logins.drop_login(connection, one)
+                except Refused:
+                    left.append(one)
+            return login, left
 
     with reported():
-        if not with_ledger(settings_of(data_dir), act):
+        login, left = asyncio.run(act())
+        if login is None:
             fail(f"no edge is called {name}: see `fastocsp edge list`")
-        say(f"{name} is forgotten")
+        say(f"{name} is removed")
+        for one in left:
+            say(f'the login {one} is left: a DBA runs DROP ROLE "{one}"')
+
+
+app.command("forget", hidden=True)(remove_command)
 
 
 @app.command("orphans")
@@ -113,10 +187,3 @@ def orphans_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
             for issuer_no, serial, revoked_at, reason in peek_orphans(folder)
         ]
         show_rows(rows, as_json=as_json, name="orphans")
-
-
-async def _still_asks(connection: Any, renewals: int, name: str) -> bool:
-    from cachewarm.ledger import feed
-
-    await asyncio.sleep(1.5)
-    return any(one.edge == name and one.renewals != renewals for one in await feed.leases(connection))

@@ -32,6 +32,11 @@ Patience = Annotated[
     ),
 ]
 
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="End the session that holds the ledger, if one does; the audit chain names it."),
+]
+
 EXIT_BOUNDED, EXIT_UNKNOWN = 3, 4
 
 
@@ -54,6 +59,7 @@ def revoke(
     ] = None,
     wait: Wait = False,
     patience: Patience = None,
+    force: Force = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +77,7 @@ def revoke(
             )
 
         named = Named(serial, cert, issuer)
-        done = asyncio.run(_carry_out(settings, named, act, wait=wait, patience=patience))
+        done = asyncio.run(_carry_out(settings, named, act, wait=wait, patience=patience, force=force))
         _report(done, "revoked", wait=wait, as_json=as_json)
 
 
@@ -81,6 +87,7 @@ def unhold(
     issuer: IssuerId = None,
     wait: Wait = False,
     patience: Patience = None,
+    force: Force = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -95,7 +102,7 @@ def unhold(
             return await unhold(connection, target, actor=actor_name(), waiting=waiting)
 
         named = Named(serial, cert, issuer)
-        done = asyncio.run(_carry_out(settings, named, act, wait=wait, patience=patience))
+        done = asyncio.run(_carry_out(settings, named, act, wait=wait, patience=patience, force=force))
         _report(done, "good", wait=wait, as_json=as_json)
 
 
@@ -103,7 +110,9 @@ def unhold(
 Act = Callable[[Any, Any, Any], Awaitable[Any]]
 
 
-async def _carry_out(settings: Settings, named: Named, act: Act, *, wait: bool, patience: float | None) -> Any:
+async def _carry_out(
+    settings: Settings, named: Named, act: Act, *, wait: bool, patience: float | None, force: bool
+) -> Any:
     """Do it, again while Postgres is away: that is safe, and what the first attempt did stays."""
     from cachewarm.ledger.connect import OutcomeUnknown
     from cachewarm.revocation import revoke
@@ -114,7 +123,8 @@ async def _carry_out(settings: Settings, named: Named, act: Act, *, wait: bool, 
     async def attempt(connection: Any) -> Any:
         nonlocal target
         target = await revoke.find_target(connection, serial=named.serial, cert=named.cert, issuer_id=named.issuer)
-        done = await act(connection, target, Waiting(wait, patience))
+        waiting = Waiting(wait, patience, holders=holder_watch(settings, force=force))
+        done = await act(connection, target, waiting)
         if done.result is None:
             raise OutcomeUnknown("the connection was lost during the change")
         return done
@@ -125,6 +135,17 @@ async def _carry_out(settings: Settings, named: Named, act: Act, *, wait: bool, 
         if target is None:
             raise
         return revoke.RevocationOutcome(target, None, Confirmation(Outcome.UNKNOWN))
+
+
+def holder_watch(settings: Settings, *, force: bool) -> Any:
+    """What a command does when somebody holds the ledger: tell the person, and end the holder with `force`."""
+    from cachewarm.ledger.connect import connected
+    from cachewarm.ledger.holders import HolderWatch
+
+    def connect() -> Any:
+        return connected(settings.require_database(), name="fastocsp holders")
+
+    return HolderWatch(connect=connect, tell=say, force=force, actor=actor_name())
 
 
 def _one_of(serial: str | None, cert: Path | None) -> None:

@@ -24,7 +24,14 @@ from cachewarm.errors import Fatal, Interrupted, Refused
 
 DATABASE = "fastocsp"
 #: Login of each role; the first is the owner and superuser of this cluster.
-LOGINS = {"owner": "fastocsp", "writer": "fastocsp_writer_login", "reader": "fastocsp_reader_login"}
+LOGINS = {
+    "owner": "fastocsp",
+    "warmer": "fastocsp_warmer",
+    "admin": "fastocsp_admin",
+    "cli": "fastocsp_cli",
+    "edge": "fastocsp_edge",
+    "signer": "fastocsp_signer",
+}
 _PORT = 5432
 _START_S, _PREDECESSOR_S = 60.0, 20.0
 _SETTINGS = {
@@ -88,7 +95,7 @@ class EmbeddedPostgres(EmbeddedServer):
         return folders.private_folder(wanted, self._account)
 
     def url(self, role: str = "owner", database: str = DATABASE) -> str:
-        """postgresql:// URL of the owner, writer or reader login."""
+        """postgresql:// URL of the login of that role, a key of LOGINS."""
         login, password = LOGINS[role], self.passwords[role]
         host = quote(str(self.socket_folder), safe="")
         return f"postgresql://{login}:{quote(password)}@/{quote(database)}?host={host}&port={_PORT}"

@@ -5,26 +5,43 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from cachewarm.embedded.postgres import DATABASE, LOGINS, EmbeddedPostgres
+from cachewarm.ledger.edges import register_edge
+from cachewarm.ledger.logins import READER, WRITER, NewLogin, drop_login, make_logins
 from cachewarm.ledger.migrate import migrate
 
+_WRITERS, _READERS = ("warmer", "admin", "cli"), ("edge", "signer")
+#: Of 0.1, shared by several processes.
+_FORMER_LOGINS = ("fastocsp_writer_login", "fastocsp_reader_login")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class DatabaseURLs:
     """postgresql:// URLs, each with its own login; the passwords are in them."""
 
     owner: str = field(repr=False)
-    writer: str = field(repr=False)
-    reader: str = field(repr=False)
+    warmer: str = field(repr=False)
+    admin: str = field(repr=False)
+    cli: str = field(repr=False)
+    edge: str = field(repr=False)
+    signer: str = field(repr=False)
 
 
-async def provision(server: EmbeddedPostgres, database: str = DATABASE) -> DatabaseURLs:
-    """Database, migrations, and the logins of writer and reader, with the passwords kept in the data folder."""
+async def provision(server: EmbeddedPostgres, database: str = DATABASE, *, edge: str | None = None) -> DatabaseURLs:
+    """Make database, schema and the logins of each process, with the passwords kept in the data folder.
+
+    The edge's login speaks for the edge of that name.
+    """
     await _create_database(server, database)
     connection = await asyncpg.connect(server.url("owner", database), timeout=10)
     try:
         await migrate(connection)
-        for role in ("writer", "reader"):
-            await create_login(connection, LOGINS[role], server.passwords[role], f"fastocsp_{role}")
+        for roles, group in ((_WRITERS, WRITER), (_READERS, READER)):
+            logins = [NewLogin(name=LOGINS[role], group=group, password=server.passwords[role]) for role in roles]
+            await make_logins(connection, logins)
+        for login in _FORMER_LOGINS:
+            await drop_login(connection, login)
+        if edge is not None:
+            await register_edge(connection, edge, LOGINS["edge"], actor="quickstart")
     finally:
         await connection.close()
     return database_urls(server, database)
@@ -32,7 +49,7 @@ async def provision(server: EmbeddedPostgres, database: str = DATABASE) -> Datab
 
 def database_urls(server: EmbeddedPostgres, database: str = DATABASE) -> DatabaseURLs:
     """The same, of a database that is provisioned already."""
-    return DatabaseURLs(*(server.url(role, database) for role in ("owner", "writer", "reader")))
+    return DatabaseURLs(**{role: server.url(role, database) for role in LOGINS})
 
 
 async def _create_database(server: EmbeddedPostgres, database: str) -> None:
@@ -42,10 +59,3 @@ async def _create_database(server: EmbeddedPostgres, database: str) -> None:
             await connection.execute(f'create database "{database}" template template0')
     finally:
         await connection.close()
-
-
-async def create_login(connection: asyncpg.Connection, login: str, password: str, group: str) -> None:
-    """`password` holds letters, digits, - and _ only: utility statements take no arguments."""
-    if not await connection.fetchval("select to_regrole($1) is not null", login):
-        await connection.execute(f'create role "{login}" nologin in role "{group}"')
-    await connection.execute(f"alter role \"{login}\" login password '{password}'")

@@ -293,9 +293,7 @@ async def crl_turn(
     exclusive = mutex or nullcontext()
     async with exclusive:
         with translated():
-            ours: bool = await connection.fetchval(
-                "select pg_try_advisory_lock(hashtext('fastocsp.crl'), hashtext($1))", issuer_id
-            )
+            ours: bool = await connection.fetchval("select crl_turn_take($1)", issuer_id)
     try:
         yield ours
     finally:
@@ -303,5 +301,5 @@ async def crl_turn(
             async with exclusive:
                 with translated():
                     await connection.execute(
-                        "select pg_advisory_unlock(hashtext('fastocsp.crl'), hashtext($1))", issuer_id
+                        "delete from crl_turns where issuer_id = $1 and pid = pg_backend_pid()", issuer_id
                     )

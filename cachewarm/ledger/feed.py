@@ -1,4 +1,4 @@
-"""The feed from the write side: wait behind the barrier, remember how far the warmer is.
+"""The feed from the write side: who has acknowledged what, and how far the warmer is.
 
 What an answer of the feed means, and how an item is read, is the read side's: responder.feed and
 _fastocsp.revoked.image.
@@ -28,7 +28,10 @@ class FeedPosition:
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """An edge's lease; it has expired when `renewals` stood still for `horizon` on the judge's monotonic clock."""
+    """An edge's lease; it has expired when `renewals` stood still for `horizon` on the judge's monotonic clock.
+
+    `leased`: a lease may stand. `login` None: the row stands for leases whose edge has no login, or is not known.
+    """
 
     edge: str
     boot: UUID
@@ -37,6 +40,11 @@ class Lease:
     acked: int
     renewals: int
     at: datetime
+    login: str | None
+    leased: bool
+
+
+_LEASE = "edge, boot, horizon, acked_gen, acked, renewals, at, login, leased"
 
 
 @dataclass(frozen=True)
@@ -55,14 +63,15 @@ async def feed_position(connection: Queries) -> FeedPosition:
 
 
 async def unacked(connection: Queries, generation: int, seq: int) -> list[Lease] | None:
-    """Leases that have not acknowledged that position. To be asked after the commit, outside of any transaction.
+    """Leases that may stand and have not acknowledged that position. To be asked after the commit, outside of any
+    transaction.
 
-    None: a poll that is under way does not come to an end, and whose lease it gives nobody can know yet.
+    None: the ledger was promoted or restored, and somebody holds its head, so that no generation can begin.
     """
     with translated():
         try:
             rows = await connection.fetch(
-                "select edge, boot, horizon, acked_gen, acked, renewals, at from feed_unacked($1, $2) order by edge",
+                f"select {_LEASE} from feed_unacked($1, $2) order by edge",  # noqa: S608 - our own constant
                 generation,
                 seq,
             )
@@ -72,11 +81,9 @@ async def unacked(connection: Queries, generation: int, seq: int) -> list[Lease]
 
 
 async def leases(connection: Connection) -> list[Lease]:
-    """Every lease there is, by edge."""
+    """Every edge that was added, and every row that stands for leases of others, by name."""
     with translated():
-        rows = await connection.fetch(
-            "select edge, boot, horizon, acked_gen, acked, renewals, at from edge_lease order by edge"
-        )
+        rows = await connection.fetch(f"select {_LEASE} from edge_lease order by edge")  # noqa: S608 - our own constant
     return [Lease(**dict(row)) for row in rows]
 
 
@@ -96,12 +103,6 @@ async def begin_generation(connection: Connection, above: int = 0) -> int:
     """The feed's history from here on is another one than any edge may have heard, and above `above`; its number."""
     with translated():
         return await connection.fetchval("select feed_begin_generation($1)", above)  # type: ignore[no-any-return]
-
-
-async def forget_edge(connection: Connection, edge: str) -> bool:
-    """Drop the lease of an edge that is gone for good."""
-    with translated():
-        return await connection.fetchval("select feed_forget($1)", edge)  # type: ignore[no-any-return]
 
 
 async def trim_feed(connection: Connection, keep: int = 100_000) -> int:

@@ -2,7 +2,7 @@
 
 A file is run whole by `execute` without arguments. Its SHA-256 is kept: a file that changed after it ran, a file that
 is gone, a database that a newer fastocsp has been at: each is refused with its name, and nothing is done. Two at once
-wait for each other on an advisory lock. A crash leaves the schema of before.
+wait for each other on a lock of schema_migrations, which no reader can take. A crash leaves the schema of before.
 """
 
 import hashlib
@@ -66,8 +66,7 @@ async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str
         raise Refused(f"Postgres {OLDEST_SERVER} or newer is needed, this is {connection.get_server_version().major}")
     files = read_migrations(folder)
     async with connection.transaction():
-        await connection.execute("select pg_advisory_xact_lock(hashtext('fastocsp.migrate'))")
-        await connection.execute(_TABLE)
+        await _lock(connection)
         states = compare(files, await _applied(connection))
         _refuse_disagreement(states)
         pending = {state.version for state in states if state.state == "pending"}
@@ -76,6 +75,16 @@ async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str
                 await _apply(connection, file)
         await connection.execute(f"comment on table schema_migrations is '{_mark(files)}'")
     return [file.name for file in files if file.version in pending]
+
+
+async def _lock(connection: Connection) -> None:
+    """Let nobody else migrate until the transaction ends; of two that make the table at once one waits."""
+    try:
+        async with connection.transaction():
+            await connection.execute(_TABLE)
+    except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+        pass
+    await connection.execute("lock table schema_migrations in share row exclusive mode")
 
 
 async def _apply(connection: Connection, file: Migration) -> None:

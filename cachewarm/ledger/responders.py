@@ -61,15 +61,16 @@ async def add_responder_cert(
 async def lock_responders(connection: Connection, issuer_no: int) -> None:
     """Wait for the turn to change that issuer's responder; it lasts until the transaction ends."""
     with translated():
-        await connection.execute("select pg_advisory_xact_lock(hashtext('fastocsp.responder'), $1)", issuer_no)
+        await connection.execute("select from issuers where issuer_no = $1 for no key update", issuer_no)
 
 
 async def try_lock_responders(connection: Connection, issuer_no: int) -> bool:
     """Take the same turn without waiting; False when another process has it."""
     with translated():
-        return await connection.fetchval(  # type: ignore[no-any-return]
-            "select pg_try_advisory_xact_lock(hashtext('fastocsp.responder'), $1)", issuer_no
+        ours = await connection.fetchval(
+            "select true from issuers where issuer_no = $1 for no key update skip locked", issuer_no
         )
+    return ours is not None
 
 
 async def forget_responder_cert(connection: Connection, issuer_id: str, serial_number: bytes) -> None:

@@ -1,36 +1,37 @@
-"""A ledger that we do not run: its schema, and a login of the reader's rights for edge and signer.
+"""A ledger that we do not run: its schema, and logins for warmer, admin, commands, edge and signer.
 
-The login's name carries the data folder's, so that two instances on one server do not change each other's password.
+The logins' names carry the data folder's, so that two instances on one server do not change each other's password.
 """
 
 import hashlib
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
 
-import asyncpg
-
-from cachewarm.console import say
 from cachewarm.embedded.passwords import read_passwords
-from cachewarm.embedded.provision import DatabaseURLs, create_login
+from cachewarm.embedded.provision import DatabaseURLs
+from cachewarm.errors import Refused
 from cachewarm.ledger.connect import connected
+from cachewarm.ledger.logins import READER, WRITER, NewLogin, make_logins, url_of
 from cachewarm.ledger.migrate import migrate
 
+_GROUPS = {"warmer": WRITER, "admin": WRITER, "cli": WRITER, "edge": READER, "signer": READER}
 
-async def prepare_outside(url: str, folder: Path) -> DatabaseURLs:
-    """Migrate, and make the reader's login; where we may not, edge and signer use `url` itself, and that is said."""
-    login = f"fastocsp_reader_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
-    password = read_passwords(folder / "outside.passwords", [login])[login]
+
+async def prepare_outside(url: str, folder: Path, edge: str) -> DatabaseURLs:
+    """Migrate, and make the logins. Refused where we may not: a login that others share must speak for no edge."""
+    mark = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    names = {role: f"fastocsp_{role}_{mark}" for role in _GROUPS}
+    passwords = read_passwords(folder / "outside.passwords", names.values())
+    logins = [
+        NewLogin(name=names[role], group=group, password=passwords[names[role]], edge=edge if role == "edge" else None)
+        for role, group in _GROUPS.items()
+    ]
     async with connected(url, name="fastocsp quickstart", check=False) as connection:
         await migrate(connection)
         try:
-            async with connection.transaction():
-                await create_login(connection, login, password, "fastocsp_reader")
-        except asyncpg.InsufficientPrivilegeError:
-            say("this login may not make others: edge and signer use it too, and could write with it")
-            return DatabaseURLs(url, url, url)
-    return DatabaseURLs(url, url, _as_login(url, login, password))
-
-
-def _as_login(url: str, login: str, password: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=f"{quote(login)}:{quote(password)}@{parts.netloc.rpartition('@')[2]}"))
+            await make_logins(connection, logins)
+        except Refused as error:
+            raise Refused(
+                f"the login of FASTOCSP_DATABASE_URL may not make others ({error}): give it CREATEROLE, or do without "
+                "the quickstart: `fastocsp db roles --sql` and `fastocsp edge add NAME --sql` print what a DBA runs"
+            ) from error
+    return DatabaseURLs(owner=url, **{role: url_of(url, name, passwords[name]) for role, name in names.items()})

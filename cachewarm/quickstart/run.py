@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from cachewarm.config import Settings, reachable
 from cachewarm.console import say
 from cachewarm.embedded.folders import FolderLock, abandoned_states, run_folder
 from cachewarm.embedded.postgres import EmbeddedPostgres
-from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
+from cachewarm.embedded.provision import DatabaseURLs, provision
 from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.errors import Fatal, Interrupted
 from cachewarm.ledger.connect import connected
@@ -67,6 +68,7 @@ class Quickstart:
         self.settings = self._complete(settings)
         self.supervisor = Supervisor(self._write)
         self._demo: Demo | None = None
+        self._owner_url: str | None = None
         self._known_pids: dict[str, Any] = {}
         self._write_failures = RateLimitedLog()
 
@@ -120,6 +122,7 @@ class Quickstart:
         """Settings that the quickstart chooses where nobody else did."""
         keys = settings.api_keys_named or {self._secret("api.key"): ("quickstart", True)}
         chosen = {
+            "edge_name": settings.edge_name or socket.gethostname(),
             "port": check_port(settings.host, settings.port),
             "admin_port": check_port(settings.admin_host, settings.admin_port),
             "metrics_listen": check_metrics_listen(settings.metrics_listen) or check_metrics_listen("127.0.0.1:0"),
@@ -143,16 +146,20 @@ class Quickstart:
         databases = self._start_postgres()
         redis_writer, redis_reader = self._start_redis()
         self.settings = self.settings.model_copy(
-            update={"database_url": _secret_of(databases.writer), "redis_url": _secret_of(redis_writer)}
+            update={"database_url": _secret_of(databases.cli), "redis_url": _secret_of(redis_writer)}
         )
+        self._owner_url = databases.owner
         say("preparing the demo CA")
         demo = self._demo = self._run_unless_stopped(self._prepare())
-        reader: dict[str, Any] = {"database_url": _secret_of(databases.reader)}
         programs: dict[str, dict[str, Any]] = {
-            "signer": reader,
-            "warmer": {},
-            "edge": reader | {"redis_url": _secret_of(redis_reader), "api_keys_named": {}},
-            "admin": {"redis_url": _secret_of(redis_reader)},
+            "signer": {"database_url": _secret_of(databases.signer)},
+            "warmer": {"database_url": _secret_of(databases.warmer)},
+            "edge": {
+                "database_url": _secret_of(databases.edge),
+                "redis_url": _secret_of(redis_reader),
+                "api_keys_named": {},
+            },
+            "admin": {"database_url": _secret_of(databases.admin), "redis_url": _secret_of(redis_reader)},
         }
         for name, differing in programs.items():
             settings = self.settings.model_copy(update=differing)
@@ -167,7 +174,8 @@ class Quickstart:
 
     def _start_postgres(self) -> DatabaseURLs:
         if self.settings.database_url is not None:
-            return self._run_unless_stopped(prepare_outside(self.settings.database_url.get_secret_value(), self.folder))
+            url = self.settings.database_url.get_secret_value()
+            return self._run_unless_stopped(prepare_outside(url, self.folder, self.settings.edge_name))
         server = EmbeddedPostgres(self.folder, self.settings.run, gives_up=self._is_stopping)
         say("starting Postgres")
         self.supervisor.start("postgres", server)
@@ -176,8 +184,7 @@ class Quickstart:
             say(notice)
             for state in abandoned_states():
                 say(f"the data folder of {state} is gone: remove {state} and {state}.of to have its space back")
-        self._run_unless_stopped(provision(server))
-        return database_urls(server)
+        return self._run_unless_stopped(provision(server, edge=self.settings.edge_name))
 
     def _start_redis(self) -> tuple[str, str]:
         if self.settings.redis_url is not None:
@@ -245,6 +252,7 @@ class Quickstart:
             "revoked_cert": str(demo.revoked_cert),
             "certs_dir": str(demo.certs_dir),
             "database_url": settings.require_database().get_secret_value(),
+            "owner_database_url": self._owner_url,
             "redis_url": settings.redis_url.get_secret_value() if settings.redis_url else None,
             "api_key": next((key for key, (_, admin) in settings.api_keys_named.items() if admin), None),
             "pids": self._known_pids,

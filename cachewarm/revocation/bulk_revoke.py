@@ -11,6 +11,7 @@ from typing import Any
 from cachewarm.errors import Refused
 from cachewarm.ledger import revocations
 from cachewarm.ledger.connect import OutcomeUnknown, Queries, lent
+from cachewarm.ledger.holders import watched
 from cachewarm.ledger.issuers import require_issuer
 from cachewarm.revocation.confirmation import NO_WAIT, Confirmation, Outcome, Waiting, confirm
 from responder.domain.serial import parse_serial
@@ -69,7 +70,7 @@ async def revoke_many(
     """Revoke them all; those that the inventory does not know are left alone and named."""
     wanted = [revocations.Revocation(serial, reason) for serial in serials]
     try:
-        async with lent(ledger) as connection:
+        async with lent(ledger) as connection, watched(connection, waiting.holders):
             issuer_id = (await require_issuer(connection, issuer_id)).issuer_id
             result = await revocations.bulk_revoke(connection, issuer_id, wanted, actor=actor, progress=progress)
     except OutcomeUnknown:

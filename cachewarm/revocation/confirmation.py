@@ -1,8 +1,8 @@
 """Waiting until no edge can answer `good` any more: CONFIRMED, BOUNDED or UNKNOWN (coherence, "revoke --wait").
 
-The timer starts after COMMIT returned and is this process's own monotonic clock. The barrier in feed_unacked makes
-every poll that was under way visible first. When a horizon and its margin have passed since the commit, no lease that
-was given before it can still stand: that confirms without knowing any edge.
+The timer starts after COMMIT returned and is this process's own monotonic clock. Every poll that was under way shows in
+feed_unacked: its edge's row was there before it began (0018). When a horizon and its margin have passed since the
+commit, no lease that was given before it can still stand: that confirms without knowing any edge.
 """
 
 import asyncio
@@ -14,17 +14,18 @@ from datetime import UTC, datetime, timedelta
 
 from cachewarm.ledger import feed
 from cachewarm.ledger.connect import Queries
+from cachewarm.ledger.holders import HolderWatch
 
 #: Clock rates differ by less than 1 %, and a poll's answer may be this late.
 DRIFT, SLACK_S = 1.01, 0.05
-#: No edge is faster, and each question about them has their polls wait: the first one is asked after so long.
+#: No edge is faster: the first question about them is asked after so long.
 _FIRST_S = 0.003
 #: Between two tries a quarter of what was waited already, within these.
 _PAUSE_S = (0.001, 0.05)
-#: Who waits in front of the barrier holds up every poll: between two tries they have their turn.
-_BARRIER_PAUSE_S = 0.3
-#: Among the edges that have not acknowledged: one that cannot be named yet.
-UNDER_WAY = "(a poll under way)"
+#: Between two tries while somebody holds the head of a ledger that was promoted or restored.
+_HELD_PAUSE_S = 0.3
+#: In the place of the edges that have not acknowledged, while that is so.
+HELD = "(the ledger's head is held, and no generation can begin)"
 
 
 class Outcome(enum.StrEnum):
@@ -51,12 +52,14 @@ class Confirmation:
 class Waiting:
     """Whether to wait for the edges, for how long at most (None: the bound), and on which connections, if not the same.
 
-    A pool of their own keeps those who wait from holding up those who revoke.
+    A pool of their own keeps those who wait from holding up those who revoke. `holders`: what to do when somebody holds
+    the ledger.
     """
 
     wait: bool = False
     patience_s: float | None = None
     ledger: Queries | None = None
+    holders: HolderWatch | None = None
 
 
 NO_WAIT = Waiting()
@@ -100,10 +103,10 @@ async def wait_for_edges(
         if lagging == [] or (behind and now >= bound):
             break
         if patience_s is not None and now >= committed + patience_s:
-            edges = (UNDER_WAY,) if lagging is None else tuple(lease.edge for lease in lagging)
+            edges = (HELD,) if lagging is None else tuple(lease.edge for lease in lagging)
             return _bounded(bound, now, committed, edges)
         pause = min(max((now - committed) / 4, _PAUSE_S[0]), _PAUSE_S[1])
-        await asyncio.sleep(_BARRIER_PAUSE_S if lagging is None else pause)
+        await asyncio.sleep(_HELD_PAUSE_S if lagging is None else pause)
     position = await feed.feed_position(connection)
     if position.generation == generation:
         return Confirmation(Outcome.CONFIRMED, waited_s=time.monotonic() - committed)

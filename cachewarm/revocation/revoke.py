@@ -13,6 +13,7 @@ from cachewarm.ca.responder_certificate import issued_by
 from cachewarm.errors import Refused
 from cachewarm.ledger import inventory, issuers, revocations
 from cachewarm.ledger.connect import Connection, OutcomeUnknown, Queries, lent
+from cachewarm.ledger.holders import watched
 from cachewarm.records.keyring import domain_issuer
 from cachewarm.revocation.confirmation import NO_WAIT, Confirmation, Outcome, Waiting, confirm
 from responder.domain.serial import parse_serial, serial_octets
@@ -139,7 +140,7 @@ async def _carry_out(
     waiting: Waiting,
 ) -> RevocationOutcome:
     try:
-        async with lent(ledger) as connection:
+        async with lent(ledger) as connection, watched(connection, waiting.holders):
             result = await act(connection)
     except OutcomeUnknown:
         return RevocationOutcome(target, None, Confirmation(Outcome.UNKNOWN))

@@ -20,13 +20,14 @@ from redis.exceptions import RedisError
 
 from cachewarm.config import Settings
 from cachewarm.errors import CachewarmError
-from cachewarm.ledger import audit, feed
+from cachewarm.ledger import audit, edges, feed
 from cachewarm.ledger.connect import Connection, connected
 from cachewarm.status.issuers import overviews, problems_of, row_of
 from responder.config import INSTANCE_FILE
 from responder.domain.redis_layout import WALK_NOTE
 
 PATIENCE_S = 2.0
+_REFUSALS_COUNT_FOR = timedelta(days=1)
 
 
 @dataclass
@@ -113,6 +114,11 @@ async def _read_ledger(connection: Connection, settings: Settings, part: Part) -
     }
     for lease in await feed.leases(connection):
         _see_lease(lease, position, now, part)
+    for refusal in await edges.refusals(connection):
+        if now - refusal.last_at < _REFUSALS_COUNT_FOR:
+            part.problems.append(
+                f"the login {refusal.login} at {refusal.address} polled as edge {refusal.edge}, which is not its own"
+            )
     grace = timedelta(seconds=settings.ocsp_responder_rotation_grace)
     part.rows.setdefault("issuers", [])
     for seen in await overviews(connection):
@@ -122,20 +128,22 @@ async def _read_ledger(connection: Connection, settings: Settings, part: Part) -
 
 def _see_lease(lease: feed.Lease, position: feed.FeedPosition, now: datetime, part: Part) -> None:
     age, lag = now - lease.at, position.seq - lease.acked
-    expired = age > lease.horizon
+    expired = age > lease.horizon or not lease.leased
     part.rows.setdefault("edges", []).append(
         {
             "edge": lease.edge,
             "age_s": round(age.total_seconds(), 2),
             "lag": lag if lease.acked_gen == position.generation else None,
             "acked_generation": lease.acked_gen,
-            "lease": "expired" if expired else "holds",
+            "lease": "none yet" if not lease.renewals else "expired" if expired else "holds",
         }
     )
-    if expired:
+    if lease.login is None and not lease.edge.startswith("("):
+        part.problems.append(f"edge {lease.edge} has no login and no lease: `fastocsp edge add {lease.edge}` makes one")
+    elif lease.login is not None and lease.renewals and expired:
         part.problems.append(
-            f"edge {lease.edge} has not asked for {age.total_seconds():.0f} s: revoke --wait takes the whole horizon;"
-            f" for an edge that is gone for good: select feed_forget('{lease.edge}')"
+            f"edge {lease.edge} has not asked for {age.total_seconds():.0f} s;"
+            f" if it is gone for good: `fastocsp edge remove {lease.edge}`"
         )
 
 

@@ -1,8 +1,9 @@
 """The warmer: hears what the ledger committed and keeps Redis, CRLs and responder certificates as they should be.
 
 Loops that share nothing but the feed and the keyring: the feed agent, the pipeline behind it, the walk of the
-inventory, the responders, the CRLs, the CRLs of others, the check of the audit chain. Each may fail and try again
-without the others; all of their work is idempotent, so a killed warmer and two warmers are the same case.
+inventory, the responders, the CRLs, the CRLs of others, the check of the audit chain, the watch over edges. Each may
+fail and try again without the others; all of their work is idempotent, so a killed warmer and two warmers are the same
+case.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ from cachewarm.records.keyring_watcher import KeyringWatcher
 from cachewarm.records.publisher import Publisher
 from cachewarm.records.publisher import connect as connect_redis
 from cachewarm.records.signing_pool import SigningPool
+from cachewarm.warmer.edge_watch import EdgeWatch
 from cachewarm.warmer.event_pipeline import Pipeline
 from cachewarm.warmer.inventory_walk import Walk
 from cachewarm.warmer.responder_rotation import rotate_due
@@ -70,6 +72,7 @@ class Warmer:
         self.walk = Walk(self.pipeline, self.publisher, self.keyring, self.now, settings.warm_batch, self.pool)
         self.crls = CRLSchedule(settings)
         self.mirrors = MirrorSchedule(settings)
+        self.edges = EdgeWatch()
         self._items: list[Item] = []
         self._changed = asyncio.Event()
         self._walk_now = asyncio.Event()
@@ -93,6 +96,7 @@ class Warmer:
             self._run_with_retry(self.mirrors.run, "mirrors"),
             self._run_with_retry(self._audit, "audit"),
             self._run_with_retry(self._trim, "trimming"),
+            self._run_with_retry(self.edges.run, "edges"),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:

@@ -7,7 +7,7 @@ that stands is not touched; when it ends the gate closes by itself, agent or no 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from uuid import uuid4
+from pathlib import Path
 
 import asyncpg
 import structlog
@@ -16,8 +16,9 @@ from _fastocsp.wire.errors import WireError
 from responder.clock import Clock
 from responder.errors import LINK_FAILURES
 from responder.feed.journal import Journal
-from responder.feed.machine import FeedMachine, TakeSnapshot, Withdraw
-from responder.feed.poll import POLL_TIMEOUT_S, Connection, Who, poll, snapshot
+from responder.feed.life import Life
+from responder.feed.machine import FIRST, FeedMachine, TakeSnapshot, Withdraw
+from responder.feed.poll import POLL_TIMEOUT_S, Connection, PollRefused, Who, poll, snapshot
 from responder.feed.replica import Replica, Shown, count_rows
 from responder.feed.shared import PageGone
 from responder.retry import Failures, Pauses, run_forever
@@ -27,7 +28,7 @@ NUDGE_CHANNEL = "fastocsp_feed"
 Connect = Callable[[], Awaitable[Connection]]
 #: A lease is far longer than this pause between two attempts to connect.
 LONGEST_PAUSE_S, HEALTHY_S = 0.4, 2.0
-FAILURES = (*LINK_FAILURES, WireError)
+FAILURES = (*LINK_FAILURES, WireError, PollRefused)
 
 
 class FeedAgent:
@@ -50,9 +51,10 @@ class FeedAgent:
         self.replica = Replica(who.horizon_s, shown, journal)
 
     @classmethod
-    def edge_name(cls, name: str, horizon_s: float) -> Who:
-        """A new life under that name."""
-        return Who(name, uuid4(), horizon_s)
+    def edge_name(cls, name: str, horizon_s: float, folder: Path) -> Who:
+        """Begin a new life under that name; `folder` keeps the ids of its lives."""
+        life = Life(folder)
+        return Who(name, life.boot, horizon_s, life)
 
     @property
     def machine(self) -> FeedMachine:
@@ -100,7 +102,9 @@ class FeedAgent:
         answer = await poll(connection, self._who, question)
         if answer.generation < question.position.generation:
             self._refuse(answer.generation, question.position.generation)
-        again = False
+        if self._who.life:
+            self._who.life.confirm()
+        again = answer.status == FIRST
         for effect in self.machine.answered(question, answer, self._clock()):
             if isinstance(effect, TakeSnapshot):
                 self._report()

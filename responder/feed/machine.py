@@ -24,6 +24,8 @@ MAX_WALL_STEP = 1 * NS
 MAX_CLOCK_GAP = 60 * NS
 #: The hash chain before the first row.
 GENESIS = hashlib.sha256(b"").digest()
+#: The status of a life's first poll: its rows are to be followed, but it gives no lease.
+FIRST = "first"
 
 
 class State(enum.IntEnum):
@@ -54,7 +56,9 @@ class Row(NamedTuple):
 
 
 class PollReply(NamedTuple):
-    """What feed_poll returned: status is ok, trimmed or diverged; `wall` is the ledger's clock, ns since the epoch."""
+    """What feed_poll returned: status is ok, FIRST, trimmed or diverged; `wall` is the ledger's clock, ns since the
+    epoch.
+    """
 
     generation: int
     head: int
@@ -158,7 +162,7 @@ class FeedMachine:
         self._steady = self._wall_holds(now) and self._steady
         if answer.generation < self.position.generation:
             return []
-        if answer.status != "ok":
+        if answer.status not in ("ok", FIRST):
             return [self._lost(answer.status, answer)]
         return self._follow(question, answer)
 
@@ -174,7 +178,8 @@ class FeedMachine:
             return [self._lost("a head without its rows", answer)]
         self.head, self.due = answer.head, None
         effects: list[Effect] = [Apply(answer.rows, Position(answer.generation, seq, chain))]
-        return effects + self._lease_from(question.at, answer) if seq == answer.head else effects
+        leases = seq == answer.head and answer.status != FIRST
+        return effects + self._lease_from(question.at, answer) if leases else effects
 
     def applied(self, position: Position) -> None:
         """The rows up to here are on disk and in the set."""

@@ -9,6 +9,7 @@ import asyncpg
 from _fastocsp.revoked.ledger_wire import SnapshotReader
 from _fastocsp.wire.errors import WireError
 from _fastocsp.wire.types import Groups
+from responder.feed.life import Life
 from responder.feed.machine import Poll, PollReply, Position, Row
 
 #: A poll that takes longer is no use: its connection is thrown away.
@@ -20,7 +21,7 @@ SNAPSHOT_TIMEOUT_S = 60.0
 
 # The ledger's clock is read after the poll's work: what it says lies between the question and the answer.
 _POLL = """select f.*, floor(extract(epoch from clock_timestamp()) * 1000000)::bigint as wall_us
-             from feed_poll($1, $2, $3, $4, $5, $6, $7) f"""
+             from feed_poll($1, $2, $3, $4, $5, $6, $7, $8) f"""
 
 #: What SnapshotReader reads.
 _SNAPSHOT = "select issuer_no, serial_number, revoked_at, reason from feed_snapshot"
@@ -28,12 +29,17 @@ _SNAPSHOT = "select issuer_no, serial_number, revoked_at, reason from feed_snaps
 Connection = asyncpg.Connection
 
 
+class PollRefused(Exception):
+    """The ledger gives this login no lease under this name."""
+
+
 class Who(NamedTuple):
-    """Whose lease a poll renews; `edge` None reads without a lease."""
+    """Whose lease a poll renews; `edge` None reads without a lease. `life` knows the lives before this one."""
 
     edge: str | None
     boot: UUID
     horizon_s: float
+    life: Life | None = None
 
 
 async def open_feed(url: str) -> Connection:
@@ -49,7 +55,10 @@ async def open_feed(url: str) -> Connection:
 
 
 async def poll(connection: Connection, who: Who, question: Poll) -> PollReply:
-    """Ask what follows the question's position; renews the lease row and acknowledges the position."""
+    """Ask what follows the question's position; renews the lease row and acknowledges the position.
+
+    Raises PollRefused when the edge's name belongs to another login.
+    """
     position = question.position
     records = await connection.fetch(
         _POLL,
@@ -60,9 +69,14 @@ async def poll(connection: Connection, who: Who, question: Poll) -> PollReply:
         position.seq,
         position.chain,
         ROWS_A_POLL,
+        who.life.priors if who.life else [],
         timeout=POLL_TIMEOUT_S,
     )
     first = records[0]
+    if first["status"] == "refused":
+        raise PollRefused(
+            f"this login does not speak for edge {who.edge}: `fastocsp edge add {who.edge}` makes the one that does"
+        )
     rows = tuple(Row(r["seq"], r["chain"], r["payload"]) for r in records if r["seq"] is not None)
     return PollReply(first["gen"], first["head"], first["status"], rows, first["wall_us"] * 1000)
 

@@ -79,7 +79,7 @@ class Issuer:
 @pytest.fixture
 async def connection(database: DatabaseURLs) -> AsyncIterator[Connection]:
     """Of a writer, to an empty ledger."""
-    found = await connect(database.writer)
+    found = await connect(database.cli)
     yield found
     await found.close()
 
@@ -201,7 +201,7 @@ async def test_a_switch_to_crls_without_a_number_takes_effect_with_the_first_one
 
 async def _windows(database: DatabaseURLs) -> tuple[CRLWindow, ...] | None:
     """What an edge takes `good` from: None for the inventory alone."""
-    reader = await connect(database.reader, check=False)
+    reader = await connect(database.signer, check=False)
     try:
         (found,) = await read_issuers(reader)
     finally:

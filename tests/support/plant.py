@@ -98,7 +98,7 @@ async def found_test_ca(
 @pytest.fixture
 async def plant(database: DatabaseURLs, valkey: EmbeddedValkey, tmp_path: Path) -> AsyncIterator[Plant]:
     """A founded CA with a responder; nothing is published yet."""
-    connection = await connect(database.writer)
+    connection = await connect(database.cli)
     now = int(time.time())
     issuer = await found_test_ca(connection, tmp_path, now=now)
     authority = load_authority(issuer, None)
@@ -111,7 +111,7 @@ async def plant(database: DatabaseURLs, valkey: EmbeddedValkey, tmp_path: Path) 
         for n in range(5)
     ]
     feed = LocalFeed(read_clock)
-    agent = FeedAgent(lambda: open_feed(database.reader), Who(None, uuid4(), 10), feed, read_clock, 0.02)
+    agent = FeedAgent(lambda: open_feed(database.signer), Who(None, uuid4(), 10), feed, read_clock, 0.02)
     following = asyncio.create_task(agent.run())
     client = connect_redis(valkey.url("writer"))
     planted = Plant(connection, database, tmp_path, issuer, authority, leaves, feed, Publisher(client), Keyring())

@@ -42,7 +42,7 @@ async def ledger(database: DatabaseURLs) -> AsyncIterator[Connection]:
 async def app(database: DatabaseURLs, tmp_path: Path, ledger: Connection) -> AsyncIterator[Starlette]:
     """The application, its pools open."""
     settings = Settings(
-        data_dir=tmp_path, database_url=SecretStr(database.writer), api_keys_named="ann:0123456789abcdef:admin"
+        data_dir=tmp_path, database_url=SecretStr(database.cli), api_keys_named="ann:0123456789abcdef:admin"
     )
     made = build_app(settings)
     async with made.router.lifespan_context(made):

@@ -75,13 +75,13 @@ def offline(tmp_path: Path) -> Fastocsp:
 @pytest.fixture
 def fastocsp(offline: Fastocsp, database: DatabaseURLs) -> Fastocsp:
     """With a migrated, empty ledger."""
-    return Fastocsp(offline.folder, offline.environ | {"FASTOCSP_DATABASE_URL": database.writer})
+    return Fastocsp(offline.folder, offline.environ | {"FASTOCSP_DATABASE_URL": database.cli})
 
 
 @pytest.fixture
 async def writer(database: DatabaseURLs) -> AsyncIterator[Connection]:
     """The writer's connection to the same ledger."""
-    async with connected(database.writer) as connection:
+    async with connected(database.cli) as connection:
         yield connection
 
 

@@ -29,7 +29,7 @@ async def proxy(postgres: EmbeddedPostgres, writer: Connection) -> AsyncIterator
 @pytest.fixture
 def linked(offline: Fastocsp, database: DatabaseURLs, proxy: Proxy) -> Fastocsp:
     """The command, whose ledger is behind the proxy."""
-    url = urlsplit(database.writer)
+    url = urlsplit(database.cli)
     login = f"{url.username}:{quote(url.password or '')}"
     environ = {"FASTOCSP_DATABASE_URL": f"postgresql://{login}@127.0.0.1:{proxy.port}{url.path}?sslmode=disable"}
     return Fastocsp(offline.folder, offline.environ | environ)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -12,6 +13,7 @@ from cachewarm.ledger.connect import Connection, connected
 from cachewarm.ledger.feed import set_horizon
 from responder.domain.status import CRLReason
 from tests.cachewarm.cli.conftest import Fastocsp
+from tests.support.edges import register
 
 ONES = [reason for reason in CRLReason if reason is not CRLReason.removeFromCRL]
 
@@ -23,9 +25,11 @@ def issued(root_ca: Fastocsp) -> str:
 
 
 async def lease(database: DatabaseURLs, edge: str, horizon: timedelta) -> None:
-    """An edge that polled once and never acknowledges anything later."""
-    async with connected(database.reader) as connection:
-        await connection.execute("select feed_poll($1, gen_random_uuid(), $2, 1, 0, sha256(''))", edge, horizon)
+    """An edge that had a lease once and never acknowledges anything later."""
+    await register(database, edge)
+    async with connected(database.edge) as connection:
+        for _ in range(2):
+            await connection.execute("select feed_poll($1, $3, $2, 1, 0, sha256(''))", edge, horizon, UUID(int=7))
 
 
 @pytest.mark.parametrize("reason", ONES, ids=lambda reason: reason.name)

@@ -31,7 +31,7 @@ async def test_the_ledger_is_shown_while_the_edge_is_down(
     root_ca: Fastocsp, database: DatabaseURLs, valkey: EmbeddedValkey
 ) -> None:
     """Feed position, a lease with age and lag, issuers, audit head; Redis answers."""
-    async with connected(database.reader) as connection:
+    async with connected(database.signer) as connection:
         await connection.execute(
             "select feed_poll('edge-a', gen_random_uuid(), interval '2 seconds', 1, 0, sha256(''))"
         )

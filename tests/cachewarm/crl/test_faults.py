@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @asynccontextmanager
 async def another(plant: Plant) -> AsyncIterator[Connection]:
     """A connection of a second warmer."""
-    connection = await connect(plant.urls.writer)
+    connection = await connect(plant.urls.cli)
     yield connection
     await connection.close()
 
@@ -48,7 +48,7 @@ async def test_killed_builders_leave_the_old_crl_and_never_a_number_twice(plant:
     )
     dice, last = random.Random(3), 0
     for _ in range(8):
-        command = [sys.executable, "-m", "tests.cachewarm.crl.build_for_ever", str(plant.urls.writer)]
+        command = [sys.executable, "-m", "tests.cachewarm.crl.build_for_ever", str(plant.urls.cli)]
         child = await asyncio.to_thread(subprocess.Popen, command, cwd=ROOT, stdout=subprocess.DEVNULL)
         begun = last
         while begun == last:  # a first build of this child, then the middle of some other
@@ -133,7 +133,7 @@ async def test_no_edge_goes_back_to_the_crl_of_a_restored_copy(plant: Plant, tmp
     await regenerate(plant.connection, plant.issuer, None, RULES)
     await plant.connection.execute("create temp table dump as select * from crl_cache")
     await regenerate(plant.connection, plant.issuer, None, RULES)
-    reader = await connect(plant.urls.reader, check=False)
+    reader = await connect(plant.urls.signer, check=False)
     files = CRLFiles(tmp_path)
 
     async def number(former: Catalog) -> tuple[int, Catalog]:
@@ -155,7 +155,7 @@ async def test_no_edge_goes_back_to_the_crl_of_a_restored_copy(plant: Plant, tmp
 
 
 async def _catalog_failures(plant: Plant, folder: Path) -> dict[str, int]:
-    reader = await connect(plant.urls.reader, check=False)
+    reader = await connect(plant.urls.signer, check=False)
     catalog = await read_ledger(reader, CRLFiles(folder), Catalog())
     await reader.close()
     return dict(catalog.crl_failures)
@@ -188,7 +188,7 @@ async def test_edges_get_delta_and_shards_in_their_catalog(plant: Plant, tmp_pat
     wish = issuers.CRLWish(delta=True, shards=2)
     issuer = await issuers.change_issuer(plant.connection, "ca", crls=wish, actor="tests")
     await regenerate(plant.connection, issuer, None, RULES)
-    reader = await connect(plant.urls.reader, check=False)
+    reader = await connect(plant.urls.signer, check=False)
     catalog = await read_ledger(reader, CRLFiles(tmp_path), Catalog())
     await reader.close()
     assert set(catalog.crls) == {"ca", "ca/delta", "ca/0", "ca/1"}

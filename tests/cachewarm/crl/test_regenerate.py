@@ -102,7 +102,7 @@ async def test_no_two_crls_have_one_last_modified(plant: Plant) -> None:
 
 async def test_two_builders_make_one(plant: Plant) -> None:
     """While one is at it the other one steps back."""
-    other = await connect(plant.urls.writer)
+    other = await connect(plant.urls.cli)
     async with crls.crl_turn(other, "ca") as ours:
         assert ours
         assert await regenerate(plant.connection, plant.issuer, None, RULES) is None

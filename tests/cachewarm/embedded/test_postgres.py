@@ -127,12 +127,15 @@ def test_two_objects_cannot_have_one_folder(server: EmbeddedPostgres) -> None:
 
 
 async def test_every_login_works_and_none_without_a_password(server: EmbeddedPostgres) -> None:
-    """Provision gives owner, writer and reader; a wrong password is refused; files and folders are for us alone."""
+    """Each process has a login of its own; a wrong password is refused; files and folders are for us alone."""
     urls: DatabaseURLs = await provision(server)
     for url, name in [
         (urls.owner, "fastocsp"),
-        (urls.writer, "fastocsp_writer_login"),
-        (urls.reader, "fastocsp_reader_login"),
+        (urls.warmer, "fastocsp_warmer"),
+        (urls.admin, "fastocsp_admin"),
+        (urls.cli, "fastocsp_cli"),
+        (urls.edge, "fastocsp_edge"),
+        (urls.signer, "fastocsp_signer"),
     ]:
         connection = await asyncpg.connect(url)
         assert await connection.fetchval("select session_user") == name

@@ -31,7 +31,7 @@ def index_of(*lines: bytes) -> Index:
 @pytest.fixture
 async def issuer(database: DatabaseURLs, tmp_path_factory: pytest.TempPathFactory) -> Issuer:
     """A new local root."""
-    async with connected(database.writer) as connection:
+    async with connected(database.cli) as connection:
         keys = tmp_path_factory.mktemp("keys")
         return await found_test_ca(connection, keys, issuer_id="root", name="Root", now=NOW)
 
@@ -50,7 +50,7 @@ async def test_small_and_large_files_end_alike(
     """Whether in one transaction or in several; progress hears of every row."""
     monkeypatch.setattr(module, "ATOMIC", atomic)
     heard: list[int] = []
-    async with connected(database.writer) as connection:
+    async with connected(database.cli) as connection:
         done = await import_entries(connection, issuer, index_of(*LINES).entries, actor="tests", progress=heard.append)
         assert (done.new_certificates, done.changed_revocations, sum(heard)) == (3, 1, 4)
         rows = await connection.fetch(
@@ -61,7 +61,7 @@ async def test_small_and_large_files_end_alike(
 
 async def test_what_the_ledger_refuses_leaves_nothing(database: DatabaseURLs, issuer: Issuer) -> None:
     """Certificates of the same transaction are gone too."""
-    async with connected(database.writer) as connection:
+    async with connected(database.cli) as connection:
         with pytest.raises(Refused):
             await import_entries(
                 connection, issuer, index_of(*LINES, EARLY).entries, actor="tests", progress=lambda _: None
@@ -78,7 +78,7 @@ async def test_a_large_file_never_leaves_a_revoked_certificate_good(
     def break_off(_: int) -> None:
         raise KeyboardInterrupt
 
-    async with connected(database.writer) as connection:
+    async with connected(database.cli) as connection:
         with pytest.raises(KeyboardInterrupt):
             await import_entries(connection, issuer, index_of(*LINES).entries, actor="tests", progress=break_off)
         assert await _counts(connection) == (0, 1)
@@ -107,7 +107,7 @@ async def test_an_invalidity_date_that_the_ledger_cannot_hold_is_left_out(
         b"R\t20400101000000Z\t250601000000Z,keyTime,20250101000000Z\t07\tunknown\t/CN=c\n",
     ]
     assert problems_of(index_of(*lines), NOW) == []
-    async with connected(database.writer) as connection:
+    async with connected(database.cli) as connection:
         done = await import_entries(
             connection, issuer, index_of(*lines).entries, actor="tests", progress=lambda _: None
         )

@@ -9,6 +9,7 @@ from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.inventory import NewCertificate, add_certificates
 from cachewarm.ledger.issuers import Issuer, add_issuer
+from tests.support.edges import register
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 YEAR = timedelta(days=365)
@@ -39,16 +40,17 @@ async def owner(database: DatabaseURLs) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def writer(database: DatabaseURLs) -> AsyncIterator[Connection]:
-    """A connection of the writer role."""
-    connection = await connect(database.writer)
+    """A connection of the commands' login, which may write."""
+    connection = await connect(database.cli)
     yield connection
     await connection.close()
 
 
 @pytest.fixture
 async def reader(database: DatabaseURLs) -> AsyncIterator[Connection]:
-    """A connection of the reader role."""
-    connection = await connect(database.reader)
+    """A connection of the edges a, b and c, which share a login as in no installation."""
+    await register(database, "a", "b", "c")
+    connection = await connect(database.edge)
     yield connection
     await connection.close()
 

@@ -59,10 +59,10 @@ async def follow(url: str, until: asyncio.Event) -> list[FeedItem]:
 async def test_eight_writers_leave_no_gap(database: DatabaseURLs, writer: Connection, issuer: Issuer) -> None:
     """A reader that follows from the first event on misses none, in spite of rollbacks, and both chains hold."""
     until = asyncio.Event()
-    reading = asyncio.create_task(follow(database.reader, until))
+    reading = asyncio.create_task(follow(database.signer, until))
     async with asyncio.TaskGroup() as group:
         for number in range(WRITERS):
-            group.create_task(write(database.writer, number))
+            group.create_task(write(database.cli, number))
     until.set()
     found = await reading
     standing = {item.serial_number for item in found if item.op == 1} - {
@@ -78,7 +78,7 @@ async def test_transactions_that_cross_do_not_deadlock(
     database: DatabaseURLs, writer: Connection, issuer: Issuer
 ) -> None:
     """Two that revoke the same two certificates in opposite order, with audit rows first: one waits, both finish."""
-    first, second = await connect(database.writer), await connect(database.writer)
+    first, second = await connect(database.cli), await connect(database.cli)
 
     async def both(connection: Connection, *numbers: int) -> None:
         async with connection.transaction():
@@ -101,7 +101,7 @@ async def test_a_stopped_revoker_is_thrown_out(database: DatabaseURLs, writer: C
     """lock_timeout and idle_in_transaction_session_timeout are set on every connection of ours."""
     assert await writer.fetchval("show lock_timeout") == "10s"
     assert await writer.fetchval("show idle_in_transaction_session_timeout") == "30s"
-    stopped = await asyncpg.connect(database.writer, server_settings={"idle_in_transaction_session_timeout": "200ms"})
+    stopped = await asyncpg.connect(database.cli, server_settings={"idle_in_transaction_session_timeout": "200ms"})
     await stopped.execute(
         "begin; insert into certificate_revocations (issuer_id, serial_number) values ('ca', '\\x77')"
     )

@@ -146,7 +146,7 @@ def crl(number: int) -> CachedCRL:
 
 async def test_crl_numbers_only_grow(database: DatabaseURLs, writer: Connection, issuer: Issuer) -> None:
     """Eight at once get eight numbers; cache, log and a raise each lift them."""
-    connections = [await connect(database.writer) for _ in range(8)]
+    connections = [await connect(database.cli) for _ in range(8)]
     numbers = await asyncio.gather(*(next_crl_number(one, "ca") for one in connections))
     assert sorted(numbers) == list(range(1, 9))
     for connection in connections:
@@ -189,7 +189,7 @@ async def test_a_crl_never_goes_back(reader: Connection, writer: Connection, iss
 
 async def test_one_builder_per_issuer(database: DatabaseURLs, writer: Connection, issuer: Issuer) -> None:
     """The second one is told so, and gets its turn once the first is done."""
-    other = await connect(database.writer)
+    other = await connect(database.cli)
     async with crl_turn(writer, "ca") as ours, crl_turn(other, "ca") as theirs, crl_turn(other, "cb") as another:
         assert (ours, theirs, another) == (True, False, True)
     async with crl_turn(other, "ca") as theirs:
@@ -212,15 +212,15 @@ async def test_an_unreachable_database_is_transient_a_wrong_password_is_not(data
     with pytest.raises(Transient):
         await connect("postgresql://u:p@127.0.0.1:1/none", timeout_s=1)
     with pytest.raises(Fatal, match="password"):
-        await connect(database.writer.replace("fastocsp_writer_login:", "fastocsp_writer_login:x"))
+        await connect(database.cli.replace("fastocsp_cli:", "fastocsp_cli:x"))
     with pytest.raises(Refused, match="permission"):
-        async with connected(database.reader) as connection:
+        async with connected(database.signer) as connection:
             await connection.execute("select * from audit_events")
 
 
 async def test_a_pool_hands_out_connections_with_our_limits(postgres: EmbeddedPostgres, database: DatabaseURLs) -> None:
     """Every one has the time-outs, not the first alone; a schema that is not there is found before the pool is."""
-    pool = await open_pool(database.writer, size=3)
+    pool = await open_pool(database.cli, size=3)
     async with pool.acquire() as one, pool.acquire() as two:
         assert [await each.fetchval("show lock_timeout") for each in (one, two)] == ["10s", "10s"]
     await pool.close()

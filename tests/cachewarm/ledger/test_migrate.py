@@ -74,7 +74,7 @@ async def test_provisioning_twice_keeps_the_passwords(postgres: EmbeddedPostgres
     """A repeated provision gives the same URLs, and each of them connects."""
     urls = await provision(postgres, "provisioned")
     assert await provision(postgres, "provisioned") == urls
-    for url in (urls.owner, urls.writer, urls.reader):
+    for url in (urls.owner, urls.cli, urls.signer):
         connection = await asyncpg.connect(url)
         await require_schema(connection)
         await connection.close()

@@ -42,7 +42,7 @@ async def test_a_revocation_is_row_status_feed_and_audit_at_once(writer: Connect
     (item,) = await items(writer)
     assert (item.op, item.issuer_no, item.serial_number, item.reason) == (REVOKE, issuer.issuer_no, serial(1), 1)
     event = (await list_audit(writer, serial_number=serial(1)))[0]
-    assert (event.action, event.actor, event.detail["reason"]) == ("revoke", "fastocsp_writer_login", 1)
+    assert (event.action, event.actor, event.detail["reason"]) == ("revoke", "fastocsp_cli", 1)
 
 
 async def test_a_rolled_back_revocation_leaves_nothing(writer: Connection, issuer: Issuer) -> None:

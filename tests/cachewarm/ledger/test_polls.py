@@ -1,4 +1,4 @@
-"""feed_poll, the barrier, leases, horizon, epochs and trimming."""
+"""feed_poll, whose it is, leases, horizon, epochs and trimming."""
 
 import asyncio
 import uuid
@@ -10,11 +10,11 @@ import pytest
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
 from cachewarm.ledger.connect import Connection, connect
+from cachewarm.ledger.edges import lapse, refusals, remove_edge
 from cachewarm.ledger.feed import (
     Lease,
     feed_horizon,
     feed_position,
-    forget_edge,
     leases,
     set_horizon,
     trim_feed,
@@ -22,6 +22,7 @@ from cachewarm.ledger.feed import (
 )
 from cachewarm.ledger.issuers import Issuer
 from cachewarm.ledger.revocations import revoke
+from responder.feed.machine import FIRST
 from tests.cachewarm.ledger.conftest import serial
 from tests.cachewarm.ledger.reading import GENESIS, feed_read
 
@@ -57,10 +58,10 @@ async def test_a_poll_answers_with_what_follows_and_leaves_a_lease(
     """The edge at 1 gets 2 and 3; its row says what it acknowledged and counts its renewals."""
     await revoke_some(writer, 1, 2, 3)
     first = await poll(reader)
-    assert [(row["status"], row["seq"], row["head"]) for row in first] == [("ok", 1, 3), ("ok", 2, 3), ("ok", 3, 3)]
+    assert [(row["status"], row["seq"], row["head"]) for row in first] == [(FIRST, 1, 3), (FIRST, 2, 3), (FIRST, 3, 3)]
     second = await poll(reader, seq=1, chain=first[0]["chain"])
     assert [row["seq"] for row in second] == [2, 3]
-    (lease,) = await leases(writer)
+    (lease, *_) = await leases(writer)
     assert (lease.edge, lease.boot, lease.acked_gen, lease.acked, lease.renewals, lease.horizon) == (
         "a",
         BOOT,
@@ -74,7 +75,7 @@ async def test_a_poll_answers_with_what_follows_and_leaves_a_lease(
 
 
 def names(lagging: list[Lease] | None) -> list[str]:
-    """Of the edges; the barrier was free."""
+    """Of the edges; the head was free."""
     assert lagging is not None
     return [lease.edge for lease in lagging]
 
@@ -99,8 +100,8 @@ async def test_trimming_keeps_what_a_live_lease_needs(reader: Connection, writer
     assert [row["status"] for row in await poll(reader, edge="b", seq=1, chain=rows[0]["chain"])] == ["trimmed"]
     assert [row["seq"] for row in await poll(reader, seq=2, chain=rows[1]["chain"])] == [3, 4]
     assert [row["status"] for row in await poll(reader, edge="c", seq=2, chain=GENESIS)] == ["diverged"]
-    assert await forget_edge(writer, "b")
-    assert await forget_edge(writer, "c")
+    assert await remove_edge(writer, "b", actor="tests")
+    assert await remove_edge(writer, "c", actor="tests")
     assert await trim_feed(writer, keep=0) == 0
 
 
@@ -152,6 +153,7 @@ async def test_a_restored_or_promoted_copy_begins_a_new_generation(
     assert await unacked(owner, 1, 1) == []
     await owner.execute("update feed_head set tli = '00000000'")
     for _ in range(2):
+        await feed_read(owner, 0, 0, GENESIS)
         assert (await poll(reader, seq=1, chain=rows[0]["chain"]))[0]["gen"] == 2
     assert names(await unacked(owner, 2, 1)) == [LOST, "a"]
     await owner.execute("update edge_lease set at = now() - interval '32 seconds' where edge = $1", LOST)
@@ -168,40 +170,139 @@ async def test_leases_that_a_failover_lost_are_waited_for(owner: Connection, iss
     assert names(await unacked(owner, 2, 1)) == []
 
 
-async def test_a_reader_without_a_lease_takes_no_lock_and_leaves_no_row(
-    database: DatabaseURLs, reader: Connection, writer: Connection, issuer: Issuer
-) -> None:
-    """The warmer reads on while a waiter holds the barrier; an edge waits for it."""
+async def test_a_reader_without_a_lease_leaves_no_row(reader: Connection, writer: Connection, issuer: Issuer) -> None:
+    """The warmer's and the signer's polls promise nothing about anybody's answers."""
     await revoke_some(writer, 1)
-    waiter = await connect(database.writer)
-    async with waiter.transaction():
-        await waiter.fetch("select * from feed_unacked(1, 1)")
-        assert [event.seq for event in (await feed_read(reader, 0, 0, GENESIS)).rows] == [1]
-        await reader.execute("set lock_timeout = '300ms'")
-        with pytest.raises(asyncpg.LockNotAvailableError):
-            await reader.fetch(POLL, "a", BOOT, H, 1, 0, GENESIS)
-    await waiter.close()
-    assert await leases(writer) == []
+    before = await leases(writer)
+    assert [event.seq for event in (await feed_read(reader, 0, 0, GENESIS)).rows] == [1]
+    assert await leases(writer) == before
 
 
 async def test_the_waiter_sees_the_poll_that_was_in_flight(
-    database: DatabaseURLs, writer: Connection, issuer: Issuer
+    database: DatabaseURLs, reader: Connection, writer: Connection, issuer: Issuer
 ) -> None:
-    """The barrier: a poll that read the old head but has not committed yet is not overlooked. Who asks is told that
-    there is one, after a fifth of a second: to queue for longer would hold up every poll behind.
+    """A poll that read the old head but has not committed yet is not overlooked, and nobody waits for it: its row was
+    committed before it began.
     """
-    edge = await connect(database.reader)
+    await poll(reader)
+    edge = await connect(database.edge)
     transaction = edge.transaction()
     await transaction.start()
-    assert (await poll(edge))[0]["head"] == 0
+    assert (await poll(edge))[0]["status"] == "ok"
     result = await revoke(writer, "ca", serial(1), actor="tests")
-    assert await unacked(writer, result.generation, result.seq) is None
-    waiting = asyncio.create_task(unacked(writer, result.generation, result.seq))
-    await asyncio.sleep(0.05)
-    assert not waiting.done()
+    assert names(await unacked(writer, result.generation, result.seq)) == ["a"]
     await transaction.commit()
-    assert names(await waiting) == ["a"]
+    assert names(await unacked(writer, result.generation, result.seq)) == ["a"]
     await edge.close()
+
+
+async def test_the_first_poll_of_a_life_gives_no_lease(
+    database: DatabaseURLs, writer: Connection, reader: Connection, issuer: Issuer
+) -> None:
+    """Its rows may be followed, but nobody who waits could have known of it. A second one at the same time, which began
+    before the first was committed, gives a lease only of a head that was read after that.
+    """
+    other = await connect(database.edge)
+    transaction = other.transaction()
+    await transaction.start()
+    assert [row["status"] for row in await poll(other)] == ["first"]
+    second = asyncio.create_task(poll(reader))
+    await asyncio.sleep(0.1)
+    assert not second.done()
+    result = await revoke(writer, "ca", serial(1), actor="tests")
+    assert names(await unacked(writer, result.generation, result.seq)) == []
+    await transaction.commit()
+    assert [(row["status"], row["head"]) for row in await second] == [("ok", result.seq)]
+    assert [row["status"] for row in await poll(reader, boot=uuid.UUID(int=2))] == ["first"]
+    await other.close()
+
+
+async def test_a_login_polls_for_its_own_edge_alone(
+    database: DatabaseURLs, reader: Connection, writer: Connection, owner: Connection, issuer: Issuer
+) -> None:
+    """The signer's login, and the owner's, get no lease in the name of an edge, nor does an edge that nobody added.
+    What they say acknowledges nothing, and who tried it is kept, one row for each login.
+    """
+    await poll(reader)
+    await poll(reader)
+    result = await revoke(writer, "ca", serial(1), actor="tests")
+    signer = await connect(database.signer)
+    position = await feed_position(writer)
+    for connection in (signer, owner):
+        (row,) = await poll(connection, seq=result.seq, chain=position.chain)
+        assert (row["status"], row["gen"], row["payload"]) == ("refused", 0, None)
+    assert [row["status"] for row in await poll(reader, edge="nobody")] == ["refused"]
+    assert names(await unacked(writer, result.generation, result.seq)) == ["a"]
+    assert {(one.login, one.edge, one.address) for one in await refusals(writer)} == {
+        ("fastocsp_signer", "a", "local"),
+        ("fastocsp", "a", "local"),
+        ("fastocsp_edge", "nobody", "local"),
+    }
+    await signer.close()
+
+
+async def test_a_stolen_login_cannot_speak_for_the_lease_before(
+    reader: Connection, writer: Connection, owner: Connection, issuer: Issuer
+) -> None:
+    """A life that cannot name the one before it may acknowledge what it likes: the lease of the life before is waited
+    for until it has run out. A restart of the same host names it, and nobody waits.
+    """
+    for boot in (BOOT, BOOT):
+        await poll(reader, boot=boot)
+    result = await revoke(writer, "ca", serial(1), actor="tests")
+    chain = (await feed_position(writer)).chain
+    stranger = uuid.UUID(int=99)
+    for _ in range(2):
+        await poll(reader, boot=stranger, seq=result.seq, chain=chain)
+    assert names(await unacked(writer, result.generation, result.seq)) == ["(an earlier life of a)"]
+    await owner.execute("update edge_lease set at = now() - interval '31.4 seconds' where login is null")
+    assert names(await unacked(writer, result.generation, result.seq)) == []
+    arguments = ("a", uuid.UUID(int=3), H, 1, result.seq, chain, 500, [BOOT, stranger])
+    await reader.fetch("select * from feed_poll($1, $2, $3, $4, $5, $6, $7, $8)", *arguments)
+    assert names(await unacked(writer, result.generation, result.seq)) == []
+
+
+async def test_a_removed_edge_is_refused_and_its_lease_waited_for(
+    reader: Connection, writer: Connection, owner: Connection, issuer: Issuer
+) -> None:
+    """What it was told before it was removed holds for a horizon; one that never had a lease leaves nothing."""
+    await poll(reader)
+    await poll(reader)
+    result = await revoke(writer, "ca", serial(1), actor="tests")
+    assert await remove_edge(writer, "a", actor="tests") == "fastocsp_edge"
+    assert await remove_edge(writer, "b", actor="tests") == "fastocsp_edge"
+    assert await remove_edge(writer, "a", actor="tests") is None
+    assert [row["status"] for row in await poll(reader)] == ["refused"]
+    assert names(await unacked(writer, result.generation, result.seq)) == ["(a removed edge: a)"]
+    await owner.execute("update edge_lease set at = now() - interval '31.4 seconds' where login is null")
+    assert names(await unacked(writer, result.generation, result.seq)) == []
+    assert [lease.edge for lease in await leases(writer)] == ["c"]
+
+
+async def test_a_lease_that_has_run_out_is_waited_for_no_longer(
+    reader: Connection, writer: Connection, owner: Connection, issuer: Issuer
+) -> None:
+    """edge_lapse believes nobody's clock alone: not before a horizon has passed here too, and not after a renewal."""
+    await poll(reader)
+    await poll(reader)
+    result = await revoke(writer, "ca", serial(1), actor="tests")
+    assert not await lapse(writer, "a", 2)
+    await owner.execute("update edge_lease set at = now() - interval '32 seconds' where edge = 'a'")
+    assert not await lapse(writer, "a", 1)
+    assert await lapse(writer, "a", 2)
+    assert names(await unacked(writer, result.generation, result.seq)) == []
+    assert [row["status"] for row in await poll(reader)] == ["first"]
+
+
+async def test_only_a_writer_begins_a_generation(
+    reader: Connection, writer: Connection, owner: Connection, issuer: Issuer
+) -> None:
+    """What that locks, its transaction keeps: an edge's poll is an error until a writer has looked."""
+    await owner.execute("update feed_head set tli = '00000000'")
+    with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError, match="no writer has begun"):
+        await poll(reader)
+    await feed_read(writer, 0, 0, GENESIS)
+    assert (await poll(reader))[0]["gen"] == 2
 
 
 async def test_two_hosts_under_one_name_are_found_out(reader: Connection, issuer: Issuer) -> None:

@@ -34,7 +34,7 @@ async def test_a_repeat_changes_nothing_and_keeps_the_earliest_time(writer: Conn
 
 async def test_eight_at_once_agree(database: DatabaseURLs, issuer: Issuer) -> None:
     """One changes, seven see it; there is one event."""
-    connections = [await connect(database.writer) for _ in range(8)]
+    connections = [await connect(database.cli) for _ in range(8)]
     results = await asyncio.gather(*(revoke(one, "ca", serial(1), actor="tests") for one in connections))
     assert sorted(result.changed for result in results) == [False] * 7 + [True]
     assert {(result.revoked_at, result.seq) for result in results} == {(results[0].revoked_at, 1)}
@@ -124,7 +124,7 @@ async def test_purging_takes_only_what_has_expired(writer: Connection, issuer: I
 
 async def test_a_revocation_nudges_after_its_commit(database: DatabaseURLs, writer: Connection, issuer: Issuer) -> None:
     """Whoever listens is woken and then finds the event; a vain repeat wakes nobody."""
-    listener, heard = await connect(database.writer), asyncio.Queue[str]()
+    listener, heard = await connect(database.cli), asyncio.Queue[str]()
     await listener.add_listener(CHANNEL, lambda *words: heard.put_nowait(words[2]))
     await revoke(writer, "ca", serial(1), actor="tests")
     assert await asyncio.wait_for(heard.get(), 2) == CHANNEL
@@ -139,7 +139,7 @@ async def test_a_lost_connection_leaves_the_outcome_unknown(
     database: DatabaseURLs, owner: Connection, issuer: Issuer
 ) -> None:
     """Killed in the middle, the revoker says that it does not know; the repeat is safe."""
-    victim, blocker = await connect(database.writer), await connect(database.writer)
+    victim, blocker = await connect(database.cli), await connect(database.cli)
     transaction = blocker.transaction()
     await transaction.start()
     await blocker.execute("insert into certificate_revocations (issuer_id, serial_number) values ('ca', '\\x77')")

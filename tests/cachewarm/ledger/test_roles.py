@@ -58,6 +58,7 @@ WRITER_TABLES = {
     "presign_coverage",
     "warmer_cursor",
     "issuer_faults",
+    "crl_turns",
 }
 WRITER_READS = {
     "crl_changes",
@@ -73,6 +74,7 @@ WRITER_READS = {
     "audit_events",
     "audit_head",
     "crl_numbers",
+    "poll_refusals",
 }
 WRITER_CALLS = {
     "certificate_element",
@@ -88,7 +90,12 @@ WRITER_CALLS = {
     "feed_unacked",
     "feed_horizon",
     "feed_set_horizon",
-    "feed_forget",
+    "edge_remove",
+    "edge_lapse",
+    "ledger_holders",
+    "ledger_end_holder",
+    "readers_end_overdue",
+    "crl_turn_take",
     "feed_trim",
     "audit_append",
     "audit_verify",
@@ -125,12 +132,12 @@ async def calls(owner: Connection, role: str) -> set[str]:
 
 async def test_the_reader_has_exactly_its_rights(owner: Connection) -> None:
     """Over every table, column and function of the schema: SELECT where said, feed_poll, feed_item, nothing else."""
-    found = await rights(owner, "fastocsp_reader_login")
+    found = await rights(owner, "fastocsp_edge")
     assert {name: has for name, has in found.items() if has} == {name: {"select"} for name in READER_TABLES}
-    assert await calls(owner, "fastocsp_reader_login") == {"feed_poll", "feed_item"}
+    assert await calls(owner, "fastocsp_edge") == {"feed_poll", "feed_item"}
     columns = await owner.fetch(
         """select table_name, column_name, privilege_type from information_schema.column_privileges
-            where grantee in ('fastocsp_reader', 'fastocsp_reader_login', 'PUBLIC') and table_schema = 'public'"""
+            where grantee in ('fastocsp_reader', 'fastocsp_edge', 'PUBLIC') and table_schema = 'public'"""
     )
     assert {row["privilege_type"] for row in columns} == {"SELECT"}
     for table, expected in READER_COLUMNS.items():
@@ -139,14 +146,14 @@ async def test_the_reader_has_exactly_its_rights(owner: Connection) -> None:
 
 async def test_the_writer_has_exactly_its_rights(owner: Connection) -> None:
     """Rows of the tables, but of feed, leases and audit chain only SELECT and the functions that keep them true."""
-    found = await rights(owner, "fastocsp_writer_login")
+    found = await rights(owner, "fastocsp_cli")
     expected = {name: {"select"} for name in WRITER_READS} | {
         name: {"select", "insert", "update", "delete"} for name in WRITER_TABLES
     }
     expected["crl_mirrors"] = expected["crl_sources_waiting"] = {"select", "update"}
     expected["issuer_certificates"] = {"select", "insert"}
     assert {name: has for name, has in found.items() if has} == expected
-    assert await calls(owner, "fastocsp_writer_login") == WRITER_CALLS
+    assert await calls(owner, "fastocsp_cli") == WRITER_CALLS
 
 
 async def test_functions_that_borrow_the_owners_rights_pin_their_search_path(owner: Connection) -> None:
@@ -177,7 +184,7 @@ async def test_functions_that_borrow_the_owners_rights_pin_their_search_path(own
         "set session_replication_role = replica",
         "update feed_settings set horizon = '1 hour'",
         "set role fastocsp",
-        "set role fastocsp_reader_login",
+        "set role fastocsp_edge",
     ],
 )
 async def test_the_writer_is_kept_from_the_machinery(writer: Connection, issuer: Issuer, sql: str) -> None:

@@ -66,7 +66,7 @@ class Mirrored:
 async def mirrored(database: DatabaseURLs, source: Source) -> AsyncIterator[Mirrored]:
     """Nothing was fetched yet."""
     ca = ForeignCA()
-    connection = await connect(database.writer)
+    connection = await connect(database.cli)
     await issuers.add_issuer(
         connection,
         "foreign",

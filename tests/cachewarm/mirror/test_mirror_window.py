@@ -40,7 +40,7 @@ async def mirror(plant: Plant, *windows: tuple[float, float, int]) -> None:
 
 async def ask(plant: Plant, serial: bytes = STRANGER) -> tuple[Record, bool]:
     """What a fresh signer says, and whether it may be kept."""
-    issued = InventoryCache(lambda: connect(plant.urls.reader))
+    issued = InventoryCache(lambda: connect(plant.urls.signer))
     try:
         decisions = SignerDecisions(plant.feed, issued, lambda: plant.ring, plant.now, DAY)
         found = await decisions.record(Key(plant.issuer.issuer_no, 2, serial))

@@ -62,8 +62,8 @@ def test_when_a_source_is_asked(changed: dict[str, Any], interval: int, expected
 
 async def test_the_loop_takes_a_new_crl_and_survives_a_bad_source(mirrored: Mirrored) -> None:
     """404 first, then a CRL, then the next one at half of a short life."""
-    settings = Settings(database_url=SecretStr(mirrored.urls.writer), crl_fetch_interval=10, crl_fetch_timeout=2)
-    connection = await connect(mirrored.urls.writer)
+    settings = Settings(database_url=SecretStr(mirrored.urls.cli), crl_fetch_interval=10, crl_fetch_timeout=2)
+    connection = await connect(mirrored.urls.cli)
     running = asyncio.create_task(MirrorSchedule(settings).run(connection))
     async with asyncio.timeout(30):
         while not await mirrored.connection.fetchval("select failures from crl_mirrors"):
@@ -88,8 +88,8 @@ async def test_what_is_damaged_or_deleted_is_brought_again(mirrored: Mirrored) -
     mirrored.source.put(complete, fields={"ETag": '"5"'})
     mirrored.source.put(delta, "/delta")
     await mirrored.connection.execute("update issuers set delta_source = $1", mirrored.source.url("/delta"))
-    settings = Settings(database_url=SecretStr(mirrored.urls.writer), crl_fetch_interval=3600)
-    connection = await connect(mirrored.urls.writer)
+    settings = Settings(database_url=SecretStr(mirrored.urls.cli), crl_fetch_interval=3600)
+    connection = await connect(mirrored.urls.cli)
     running = asyncio.create_task(MirrorSchedule(settings).run(connection))
     served = "select (select crl_der from crl_cache), (select crl_der from crl_parts)"
 
@@ -113,7 +113,7 @@ async def test_what_is_damaged_or_deleted_is_brought_again(mirrored: Mirrored) -
 
 async def test_one_fetch_at_a_time(mirrored: Mirrored) -> None:
     """Who does not have the turn asks nobody."""
-    other = await connect(mirrored.urls.writer)
+    other = await connect(mirrored.urls.cli)
     async with crl_turn(other, "foreign") as ours:
         assert ours
         assert await sync(SyncContext(mirrored.connection, LIMITS), await mirrored.issuer()) is None
@@ -169,9 +169,9 @@ async def test_an_attempt_that_ends_the_process_is_not_repeated_at_once(mirrored
 @contextlib.asynccontextmanager
 async def scheduled(mirrored: Mirrored, **settings: Any) -> AsyncIterator[None]:
     """The loop of one warmer."""
-    connection = await connect(mirrored.urls.writer)
+    connection = await connect(mirrored.urls.cli)
     running = asyncio.create_task(
-        MirrorSchedule(Settings(database_url=SecretStr(mirrored.urls.writer), **settings)).run(connection)
+        MirrorSchedule(Settings(database_url=SecretStr(mirrored.urls.cli), **settings)).run(connection)
     )
     try:
         yield

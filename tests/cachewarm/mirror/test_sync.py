@@ -167,7 +167,7 @@ async def test_a_killed_import_leaves_the_old_state(mirrored: Mirrored) -> None:
     mirrored.source.put(mirrored.ca.crl(2, dict.fromkeys(range(1, 12000))))
     mirrored.limits = type(mirrored.limits)(8 << 20, 2.0, 5.0)
     other = await connect(mirrored.urls.owner)
-    doomed = await connect(mirrored.urls.writer)
+    doomed = await connect(mirrored.urls.cli)
     pid = doomed.get_server_pid()
     here, mirrored.connection = mirrored.connection, doomed
     importing = asyncio.create_task(mirrored.bring())

@@ -64,7 +64,7 @@ class SignerUnderTest:
 
     def __init__(self, plant: Plant, folder: Path, *, queue: int = 64) -> None:
         self.plant, self.path = plant, folder / "line.sock"
-        self.issued = InventoryCache(lambda: connect(plant.urls.reader))
+        self.issued = InventoryCache(lambda: connect(plant.urls.signer))
         self.decisions = SignerDecisions(plant.feed, self.issued, lambda: plant.ring, plant.now, DAY)
         self.server = SignerServer(self.decisions, queue)
 
@@ -299,7 +299,7 @@ async def test_whatever_asking_the_ledger_raises_nobody_hangs(plant: Plant, erro
         await asyncio.sleep(0.05)
         if fails:
             raise error
-        return await connect(plant.urls.reader)
+        return await connect(plant.urls.signer)
 
     issued = InventoryCache(unsure)
     number, serials = plant.issuer.issuer_no, [leaf.serial for leaf in plant.leaves]

@@ -33,7 +33,7 @@ STRANGER = bytes.fromhex("0badc0de0badc0de")
 @pytest.fixture
 async def issued(plant: Plant) -> AsyncIterator[InventoryCache]:
     """The inventory, asked with the reader's rights."""
-    asking = InventoryCache(lambda: connect(plant.urls.reader))
+    asking = InventoryCache(lambda: connect(plant.urls.signer))
     yield asking
     await asking.close()
 
@@ -189,7 +189,7 @@ async def test_a_ledger_that_hangs_holds_no_revoked_answer_up(plant: Plant) -> N
 
     async def hang() -> Connection:
         await hanging.wait()
-        return await connect(plant.urls.reader)
+        return await connect(plant.urls.signer)
 
     done = await revoke(plant.connection, "ca", plant.leaves[1].serial, actor="t")
     await plant.heard(done.seq)

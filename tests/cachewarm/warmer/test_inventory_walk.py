@@ -134,7 +134,7 @@ async def test_a_revocation_during_a_long_walk_is_not_undone(plant: Plant) -> No
     """Revoked, and carried, while its page is being signed as good: the record says revoked when the walk is over."""
     await add_certificates(plant, 3000)
     pool = SigningPool(1)
-    beside = await connect(plant.urls.writer)
+    beside = await connect(plant.urls.cli)
     try:
         under_way = asyncio.create_task(plant.walk(batch=400, pool=pool))
         revoked = []

@@ -52,7 +52,7 @@ async def test_a_missing_key_or_row_means_now(plant: Plant) -> None:
 async def test_of_many_warmers_one_makes_the_pair(plant: Plant) -> None:
     """Whoever gets the turn after another one looks again: one new pair, however their looks and turns interleave."""
     key_path(plant.keys, "ca").unlink()
-    others = [await connect(plant.urls.writer) for _ in range(6)]
+    others = [await connect(plant.urls.cli) for _ in range(6)]
 
     async def one(other: Connection, late_s: float) -> list[str]:
         await asyncio.sleep(late_s)
@@ -68,7 +68,7 @@ async def test_of_many_warmers_one_makes_the_pair(plant: Plant) -> None:
 async def test_two_warmers_do_not_fight(plant: Plant) -> None:
     """Both find it missing at the same moment: the ledger and the file end as one usable pair."""
     key_path(plant.keys, "ca").unlink()
-    other = await connect(plant.urls.writer)
+    other = await connect(plant.urls.cli)
     await asyncio.gather(
         plant.rotate(),
         rotate_due(other, plant.keys, None, now=plant.now(), validity_s=30 * DAY, grace_s=7 * DAY),
@@ -138,7 +138,7 @@ async def test_a_broken_ca_key_stops_no_other_issuer(
     for _ in range(3):
         known = await report_faults(plant.connection, faults.RESPONDER, known, done.faults)
     (fault,) = await faults.issuer_faults(plant.connection)
-    async with connected(plant.urls.reader, check=False) as reader:
+    async with connected(plant.urls.signer, check=False) as reader:
         seen = await read_ledger(reader, CRLFiles(tmp_path / "edge"), Catalog())
     assert seen.issuer_faults == {"aa": ["responder"]}
     assert load_catalog(dump_catalog(seen)).issuer_faults == seen.issuer_faults

@@ -22,6 +22,7 @@ from responder.feed.machine import State
 from responder.feed.poll import open_feed, snapshot
 from responder.feed.replica import count_rows
 from tests.cachewarm.ledger.conftest import NOW, YEAR, serial
+from tests.support.edges import register
 
 HORIZON_S = 10
 
@@ -31,7 +32,7 @@ class Host:
 
     def __init__(self, url: str, folder: Path, interval_s: float) -> None:
         self.shown = LocalFeed(read_clock)
-        who = FeedAgent.edge_name("edge", HORIZON_S)
+        who = FeedAgent.edge_name("edge", HORIZON_S, folder)
         self.connections: list[Connection] = []
         self.agent = FeedAgent(lambda: self._connect(url), who, self.shown, read_clock, interval_s, Journal(folder))
         self.agent.boot()
@@ -52,6 +53,7 @@ class Host:
 @pytest.fixture
 async def owner(database: DatabaseURLs) -> AsyncIterator[Connection]:
     """With issuer `ca` and certificates 0 to 8."""
+    await register(database, "edge")
     connection = await connect(database.owner)
     await add_issuer(connection, "ca", subject="CN=CA", cert_der=b"the certificate of ca", actor="tests")
     made = [
@@ -68,7 +70,7 @@ async def start(database: DatabaseURLs, tmp_path: Path) -> AsyncIterator[Callabl
     hosts: list[Host] = []
 
     def begin(interval_s: float = 0.02) -> Host:
-        hosts.append(Host(database.reader, tmp_path, interval_s))
+        hosts.append(Host(database.edge, tmp_path, interval_s))
         return hosts[-1]
 
     yield begin
@@ -164,6 +166,7 @@ async def lose(owner: Connection, number: int) -> None:
         " update feed_head set seq = seq - 1, chain = coalesce((select chain from revocation_events"
         " where seq = feed_head.seq - 1), base_chain), tli = '00000000'"
     )
+    await owner.execute("select feed_current_head()")
 
 
 async def test_what_the_ledger_lost_stays_revoked(owner: Connection, start: Callable[..., Host]) -> None:
@@ -195,6 +198,7 @@ async def test_a_new_generation_is_acknowledged_at_once(owner: Connection, start
     host = start(5)
     await until(live(host))
     await owner.execute("update feed_head set tli = '00000000'")
+    await owner.execute("select feed_current_head()")
     await owner.execute("notify fastocsp_feed")
     await until(lambda: host.agent.machine.position is not None and host.agent.machine.position.generation == 2)
     for _ in range(100):
@@ -220,11 +224,11 @@ async def test_a_killed_backend_is_asked_again(owner: Connection, start: Callabl
 
 
 async def test_a_poll_that_hangs_throws_its_connection_away(owner: Connection, start: Callable[..., Host]) -> None:
-    """A waiter that stands in the barrier for 3 s: polls end after 1 s, on new connections."""
+    """Somebody who may write it locks the edge's row for 3 s: polls end after 1 s, on new connections."""
     host = start()
     await until(live(host))
     async with owner.transaction():
-        await owner.execute("select pg_advisory_xact_lock(hashtext('fastocsp.lease'))")
+        await owner.execute("select from edge_lease where edge = 'edge' for update")
         await until(lambda: len(host.connections) > 2)
         assert host.connections[0].is_closed()
         as_of = host.shown.as_of
@@ -240,7 +244,7 @@ async def test_a_statement_timeout_costs_one_poll(
     try:
         await until(live(host))
         async with owner.transaction():
-            await owner.execute("select pg_advisory_xact_lock(hashtext('fastocsp.lease'))")
+            await owner.execute("select from edge_lease where edge = 'edge' for update")
             await until(lambda: len(host.connections) > 2)
         await mark(owner, 1)
         await until(lambda: host.has(1))
@@ -264,9 +268,10 @@ async def test_a_clock_that_differs_closes_the_edge(owner: Connection, database:
         now = read_clock()
         return now._replace(wall=now.wall + 120 * 10**9)
 
+    await register(database, "e")
     shown = LocalFeed(read_clock)
-    connect_it: Callable[[], Awaitable[Connection]] = lambda: open_feed(database.reader)  # noqa: E731
-    agent = FeedAgent(connect_it, FeedAgent.edge_name("e", HORIZON_S), shown, ahead, 0.02)  # type: ignore[arg-type]
+    connect_it: Callable[[], Awaitable[Connection]] = lambda: open_feed(database.edge)  # noqa: E731
+    agent = FeedAgent(connect_it, FeedAgent.edge_name("e", HORIZON_S, tmp_path), shown, ahead, 0.02)  # type: ignore[arg-type]
     agent.boot()
     task = asyncio.create_task(agent.run())
     await mark(owner, 1)
@@ -281,7 +286,7 @@ async def test_a_snapshot_is_what_the_feed_tells(owner: Connection, database: Da
     """Every row, sorted, and the position they stand for."""
     for number in (7, 3, 5):
         await mark(owner, number)
-    connection = await open_feed(database.reader)
+    connection = await open_feed(database.signer)
     position, groups = await snapshot(connection)
     assert (position.seq, count_rows(groups)) == (3, 3)
     rows = groups[1, 8]

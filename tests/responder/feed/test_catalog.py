@@ -29,7 +29,7 @@ def authority() -> Authority:
 @pytest.fixture
 async def writer(database: DatabaseURLs) -> AsyncIterator[Connection]:
     """Of the writer role."""
-    connection = await connect(database.writer)
+    connection = await connect(database.cli)
     yield connection
     await connection.close()
 
@@ -37,7 +37,7 @@ async def writer(database: DatabaseURLs) -> AsyncIterator[Connection]:
 @pytest.fixture
 async def reader(database: DatabaseURLs) -> AsyncIterator[Connection]:
     """Of the reader role."""
-    connection = await connect(database.reader, check=False)
+    connection = await connect(database.signer, check=False)
     yield connection
     await connection.close()
 

@@ -24,6 +24,7 @@ from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
 from responder.feed.poll import open_feed
 from responder.master import Master
+from tests.support.edges import register
 from tests.support.proxy import Proxy, Wire
 
 #: Of a FATAL: the backend was told to go.
@@ -47,7 +48,7 @@ class LastWords(Proxy):
 @pytest.fixture
 async def link(database: DatabaseURLs) -> AsyncIterator[LastWords]:
     """In front of the server of the tests."""
-    folder = parse_qs(urlsplit(database.reader).query)["host"][0]
+    folder = parse_qs(urlsplit(database.signer).query)["host"][0]
     proxy = LastWords(Path(folder) / ".s.PGSQL.5432")
     await proxy.start()
     yield proxy
@@ -81,7 +82,7 @@ async def test_asyncpg_still_answers_so(
 ) -> None:
     """What the tests below rest on. For the write side it is Transient, and within a change an unknown outcome."""
     for meaning, kind in ((translated, Transient), (changing, OutcomeUnknown)):
-        connection = await connect(link.url(database.writer))
+        connection = await connect(link.url(database.cli))
         await dismiss()
         with pytest.raises(kind, match=ASKED_AGAIN), meaning():
             await connection.fetchval("select 1")
@@ -90,12 +91,13 @@ async def test_asyncpg_still_answers_so(
 
 
 async def test_an_agent_asks_on_another_connection(
-    database: DatabaseURLs, link: LastWords, dismiss: Callable[[], Awaitable[None]]
+    database: DatabaseURLs, link: LastWords, dismiss: Callable[[], Awaitable[None]], tmp_path: Path
 ) -> None:
     """It polls on once the ledger is back."""
     feed = LocalFeed(read_clock)
-    who = FeedAgent.edge_name("edge", 10)
-    agent = FeedAgent(lambda: open_feed(link.url(database.reader)), who, feed, read_clock, 0.02)
+    await register(database, "edge")
+    who = FeedAgent.edge_name("edge", 10, tmp_path)
+    agent = FeedAgent(lambda: open_feed(link.url(database.edge)), who, feed, read_clock, 0.02)
     with capture_logs() as said:
         task = asyncio.create_task(agent.run())
         await becomes(lambda: feed.as_of is not None, task)
@@ -111,7 +113,7 @@ async def test_a_master_reads_its_catalog_on(
     database: DatabaseURLs, link: LastWords, dismiss: Callable[[], Awaitable[None]], tmp_path: Path
 ) -> None:
     """The task that follows the catalog ends of nothing that a ledger does."""
-    settings = EdgeSettings(data_dir=tmp_path, run_dir=tmp_path / "run", database_url=link.url(database.reader))
+    settings = EdgeSettings(data_dir=tmp_path, run_dir=tmp_path / "run", database_url=link.url(database.signer))
     master = Master(settings)
     with capture_logs() as said:
         task = asyncio.create_task(master._follow_catalog())

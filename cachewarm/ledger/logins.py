@@ -1,0 +1,174 @@
+"""The logins of the ledger: who each is for, and the statements that make them (`fastocsp db roles`).
+
+Rights hang on two groups without login (0007): fastocsp_writer changes the ledger through its tables and functions,
+fastocsp_reader reads its public part. A login is a member of one of them, and each process has its own, so that the
+audit chain tells them apart. Making a login needs CREATEROLE; a password leaves this process only as its verifier.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from cachewarm.errors import Refused
+from cachewarm.ledger.connect import Connection, translated
+
+WRITER, READER = "fastocsp_writer", "fastocsp_reader"
+OWNER = "fastocsp"
+_ITERATIONS = 4096
+#: Postgres cuts names after 63 bytes.
+_LONGEST_NAME = 63
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+#: Connections that one edge or signer needs at most, with some to spare: it must not take them all.
+READER_CONNECTIONS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """One row of the catalogue; `name` holds NAME where there is one for each host."""
+
+    name: str
+    group: str | None
+    may: str
+    used_by: str
+
+
+CATALOGUE: Sequence[Login] = (
+    Login(name=OWNER, group=None, may="change the schema, make edges", used_by="fastocsp db, fastocsp edge add"),
+    Login(name="fastocsp_warmer", group=WRITER, may="write through tables and functions", used_by="warmer"),
+    Login(name="fastocsp_admin", group=WRITER, may="write through tables and functions", used_by="admin"),
+    Login(name="fastocsp_cli", group=WRITER, may="write through tables and functions", used_by="commands"),
+    Login(
+        name="fastocsp_edge_NAME",
+        group=READER,
+        may="poll for its own lease, read the public part",
+        used_by="edge of that host",
+    ),
+    Login(name="fastocsp_signer_NAME", group=READER, may="read what signing needs", used_by="signer of that host"),
+)
+WRITERS = tuple(login.name for login in CATALOGUE if login.group == WRITER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewLogin:
+    """A login to be made. `edge`: the one that it speaks for."""
+
+    name: str
+    group: str
+    password: str
+    edge: str | None = None
+
+
+def new_password() -> str:
+    """Return a random password that needs no quoting anywhere."""
+    return secrets.token_urlsafe(32)
+
+
+def host_login(kind: str, name: str) -> str:
+    """Return the login of a host's edge or signer; a long name is cut, and its hash keeps it apart from others."""
+    if not _NAME.fullmatch(name) or len(name) > 100:
+        raise Refused(
+            f"an edge is named by at most 100 letters, digits, dots, hyphens, underscores, not {name!r}"
+        )
+    login = f"fastocsp_{kind}_{name}"
+    if len(login) <= _LONGEST_NAME:
+        return login
+    return f"{login[: _LONGEST_NAME - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def of_host(name: str, *, signer: bool = True) -> list[NewLogin]:
+    """Return the logins of a host's edge and its signer, with new passwords."""
+    logins = [NewLogin(name=host_login("edge", name), group=READER, password=new_password(), edge=name)]
+    if signer:
+        logins.append(NewLogin(name=host_login("signer", name), group=READER, password=new_password()))
+    return logins
+
+
+def of_writers() -> list[NewLogin]:
+    """Return the logins of warmer, admin and commands, with new passwords."""
+    return [NewLogin(name=name, group=WRITER, password=new_password()) for name in WRITERS]
+
+
+def scram_verifier(password: str, salt: bytes | None = None) -> str:
+    """Return what Postgres keeps of a password (RFC 5803), so that no statement and no log ever holds it.
+
+    The password must be ASCII: SASLprep then leaves it as it is (RFC 4013).
+    """
+    salt = secrets.token_bytes(16) if salt is None else salt
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, _ITERATIONS)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    stored, server, salted_text = (
+        base64.b64encode(octets).decode() for octets in (hashlib.sha256(client_key).digest(), server_key, salt)
+    )
+    return f"SCRAM-SHA-256${_ITERATIONS}:{salted_text}${stored}:{server}"
+
+
+def login_statements(login: NewLogin) -> list[str]:
+    """Return the statements that make the login, or give it a new password."""
+    words = f"login password '{scram_verifier(login.password)}'"
+    if login.group == READER:
+        words += f" connection limit {READER_CONNECTIONS}"
+    return [
+        f'do $$ begin if to_regrole(\'"{login.name}"\') is null then create role "{login.name}" nologin;'
+        " end if; end $$",
+        f'grant {login.group} to "{login.name}"',
+        f'alter role "{login.name}" {words}',
+        f"alter role \"{login.name}\" set idle_in_transaction_session_timeout = '30s'",
+    ]
+
+
+def registration(login: NewLogin) -> list[str]:
+    """Return the statement that lets the login speak for its edge; nothing for a login without one."""
+    return [f"select edge_register('{login.edge}', '{login.name}', current_user)"] if login.edge else []
+
+
+def groups_statements(owner: str) -> list[str]:
+    """Return what a DBA runs once, before `fastocsp db migrate`: groups, and what the owner may see and end."""
+    made = [
+        f"do $$ begin if to_regrole('{name}') is null then create role {name} nologin; end if; end $$"
+        for name in (WRITER, READER)
+    ]
+    return [
+        *made,
+        f'grant {WRITER}, {READER} to "{owner}" with admin option',
+        f'grant pg_read_all_stats, pg_signal_backend to "{owner}"',
+    ]
+
+
+async def make_logins(connection: Connection, logins: Sequence[NewLogin]) -> None:
+    """Make them, or give them their new passwords, all or none. Refused: this login lacks CREATEROLE."""
+    with translated():
+        async with connection.transaction():
+            for login in logins:
+                for statement in [*login_statements(login), *registration(login)]:
+                    await connection.execute(statement)
+
+
+async def drop_login(connection: Connection, name: str) -> None:
+    """Drop a login that owns nothing. Refused: this login lacks CREATEROLE."""
+    with translated():
+        await connection.execute(f'drop role if exists "{name}"')
+
+
+async def known_logins(connection: Connection) -> dict[str, str]:
+    """Return every login that is a member of one of the groups, with that group."""
+    with translated():
+        rows = await connection.fetch(
+            """select r.rolname as login, g.rolname as of_group from pg_auth_members m
+                 join pg_roles r on r.oid = m.member join pg_roles g on g.oid = m.roleid
+                where g.rolname = any($1) and r.rolcanlogin order by r.rolname""",
+            [WRITER, READER],
+        )
+    return {row["login"]: row["of_group"] for row in rows}
+
+
+def url_of(url: str, login: str, password: str) -> str:
+    """Return the same database's URL for another login."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(login, safe='')}:{quote(password, safe='')}@{place}"))
