@@ -71,9 +71,7 @@ def new_password() -> str:
 def host_login(kind: str, name: str) -> str:
     """Return the login of a host's edge or signer; a long name is cut, and its hash keeps it apart from others."""
     if not _NAME.fullmatch(name) or len(name) > 100:
-        raise Refused(
-            f"an edge is named by at most 100 letters, digits, dots, hyphens, underscores, not {name!r}"
-        )
+        raise Refused(f"an edge is named by at most 100 letters, digits, dots, hyphens, underscores, not {name!r}")
     login = f"fastocsp_{kind}_{name}"
     if len(login) <= _LONGEST_NAME:
         return login
