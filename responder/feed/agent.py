@@ -18,7 +18,7 @@ from responder.errors import LINK_FAILURES
 from responder.feed.journal import Journal
 from responder.feed.life import Life
 from responder.feed.machine import FIRST, FeedMachine, TakeSnapshot, Withdraw
-from responder.feed.poll import POLL_TIMEOUT_S, Connection, PollRefused, Who, poll, snapshot
+from responder.feed.poll import POLL_TIMEOUT_S, Connection, NameTaken, PollRefused, Who, poll, snapshot
 from responder.feed.replica import Replica, Shown, count_rows
 from responder.feed.shared import PageGone
 from responder.retry import Failures, Pauses, run_forever
@@ -28,7 +28,7 @@ NUDGE_CHANNEL = "fastocsp_feed"
 Connect = Callable[[], Awaitable[Connection]]
 #: A lease is far longer than this pause between two attempts to connect.
 LONGEST_PAUSE_S, HEALTHY_S = 0.4, 2.0
-FAILURES = (*LINK_FAILURES, WireError, PollRefused)
+FAILURES = (*LINK_FAILURES, WireError, PollRefused, NameTaken)
 
 
 class FeedAgent:
@@ -99,7 +99,12 @@ class FeedAgent:
     async def _ask(self, connection: Connection) -> bool:
         """One question; True when another should follow at once: an early acknowledgement ends somebody's wait."""
         question = self.machine.question(self._clock())
-        answer = await poll(connection, self._who, question)
+        try:
+            answer = await poll(connection, self._who, question)
+        except NameTaken:
+            if self._who.life:
+                self._who = self._who._replace(boot=self._who.life.begin_another())
+            raise
         if answer.generation < question.position.generation:
             self._refuse(answer.generation, question.position.generation)
         if self._who.life:

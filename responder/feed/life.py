@@ -30,6 +30,13 @@ class Life:
         self._confirmed = False
         self._write([*self.priors[-MOST + 1 :], self.boot])
 
+    def begin_another(self) -> UUID:
+        """Somebody else polled under this name as a life of their own, and the ledger will not hear this one again."""
+        self.priors = [*self.priors[-MOST + 2 :], self.boot]
+        self.boot, self._confirmed = uuid4(), False
+        self._write([*self.priors, self.boot])
+        return self.boot
+
     def confirm(self) -> None:
         """The ledger knows this life: those before it will not be asked for again."""
         if not self._confirmed:

@@ -33,6 +33,10 @@ class PollRefused(Exception):
     """The ledger gives this login no lease under this name."""
 
 
+class NameTaken(Exception):
+    """Somebody else polled under this name, with this login: a second host, or whoever stole it."""
+
+
 class Who(NamedTuple):
     """Whose lease a poll renews; `edge` None reads without a lease. `life` knows the lives before this one."""
 
@@ -57,11 +61,10 @@ async def open_feed(url: str) -> Connection:
 async def poll(connection: Connection, who: Who, question: Poll) -> PollReply:
     """Ask what follows the question's position; renews the lease row and acknowledges the position.
 
-    Raises PollRefused when the edge's name belongs to another login.
+    Raises PollRefused when the edge's name belongs to another login, NameTaken when this life was taken over from.
     """
     position = question.position
-    records = await connection.fetch(
-        _POLL,
+    arguments = (
         who.edge,
         who.boot,
         timedelta(seconds=who.horizon_s),
@@ -70,8 +73,11 @@ async def poll(connection: Connection, who: Who, question: Poll) -> PollReply:
         position.chain,
         ROWS_A_POLL,
         who.life.priors if who.life else [],
-        timeout=POLL_TIMEOUT_S,
     )
+    try:
+        records = await connection.fetch(_POLL, *arguments, timeout=POLL_TIMEOUT_S)
+    except asyncpg.UniqueViolationError as error:
+        raise NameTaken(str(error)) from error
     first = records[0]
     if first["status"] == "refused":
         raise PollRefused(

@@ -21,10 +21,10 @@ from responder.hotpath.gate import Gate
 from responder.process import start_module
 from responder.worker import worker
 
-LEASE_FROM_RECEIPT, GATE_OFF, NO_BARRIER, SEQUENCE_CURSOR = (
+LEASE_FROM_RECEIPT, GATE_OFF, FIRST_LEASE, SEQUENCE_CURSOR = (
     "lease from receipt",
     "gate off",
-    "no barrier",
+    "first poll gives a lease",
     "sequence cursor",
 )
 _PASS = 1
@@ -78,13 +78,6 @@ IN_PROCESSES: dict[str, Callable[[], None]] = {
     SEQUENCE_CURSOR: sequence_cursor,
 }
 
-#: The waiter asks without waiting for the polls that are under way.
-_NO_BARRIER = """
-create or replace function feed_unacked(p_gen bigint, p_seq bigint) returns setof edge_lease
-  language sql security definer set search_path = pg_catalog, public, pg_temp as $$
-  select * from edge_lease l where (l.acked_gen, l.acked) < (p_gen, p_seq) $$
-"""
-
 #: Numbers come from a sequence and nobody waits for anybody; the head is the highest number that is committed. There
 #: is no chain, as it needs an order; the audit chain takes the same lock and is left out.
 _SEQUENCE_CURSOR = r"""
@@ -114,12 +107,20 @@ drop function feed_current_head() cascade;
 create function feed_current_head() returns feed_head language sql
   set search_path = pg_catalog, public, pg_temp as $$ select * from feed_head $$;
 """
-IN_LEDGER = {NO_BARRIER: _NO_BARRIER, SEQUENCE_CURSOR: _SEQUENCE_CURSOR}
+IN_LEDGER = (FIRST_LEASE, SEQUENCE_CURSOR)
+#: What of feed_poll knows a first poll, and what does not.
+_KNOWS_FIRST, _KNOWS_NONE = "not (l.leased and l.boot = p_boot)", "false"
 
 
 async def break_ledger(connection: "asyncpg.Connection[asyncpg.Record]", build: str) -> None:
     """Take it out of this database."""
-    await connection.execute(IN_LEDGER[build])
+    if build == SEQUENCE_CURSOR:
+        await connection.execute(_SEQUENCE_CURSOR)
+        return
+    sound = await connection.fetchval("select pg_get_functiondef('feed_poll'::regproc)")
+    broken = sound.replace(_KNOWS_FIRST, _KNOWS_NONE)
+    assert broken != sound
+    await connection.execute(broken)
 
 
 def main(build: str, program: str, *words: str) -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import psutil
 
@@ -47,11 +46,11 @@ class Host:
         self.links = {name: await Proxy(server).start(self.network.ledger_at) for name in PROGRAMS}
         return self
 
-    def start(self, database: str, password: str, *names: str) -> None:
-        """The programs of that name, or all of them."""
+    def start(self, logins: dict[str, str], *names: str) -> None:
+        """The programs of that name, or all of them; `logins` holds login:password of each."""
         for name in names or PROGRAMS:
             server = f"{self.network.ledger_at}:{self.links[name].port}"
-            url = f"postgresql://{database}:{quote(password)}@{server}/fastocsp?sslmode=disable"
+            url = f"postgresql://{logins[name]}@{server}/fastocsp?sslmode=disable"
             environ = self._environ | {"FASTOCSP_DATABASE_URL": url} | self.wall_clock.settings
             with (self.folder / f"{name}.log").open("ab") as log:
                 self.programs[name] = subprocess.Popen(

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 from tests.faults.fault import Fault
 from tests.faults.history import Excused
+from tests.faults.hostile import OF_STRANGERS
 from tests.faults.links import OF_LINKS, LateReply, Pulled
 from tests.faults.processes import OF_PROCESSES
 from tests.faults.revoker import Revoker
-from tests.faults.stalled import NewEdgeStalled
+from tests.faults.stalled import FirstPollStalled
 from tests.faults.stores import OF_STORES, FullDisk
 from tests.faults.world import World
 from tests.faults.writers import OF_WRITERS, ByRevoker
 
 Kind = type[Fault]
-ALL: tuple[Kind, ...] = (*OF_PROCESSES, *OF_STORES, *OF_LINKS, *OF_WRITERS, NewEdgeStalled)
+ALL: tuple[Kind, ...] = (*OF_PROCESSES, *OF_STORES, *OF_LINKS, *OF_WRITERS, FirstPollStalled, *OF_STRANGERS)
 #: A fault of this length or more is drawn now and then in a full run.
 LONG_S = (10.0, 30.0, 60.0)
 

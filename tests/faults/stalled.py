@@ -1,19 +1,38 @@
-"""The race that the barrier is for: an edge without a lease row has read the head, and its row is not committed yet."""
+"""The race that the first poll of a life is for: an edge that has no lease yet has read the head, and its row is not
+committed.
+"""
 
 import asyncio
+import contextlib
+
+import asyncpg
 
 from tests.faults.fault import NotTaken, cut_off
 from tests.faults.history import Change
 from tests.faults.world import HORIZON_S
 from tests.faults.writers import ByRevoker
 
+#: Every poll of north stops after its work and before its commit, while somebody holds the row of `stall`.
+_STALL = """
+create table if not exists stall (one bool primary key);
+insert into stall values (true) on conflict do nothing;
+create or replace function stalled() returns trigger language plpgsql security definer
+  set search_path = pg_catalog, public, pg_temp as $$
+begin
+  if new.edge = 'north' then perform from stall for update; end if;
+  return null;
+end $$;
+create or replace trigger stalled after update on edge_lease for each row execute function stalled();
+"""
 
-class NewEdgeStalled(ByRevoker):
-    """An edge without a lease row polls: it has read the head, its row is not committed, a revocation is. Who waits for
-    that revocation must see the row all the same. Afterwards the edge hears nothing more for a horizon.
+
+class FirstPollStalled(ByRevoker):
+    """An edge without a lease polls: it has read the head, its row is not committed, a revocation is. Who waits for
+    that revocation need not wait for it, so its poll must give no lease. Afterwards the edge hears nothing more for a
+    horizon.
     """
 
-    name, target, turn = "a new edge's poll stalled before its commit", "link", 1
+    name, target, turn = "a first poll stalled before its commit", "link", 1
     hold_s = HORIZON_S + 0.5
     waiter: "asyncio.Task[Change] | None" = None
     excused = cut_off("north")
@@ -22,41 +41,45 @@ class NewEdgeStalled(ByRevoker):
         host = self.world.hosts["north"]
         edge, signer = host.links["edge"], host.links["signer"]
         edge.up.hole = edge.down.hole = True
-        await asyncio.sleep(0.3)
-        holder = await self.world.owner()
+        owner, holder = await self.world.owner(), await self.world.owner()
         try:
-            await holder.execute("select feed_forget('north')")
+            await self._until_lapsed(owner)
+            await owner.execute(_STALL)
             transaction = holder.transaction()
             await transaction.start()
-            await holder.execute(
-                "insert into edge_lease (edge, boot, horizon, acked_gen, acked)"
-                " values ('north', gen_random_uuid(), interval '2 s', 0, 0)"
-            )
+            await holder.execute("select from stall for update")
             edge.reset()
             edge.heal()
-            await self._until_waiting()
+            await self._until_waiting(owner)
             edge.up.hole = signer.up.hole = signer.down.hole = True
             self.waiter = asyncio.get_running_loop().create_task(self.revoker.single("behind a stalled poll"))
             await asyncio.sleep(0.35)
             await transaction.rollback()
         finally:
             holder.terminate()
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError):
+                await owner.execute("drop trigger if exists stalled on edge_lease")
+            owner.terminate()
 
-    async def _until_waiting(self) -> None:
-        watcher = await self.world.owner()
-        try:
-            for _ in range(200):
-                self.waits = await watcher.fetchval(
-                    "select wait_event_type || ': ' || wait_event from pg_stat_activity"
-                    " where application_name = 'fastocsp feed' and wait_event_type = 'Lock'"
-                    " and query like '%feed_poll%'"
-                )
-                if self.waits:
-                    return
-                await asyncio.sleep(0.02)
-            raise NotTaken("no poll waits")
-        finally:
-            await watcher.close()
+    async def _until_lapsed(self, owner: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """The warmer has seen that no lease of north stands any more."""
+        for _ in range(1000):
+            if not await owner.fetchval("select leased from edge_lease where edge = 'north'"):
+                return
+            await asyncio.sleep(0.05)
+        raise NotTaken("the lease of north does not lapse")
+
+    async def _until_waiting(self, owner: "asyncpg.Connection[asyncpg.Record]") -> None:
+        for _ in range(500):
+            self.waits = await owner.fetchval(
+                "select wait_event_type || ': ' || wait_event from pg_stat_activity"
+                " where application_name = 'fastocsp feed' and wait_event_type = 'Lock'"
+                " and query like '%feed_poll%'"
+            )
+            if self.waits:
+                return
+            await asyncio.sleep(0.02)
+        raise NotTaken("no poll waits")
 
     async def prove(self) -> str:
         assert self.waiter is not None

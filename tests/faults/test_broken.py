@@ -5,11 +5,11 @@ faults on the sound build, and finds nothing.
 import pytest
 
 from tests.faults.broken import (
+    FIRST_LEASE,
     GATE_OFF,
     IN_LEDGER,
     IN_PROCESSES,
     LEASE_FROM_RECEIPT,
-    NO_BARRIER,
     SEQUENCE_CURSOR,
     break_ledger,
 )
@@ -17,7 +17,7 @@ from tests.faults.links import LateReply
 from tests.faults.nemesis import Kind
 from tests.faults.processes import StopWarmer
 from tests.faults.run import Run
-from tests.faults.stalled import NewEdgeStalled
+from tests.faults.stalled import FirstPollStalled
 from tests.faults.world import World
 from tests.faults.writers import RevokerStopped
 
@@ -55,7 +55,7 @@ class Broken(Run):
     [
         (LEASE_FROM_RECEIPT, LateReply),
         (GATE_OFF, StopWarmer),
-        (NO_BARRIER, NewEdgeStalled),
+        (FIRST_LEASE, FirstPollStalled),
         (SEQUENCE_CURSOR, RevokerStopped),
     ],
 )

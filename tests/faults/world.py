@@ -10,12 +10,13 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 import redis
@@ -26,7 +27,7 @@ from cachewarm.embedded.valkey import USERS
 from responder.domain.key import Key
 from responder.domain.redis_layout import record_name
 from responder.domain.status import PRESIGNED
-from tests.faults.hosts import Host, environment, state_of, workers_of
+from tests.faults.hosts import ROOT, Host, environment, state_of, workers_of
 from tests.faults.network import LOOPBACK
 from tests.support.breakage import certificates, pid_of
 from tests.support.fixtures import scratch
@@ -54,6 +55,8 @@ class World:
         self._builds = builds or {}
         self.centre = Instance(self.folder / "data", WORKERS, certificates, 0, FASTOCSP_EDGE_NAME="centre", **SHARED)
         self.hosts: dict[str, Host] = {}
+        #: login:password of each program, by host.
+        self.logins: dict[str, dict[str, str]] = {}
         self._mounted: list[Path] = []
         self.ledger_link: Proxy | None = None
 
@@ -65,6 +68,7 @@ class World:
         self.run_folder = Path(settings["run_dir"])
         self.server = Path(parse_qs(urlsplit(facts["database_url"]).query)["host"][0]) / ".s.PGSQL.5432"
         self._passwords = read_passwords(self.centre.folder / "postgres.passwords", LOGINS)
+        self._add_edges()
         valkey = read_passwords(self.centre.folder / "valkey.passwords", USERS)
         self.ledger_link = await Proxy(self.server).start()
         await self._bound_notify_queue()
@@ -101,7 +105,22 @@ class World:
 
     def start_host(self, name: str, *programs: str) -> None:
         """Its programs, or those named."""
-        self.hosts[name].start(LOGINS["reader"], self._passwords["reader"], *programs)
+        self.hosts[name].start(self.logins[name], *programs)
+
+    def _add_edges(self) -> None:
+        """A login for the edge and one for the signer of north and south, by the product's command."""
+        for name in ("north", "south"):
+            words = ["edge", "add", name, "--json", "--data-dir", str(self.centre.folder)]
+            said = subprocess.run(
+                [sys.executable, "-m", "cachewarm.cli.main", *words],
+                check=True,
+                capture_output=True,
+                cwd=ROOT,
+                env=environment(),
+            )
+            urls = [urlsplit(row["url"]) for row in json.loads(said.stdout)["logins"]]
+            kinds = zip(("edge", "signer"), urls, strict=True)
+            self.logins[name] = {kind: f"{url.username}:{url.password}" for kind, url in kinds}
 
     def revive(self) -> list[str]:
         """Programs of the hosts that have ended by themselves, which no fault may bring about; started again."""
@@ -164,6 +183,13 @@ class World:
             timeout=10,
         )
 
+    async def connect_as(self, host: str, program: str) -> "asyncpg.Connection[asyncpg.Record]":
+        """With that program's login, not through its host's link: whoever stole it comes from elsewhere."""
+        login, _, password = self.logins[host][program].partition(":")
+        return await asyncpg.connect(
+            user=login, password=unquote(password), database="fastocsp", host=str(self.server.parent), timeout=10
+        )
+
     @property
     def writer_url(self) -> str:
         """Postgres straight."""
@@ -174,7 +200,7 @@ class World:
     def cut_url(self) -> str:
         """Postgres through the proxy that can cut."""
         assert self.ledger_link is not None
-        login, password = LOGINS["writer"], self._passwords["writer"]
+        login, password = LOGINS["cli"], self._passwords["cli"]
         return f"postgresql://{login}:{password}@127.0.0.1:{self.ledger_link.port}/fastocsp?sslmode=disable"
 
     def redis(self) -> "redis.Redis":

@@ -127,6 +127,8 @@ class Edge:
         self.clocks = Clocks(rate)
         self.disk = ModelDisk()
         self.boots = 0
+        self.lives: list[int] = []
+        self.priors: list[int] = []
         self.replica: Replica | None = None
         self.page: Page | None = None
         self.old_pages: list[Page] = []
@@ -145,6 +147,8 @@ class Edge:
     def boot(self) -> None:
         """A new life: it closes the page of the one before, then shows what the disk kept."""
         self.boots += 1
+        self.priors = list(self.lives)
+        self.lives.append(self.boots)
         former = self.former_lease()
         self.close_former_page()
         self.page = Page(self.stepped)
@@ -154,6 +158,16 @@ class Edge:
         replica = Replica(HORIZON_S, self.page, self.disk)
         replica.boot()
         self.replica = replica
+
+    def begin_another_life(self) -> None:
+        """Told that somebody else polled under its name, the agent goes on as a life of its own."""
+        self.priors.append(self.boots)
+        self.boots += 1
+        self.lives = [*self.priors, self.boots]
+
+    def confirm_life(self) -> None:
+        """The ledger knows this life."""
+        self.lives = [self.boots]
 
     def former_lease(self) -> Renew | None:
         """Of the page that lies there; a boot of the host ends it."""

@@ -1,7 +1,7 @@
-"""A model of the ledger: what 0002_feed.sql and 0005_polls.sql promise, statement by statement, on one true clock.
+"""A model of the ledger: what 0002_feed.sql and 0018_logins.sql promise, statement by statement, on one true clock.
 
-A poll is not atomic: status, rows and COMMIT are three steps, and others may act between them. Every commit is kept, so
-that a failover may lose the last ones and a restore may go back to any.
+A poll is not atomic: the lock of its row, status, rows and COMMIT are four steps, and others may act between them.
+Every commit is kept, so that a failover may lose the last ones and a restore may go back to any.
 """
 
 from copy import copy
@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from responder.clock import NS
-from responder.feed.machine import GENESIS, PollReply, Position, Row, next_chain
+from responder.feed.machine import FIRST, GENESIS, PollReply, Position, Row, next_chain
 
 HORIZON_S = 10
 SLACK_NS = 50_000_000
-BEFORE = "(before)"
+#: Names of rows that stand for leases which no other row tells of.
+BEFORE, EARLIER = "(before)", "(an earlier life of {})"
+EDGES = ("a", "b")
 REVOKE, RELEASE = 1, 2
 HOLD = 6
 KEPT_COMMITS = 60
@@ -22,13 +24,20 @@ Listed = dict[bytes, tuple[int, int]]
 
 
 class Lease(NamedTuple):
-    """A row of edge_lease; `at` is true time."""
+    """A row of edge_lease; `at` is true time, `login` None of a row that stands for leases of others."""
 
     boot: int
     generation: int
     seq: int
     at: int
     prior: int | None = None
+    login: str | None = None
+    leased: bool = True
+
+
+def _added() -> dict[str, Lease]:
+    """Every edge, as `fastocsp edge add` leaves it: each has a login of its own."""
+    return {name: Lease(0, 0, 0, 0, login=name, leased=False) for name in EDGES}
 
 
 @dataclass
@@ -42,7 +51,7 @@ class Rows:
     base_chain: bytes = GENESIS
     events: dict[int, Row] = field(default_factory=dict)
     listed: Listed = field(default_factory=dict)
-    leases: dict[str, Lease] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=_added)
 
     def copied(self) -> "Rows":
         """Another one with the same rows."""
@@ -51,12 +60,14 @@ class Rows:
 
 @dataclass
 class Poll:
-    """feed_poll under way at the server."""
+    """feed_poll under way at the server; `row` is its edge's, once it is locked."""
 
     edge: str
     boot: int
-    number: int
     position: Position
+    login: str
+    priors: tuple[int, ...] = ()
+    row: Lease | None = None
     answer: PollReply | None = None
     has_rows: bool = False
 
@@ -98,14 +109,25 @@ class Ledger:
         self.commit()
 
     def unacked(self, generation: int, seq: int, now: int) -> list[str]:
-        """feed_unacked; its barrier waits for every poll under way."""
+        """feed_unacked; it waits for nobody."""
         self.current(now)
-        self.forget_before(now)
-        return [name for name, lease in self.rows.leases.items() if (lease.generation, lease.seq) < (generation, seq)]
+        self.forget_placeholders(now)
+        return [
+            name
+            for name, lease in self.rows.leases.items()
+            if lease.leased and (lease.generation, lease.seq) < (generation, seq)
+        ]
 
-    def under_way(self) -> bool:
-        """Would the barrier wait?"""
-        return bool(self.polls)
+    def lapse(self, edge: str, now: int) -> None:
+        """edge_lapse, by a warmer: never of a row that a poll has locked."""
+        lease = self.rows.leases[edge]
+        if self.has_run_out(lease, now) and not any(poll.row for poll in self.polls if poll.edge == edge):
+            self.rows.leases[edge] = lease._replace(leased=False)
+            self.commit()
+
+    def has_run_out(self, lease: Lease, now: int) -> bool:
+        """No lease that the row tells of can stand."""
+        return now - lease.at > HORIZON_S * NS * 1.01 + NS
 
     def trim(self, upto: int) -> None:
         """Drop events; `upto` may pass what an edge that was away for long has."""
@@ -117,10 +139,10 @@ class Ledger:
         rows.events = {seq: row for seq, row in rows.events.items() if seq > upto}
         self.commit()
 
-    # -- feed_poll, in three steps
+    # -- feed_poll, in four steps
 
     def current(self, now: int) -> None:
-        """feed_current_head: the first look at another timeline begins a generation, and leases may be lost."""
+        """feed_current_head of a writer: the first look at another timeline begins a generation; leases may be lost."""
         rows = self.rows
         if rows.timeline == self.timeline:
             return
@@ -130,10 +152,33 @@ class Ledger:
         rows.leases[BEFORE] = Lease(0, 0, 0, now)
         self.commit()
 
-    def begin(self, poll: Poll, now: int, wall: int) -> None:
-        """Barrier, epoch, status."""
-        self.current(now)
+    def begin(self, poll: Poll, wall: int) -> bool:
+        """The poll comes in; False: it is an error, or refused."""
+        if not self.owns(poll):
+            return False
+        self.polls.append(poll)
+        return True
+
+    def owns(self, poll: Poll) -> bool:
+        """Does its login own that edge?"""
+        return self.rows.leases[poll.edge].login == poll.login
+
+    def lock(self, poll: Poll) -> bool:
+        """The row, once every poll of the same edge that came before has ended. False: the poll is turned away."""
+        if next(other for other in self.polls if other.edge == poll.edge) is not poll:
+            return True
+        poll.row = self.rows.leases[poll.edge]
+        if poll.row.prior == poll.boot:
+            self.polls.remove(poll)
+            return False
+        return True
+
+    def look(self, poll: Poll, wall: int) -> bool:
+        """Epoch and status. False: the ledger is another one, and no writer has begun its generation yet."""
         rows, seq = self.rows, poll.position.seq
+        if rows.timeline != self.timeline:
+            self.polls.remove(poll)
+            return False
         chain = rows.base_chain if seq == rows.base else rows.events[seq].chain if seq in rows.events else None
         status = "ok"
         if seq > rows.position.seq:
@@ -143,7 +188,7 @@ class Ledger:
         elif seq > 0 and chain != poll.position.chain:
             status = "diverged"
         poll.answer = PollReply(rows.generation, rows.position.seq, status, (), wall)
-        self.polls.append(poll)
+        return True
 
     def read(self, poll: Poll) -> None:
         """The rows: another statement, which sees what was trimmed since."""
@@ -155,18 +200,28 @@ class Ledger:
             ]
             poll.answer = poll.answer._replace(rows=tuple(found[:3]))
 
-    def finish(self, poll: Poll, now: int) -> PollReply | None:
-        """The lease row, and COMMIT; None when the life was taken over from."""
+    def finish(self, poll: Poll, now: int) -> PollReply:
+        """The lease row, and COMMIT."""
         assert poll.answer is not None
+        assert poll.row is not None
         self.polls.remove(poll)
-        before = self.rows.leases.get(poll.edge)
-        if before is not None and before.prior == poll.boot:
-            return None
-        acked = self.acknowledged(poll)
-        prior = None if before is None else before.prior if before.boot == poll.boot else before.boot
-        self.rows.leases[poll.edge] = Lease(poll.boot, *acked, now, prior)
+        before, acked = poll.row, self.acknowledged(poll)
+        if before.leased and before.boot != poll.boot and not self.is_successor(poll, before):
+            self.rows.leases[EARLIER.format(poll.edge)] = Lease(0, 0, 0, now)
+        prior = before.prior if before.boot == poll.boot else before.boot
+        self.rows.leases[poll.edge] = Lease(poll.boot, *acked, now, prior, before.login)
         self.commit()
+        if poll.answer.status == "ok" and self.is_first(poll, before):
+            return poll.answer._replace(status=FIRST)
         return poll.answer
+
+    def is_successor(self, poll: Poll, before: Lease) -> bool:
+        """Does this life know the one before it?"""
+        return before.boot in poll.priors
+
+    def is_first(self, poll: Poll, before: Lease) -> bool:
+        """Did no committed row tell of this life's leases when the poll began?"""
+        return not (before.leased and before.boot == poll.boot)
 
     def acknowledged(self, poll: Poll) -> tuple[int, int]:
         """What this poll's lease row says."""
@@ -175,11 +230,13 @@ class Ledger:
             return 0, 0
         return poll.position.generation, poll.position.seq
 
-    def forget_before(self, now: int) -> None:
-        """Leases that may have been lost have ended by themselves after a horizon."""
-        before = self.rows.leases.get(BEFORE)
-        if before is not None and now - before.at > HORIZON_S * NS * 1.01 + NS:
-            del self.rows.leases[BEFORE]
+    def forget_placeholders(self, now: int) -> None:
+        """Leases that no other row tells of have ended by themselves after a horizon."""
+        self.rows.leases = {
+            name: lease
+            for name, lease in self.rows.leases.items()
+            if lease.login is not None or not self.has_run_out(lease, now)
+        }
 
     # -- disasters
 

@@ -34,7 +34,7 @@ class FeedRules(RuleBasedStateMachine):
     def start(self, opening: Callable[[World], None]) -> None:
         opening(self.world)
 
-    @rule(edge=edges, steps=st.integers(0, 2))
+    @rule(edge=edges, steps=st.integers(0, 4))
     def ask_and_stall(self, edge: int, steps: int) -> None:
         self.world.ask_and_stall(self.world.edges[edge], steps)
 
@@ -111,6 +111,22 @@ class FeedRules(RuleBasedStateMachine):
     @rule(lost=st.integers(0, 8), dump=st.booleans())
     def disaster(self, lost: int, dump: bool) -> None:
         self.world.disaster(lost, dump=dump and lost > 5)
+
+    @rule(edge=edges, stolen=st.booleans())
+    def speak_for(self, edge: int, stolen: bool) -> None:
+        self.world.speak_for(self.world.edges[edge], stolen=stolen)
+
+    @rule(index=indexes)
+    def tamper(self, index: int) -> None:
+        self.world.tamper(index)
+
+    @rule(edge=edges)
+    def lapse(self, edge: int) -> None:
+        self.world.ledger.lapse(self.world.edges[edge].name, self.world.now)
+
+    @rule()
+    def a_writer_looks(self) -> None:
+        self.world.ledger.current(self.world.now)
 
     @rule(edge=edges, serial=serials)
     def request(self, edge: int, serial: bytes) -> None:

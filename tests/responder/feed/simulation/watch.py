@@ -73,8 +73,6 @@ class Watch:
 
     def judge(self, waiter: Waiter, now: int) -> bool:
         """wait_for_edges, one round: True when it is over."""
-        if self.ledger.under_way():
-            return False
         if self.ledger.unacked(waiter.generation, waiter.seq, now) and waiter.elapsed(now) < BOUND_NS:
             return False
         rows = self.ledger.rows

@@ -3,7 +3,7 @@
 Each method is one thing that can happen. After each of them, and between any two stores of an edge, the watch looks.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from _fastocsp.revoked.rows import merge_groups
@@ -17,6 +17,8 @@ from tests.responder.feed.simulation.watch import SERIALS, Violation, Waiter, Wa
 #: Parts of ten thousand; any two differ by less than 1 %.
 RATES = (-49, 49, 0, -20, 30)
 ROUNDS = 40
+#: Of a poll at the server.
+STEPS = 4
 
 
 @dataclass
@@ -27,12 +29,15 @@ class Message:
     question: FeedPoll | None = None
     boot: int = 0
     answer: PollReply | None = None
+    priors: list[int] = field(default_factory=list)
     due: TakeSnapshot | None = None
     snapshot: tuple[object, object] | None = None
 
 
 class World:
     """One history."""
+
+    links_authenticated = True
 
     def __init__(self, ledger: type[Ledger] = Ledger, edge: type[Edge] = Edge, watch: type[Watch] = Watch) -> None:
         self.now = 1_700_000_000 * NS
@@ -43,6 +48,7 @@ class World:
         self.polls: list[tuple[Poll, Message]] = []
         self.requests: list[Request] = []
         self.broken = False
+        self.strangers = 0
 
     # -- the judge
 
@@ -102,7 +108,7 @@ class World:
             return
         edge.question = machine.question(edge.clocks.read(self.now))
         edge.acked = dict.fromkeys(edge.page.listed, edge.seq())
-        self.net.append(Message(edge, edge.question, edge.boots))
+        self.net.append(Message(edge, edge.question, edge.boots, priors=edge.priors))
 
     def carry(self, index: int, *, again: bool, fuse: int | None, power: bool) -> None:
         """Deliver a message, perhaps not for the last time; kill the edge after `fuse` stores."""
@@ -113,9 +119,10 @@ class World:
         if message.answer is not None or message.snapshot is not None:
             self._guarded(message.edge, partial(self._heard, message), fuse, power=power)
         elif message.question is not None:
-            poll = Poll(message.edge.name, message.boot, message.question.number, message.question.position)
-            self.ledger.begin(poll, self.now, self.now)
-            self.polls.append((poll, message))
+            name, position = message.edge.name, message.question.position
+            poll = Poll(name, message.boot, position, name, tuple(message.priors))
+            if self.ledger.begin(poll, self.now):
+                self.polls.append((poll, message))
         else:
             self._snapshot(message)
 
@@ -126,18 +133,23 @@ class World:
         self.net.append(Message(message.edge, boot=message.boot, due=message.due, snapshot=taken))
 
     def work(self, index: int) -> None:
-        """One step of a poll under way at the server: rows, then COMMIT and send."""
+        """One step of a poll under way at the server: its row, status, rows, then COMMIT and send."""
         if not self.polls:
             return
         poll, message = self.polls[index % len(self.polls)]
-        if not poll.has_rows:
+        if poll.row is None:
+            if not self.ledger.lock(poll):
+                self.polls.remove((poll, message))
+                if message.boot == message.edge.boots:
+                    message.edge.begin_another_life()
+        elif poll.answer is None:
+            if not self.ledger.look(poll, self.now):
+                self.polls.remove((poll, message))
+        elif not poll.has_rows:
             self.ledger.read(poll)
-            return
-        self.polls.remove((poll, message))
-        answer = self.ledger.finish(poll, self.now)
-        if answer is None and message.boot == message.edge.boots:
-            self.kill(message.edge, power=False)  # told that its name is taken: a person starts it again
-        if answer is not None:
+        else:
+            self.polls.remove((poll, message))
+            answer = self.ledger.finish(poll, self.now)
             self.net.append(Message(message.edge, message.question, message.boot, answer))
 
     def _heard(self, message: Message) -> None:
@@ -151,6 +163,8 @@ class World:
         assert message.question is not None
         assert message.answer is not None
         now = message.edge.clocks.read(self.now)
+        if message.boot == message.edge.boots:
+            message.edge.confirm_life()
         for effect in replica.machine.answered(message.question, message.answer, now):
             if not isinstance(effect, TakeSnapshot):
                 replica.carry_out(effect)
@@ -162,6 +176,37 @@ class World:
         except Killed:
             self.kill(edge, power=power)
         edge.fuse = None
+
+    # -- strangers
+
+    def speak_for(self, edge: Edge, *, stolen: bool) -> None:
+        """Somebody acknowledges everything in the edge's name: with its own login, but nothing of its lives, or as
+        another edge, which knows the id of its life.
+        """
+        known = self.ledger.rows.leases[edge.name].boot
+        self.strangers += 1
+        login = edge.name if stolen else next(other.name for other in self.edges if other is not edge)
+        for _ in range(2):
+            position = self.ledger.rows.position
+            poll = Poll(edge.name, -self.strangers if stolen else known, position, login)
+            if any(other.edge == edge.name for other in self.ledger.polls) or not self.ledger.begin(poll, self.now):
+                return
+            if self.ledger.lock(poll) and self.ledger.look(poll, self.now):
+                self.ledger.read(poll)
+                self.ledger.finish(poll, self.now)
+
+    def tamper(self, index: int) -> None:
+        """Somebody on the link rewrites an answer: the edge hears that nothing is new. An authenticated link ends."""
+        answers = [message for message in self.net if message.answer is not None and message.question is not None]
+        if not answers:
+            return
+        message = answers[index % len(answers)]
+        self.net.remove(message)
+        if not self.links_authenticated:
+            assert message.answer is not None
+            assert message.question is not None
+            told = message.answer._replace(head=message.question.position.seq, rows=())
+            self.net.append(Message(message.edge, message.question, message.boot, told))
 
     def kill(self, edge: Edge, *, power: bool) -> None:
         """The agent, or the whole host with its workers."""
@@ -176,17 +221,18 @@ class World:
     def turn(self, edge: Edge) -> None:
         """A whole round without any trouble."""
         self.boot(edge)
-        for _ in range(2):
+        self.ledger.current(self.now)
+        for _ in range(3):
             self.ask(edge)
             sent, under_way = len(self.net), len(self.polls)
             self.carry(sent - 1, again=False, fuse=None, power=False)
-            for _ in range(2 * (len(self.polls) - under_way)):
+            for _ in range(STEPS * (len(self.polls) - under_way)):
                 self.work(len(self.polls) - 1)
             if len(self.net) >= sent:
                 self.carry(len(self.net) - 1, again=False, fuse=None, power=False)
 
     def ask_and_stall(self, edge: Edge, steps: int) -> None:
-        """A question that reaches the server, where its poll comes so far: begun, rows read, committed."""
+        """A question that reaches the server, where its poll comes so far: come in, locked, status, rows, committed."""
         self.boot(edge)
         self.ask(edge)
         under_way = len(self.polls)
