@@ -117,7 +117,10 @@ def add_command(
         from cachewarm.ledger.connect import connected
 
         async with connected(owner_url(data_dir), name="fastocsp edge add") as connection:
-            await logins.make_logins(connection, wanted)
+            try:
+                await logins.make_logins(connection, wanted)
+            except Refused as error:
+                fail(f"{error}: this needs the ledger's owner with CREATEROLE; `--sql` prints what a DBA runs instead")
 
     with reported():
         wanted = logins.of_host(name, signer=signer)

@@ -1,5 +1,6 @@
 """Faults for the end-to-end tests, each on processes of one's own instance and by pid, and what is looked at then."""
 
+import asyncio
 import json
 import os
 import re
@@ -80,6 +81,17 @@ def eventually(done: Callable[[], Any], within_s: float, what: str = "", pause_s
             assert time.monotonic() - begun < allowed, what or f"not within {allowed:.1f} s"
         time.sleep(pause_s)
     return time.monotonic() - begun
+
+
+async def eventually_true(done: Callable[[], Any], within_s: float = 10, what: str = "") -> None:
+    """Wait like `eventually`, and let the event loop go on meanwhile."""
+    begun = time.monotonic()
+    allowed = within_s
+    while not done():
+        if time.monotonic() - begun >= allowed:
+            allowed = within_s * busyness()
+            assert time.monotonic() - begun < allowed, what or f"not within {allowed:.1f} s"
+        await asyncio.sleep(0.01)
 
 
 def is_within(begun: float, seconds: float) -> bool:

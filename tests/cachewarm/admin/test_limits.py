@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import httpx2
 import pytest
@@ -22,6 +22,7 @@ from cachewarm.ledger.inventory import NewCertificate, add_certificates
 from cachewarm.ledger.issuers import add_issuer
 from tests.cachewarm.ledger.conftest import NOW, YEAR, serial
 from tests.support.breakage import is_within
+from tests.support.edges import lease
 
 KEY = {"Authorization": "Bearer 0123456789abcdef"}
 
@@ -34,7 +35,7 @@ async def ledger(database: DatabaseURLs) -> AsyncIterator[Connection]:
         ends = NOW + YEAR
         made = [NewCertificate(serial_number=serial(n), not_before=NOW - YEAR, not_after=ends) for n in range(20)]
         await add_certificates(connection, "ca", made)
-        await connection.execute("select from feed_poll('deaf', $1, '30 s', 0, 0, sha256(''))", uuid4())
+        await lease(database, "deaf", timedelta(seconds=30))
         yield connection
 
 

@@ -8,7 +8,7 @@ from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.feed import set_horizon
 from tests.cachewarm.cli.conftest import Fastocsp
-from tests.cachewarm.cli.test_revoke import lease
+from tests.support.edges import lease
 
 
 @pytest.fixture

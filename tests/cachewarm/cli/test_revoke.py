@@ -4,16 +4,15 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
 from cachewarm.embedded.provision import DatabaseURLs
-from cachewarm.ledger.connect import Connection, connected
+from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.feed import set_horizon
 from responder.domain.status import CRLReason
 from tests.cachewarm.cli.conftest import Fastocsp
-from tests.support.edges import register
+from tests.support.edges import lease
 
 ONES = [reason for reason in CRLReason if reason is not CRLReason.removeFromCRL]
 
@@ -22,14 +21,6 @@ ONES = [reason for reason in CRLReason if reason is not CRLReason.removeFromCRL]
 def issued(root_ca: Fastocsp) -> str:
     """Serial number of a certificate of root; its file is a.example.pem."""
     return str(root_ca("ca", "issue", "root", "--name", "a.example", "--json").json["serial"])
-
-
-async def lease(database: DatabaseURLs, edge: str, horizon: timedelta) -> None:
-    """An edge that had a lease once and never acknowledges anything later."""
-    await register(database, edge)
-    async with connected(database.edge) as connection:
-        for _ in range(2):
-            await connection.execute("select feed_poll($1, $3, $2, 1, 0, sha256(''))", edge, horizon, UUID(int=7))
 
 
 @pytest.mark.parametrize("reason", ONES, ids=lambda reason: reason.name)
