@@ -64,7 +64,7 @@ async def take_snapshot(urls: DatabaseURLs, run: Path) -> dict[str, float]:
     run.mkdir()
     shared = SharedFeed(run)
     who = Who("bench", uuid4(), 30.0)
-    agent = FeedAgent(lambda: open_feed(urls.signer), who, shared, read_clock, 0.2)
+    agent = FeedAgent(lambda: open_feed(urls.edge), who, shared, read_clock, 0.2)
     agent.boot()
     begun = time.perf_counter()
     task = asyncio.create_task(agent.run())
@@ -177,7 +177,7 @@ def shown(name: str, took: list[float]) -> dict[str, float]:
 
 async def fill(server: EmbeddedPostgres) -> DatabaseURLs:
     """A million revoked, without a feed event each."""
-    urls = await provision(server)
+    urls = await provision(server, edge="bench")
     connection = await asyncpg.connect(urls.owner)
     try:
         await connection.execute(_FILL.format(count=MILLION))

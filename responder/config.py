@@ -98,14 +98,15 @@ class EdgeSettings(BaseSettings):
         None, description="sockets and shared memory; default DATA_DIR/run, or a short folder under /tmp"
     )
     database_url: SecretStr | None = Field(
-        None, description="postgresql://; the edge needs a role that is a member of fastocsp_reader"
+        None,
+        description="postgresql://, with this process's own login (`fastocsp db roles`)",
     )
     redis_url: SecretStr | None = Field(None, description="redis:// or unix://; read-only for the edge")
     signer_socket: Path | None = Field(None, description="Unix socket of the signer; default RUN_DIR/signer.sock")
     host: str = Field("127.0.0.1", description="address of the public listener")
     port: int = Field(8080, ge=0, le=65535, description="port of the public listener")
     workers: int = Field(1, ge=1, le=256, description="edge processes, each with its own SO_REUSEPORT socket")
-    edge_name: str = Field("", description="name in the lease table; default the host name")
+    edge_name: str = Field("", description="name that `fastocsp edge add` was given; default the host name")
     horizon: Duration = Field(
         30.0,
         ge=2,

@@ -160,9 +160,10 @@ def test_an_isolated_old_primary_gives_no_lease(pair: Pair, product: Instance) -
     """The standby is promoted, but one edge still reaches only the old primary, which nobody follows any more: its
     polls never commit, so within the horizon it says good no longer, whatever is revoked on the new one meanwhile.
     """
-    stranded = EdgeHost(
-        product, product.folder.parent / "stranded", "stranded", FASTOCSP_DATABASE_URL=reader(pair, product)
-    )
+    url = own_url(pair, product)
+    login = url.partition("://")[2].partition(":")[0]
+    asyncio.run(pair.tell(pair.first, "select edge_register('stranded', $1, 'tests')", login))
+    stranded = EdgeHost(product, product.folder.parent / "stranded", "stranded", FASTOCSP_DATABASE_URL=url)
     stranded.start()
     try:
         path, spared = certificates(product)[:2]
@@ -183,13 +184,13 @@ def test_an_isolated_old_primary_gives_no_lease(pair: Pair, product: Instance) -
         stranded.stop()
 
 
-def reader(pair: Pair, product: Instance) -> str:
+def own_url(pair: Pair, product: Instance) -> str:
     """The edge's own login, at the first server alone."""
     import psutil
 
     url = psutil.Process(pid_of(product, "edge_master")).environ()["FASTOCSP_DATABASE_URL"]
     login = url.partition("://")[2].partition("@")[0]
-    assert login.startswith("fastocsp_reader_"), "the edge may write"
+    assert login.startswith("fastocsp_edge_"), "the edge may write"
     first = pair.url(pair.first)
     return f"postgresql://{login}@{first.rpartition('@')[2]}"
 

@@ -2,6 +2,7 @@
 instance's. It is asked and watched like an instance.
 """
 
+import json
 import subprocess
 import sys
 import time
@@ -35,8 +36,13 @@ class EdgeHost(Instance):
             "FASTOCSP_PORT": str(self.port),
             "FASTOCSP_METRICS_LISTEN": f"127.0.0.1:{self._metrics_port}",
             "FASTOCSP_EDGE_NAME": name,
-            **more,
+            **(more if "FASTOCSP_DATABASE_URL" in more else {"FASTOCSP_DATABASE_URL": self._login(name)} | more),
         }
+
+    def _login(self, name: str) -> str:
+        """Of its own."""
+        said = self._centre.command("edge", "add", name, "--no-signer", "--json")
+        return str(json.loads(said.stdout)["logins"][0]["url"])
 
     def start(self) -> "EdgeHost":
         """Until it is ready."""
