@@ -1,4 +1,4 @@
-"""The simulation can fail: every known way to lie is found. The kill table of docs/invariants.md comes from here."""
+"""The simulation can fail: every known way to lie is found. They are listed in docs/explanation/coherence.md."""
 
 import os
 
