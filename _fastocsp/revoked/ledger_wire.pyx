@@ -43,7 +43,7 @@ def parse_items(bytes payload not None):
         if left < ITEM_FIXED or p[3] < 1 or p[3] > 20 or left - ITEM_FIXED < p[3]:
             raise WireError("feed item is cut short", len(payload) - left)
         n = p[3]
-        if p[0] < 1 or p[0] > 3:
+        if p[0] < 1 or p[0] > 4:
             raise WireError("feed item has an unknown operation", len(payload) - left)
         # the times are int8 on the wire; ours end in 2106
         found.append((p[0], (<int>p[1] << 8) | p[2], (<const char*>p)[4:4 + n], be32(p + 4 + n + 4), p[4 + n + 8]))

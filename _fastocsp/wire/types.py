@@ -76,7 +76,14 @@ class Record(NamedTuple):
     signature: bytes = b""
 
 
-#: A change of the revoked set: op (1 revoked, 2 released, 3 purged), issuer_no, serial, revocation_time, reason.
+#: Op of an item: an edge reported that the serial is revoked, which the ledger does not know.
+REPORTED_ITEM = 4
+#: Or-ed on the reason of a serial in the revoked set that is only reported to be revoked. No record agrees with such an
+#: entry, so the gate lets no answer for it pass.
+REPORTED = 0x40
+
+#: A change of the revoked set: op (1 revoked, 2 released, 3 purged, 4 reported), issuer_no, serial, revocation_time,
+#: reason.
 Item = tuple[int, int, bytes, int, int]
 
 #: The revoked set laid out: {(issuer_no, serial_len): ascending rows of serial | revocation time u32 | reason u8}.

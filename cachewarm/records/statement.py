@@ -16,6 +16,7 @@ from responder.domain.issuer import Issuer
 from responder.domain.status import CRLReason, UnissuedPolicy
 from responder.domain.window import next_update
 from responder.feed.machine import Position
+from responder.feed.reports import is_blocking
 
 #: A wall clock this many seconds before the lease's own time is not believed.
 WALL_STEP_S = 1
@@ -49,6 +50,7 @@ class NoStatement(Enum):
     CLOCK_BEHIND = "the wall clock is behind the lease"
     REVOKED_AHEAD = "the revocation time is ahead of this host's clock"
     NO_CRL = "no mirrored CRL is valid now"
+    ORPHAN = "an edge reported a revocation that the ledger lacks"
 
 
 class Moment(NamedTuple):
@@ -65,7 +67,7 @@ class RevokedSet(Protocol):
     """The part of the feed that statements are made of."""
 
     def revoked(self, issuer_no: int, serial: bytes) -> tuple[int, int] | None:
-        """Return (revocation time, reason) of a revoked certificate, else None."""
+        """Return (revocation time, reason) of a certificate that is revoked, or only reported to be, else None."""
         ...
 
 
@@ -101,6 +103,8 @@ def statement_for(
     nothing is stated.
     """
     listed = feed.revoked(signing.issuer.issuer_no, serial)
+    if listed is not None and is_blocking(listed[1]):
+        return NoStatement.ORPHAN  # a report revokes nothing, but nothing else may be stated either
     if listed is not None:
         end = next_update(at.now, validity_s, not_after, signing.pair.certificate.not_after)
         if end is None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 import time
+from pathlib import Path
 from uuid import uuid4
 
 import structlog
@@ -17,6 +19,7 @@ from cachewarm.signer.inventory_cache import InventoryCache
 from cachewarm.signer.server import SignerServer
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
+from responder.feed.journal import Journal
 from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
 from responder.process import die_with_parent, set_up_process
@@ -39,8 +42,14 @@ async def serve(settings: Settings) -> None:
 
     feed = LocalFeed(read_clock)
     agent = FeedAgent(
-        open_feed_connection, Who(None, uuid4(), settings.horizon), feed, read_clock, settings.poll_interval
+        open_feed_connection,
+        Who(None, uuid4(), settings.horizon),
+        feed,
+        read_clock,
+        settings.poll_interval,
+        open_journal(settings.data_dir / "signer"),
     )
+    agent.boot()
     keys = KeyringWatcher(open_connection, settings.keys, settings.passphrase)
     decisions = SignerDecisions(
         feed,
@@ -64,6 +73,21 @@ async def serve(settings: Settings) -> None:
         await asyncio.gather(*work, stopped, return_exceptions=True)
         with contextlib.suppress(OSError):
             settings.signer.unlink()
+
+
+def open_journal(folder: Path) -> Journal | None:
+    """Return the signer's own journal of the feed, None where it cannot have one.
+
+    What the ledger loses the signer knows by itself, over its restarts: it signs `revoked` on no word of an edge.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(folder / "feed.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until the process ends
+        return Journal(folder)
+    except OSError as error:
+        log.warning("feed not journalled", folder=str(folder), error=str(error))
+        return None
 
 
 def run_signer(settings: Settings, *, child: bool = False) -> None:

@@ -24,7 +24,7 @@ from responder.edge.rules import Answerer, Policy, Tiers
 from responder.edge.slow_path import answer_slowly
 from responder.errors import LINK_FAILURES, Refusal
 from responder.feed.catalog import kept_catalog
-from responder.feed.shared import SLOT_CATALOG, FeedPage
+from responder.feed.shared import SLOT_CATALOG, SLOT_GENERATION, SLOT_SEQ, FeedPage
 from responder.files import open_map
 from responder.hotpath.gate import Gate
 from responder.hotpath.lane import Lane
@@ -112,6 +112,7 @@ class EdgeContext:
             catalog=lambda: self.catalog,
             now=self.now,
             counters=self.counters,
+            place=lambda: (self.page.get(SLOT_GENERATION), self.page.get(SLOT_SEQ)),
         )
         ticking = run_forever(self._tick, Pauses(TICK_S, 1.0, between_s=TICK_S), self._defects("tick", "tick failed"))
         listening = run_forever(

@@ -6,8 +6,11 @@ record, however it was come by: table, Redis or a signature made a moment ago.
 
 import asyncio
 import re
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from _fastocsp.http.path import decode_get
 from _fastocsp.ocsp.record import Record, unpack_record
@@ -39,9 +42,15 @@ from responder.telemetry import INDEX
 
 #: While the signer's replica is behind the edge's own, ask again; it polls as often as we do.
 CATCH_UP_TRIES, CATCH_UP_PAUSE_S = 40, 0.025
+#: A signature that contradicts the edge's set and is of no older place of the feed will not change by asking again: for
+#: so long the certificate is answered tryLater without another signature, for so many certificates at a time.
+CONTRADICTION_S, CONTRADICTIONS = 5.0, 10_000
 MAX_CERT_IDS = 255
 _SERIAL_HEX = re.compile(rb"[0-9a-f]{1,40}")
 PASS, CONTRADICTED = 1, 0
+Serial = tuple[int, bytes]
+#: A place of the feed: generation, seq.
+Place = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -79,10 +88,13 @@ class Answerer:
         catalog: Callable[[], Catalog],
         now: Callable[[], int],
         counters: Counters,
+        place: Callable[[], Place],
     ) -> None:
         self._policy, self._table, self._gate = policy, table, gate
         self._source, self._fresh, self._signer, self._lane = tiers.source, tiers.fresh, tiers.signer, tiers.lane
         self._catalog, self._now, self._counters = catalog, now, counters
+        self._place = place
+        self._contradictions: OrderedDict[Serial, tuple[float, Place]] = OrderedDict()
 
     async def by_path(self, rest: bytes, issuer_id: bytes) -> OCSPAnswer:
         """A GET: base64 of a request, or the hex serial number that a person typed."""
@@ -148,16 +160,26 @@ class Answerer:
             if self._passes(key, kept):
                 return self._encode(key, kept, "hit")
             self._table.discard(*key)
+            self._refuse_contradicted(key)
             found = await self._fresh.fetch(key)
         else:
+            self._refuse_contradicted(key)
             found = await self._source.fetch(key)
-        for attempt in range(CATCH_UP_TRIES):
-            if found is not None and self._template(key, found.record) is not None and self._passes(key, found.record):
+        if not self._is_usable(found, key) and not self._is_new(found):
+            found = await self._fresh.fetch(key)  # what Redis had may be older than the set
+        for _ in range(CATCH_UP_TRIES):
+            if self._is_usable(found, key):
                 return self._keep(key, found)
-            if attempt:
-                await asyncio.sleep(CATCH_UP_PAUSE_S)
+            if found is not None and await self._comes_to_agree(key, found.record):
+                return self._keep(key, found)
             found = await self._fresh.fetch(key)
         raise TryLater
+
+    def _is_usable(self, found: Found | None, key: Key) -> TypeGuard[Found]:
+        return found is not None and self._template(key, found.record) is not None and self._passes(key, found.record)
+
+    def _is_new(self, found: Found | None) -> bool:
+        return found is not None and unpack_record(found.record).produced_at >= self._now() - 1
 
     def _keep(self, key: Key, found: Found) -> OCSPAnswer:
         if found.storable:
@@ -181,15 +203,19 @@ class Answerer:
         """One answer for a nonce or several CertIDs, in a lane of its own; never cached."""
         if self._lane.locked():
             raise TryLater
+        for key in keys:
+            self._refuse_contradicted(key)
         async with self._lane:
             for _ in range(CATCH_UP_TRIES):
                 try:
                     signed = await self._signer.answer(keys, nonce)
                 except SourceError as error:
                     raise TryLater from error
-                if all(self._passes(key, record) for key, record in zip(keys, signed.records, strict=True)):
+                contradicted = [each for each in zip(keys, signed.records, strict=True) if not self._passes(*each)]
+                if not contradicted:
                     return OCSPAnswer(signed.der, "nonce" if nonce is not None else "several")
-                await asyncio.sleep(CATCH_UP_PAUSE_S)
+                if all([await self._comes_to_agree(*each) for each in contradicted]):
+                    return OCSPAnswer(signed.der, "nonce" if nonce is not None else "several")
         raise TryLater
 
     def _passes(self, key: Key, record: bytes) -> bool:
@@ -200,6 +226,43 @@ class Answerer:
             self._counters.add(INDEX["contradicted"])
             return False
         raise ClosedUnauthorized if self._policy.on_closed == "unauthorized" else Closed
+
+    async def _comes_to_agree(self, key: Key, octets: bytes) -> bool:
+        """After a contradiction: return whether the record passes by now; False where it is to be signed again.
+
+        TryLater, which is remembered, when signer and edge are at the same place of the feed and disagree: the ledger
+        lost what one of them knows, and asking again would only cost signatures.
+        """
+        record = unpack_record(octets)
+        signed_at = record.generation, record.seq
+        for _ in range(CATCH_UP_TRIES):
+            place = self._place()
+            await asyncio.sleep(CATCH_UP_PAUSE_S)
+            if self._template(key, octets) is None or signed_at < place:
+                return False
+            if self._passes(key, octets):
+                return True
+            if signed_at == place == self._place():
+                self._note_contradiction(key, place)
+                break
+        raise TryLater
+
+    def _note_contradiction(self, key: Key, place: Place) -> None:
+        serial = key.issuer_no, key.serial
+        self._contradictions[serial] = time.monotonic() + CONTRADICTION_S, place
+        self._contradictions.move_to_end(serial)
+        if len(self._contradictions) > CONTRADICTIONS:
+            self._contradictions.popitem(last=False)
+
+    def _refuse_contradicted(self, key: Key) -> None:
+        """Raise TryLater for a certificate whose signatures contradicted the set as it still is."""
+        if not self._contradictions:
+            return
+        serial = key.issuer_no, key.serial
+        until, place = self._contradictions.get(serial, (0.0, (0, 0)))
+        if time.monotonic() < until and place == self._place():
+            raise TryLater
+        self._contradictions.pop(serial, None)
 
     def _in_window(self, record: Record) -> bool:
         return record.status != UNKNOWN and record.this_update <= self._now() < record.next_update

@@ -13,14 +13,27 @@ import asyncpg
 import structlog
 
 from _fastocsp.wire.errors import WireError
-from responder.clock import Clock
+from _fastocsp.wire.types import REPORTED
+from responder.clock import NS, Clock
 from responder.errors import LINK_FAILURES
 from responder.feed.journal import Journal
 from responder.feed.life import Life
 from responder.feed.machine import FIRST, FeedMachine, TakeSnapshot, Withdraw
-from responder.feed.poll import POLL_TIMEOUT_S, Connection, NameTaken, PollRefused, Who, poll, snapshot
+from responder.feed.poll import (
+    POLL_TIMEOUT_S,
+    ROWS_A_REPORT,
+    Connection,
+    NameTaken,
+    PollRefused,
+    Who,
+    poll,
+    report_orphans,
+    snapshot,
+)
 from responder.feed.replica import Replica, Shown, count_rows
+from responder.feed.reports import ListedRow, rows_of
 from responder.feed.shared import PageGone
+from responder.log_limits import ChangeLog
 from responder.retry import Failures, Pauses, run_forever
 
 log = structlog.get_logger("feed")
@@ -28,6 +41,8 @@ NUDGE_CHANNEL = "fastocsp_feed"
 Connect = Callable[[], Awaitable[Connection]]
 #: A lease is far longer than this pause between two attempts to connect.
 LONGEST_PAUSE_S, HEALTHY_S = 0.4, 2.0
+#: Orphans are reported again after this: another restore may have lost the report too.
+REPORT_INTERVAL_S = 30
 FAILURES = (*LINK_FAILURES, WireError, PollRefused, NameTaken)
 
 
@@ -48,6 +63,9 @@ class FeedAgent:
         self._clock, self._interval, self._count = clock, interval_s, count_defect
         self._nudged = asyncio.Event()
         self._refused: int | None = None
+        self._unreported: list[ListedRow] = []
+        self._report_at = 0
+        self._reports = ChangeLog()
         self.replica = Replica(who.horizon_s, shown, journal)
 
     @classmethod
@@ -94,6 +112,7 @@ class FeedAgent:
         while True:
             due = self.machine.due if self.machine.position is None else None
             if not await (self._take_snapshot(connection, due) if due else self._ask(connection)):
+                await self._report_orphans(connection)
                 await self._pause()
 
     async def _ask(self, connection: Connection) -> bool:
@@ -127,13 +146,39 @@ class FeedAgent:
 
     async def _take_snapshot(self, connection: Connection, due: TakeSnapshot) -> bool:
         log.warning("new snapshot", reason=due.reason)
-        position, groups = await snapshot(connection)
-        taken = self.replica.adopt(due, position, groups)
+        position, groups, reported = await snapshot(connection)
+        taken = self.replica.adopt(due, position, groups, reported)
+        self._unreported, self._report_at = [], 0
         orphans = count_rows(self.replica.orphans)
         log.info("snapshot", seq=position.seq, generation=position.generation, listed=count_rows(groups), taken=taken)
         if orphans:
             log.error("revocations vanished from the ledger and are kept", orphans=orphans)
         return taken
+
+    async def _report_orphans(self, connection: Connection) -> None:
+        """Report what the ledger lacks, one call per poll, the whole again every REPORT_INTERVAL_S. An edge alone does.
+
+        A ledger that refuses costs nothing but the report.
+        """
+        position, now = self.machine.position, self._clock().mono
+        if self._who.edge is None or position is None or self.machine.due is not None or not self.replica.orphans:
+            return
+        if not self._unreported:
+            if now < self._report_at:
+                return
+            self._unreported = [(*row[:3], row[3] & ~REPORTED) for row in rows_of(self.replica.orphans)]
+            self._report_at = now + REPORT_INTERVAL_S * NS
+        told, self._unreported = self._unreported[:ROWS_A_REPORT], self._unreported[ROWS_A_REPORT:]
+        try:
+            dismissed = await report_orphans(connection, self._who.edge, position, told)
+        except asyncpg.PostgresError as error:
+            self._unreported = []
+            self._reports.warn("orphans not reported", "report", str(error))
+            return
+        self._reports.well("report")
+        if dismissed:
+            log.warning("orphans dismissed", orphans=len(dismissed))
+            self.replica.forget(dismissed)
 
     def _report(self) -> None:
         if self.machine.position is not None:

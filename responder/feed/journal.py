@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from _fastocsp.revoked.ledger_wire import parse_items
-from _fastocsp.revoked.rows import merge_groups
 from _fastocsp.wire.types import Groups
 from responder.feed.machine import Position, Row, follows
+from responder.feed.reports import is_report, merge_items, rows_of
 
 _FRAME = struct.Struct(">II")
 _ROW = struct.Struct(">QQ32s")
@@ -144,18 +144,14 @@ def peek_orphans(folder: Path) -> list[tuple[int, bytes, int, int]]:
     kept = Journal(folder).open() if any(folder.glob("snapshot-*")) else None
     if kept is None:
         raise FileNotFoundError(f"no edge has a journal in {folder}")
-    named = {(item[1], item[2]) for row in kept.rows for item in parse_items(row.payload)}
-    rows = [
-        (issuer_no, octets[at : at + n], int.from_bytes(octets[at + n : at + n + 4], "big"), octets[at + n + 4])
-        for (issuer_no, n), octets in kept.orphans.items()
-        for at in range(0, len(octets), n + 5)
-    ]
-    return [row for row in rows if row[:2] not in named]
+    items = (item for row in kept.rows for item in parse_items(row.payload))
+    named = {(item[1], item[2]) for item in items if not is_report(item)}
+    return [row for row in rows_of(kept.orphans) if row[:2] not in named]
 
 
 def groups_of(kept: RecoveredState) -> Groups:
     """The set at the kept position, rows applied."""
-    return merge_groups(kept.groups, [item for row in kept.rows for item in parse_items(row.payload)])
+    return merge_items(kept.groups, [item for row in kept.rows for item in parse_items(row.payload)])
 
 
 def _framed(generation: int, row: Row) -> bytes:

@@ -54,8 +54,12 @@ class LocalFeed:
         """Where the feed is."""
         self.position, self.state = position, state
 
+    def find(self, issuer_no: int, serial: bytes) -> tuple[int, int] | None:
+        """Return (revocation time, reason) of a listed serial; a reason marked REPORTED is no revocation."""
+        return self.image.find(issuer_no, serial)
+
     def revoked(self, issuer_no: int, serial: bytes) -> tuple[int, int] | None:
-        """(revocation time, reason) of a revoked certificate."""
+        """(revocation time, reason) of a certificate that is revoked, or reported to be: see records.statement."""
         return self.image.find(issuer_no, serial)
 
     @property

@@ -1,7 +1,8 @@
 """The feed's questions to Postgres: one poll, one snapshot. Everything it returns is the machine's to judge."""
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from uuid import UUID
 
 import asyncpg
@@ -11,6 +12,7 @@ from _fastocsp.wire.errors import WireError
 from _fastocsp.wire.types import Groups
 from responder.feed.life import Life
 from responder.feed.machine import Poll, PollReply, Position, Row
+from responder.feed.reports import ListedRow, entries_of
 
 #: A poll that takes longer is no use: its connection is thrown away.
 POLL_TIMEOUT_S = 1.0
@@ -25,6 +27,11 @@ _POLL = """select f.*, floor(extract(epoch from clock_timestamp()) * 1000000)::b
 
 #: What SnapshotReader reads.
 _SNAPSHOT = "select issuer_no, serial_number, revoked_at, reason from feed_snapshot"
+_REPORTED = """select issuer_no, serial_number, floor(extract(epoch from revoked_at))::bigint as revoked_at, reason
+                 from feed_orphans"""
+_REPORT = "select issuer_no, serial_number from feed_report_orphans($1, $2, $3, $4, $5, $6, $7)"
+#: Rows of one report, as feed_report_orphans takes them.
+ROWS_A_REPORT = 500
 
 Connection = asyncpg.Connection
 
@@ -87,8 +94,16 @@ async def poll(connection: Connection, who: Who, question: Poll) -> PollReply:
     return PollReply(first["gen"], first["head"], first["status"], rows, first["wall_us"] * 1000)
 
 
-async def snapshot(connection: Connection) -> tuple[Position, Groups]:
-    """The whole revoked set and the position it stands for: head and COPY in one REPEATABLE READ transaction."""
+class SnapshotRead(NamedTuple):
+    """The whole revoked set, the blocking entries of reported orphans, and the position that they are of."""
+
+    position: Position
+    groups: Groups
+    reported: Groups
+
+
+async def snapshot(connection: Connection) -> SnapshotRead:
+    """Read the whole revoked set and what is reported: one REPEATABLE READ transaction."""
     reader = SnapshotReader()
 
     async def read(piece: bytes | bytearray) -> None:
@@ -103,4 +118,17 @@ async def snapshot(connection: Connection) -> tuple[Position, Groups]:
         if head is None:
             raise ValueError("feed_position is empty: the ledger is not migrated")
         await connection.copy_from_query(_SNAPSHOT, output=read, format="binary", timeout=SNAPSHOT_TIMEOUT_S)
-    return Position(head["generation"], head["seq"], head["chain"]), reader.groups()
+        rows = await connection.fetch(_REPORTED, timeout=SNAPSHOT_TIMEOUT_S)
+    position = Position(head["generation"], head["seq"], head["chain"])
+    return SnapshotRead(position, reader.groups(), entries_of(cast("ListedRow", tuple(row)) for row in rows))
+
+
+async def report_orphans(
+    connection: Connection, edge: str, position: Position, rows: Sequence[ListedRow]
+) -> list[tuple[int, bytes]]:
+    """Report orphans, at most ROWS_A_REPORT; return those that the ledger says are none."""
+    columns = zip(*rows, strict=True)
+    answer = await connection.fetch(
+        _REPORT, edge, position.generation, position.seq, *map(list, columns), timeout=POLL_TIMEOUT_S
+    )
+    return [(row["issuer_no"], row["serial_number"]) for row in answer]

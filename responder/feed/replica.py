@@ -2,7 +2,8 @@
 
 Order of every change: journal (fsynced), shown set, machine; the lease after that, and the acknowledgement with the
 next question. kill -9 after any line leaves a set that is at least what was acknowledged. An *orphan* is an entry that
-vanished from the ledger without a release: it stays revoked, over restarts too, until the ledger names it again.
+vanished from the ledger without a release: it stays revoked, over restarts too, until the ledger names it again or an
+operator dismisses it. Orphans that others reported block every answer (reports.py).
 """
 
 from collections.abc import Callable
@@ -14,8 +15,7 @@ from _fastocsp.wire.types import Groups, Item
 from responder.clock import NS
 from responder.feed.journal import RecoveredState, groups_of
 from responder.feed.machine import Apply, FeedMachine, Position, Renew, Row, State, TakeSnapshot, Withdraw
-
-RELEASED = 2
+from responder.feed.reports import RELEASED, effective_items, rows_of, without_named, without_reported
 
 
 class Shown(Protocol):
@@ -24,6 +24,7 @@ class Shown(Protocol):
     def replace(self, groups: Groups) -> None: ...  # noqa: D102
     def apply(self, items: list[Item]) -> None: ...  # noqa: D102
     def listing(self) -> Groups: ...  # noqa: D102
+    def find(self, issuer_no: int, serial: bytes) -> tuple[int, int] | None: ...  # noqa: D102
     def renew(self, lease: Renew | None) -> None: ...  # noqa: D102
     def show(self, position: Position, head: int, state: State) -> None: ...  # noqa: D102
     def show_orphans(self, count: int) -> None: ...  # noqa: D102
@@ -56,7 +57,7 @@ class Replica:
         if kept is None:
             self._shown.replace({})
             return
-        self._own(_without(kept.orphans, [item for row in kept.rows for item in parse_items(row.payload)]))
+        self._own(without_named(kept.orphans, [item for row in kept.rows for item in parse_items(row.payload)]))
         self._shown.replace(groups_of(kept))
         self.machine = FeedMachine(self.machine.horizon / NS, kept.position)
         former = self._shown.former_lease()
@@ -74,13 +75,15 @@ class Replica:
                 self._lease(None)
         return False
 
-    def adopt(self, due: TakeSnapshot, position: Position, groups: Groups) -> bool:
-        """Take a whole set as of `position`; False when it is of no use."""
+    def adopt(self, due: TakeSnapshot, position: Position, groups: Groups, reported: Groups | None = None) -> bool:
+        """Take a whole set as of `position`, with the blocking entries of what is reported; False: it is of no use."""
         adopted = self.machine.snapshot_read(due, position)
         if adopted is None:
             return False
+        blocking = reported or {}
         orphans = missing_rows(self._shown.listing() if adopted.keep_vanished else self.orphans, groups)
-        whole = join_groups(groups, orphans)
+        orphans = without_reported(orphans, blocking)
+        whole = join_groups(join_groups(groups, orphans), blocking)
         if self._disk:
             self._disk.replace(position, whole, orphans)
         self._own(orphans)
@@ -88,14 +91,28 @@ class Replica:
         self.machine.snapshot_taken(position)
         return True
 
+    def forget(self, orphans: list[tuple[int, bytes]]) -> None:
+        """Drop these orphans, which the ledger says are none: (issuer_no, serial)."""
+        known = {row[:2] for row in rows_of(self.orphans)}
+        gone: list[Item] = [(RELEASED, *orphan, 0, 0) for orphan in orphans if orphan in known]
+        position = self.machine.position
+        if position is None or not gone:
+            return
+        left = merge_groups(self.orphans, gone)
+        if self._disk:
+            self._disk.replace(position, merge_groups(self._shown.listing(), gone), left)
+        self._shown.apply(gone)
+        self._own(left)
+        self.on_change(gone)
+
     def _apply(self, rows: tuple[Row, ...], position: Position) -> bool:
         items = [item for row in rows for item in parse_items(row.payload)]
         news = position != self.machine.position
         if self._disk:
             self._disk.append(rows, position)
-        self._shown.apply(items)
+        self._shown.apply(effective_items(items, self._shown.find))
         if items and self.orphans:
-            self._own(_without(self.orphans, items))
+            self._own(without_named(self.orphans, items))
         self.machine.applied(position)
         if items:
             self.on_change(items)
@@ -117,8 +134,3 @@ def _nobody(_: list[Item]) -> None:
 def count_rows(groups: Groups) -> int:
     """How many serials."""
     return sum(len(rows) // (serial_len + 5) for (_, serial_len), rows in groups.items())
-
-
-def _without(orphans: Groups, items: list[Item]) -> Groups:
-    """What the ledger names is no orphan any more."""
-    return merge_groups(orphans, [(RELEASED, issuer_no, serial, 0, 0) for _, issuer_no, serial, _, _ in items])

@@ -91,6 +91,10 @@ class SharedFeed:
         """The whole set."""
         return self.image.compact() if self.image is not None else {}
 
+    def find(self, issuer_no: int, serial: bytes) -> tuple[int, int] | None:
+        """Return (revocation time, reason) of a listed serial."""
+        return self.image.find(issuer_no, serial) if self.image is not None else None
+
     def renew(self, lease: Renew | None) -> None:
         """Allow `good` until the end of this lease; not at all without one."""
         if lease is None:

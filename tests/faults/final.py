@@ -18,7 +18,7 @@ async def final(world: World, changes: Iterable[Change]) -> dict[str, Any]:
     """{digests by place, how many were acknowledged, differences}."""
     connection = await world.owner()
     try:
-        _, ledger = await snapshot(connection)
+        ledger = (await snapshot(connection)).groups
         rows = await connection.fetch("select serial_number from certificate_revocations")
     finally:
         await connection.close()

@@ -21,6 +21,7 @@ READER_TABLES = {
     "presign_coverage",
     "feed_position",
     "feed_snapshot",
+    "feed_orphans",
 }
 READER_COLUMNS = {
     "issuer_faults": {"issuer_id", "work"},
@@ -75,8 +76,21 @@ WRITER_READS = {
     "audit_head",
     "crl_numbers",
     "poll_refusals",
+    "crl_carried",
+    "feed_orphans",
+    "orphans",
+    "orphan_reports",
+    "orphan_reporters",
+    "orphan_evidence",
 }
 WRITER_CALLS = {
+    "orphans_settle",
+    "orphans_from_crl",
+    "orphans_set_limit",
+    "orphan_confirm",
+    "orphan_dismiss",
+    "orphan_evidence_forget",
+    "crl_vanished",
     "certificate_element",
     "certificate_not_after",
     "der_element",
@@ -131,10 +145,15 @@ async def calls(owner: Connection, role: str) -> set[str]:
 
 
 async def test_the_reader_has_exactly_its_rights(owner: Connection) -> None:
-    """Over every table, column and function of the schema: SELECT where said, feed_poll, feed_item, nothing else."""
+    """Over every table, column and function of the schema: SELECT where said, polls and reports, nothing else."""
     found = await rights(owner, "fastocsp_edge")
     assert {name: has for name, has in found.items() if has} == {name: {"select"} for name in READER_TABLES}
-    assert await calls(owner, "fastocsp_edge") == {"feed_poll", "feed_item"}
+    assert await calls(owner, "fastocsp_edge") == {
+        "feed_poll",
+        "feed_item",
+        "feed_report_orphans",
+        "feed_report_crl",
+    }
     columns = await owner.fetch(
         """select table_name, column_name, privilege_type from information_schema.column_privileges
             where grantee in ('fastocsp_reader', 'fastocsp_edge', 'PUBLIC') and table_schema = 'public'"""
@@ -212,6 +231,9 @@ async def test_the_reader_asks_and_cannot_tell(reader: Connection, issuer: Issue
         "select * from edge_lease",
         "select feed_unacked(1, 1)",
         "select feed_trim(0)",
+        "select * from orphan_reports",
+        "select orphans_settle()",
+        "select orphan_confirm('e', 'ca', '\\x01', null, null, null, '')",
         "update issuers set subject = ''",
         "create table t (a int)",
     ):

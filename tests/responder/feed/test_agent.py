@@ -21,6 +21,7 @@ from responder.feed.local import LocalFeed
 from responder.feed.machine import State
 from responder.feed.poll import open_feed, snapshot
 from responder.feed.replica import count_rows
+from responder.feed.reports import is_blocking
 from tests.cachewarm.ledger.conftest import NOW, YEAR, serial
 from tests.support.edges import register
 
@@ -30,9 +31,9 @@ HORIZON_S = 10
 class Host:
     """One agent with a journal, its set in plain memory."""
 
-    def __init__(self, url: str, folder: Path, interval_s: float) -> None:
+    def __init__(self, url: str, folder: Path, interval_s: float, name: str) -> None:
         self.shown = LocalFeed(read_clock)
-        who = FeedAgent.edge_name("edge", HORIZON_S, folder)
+        who = FeedAgent.edge_name(name, HORIZON_S, folder)
         self.connections: list[Connection] = []
         self.agent = FeedAgent(lambda: self._connect(url), who, self.shown, read_clock, interval_s, Journal(folder))
         self.agent.boot()
@@ -48,6 +49,11 @@ class Host:
 
     def has(self, number: int) -> bool:
         return self.shown.revoked(1, serial(number)) is not None
+
+    def blocks(self, number: int) -> bool:
+        """It answers neither good nor revoked."""
+        listed = self.shown.revoked(1, serial(number))
+        return listed is not None and is_blocking(listed[1])
 
 
 @pytest.fixture
@@ -69,8 +75,10 @@ async def start(database: DatabaseURLs, tmp_path: Path) -> AsyncIterator[Callabl
     """Starts an agent over the same journal as the one before."""
     hosts: list[Host] = []
 
-    def begin(interval_s: float = 0.02) -> Host:
-        hosts.append(Host(database.edge, tmp_path, interval_s))
+    def begin(interval_s: float = 0.02, name: str = "edge") -> Host:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        hosts.append(Host(database.edge, folder, interval_s, name))
         return hosts[-1]
 
     yield begin
@@ -193,6 +201,84 @@ async def test_what_the_ledger_lost_stays_revoked(owner: Connection, start: Call
     assert third.has(2)
 
 
+async def rolled_back(owner: Connection, start: Callable[..., Host]) -> tuple[Host, Host]:
+    """An edge that knows a revocation which the ledger lost, and one that never heard of it."""
+    await mark(owner, 1)
+    await mark(owner, 2)
+    knowing = start(name="knowing")
+    await until(live(knowing))
+    await knowing.stop()
+    await lose(owner, 2)
+    await mark(owner, 3)
+    knowing, other = start(name="knowing"), start(name="other")
+    await until(live(knowing))
+    await until(live(other))
+    assert (knowing.has(2), knowing.blocks(2), other.has(2)) == (True, False, False)
+    await until_settled(owner)
+    await until(lambda: other.blocks(2))
+    return knowing, other
+
+
+async def until_settled(owner: Connection) -> None:
+    """As the warmer does once a report is there."""
+    for _ in range(500):
+        if await owner.fetchval("select orphans_settle()"):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nothing was reported")
+
+
+async def test_an_orphan_blocks_every_edge_until_it_is_confirmed(owner: Connection, start: Callable[..., Host]) -> None:
+    """Revoked where it is known, blocked elsewhere by feed, journal and snapshot; then revoked everywhere."""
+    knowing, other = await rolled_back(owner, start)
+    assert not knowing.blocks(2)
+    assert (knowing.shown.orphans, other.shown.orphans) == (1, 0)
+    await other.stop()
+    from_journal, from_snapshot = start(name="other"), start(name="third")
+    assert from_journal.blocks(2), "a restart forgot it"
+    await until(live(from_snapshot))
+    assert from_snapshot.blocks(2)
+    assert await owner.fetchval("select orphan_confirm('tests', 'ca', $1, null, null, null, 'tests')", serial(2))
+    for host in (knowing, from_journal, from_snapshot):
+        await until(lambda host=host: host.has(2) and not host.blocks(2))  # type: ignore[misc]
+    await until(lambda: knowing.shown.orphans == 0)
+
+
+async def test_a_dismissed_orphan_is_forgotten_everywhere(owner: Connection, start: Callable[..., Host]) -> None:
+    """By those that follow the feed, and by one that was away and takes a snapshot; over its restart too."""
+    knowing, other = await rolled_back(owner, start)
+    await knowing.stop()
+    assert await owner.fetchval("select orphan_dismiss('tests', 'ca', $1, 'never was')", serial(2))
+    await until(lambda: not other.has(2))
+    await owner.execute("update edge_lease set at = now() - interval '2 hours'")
+    assert await trim_feed(owner, keep=0) > 0
+    again = start(name="knowing")
+    await until(lambda: not again.has(2))
+    assert again.shown.orphans == 0
+    await again.stop()
+    last = start(name="knowing")
+    assert not last.has(2)
+    assert last.has(1)
+
+
+async def test_an_edge_that_lost_a_report_too_goes_on_blocking(owner: Connection, start: Callable[..., Host]) -> None:
+    """A second rollback takes the report and its item: the edge that only heard of it blocks on, and reports it."""
+    knowing, other = await rolled_back(owner, start)
+    await knowing.stop()
+    await other.stop()
+    await owner.execute("delete from orphans")
+    await owner.execute("delete from orphan_reports")
+    await lose(owner, 99)
+    await mark(owner, 4)
+    again = start(name="other")
+    await until(live(again))
+    assert again.blocks(2)
+    await until_settled(owner)
+    row = await owner.fetchrow("select state, reason from orphans where serial_number = $1", serial(2))
+    assert row is not None
+    assert tuple(row) == ("open", 1)
+
+
 async def test_a_new_generation_is_acknowledged_at_once(owner: Connection, start: Callable[..., Host]) -> None:
     """And kept: the next life does not go back."""
     host = start(5)
@@ -286,8 +372,10 @@ async def test_a_snapshot_is_what_the_feed_tells(owner: Connection, database: Da
     """Every row, sorted, and the position they stand for."""
     for number in (7, 3, 5):
         await mark(owner, number)
-    connection = await open_feed(database.signer)
+CONFLICT    connection = await open_feed(database.signer)
     position, groups = await snapshot(connection)
+    connection = await open_feed(database.reader)
+    position, groups, _ = await snapshot(connection)
     assert (position.seq, count_rows(groups)) == (3, 3)
     rows = groups[1, 8]
     assert [rows[at : at + 8] for at in range(0, 39, 13)] == [serial(3), serial(5), serial(7)]

@@ -70,6 +70,9 @@ class Page:
         items = [(REVOKE, ISSUER_NO, serial, at, reason) for serial, (at, reason) in self.listed.items()]
         return merge_groups({}, items)
 
+    def find(self, issuer_no: int, serial: bytes) -> tuple[int, int] | None:
+        return self.listed.get(serial)
+
     def renew(self, lease: Renew | None) -> None:
         self._step()
         self.lease = lease
