@@ -24,6 +24,7 @@ from responder.edge.context import LIMITER_NAME, limiter_octets
 from responder.errors import LINK_FAILURES
 from responder.feed.agent import FeedAgent
 from responder.feed.catalog import keep_catalog, kept_catalog, read_ledger
+from responder.feed.crl_evidence import CRLEvidence
 from responder.feed.crl_files import CRLFiles
 from responder.feed.journal import Journal
 from responder.feed.poll import Connection, open_feed
@@ -70,6 +71,7 @@ class Master:
         )
         self.catalog: Catalog | None = None
         self._crl_files = CRLFiles(self.state_folder)
+        self._crl_evidence = CRLEvidence(self.state_folder, who.edge or "")
         self._catalog_version = 0
         self._unkept = ChangeLog()
         self._table_fd = make_table_memory(settings.table_bytes)
@@ -147,6 +149,9 @@ class Master:
         try:
             while True:
                 self._show(await read_ledger(connection, self._crl_files, self.catalog or Catalog()))
+                if self.agent.replica.orphans and self.catalog is not None:
+                    lost = {issuer_no for issuer_no, _ in self.agent.replica.orphans}
+                    await self._crl_evidence.send(connection, self.catalog, lost)
                 await asyncio.sleep(CATALOG_INTERVAL_S)
         finally:
             connection.terminate()

@@ -28,3 +28,15 @@ class EntryReader:
 
         WireError at an entry that is malformed, of another issuer, or has an extension that forbids the CRL.
         """
+
+def entries_of(der: bytes) -> memoryview:
+    """The entries of a CRL in that DER, one after the other, without a copy; WireError when it is none."""
+
+def vanished_entries(
+    before: bytes | bytearray | memoryview, after: bytes | bytearray | memoryview, is_delta: bool = False
+) -> list[tuple[bytes, int, int, int | None]]:
+    """(serial, revocation time, reason, invalidity date) of entries of `before` whose serials `after` does not revoke.
+
+    Both are entries as `entries_of` returns them, ascending by serial; times are epoch seconds. In a delta
+    removeFromCRL revokes nothing. WireError for entries that are malformed or out of order.
+    """

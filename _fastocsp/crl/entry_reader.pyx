@@ -15,6 +15,7 @@ An odd value in an entry does not cost the CRL, and every listed certificate tha
 cimport cython
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.string cimport memcmp
 
 from _fastocsp.wire.codes cimport MAX_SERIAL
 from _fastocsp.wire.der cimport (
@@ -301,3 +302,92 @@ cdef class EntryReader:
             if outcome:
                 put_row(s, &entry)
         return 0
+
+
+def entries_of(bytes der not None):
+    cdef Cursor c, entries
+    cdef Fault fault
+    fault.at = NULL
+    open_cursor(&c, octets_of(der), &fault)
+    if find_entries(&c, &entries) < 0:
+        raise wire_error(WireError, &fault, octets_of(der).p)
+    begin = entries.p - octets_of(der).p
+    return memoryview(der)[begin:begin + octets_left(&entries)]
+
+
+cdef struct Walk:                 # through entries that ascend by serial
+    Cursor entries
+    Entry entry
+    Octets before                 # the serial before; n is 0 at the beginning
+    bint ended
+
+
+cdef int advance(Walk* walk, bint is_delta, Counts* counts) noexcept nogil:
+    """To the next entry that revokes; -1 at one that is malformed or not in its order."""
+    cdef int outcome = 0
+    while octets_left(&walk.entries):
+        outcome = read_entry(&walk.entries, is_delta, LATEST_DATE, &walk.entry, counts)
+        if outcome < 0:
+            return -1
+        if outcome == 0:
+            continue
+        if walk.before.n and order_of(walk.before, walk.entry.serial) >= 0:
+            return fail_at(&walk.entries, walk.entry.serial.p, "the entries do not ascend by serial number")
+        walk.before = walk.entry.serial
+        if not (is_delta and walk.entry.reason == REMOVE_FROM_CRL):
+            return 0
+    walk.ended = True
+    return 0
+
+
+cdef inline int order_of(Octets a, Octets b) noexcept nogil:
+    cdef int order = memcmp(a.p, b.p, min(a.n, b.n))
+    return order if order != 0 else <int>a.n - <int>b.n
+
+
+cdef int next_vanished(Walk* old, Walk* new, bint is_delta, Counts* counts) noexcept nogil:
+    """1: the entry of `old` has vanished; 0: there are no more; -1."""
+    cdef int order
+    while not old.ended:
+        order = -1 if new.ended else order_of(old.entry.serial, new.entry.serial)
+        if order < 0:
+            return 1
+        if advance(old if order == 0 else new, is_delta, counts) < 0:
+            return -1
+    return 0
+
+
+def vanished_entries(before not None, after not None, bint is_delta=False):
+    cdef const uint8_t[::1] a = before
+    cdef const uint8_t[::1] b = after
+    cdef Walk old, new
+    cdef Fault fault
+    cdef Counts counts = Counts(0, 0, 0, 0, 0)
+    cdef Octets octets
+    cdef int outcome
+    found = []
+    if len(a) == 0:
+        return found
+    fault.at = NULL
+    octets.p, octets.n = &a[0], len(a)
+    open_cursor(&old.entries, octets, &fault)
+    octets.n = len(b)
+    if octets.n:
+        octets.p = &b[0]
+    open_cursor(&new.entries, octets, &fault)
+    old.before.n = new.before.n = 0
+    old.ended = new.ended = False
+    with nogil:
+        outcome = advance(&old, is_delta, &counts) or advance(&new, is_delta, &counts)
+        if outcome == 0:
+            outcome = next_vanished(&old, &new, is_delta, &counts)
+    while outcome == 1:
+        found.append(((<const char*>old.entry.serial.p)[:old.entry.serial.n], old.entry.revoked_at, old.entry.reason,
+                      old.entry.invalidity_date if old.entry.invalidity_date > 0 else None))
+        with nogil:
+            outcome = advance(&old, is_delta, &counts)
+            if outcome == 0:
+                outcome = next_vanished(&old, &new, is_delta, &counts)
+    if outcome < 0:
+        raise WireError("entries are malformed, or do not ascend by serial number", 0)
+    return found

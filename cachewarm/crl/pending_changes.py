@@ -5,13 +5,18 @@ second of two all know what a CRL lacks. After a restore or a promotion, which b
 rebuilt.
 """
 
+import time
+
 from _fastocsp.revoked.ledger_wire import parse_items
+from _fastocsp.wire.types import REPORTED_ITEM
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.crls import events_after, oldest_place
 from cachewarm.ledger.feed import feed_position
 
 #: Events read at a time; one has up to a thousand changes.
 PAGE = 20
+#: Seconds that CRLs wait after a new generation was seen.
+SETTLING_S = 5.0
 
 
 class Changes:
@@ -21,16 +26,26 @@ class Changes:
         self._generation = 0
         self._known_from = self._read_to = 0
         self._last: dict[int, int] = {}
+        self._begun = 0.0
 
     async def read(self, connection: Connection) -> None:
         """Continue where the last reading ended, or start over where that is not possible."""
         head = await feed_position(connection)
         if head.generation != self._generation or not head.base <= self._read_to <= head.seq:
             oldest = await oldest_place(connection, head.generation)
+            self._begun = time.monotonic() if head.generation != self._generation else self._begun
             self._generation, self._last = head.generation, {}
             self._known_from = self._read_to = max(head.base, head.seq if oldest is None else oldest)
         while self._read_to < head.seq and await self._page(connection):
             pass
+
+    def is_settling(self, generation: int | None) -> bool:
+        """Return whether a CRL of an earlier generation should wait for what the edges know and the ledger lost.
+
+        A restored ledger may have an older CRL than the one that edges serve, which they report within seconds.
+        """
+        is_older = generation is not None and generation != self._generation
+        return is_older and time.monotonic() < self._begun + SETTLING_S
 
     def lacks(self, issuer_no: int, generation: int | None, seq: int | None) -> bool:
         """Return whether the issuer's CRL, which was read at that place, lacks a change; True when unknown."""
@@ -41,6 +56,7 @@ class Changes:
     async def _page(self, connection: Connection) -> bool:
         events = await events_after(connection, self._read_to, PAGE)
         for seq, payload in events:
-            self._last |= {issuer_no: seq for _, issuer_no, _, _, _ in parse_items(payload)}
+            items = parse_items(payload)
+            self._last |= {item[1]: seq for item in items if item[0] != REPORTED_ITEM}  # a report changes no CRL
             self._read_to = seq
         return len(events) == PAGE

@@ -21,13 +21,15 @@ class Expected:
     """What a new CRL must contain.
 
     `revoked_count` is counted in the ledger apart from the entries, so a CRL that lost some is refused. It is None
-    where nothing was counted.
+    where nothing was counted. `released` are the serials that may be gone since the previous CRL; None: entries are not
+    compared with it.
     """
 
     scope: Scope
     base_number: int | None = None
     freshest_url: str | None = None
     revoked_count: int | None = None
+    released: frozenset[bytes] | None = None
 
 
 def gate(
@@ -76,6 +78,8 @@ def _problems(
     yield from rules.distribution_point_problems(new, expected.scope)
     yield from _critical_problems(new, expected)
     yield from rules.entry_problems(new, expected.revoked_count)
+    if old is not None and expected.released is not None:
+        yield from rules.vanished_problems(new, old, expected.released)
 
 
 def _delta_problems(new: ReadCRL, expected: Expected) -> Iterator[CRLProblem]:

@@ -3,7 +3,7 @@
 A complete build makes the complete CRL, its shards and its delta of one moment, under one number (RFC 5280 5.2.3); they
 are published together or not at all. Between two of them a delta alone may follow. A number is spent before it is used,
 so a build that is killed leaves a gap and never two CRLs of one number; the old ones stay until the new have passed the
-gate.
+gate. What the ledger lost and a published CRL had is carried forward (carry_over.py).
 """
 
 import asyncio
@@ -14,11 +14,14 @@ from datetime import UTC, datetime
 import structlog
 
 from cachewarm.ca.registry import load_authority
+from cachewarm.crl.carry_over import carry_over, forget_reported_crls, reported_crls
+from cachewarm.crl.parse import ReadCRL
 from cachewarm.crl.parts import DELTA
 from cachewarm.crl.plan import expired_before
-from cachewarm.crl.rules import CAFacts, first_problem, key_usage_problems
+from cachewarm.crl.rules import CAFacts, first_problem, key_usage_problems, read_crl
 from cachewarm.crl.sign_and_check import (
     BuildContext,
+    Changes,
     Rules,
     SignedCRL,
     make_complete,
@@ -26,7 +29,7 @@ from cachewarm.crl.sign_and_check import (
     make_shard,
     parsed_update,
 )
-from cachewarm.crl.snapshot import read_changes, read_snapshot
+from cachewarm.crl.snapshot import Snapshot, read_changes, read_snapshot
 from cachewarm.errors import Refused, Transient
 from cachewarm.ledger import crl_parts, crls, issuers
 from cachewarm.ledger.connect import Connection
@@ -126,12 +129,23 @@ async def _complete(connection: Connection, context: BuildContext) -> SignedCRL:
     old = await crl_parts.read_parts(connection, issuer_id)
     known = await crl_parts.read_bases(connection, issuer_id)
     number = await crls.next_crl_number(connection, issuer_id)
-    seen = await read_snapshot(connection, context.row, number, update, known, context.rules.base_age_s)
-    whole = await asyncio.to_thread(make_complete, context, number, seen.entries, seen.count, last_der)
+    previous = await _previous(connection, context.row, last_der)
+
+    async def read() -> Snapshot:
+        return await read_snapshot(connection, context.row, number, update, known, context.rules.base_age_s)
+
+    seen = await read()
+    kept = await carry_over(connection, context.row, previous, seen.entries.parts[0])
+    if kept.new_orphans:
+        seen = await read()
+        kept = await carry_over(connection, context.row, previous, seen.entries.parts[0])
+    whole = await asyncio.to_thread(make_complete, context, number, seen.entries, seen.count, last_der, kept.released)
     parts = await _shards(context, whole, seen.entries.parts[1:], old)
     if seen.changes is not None:
-        base = seen.bases[0].crl_number
-        made = await asyncio.to_thread(make_delta, context, number, seen.changes, base, _der(old, DELTA), whole)
+        delta_der, base = _der(old, DELTA), seen.bases[0].crl_number
+        allowed = await carry_over(connection, context.row, _read(delta_der), seen.changes.parts[0])
+        changes = Changes(seen.changes, base, allowed.released)
+        made = await asyncio.to_thread(make_delta, context, number, changes, delta_der, whole)
         parts.append(_part(context, DELTA, made, base))
     cached = crls.CachedCRL(
         issuer_id=issuer_id,
@@ -146,7 +160,20 @@ async def _complete(connection: Connection, context: BuildContext) -> SignedCRL:
         seq=seen.place.seq,
     )
     await crl_parts.publish(connection, cached, parts, bases=seen.bases)
+    await forget_reported_crls(connection, context.row)
     return whole
+
+
+async def _previous(connection: Connection, issuer: issuers.Issuer, last_der: bytes | None) -> list[ReadCRL]:
+    """The published CRL, and later ones that only edges have."""
+    known = _read(last_der)
+    return known + await reported_crls(connection, issuer, known[0].number if known else None)
+
+
+def _read(der: bytes | None) -> list[ReadCRL]:
+    """The CRL if there is one that parses."""
+    read = None if der is None else read_crl(der)
+    return [read] if isinstance(read, ReadCRL) else []
 
 
 async def _shards(
@@ -170,9 +197,13 @@ async def _delta(connection: Connection, context: BuildContext) -> SignedCRL:
     old = await crl_parts.read_parts(connection, issuer_id)
     number = await crls.next_crl_number(connection, issuer_id)
     limit = max(expired_before(complete.this_update), bases[0].expired_before)
-    changes = await read_changes(connection, issuer_id, bases[0], limit)
-    base = bases[0].crl_number
-    made = await asyncio.to_thread(make_delta, context, number, changes, base, _der(old, DELTA), None)
+    delta_der, base = _der(old, DELTA), bases[0].crl_number
+    entries = await read_changes(connection, issuer_id, bases[0], limit)
+    kept = await carry_over(connection, context.row, _read(delta_der), entries.parts[0])
+    if kept.new_orphans:
+        entries = await read_changes(connection, issuer_id, bases[0], limit)
+    changes = Changes(entries, base, kept.released)
+    made = await asyncio.to_thread(make_delta, context, number, changes, delta_der, None)
     await crl_parts.publish(connection, None, [_part(context, DELTA, made, base)], bases=bases[:1])
     return made
 

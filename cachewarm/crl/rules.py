@@ -12,8 +12,10 @@ from enum import StrEnum
 from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from _fastocsp.crl.entry_reader import entries_of, vanished_entries
 from _fastocsp.crl.fields import Scope
 from _fastocsp.wire.codes import MAX_SERIAL
+from _fastocsp.wire.errors import WireError
 from cachewarm.crl.build import NUMBER_LIMIT
 from cachewarm.crl.parse import ReadCRL, peek_crl
 from responder.domain.certificate import key_hash, read_facts
@@ -47,6 +49,7 @@ class Rule(StrEnum):
     FRESHEST = "freshest CRL"
     SIZE = "size"
     PREVIOUS = "previous"
+    VANISHED = "vanished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +264,21 @@ def entry_problems(crl: ReadCRL, revoked_count: int | None) -> Iterator[CRLProbl
         yield CRLProblem(Rule.ENTRIES, "it has a serial number that no certificate can have")
     if summary.latest > crl.this_update:
         yield CRLProblem(Rule.ENTRIES, "it has an entry revoked after its thisUpdate")
+
+
+def vanished_problems(crl: ReadCRL, previous: ReadCRL, released: frozenset[bytes]) -> Iterator[CRLProblem]:
+    """Yield a problem when an entry of the previous CRL is gone and its serial is not among `released`."""
+    try:
+        gone = vanished_entries(entries_of(previous.der), entries_of(crl.der), crl.base_number is not None)
+    except WireError as error:
+        yield CRLProblem(Rule.PREVIOUS, f"its entries cannot be compared with those of the published CRL: {error}")
+        return
+    lost = [serial for serial, _, _, _ in gone if serial not in released]
+    if lost:
+        yield CRLProblem(
+            Rule.VANISHED,
+            f"{len(lost)} entries of the published CRL are gone without release or expiry, such as {lost[0].hex()}",
+        )
 
 
 def _same_name(one_der: bytes, other_der: bytes) -> bool:

@@ -60,6 +60,8 @@ class CRLSchedule:
         """Make what is due; a failure of any kind is this issuer's alone, unless the connection is lost."""
         if state is None:
             return  # registered since the states were read
+        if self._changes.is_settling(state.generation):
+            return
         kind = COMPLETE
         try:
             if not self._waits(issuer, COMPLETE) and await self._is_due(connection, issuer, state):

@@ -56,9 +56,16 @@ class SignedCRL:
 
 
 def make_complete(
-    context: BuildContext, number: int, entries: EncodedEntries, count: int, old: bytes | None
+    context: BuildContext,
+    number: int,
+    entries: EncodedEntries,
+    count: int,
+    old: bytes | None,
+    released: frozenset[bytes],
 ) -> SignedCRL:
-    """The complete CRL; `count` is what the ledger says it must have, apart from its entries."""
+    """The complete CRL; `count` is what the ledger says it must have, apart from its entries. Of the old one's entries
+    only `released` may be gone.
+    """
     start, end = window(context.issuer, int(time.time()), int(context.rules.validity_s))
     fields = CRLFields(
         number=number,
@@ -67,7 +74,7 @@ def make_complete(
         scope=scope_of(context.row, COMPLETE),
         freshest_url=part_url(context.row.crl_url, DELTA) if context.row.delta_crl else None,
     )
-    made = _make(context, entries.parts[0], entries.latest, fields, old, count)
+    made = _make(context, entries, fields, old, count, released)
     if old is not None and not context.rules.force:
         problem = size_problem(made.count, old, shrink=context.rules.shrink_limit, growth=context.rules.growth_limit)
         if problem is not None:
@@ -83,40 +90,45 @@ def make_shard(context: BuildContext, whole: SignedCRL, shard: int, entries: byt
         next_update=whole.next_update,
         scope=scope_of(context.row, str(shard)),
     )
-    return _make(context, entries, 0, fields, old, None)
+    return _make(context, EncodedEntries(0, 0, [entries]), fields, old, None, None)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Entries of a delta on the CRL of number `base`; of the old delta's entries only `released` may be gone."""
+
+    entries: EncodedEntries
+    base: int
+    released: frozenset[bytes]
 
 
 def make_delta(
-    context: BuildContext,
-    number: int,
-    changes: EncodedEntries,
-    base_number: int,
-    old: bytes | None,
-    whole: SignedCRL | None,
+    context: BuildContext, number: int, changes: Changes, old: bytes | None, whole: SignedCRL | None
 ) -> SignedCRL:
-    """A delta on that base; with a complete CRL of the same moment it has its thisUpdate (RFC 5280 5.2.4)."""
+    """A delta; with a complete CRL of the same moment it has its thisUpdate (RFC 5280 5.2.4)."""
     now = int(time.time()) if whole is None else whole.this_update
     start, end = window(context.issuer, now, int(context.rules.delta_validity_s))
     fields = CRLFields(
-        number=number, this_update=start, next_update=end, scope=scope_of(context.row, DELTA), base_number=base_number
+        number=number, this_update=start, next_update=end, scope=scope_of(context.row, DELTA), base_number=changes.base
     )
-    return _make(context, changes.parts[0], changes.latest, fields, old, None)
+    return _make(context, changes.entries, fields, old, None, changes.released)
 
 
 def _make(
     context: BuildContext,
-    entries: bytearray,
-    latest: int,
+    entries: EncodedEntries,
     fields: CRLFields,
     old: bytes | None,
     revoked_count: int | None,
+    released: frozenset[bytes] | None,
 ) -> SignedCRL:
-    der = build(context.issuer, context.authority.key, entries, latest, fields)
+    der = build(context.issuer, context.authority.key, entries.parts[0], entries.latest, fields)
     expected = Expected(
         scope=fields.scope,
         base_number=fields.base_number,
         freshest_url=fields.freshest_url,
         revoked_count=revoked_count,
+        released=released,
     )
     checked = gate(der, old, context.issuer.cert_der, expected, now=int(time.time()))
     if isinstance(checked, CRLProblem):

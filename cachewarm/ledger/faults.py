@@ -6,8 +6,8 @@ from datetime import datetime
 
 from cachewarm.ledger.connect import Connection, translated
 
-#: Work that one issuer's fault may stop for that issuer alone.
-RESPONDER, WALK = "responder", "walk"
+#: Work that one issuer's fault may stop for that issuer alone; ORPHANS stop nothing, and wait for a person.
+RESPONDER, WALK, ORPHANS = "responder", "walk", "orphans"
 
 
 @dataclass(frozen=True, kw_only=True)

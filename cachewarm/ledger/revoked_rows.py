@@ -2,7 +2,8 @@
 
 An entry stays until it has appeared on one CRL issued after its certificate's end (RFC 5280 3.3): it is left out when
 both that end and the time the ledger took the revocation down lie before `expired_before`. A revocation whose
-certificate the inventory never saw has no end and stays.
+certificate the inventory never saw has no end and stays. So does an orphan: an entry of a published CRL that the ledger
+lacks (crl_carried).
 """
 
 from collections.abc import Callable
@@ -18,15 +19,20 @@ Feed = Callable[[bytes], None]
 _ENDS = "greatest(coalesce(c.not_after, 'infinity'), r.created_at)"
 _SECONDS = "floor(date_part('epoch', {}))::bigint"
 _REVOKED = "certificate_revocations r left join certificates c using (issuer_id, serial_number)"
+_WITH_CARRIED = """(select issuer_id, serial_number, revoked_at, reason, invalidity_date, created_at
+    from certificate_revocations union all
+  select issuer_id, serial_number, revoked_at, reason, invalidity_date, 'infinity' from crl_carried) r
+  left join certificates c using (issuer_id, serial_number)"""
 
 
 async def copy_entries(connection: Connection, issuer_id: str, expired_before: datetime, feed: Feed) -> None:
     """Every entry of a complete CRL, ascending by serial."""
+    source = await _source(connection, issuer_id)
     await _copy(
         connection,
         f"""select r.serial_number, {_SECONDS.format("r.revoked_at")}, r.reason, {_SECONDS.format("r.invalidity_date")},
               null::bytea
-            from {_REVOKED} where r.issuer_id = $1 and {_ENDS} >= $2::timestamptz order by r.serial_number""",  # noqa: S608
+            from {source} where r.issuer_id = $1 and {_ENDS} >= $2::timestamptz order by r.serial_number""",  # noqa: S608
         (issuer_id, expired_before),
         feed,
     )
@@ -38,6 +44,7 @@ async def count_entries(connection: Connection, issuer_id: str, expired_before: 
         return int(
             await connection.fetchval(
                 """select (select count(*) from certificate_revocations where issuer_id = $1)
+                     + (select count(*) from crl_carried where issuer_id = $1)
                      - (select count(*) from certificates c
                          join certificate_revocations r using (issuer_id, serial_number)
                          where c.issuer_id = $1 and c.not_after < $2 and r.created_at < $2)""",
@@ -60,16 +67,19 @@ async def copy_changes(
     What changed and is listed comes as it is now; what changed or expired and is no longer listed as removeFromCRL,
     whether or not the base had it: a complete CRL between base and delta may have (RFC 5280 5.2.4).
     """
+    source = await _source(connection, issuer_id)
     await _copy(
         connection,
         f"""with touched as (
               select serial_number, revoked_at from crl_changes where issuer_id = $1 and change_no > $2
               union all
+              select serial_number, revoked_at from crl_carried where issuer_id = $1
+              union all
               select r.serial_number, r.revoked_at from {_REVOKED}
                 where $3::timestamptz < $4::timestamptz and r.issuer_id = $1
                   and {_ENDS} >= $3::timestamptz and {_ENDS} < $4::timestamptz),
             once as (select serial_number, max(revoked_at) as revoked_at from touched group by serial_number),
-            listed as (select r.* from {_REVOKED} join once using (serial_number)
+            listed as (select r.* from {source} join once using (serial_number)
                         where r.issuer_id = $1 and {_ENDS} >= $4::timestamptz)
             select o.serial_number, {_SECONDS.format("coalesce(l.revoked_at, o.revoked_at)")},
               coalesce(l.reason, 8::smallint), {_SECONDS.format("l.invalidity_date")}, null::bytea
@@ -77,6 +87,13 @@ async def copy_changes(
         (issuer_id, change_no, *expired_before),
         feed,
     )
+
+
+async def _source(connection: Connection, issuer_id: str) -> str:
+    """Where entries come from: the plain tables, in their order, unless there are orphans."""
+    with translated():
+        carries = await connection.fetchval("select exists (select from crl_carried where issuer_id = $1)", issuer_id)
+    return _WITH_CARRIED if carries else _REVOKED
 
 
 async def last_change(connection: Connection, issuer_id: str) -> int:

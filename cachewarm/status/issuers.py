@@ -8,7 +8,11 @@ from cachewarm.ledger import coverage, crls, faults, issuers, mirrors, responder
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.faults import IssuerFault
 
-_WORK = {faults.RESPONDER: "no usable responder", faults.WALK: "no signing ahead"}
+_WORK = {
+    faults.RESPONDER: "no usable responder",
+    faults.WALK: "no signing ahead",
+    faults.ORPHANS: "orphans (`fastocsp orphans list`)",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

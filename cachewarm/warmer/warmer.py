@@ -27,6 +27,7 @@ from cachewarm.ledger import feed as ledger_feed
 from cachewarm.ledger.audit import verify_audit
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.mirror.schedule import MirrorSchedule
+from cachewarm.orphans.watch import OrphanWatch
 from cachewarm.records.keyring import Keyring
 from cachewarm.records.keyring_watcher import KeyringWatcher
 from cachewarm.records.publisher import Publisher
@@ -73,6 +74,7 @@ class Warmer:
         self.crls = CRLSchedule(settings)
         self.mirrors = MirrorSchedule(settings)
         self.edges = EdgeWatch()
+        self.orphans = OrphanWatch()
         self._items: list[Item] = []
         self._changed = asyncio.Event()
         self._walk_now = asyncio.Event()
@@ -94,6 +96,7 @@ class Warmer:
             self._run_with_retry(self._walks, "walk"),
             self._run_with_retry(self.crls.run, "CRLs"),
             self._run_with_retry(self.mirrors.run, "mirrors"),
+            self._run_with_retry(self.orphans.run, "orphans"),
             self._run_with_retry(self._audit, "audit"),
             self._run_with_retry(self._trim, "trimming"),
             self._run_with_retry(self.edges.run, "edges"),

@@ -61,6 +61,8 @@ class Catalog:
     fetch_failures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     #: By issuer: the work that the writer cannot do for it (`responder`, `walk`); why is for operators alone.
     issuer_faults: Mapping[str, list[str]] = field(default_factory=dict)
+    #: By issuer: revocations that edges or CRLs know and the ledger lacks; nothing is answered `good` for them.
+    orphans: Mapping[str, int] = field(default_factory=dict)
     #: Former ids of issuers that were merged into another one: certificates still name them in their URLs.
     aliases: Mapping[str, str] = field(default_factory=dict)
 
@@ -134,6 +136,7 @@ def dump_catalog(catalog: Catalog) -> str:
             "crl_failures": catalog.crl_failures,
             "fetch_failures": catalog.fetch_failures,
             "issuer_faults": catalog.issuer_faults,
+            "orphans": catalog.orphans,
             "aliases": catalog.aliases,
         }
     )
@@ -159,6 +162,7 @@ def load_catalog(text: str) -> Catalog:
         crl_failures=written.get("crl_failures", {}),
         fetch_failures=written.get("fetch_failures", {}),
         issuer_faults=written.get("issuer_faults", {}),
+        orphans=written.get("orphans", {}),
         aliases=written.get("aliases", {}),
     )
 

@@ -37,6 +37,7 @@ async def read_ledger(connection: Connection, files: CRLFiles, former: Catalog) 
             crl_failures=await _read_failures(connection),
             fetch_failures=await _read_fetch_failures(connection),
             issuer_faults=await _read_issuer_faults(connection),
+            orphans=await _read_orphans(connection),
             aliases=await _read_aliases(connection),
         )
 
@@ -74,6 +75,13 @@ async def _read_issuer_faults(connection: Connection) -> dict[str, list[str]]:
     for row in await connection.fetch("select issuer_id, work from issuer_faults order by issuer_id, work"):
         faults.setdefault(row["issuer_id"], []).append(row["work"])
     return faults
+
+
+async def _read_orphans(connection: Connection) -> dict[str, int]:
+    rows = await connection.fetch(
+        "select issuer_id, count(*) from feed_orphans join issuers using (issuer_no) group by issuer_id"
+    )
+    return {row["issuer_id"]: row["count"] for row in rows}
 
 
 async def _read_aliases(connection: Connection) -> dict[str, str]:

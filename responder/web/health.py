@@ -72,6 +72,7 @@ def readiness(edge: EdgeContext) -> dict[str, Any]:
         "covered": covered,
         "insecure_links": edge.settings.insecure_links,
         "issuer_faults": edge.catalog.issuer_faults,
+        "orphans": edge.catalog.orphans,
         "issuers": {issuer_id: counted._asdict() for issuer_id, counted in edge.catalog.coverage.items()},
     }
 
@@ -167,6 +168,12 @@ class EdgeCollector:
             for work in works:
                 faults.add_metric([issuer_id, work], 1)
         yield faults
+        orphans = GaugeMetricFamily(
+            "fastocsp_orphans_open", "revocations that the ledger lacks and nobody decided on", labels=["issuer_id"]
+        )
+        for issuer_id, count in edge.catalog.orphans.items():
+            orphans.add_metric([issuer_id], count)
+        yield orphans
         yield from _mirrors(edge)
 
 
