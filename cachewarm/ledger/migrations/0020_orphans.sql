@@ -65,7 +65,8 @@ alter table orphan_evidence alter column crl_der set storage external;
 
 -- May this login speak for that edge? The one place that decides it for reports.
 create function edge_login_may(p_edge text) returns bool language sql stable
-  set search_path = pg_catalog, public, pg_temp as $$ select true $$;
+  set search_path = pg_catalog, public, pg_temp as $$
+  select exists (select from edge_lease l where l.edge = p_edge and l.login = session_user::text) $$;
 
 -- What edges and signers read beside a snapshot of the revoked set.
 create view feed_orphans as
