@@ -1,4 +1,5 @@
-"""The history checker: questions and changes in, violations of C1 to C8 out (docs/explanation/coherence.md). It owns no clock.
+"""The history checker: questions and changes in, violations of C1 to C8 out. It owns no clock. The rules are those of
+docs/explanation/coherence.md.
 
 What counts as an answer: `good` or `revoked`, signed, for that serial, with that nonce; the asker has checked that.
 tryLater, another error, a broken connection after one reconnect and silence are none. While a change is between its

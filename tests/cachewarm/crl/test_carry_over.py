@@ -20,6 +20,7 @@ from cachewarm.records.keyring import domain_issuer
 from responder.domain.status import CRLReason
 from tests.cachewarm.conftest import NOW, House
 from tests.cachewarm.crl.test_build import ENTRIES, URL, crl_of
+from tests.support.edges import register
 from tests.support.plant import DAY, Plant
 from tests.support.revocation_lists import combined, published, reasons
 
@@ -134,7 +135,8 @@ async def test_a_crl_that_only_an_edge_has_keeps_its_entries(plant: Plant) -> No
     assert later is not None
     await lose(plant, [serial], crl_too=True)
     await crls.write_crl(plant.connection, old)
-    reader = await connect(plant.urls.reader, check=False)
+    await register(plant.urls, "edge")
+    reader = await connect(plant.urls.edge, check=False)
     send = "select feed_report_crl('edge', 1::smallint, $1)"
     assert not await reader.fetchval(send, later.crl_der), "without a report"
     report = "select * from feed_report_orphans('edge', 1, 0, '{1,1}', $1, $2, '{1,1}')"

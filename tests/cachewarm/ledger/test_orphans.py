@@ -8,6 +8,7 @@ import pytest
 
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger.connect import Connection, connect
+from cachewarm.ledger.edges import register_edge
 from cachewarm.ledger.issuers import Issuer
 from tests.cachewarm.ledger.conftest import NOW, serial
 from tests.cachewarm.ledger.reading import FeedItem, items_of
@@ -16,14 +17,15 @@ REPORTED, RELEASED, REVOKED = 4, 2, 1
 THEN = int(NOW.timestamp()) - 3600
 
 
-async def report(reader: Connection, *numbers: int, at: int = THEN, reason: int = 1) -> list[bytes]:
+async def report(reader: Connection, *numbers: int, at: int = THEN, reason: int = 1, edge: str = "a") -> list[bytes]:
     """As the edge's login; the serial numbers that the ledger says are no orphans."""
     rows = await reader.fetch(
-        "select * from feed_report_orphans('edge', 1, 0, $1, $2, $3, $4)",
+        "select * from feed_report_orphans($5, 1, 0, $1, $2, $3, $4)",
         [1] * len(numbers),
         [serial(number) for number in numbers],
         [at] * len(numbers),
         [reason] * len(numbers),
+        edge,
     )
     return [row["serial_number"] for row in rows]
 
@@ -62,7 +64,7 @@ async def test_a_report_is_blocked_in_the_feed_and_revokes_nothing(
     event = await writer.fetchrow("select action, detail from audit_events order by seq desc limit 1")
     assert event is not None
     assert event["action"] == "orphan open"
-    assert "fastocsp_reader_login" in event["detail"]
+    assert "fastocsp_edge" in event["detail"]
     assert await writer.fetchval("select audit_verify()") is None
 
 
@@ -80,7 +82,7 @@ async def test_what_the_ledger_knows_is_no_orphan(reader: Connection, writer: Co
     await report(reader, 3, reason=8)
     await report(reader, 4, at=THEN + 7 * 86400)
     await reader.fetch(
-        "select * from feed_report_orphans('edge', 1, 0, '{1,7}', '{\"\\\\x0000\",\"\\\\x01\"}', '{1,1}', '{1,1}')"
+        "select * from feed_report_orphans('a', 1, 0, '{1,7}', '{\"\\\\x0000\",\"\\\\x01\"}', '{1,1}', '{1,1}')"
     )
     assert await settle(writer) == 2
     assert await writer.fetch("select * from feed_orphans") == []
@@ -93,18 +95,19 @@ async def test_a_hostile_login_blocks_no_more_than_its_limit(
 ) -> None:
     """Thousands of reports over several connections: the rest is refused and counted, another login still reports."""
     await owner.execute("select orphans_set_limit(50)")
-    hostile = [await connect(database.reader, check=False) for _ in range(4)]
+    hostile = [await connect(database.edge, check=False) for _ in range(4)]
     numbers = [range(1000 * at, 1000 * at + 500) for at in range(8)]
     await asyncio.gather(*(report_all(each, numbers[2 * at : 2 * at + 2]) for at, each in enumerate(hostile)))
     assert await settle(writer) == 50
     assert await writer.fetchval("select count(*) from feed_orphans") == 50
     refused = await writer.fetchrow("select login, refused from orphan_reporters")
     assert refused is not None
-    assert tuple(refused) == ("fastocsp_reader_login", 4000 - 50)
+    assert tuple(refused) == ("fastocsp_edge", 4000 - 50)
     assert await writer.fetchval("select count(*) from certificate_revocations") == 0
     for each in hostile:
         await each.close()
-    await report(owner, 8888)
+    await register_edge(owner, "another", "fastocsp", actor="tests")
+    await report(owner, 8888, edge="another")
     assert await settle(writer) == 1
 
 
@@ -135,10 +138,10 @@ async def test_dismissing_gives_no_new_room_within_the_hour(
     [
         "'', 1, 0, '{1}', '{\"\\\\x01\"}', '{1}', '{1}'",
         "null, 1, 0, '{1}', '{\"\\\\x01\"}', '{1}', '{1}'",
-        "'edge', 1, 0, '{1}', '{\"\\\\x01\"}', '{1}', '{1,1}'",
-        "'edge', 1, 0, '{1}', '{\"\\\\x01\",\"\\\\x02\"}', '{1}', '{1}'",
+        "'a', 1, 0, '{1}', '{\"\\\\x01\"}', '{1}', '{1,1}'",
+        "'a', 1, 0, '{1}', '{\"\\\\x01\",\"\\\\x02\"}', '{1}', '{1}'",
         "repeat('e', 300), 1, 0, '{1}', '{\"\\\\x01\"}', '{1}', '{1}'",
-        "'edge', 1, 0, array_fill(1::smallint, array[501]), array_fill('\\x01'::bytea, array[501]),"
+        "'a', 1, 0, array_fill(1::smallint, array[501]), array_fill('\\x01'::bytea, array[501]),"
         " array_fill(1::bigint, array[501]), array_fill(1::smallint, array[501])",
     ],
 )
@@ -146,6 +149,19 @@ async def test_a_malformed_report_is_refused(reader: Connection, issuer: Issuer,
     """With a reason, before anything is written."""
     with pytest.raises((asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError), match="report"):
         await reader.fetch(f"select * from feed_report_orphans({arguments})")
+
+
+async def test_a_login_reports_for_its_own_edge_alone(
+    reader: Connection, database: DatabaseURLs, issuer: Issuer
+) -> None:
+    """Neither the signer's login nor that of another edge may report in its name."""
+    signer = await connect(database.signer, check=False)
+    for connection, edge in ((signer, "a"), (reader, "another")):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="may not report for edge"):
+            await report(connection, 1, edge=edge)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="may not report for edge"):
+            await connection.fetch("select feed_report_crl($1, 1::smallint, 'x')", edge)
+    await signer.close()
 
 
 async def test_an_open_report_delays_no_writer(reader: Connection, writer: Connection, issuer: Issuer) -> None:
