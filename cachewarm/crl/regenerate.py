@@ -128,8 +128,8 @@ async def _complete(connection: Connection, context: BuildContext) -> SignedCRL:
     last_der = None if last is None or update is None else last.crl_der
     old = await crl_parts.read_parts(connection, issuer_id)
     known = await crl_parts.read_bases(connection, issuer_id)
-    number = await crls.next_crl_number(connection, issuer_id)
     previous = await _previous(connection, context.row, last_der)
+    number = await crls.next_crl_number(connection, issuer_id)
 
     async def read() -> Snapshot:
         return await read_snapshot(connection, context.row, number, update, known, context.rules.base_age_s)
@@ -165,9 +165,12 @@ async def _complete(connection: Connection, context: BuildContext) -> SignedCRL:
 
 
 async def _previous(connection: Connection, issuer: issuers.Issuer, last_der: bytes | None) -> list[ReadCRL]:
-    """The published CRL, and later ones that only edges have."""
+    """The published CRL, and later ones that only edges have: the next number is above theirs too."""
     known = _read(last_der)
-    return known + await reported_crls(connection, issuer, known[0].number if known else None)
+    reported = await reported_crls(connection, issuer, known[0].number if known else None)
+    for crl in reported:
+        await crls.raise_crl_number(connection, issuer.issuer_id, crl.number or 0)
+    return known + reported
 
 
 def _read(der: bytes | None) -> list[ReadCRL]:

@@ -112,8 +112,8 @@ async def revoked_in(pair: Pair) -> set[bytes]:
 @pytest.mark.parametrize("pair", [False], indirect=True, ids=["asynchronous"])
 def test_what_an_asynchronous_standby_lost_is_kept_by_the_edge(pair: Pair, product: Instance) -> None:
     """Five confirmed revocations never reached the standby that takes over: the edge alarms and goes on saying
-    revoked, over its own restart too, while the ledger gives the same numbers to other revocations; revoking the five
-    again ends the alarm.
+    revoked, over its own and the signer's restart too, while the ledger gives the same numbers to other revocations. An
+    edge that never knew them says good of none. Confirming some, and revoking the others again, ends the alarm.
     """
     chosen = certificates(product)
     lost, later, spared = chosen[:5], chosen[5:8], chosen[8]
@@ -129,11 +129,15 @@ def test_what_an_asynchronous_standby_lost_is_kept_by_the_edge(pair: Pair, produ
     assert watch.lines("edge", "revocations vanished from the ledger and are kept")[0]["orphans"] == len(lost)
     for path in later:
         assert revoke(product, path)["result"] == "CONFIRMED"
-    master = pid_of(product, "edge_master")
+    eventually(lambda: ready(product)[1]["orphans"] == {"demo": len(lost)}, 5, "the reports are not taken over")
+    assert ready(product)[1]["issuer_faults"] == {"demo": ["orphans"]}
+    master, signer = pid_of(product, "edge_master"), pid_of(product, "signer")
     for restarted in (False, True):
         if restarted:
             os.kill(master, signal.SIGKILL)
+            os.kill(signer, signal.SIGKILL)
             eventually(lambda: pid_of(product, "edge_master") not in (0, master), 5)
+            eventually(lambda: pid_of(product, "signer") not in (0, signer), 5)
             eventually(lambda: is_ready(product), 10)
         assert {ask(product, path, nonce=nonce).says for path in (*lost, *later) for nonce in (False, True)} == {
             REVOKED
@@ -142,9 +146,25 @@ def test_what_an_asynchronous_standby_lost_is_kept_by_the_edge(pair: Pair, produ
         assert metrics(product)["feed_orphans"] == len(lost)
     listed = json.loads(product.command("edge", "orphans", "--json").stdout)["orphans"]
     assert {(row["issuer_id"], row["serial_number"]) for row in listed} == {("demo", path.stem) for path in lost}
-    for path in lost:
-        assert revoke(product, path)["result"] == "CONFIRMED"
+    unknowing = EdgeHost(product, product.folder.parent / "unknowing", "unknowing")
+    unknowing.start()
+    try:
+        for path in lost:
+            before_asking = metrics(unknowing)["signed_live"]
+            for nonce in (False, True, False):
+                assert ask(unknowing, path, nonce=nonce).says is TRY_LATER
+            assert metrics(unknowing)["signed_live"] <= before_asking + 4
+        assert ask(unknowing, spared).says is GOOD
+        for path in lost[:3]:
+            product.command("orphans", "confirm", path.stem)
+        for path in lost[3:]:
+            assert revoke(product, path)["result"] == "CONFIRMED"
+        for path in lost:
+            eventually(lambda path=path: ask(unknowing, path).says is REVOKED, 5)  # type: ignore[misc]
+    finally:
+        unknowing.stop()
     eventually(lambda: metrics(product)["feed_orphans"] == 0, 5, "the alarm goes on")
+    eventually(lambda: ready(product)[1]["orphans"] == {}, 5, "the alarm goes on")
     assert ready(product)[0] == 200
 
 

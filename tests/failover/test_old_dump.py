@@ -4,9 +4,11 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
+from cachewarm.crl.parse import peek_crl
 from cachewarm.embedded.postgres import DATABASE
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.feed import begin_generation, feed_position
@@ -42,6 +44,12 @@ async def restore(pair: Pair, dump: Path) -> None:
     pair.tool("psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", pair.first.url("owner"), "-f", str(dump))
 
 
+def listed(instance: Instance) -> set[str]:
+    """Serial numbers of the CRL that the edge serves."""
+    with urlopen(f"{instance.base}/.well-known/pki/crl/demo", timeout=5) as answer:
+        return {entry.serial.hex() for entry in peek_crl(answer.read()).entries()}
+
+
 @pytest.mark.parametrize("failovers", [0, 2])
 def test_an_old_dump_loses_nothing_that_an_edge_heard(pair: Pair, product: Instance, failovers: int) -> None:
     """Revocations younger than the dump stay revoked and are alarmed, whether the edges were generations ahead of it
@@ -57,6 +65,8 @@ def test_an_old_dump_loses_nothing_that_an_edge_heard(pair: Pair, product: Insta
     for path in lost:
         assert revoke(product, path)["result"] == "CONFIRMED"
     eventually(lambda: ready(product)[1]["generation"] == highest, 5)
+    product.command("crl", "generate", "demo")
+    eventually(lambda: listed(product) >= {path.stem for path in lost}, 5, "the edge serves no CRL with them")
     watch = Watch(product)
 
     asyncio.run(restore(pair, dump))
@@ -72,6 +82,9 @@ def test_an_old_dump_loses_nothing_that_an_edge_heard(pair: Pair, product: Insta
     assert time.monotonic() - restored > HORIZON_S, "confirmed while a lease from before may stand"
     eventually(lambda: metrics(product)["feed_orphans"] == len(lost), 10, "no alarm")
     eventually(lambda: ready(product)[0] == 200, 5)
+    product.command("crl", "generate", "demo")
+    eventually(lambda: later.stem in listed(product), 10, "the next CRL is not served")
+    assert listed(product) >= {path.stem for path in (older, *lost, later)}, "the next CRL dropped what the dump lost"
     for nonce in (False, True):
         assert {ask(product, path, nonce=nonce).says for path in (older, *lost, later)} == {REVOKED}
         assert ask(product, spared, nonce=nonce).says is GOOD

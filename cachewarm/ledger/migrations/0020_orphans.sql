@@ -144,7 +144,7 @@ begin
     select u.i, u.s from unnest(p_issuer_nos, p_serials, p_revoked_at) u(i, s, t)
       join issuers i on i.issuer_no = u.i
       join orphans o on (o.issuer_id, o.serial_number) = (i.issuer_id, u.s)
-     where o.state = 'dismissed' and to_timestamp(u.t) <= o.decided_at;
+     where o.state = 'dismissed' and to_timestamp(u.t) + interval '1 second' <= o.decided_at;      -- times come in whole seconds
 end $$;
 
 -- The CRL of an issuer that the edge serves, for the entries that the ledger lacks. One per login and issuer, of issuers
@@ -172,7 +172,7 @@ create view orphans_due as
          (array_agg(r.reason order by r.first_seen, r.login))[1] as reason, array_agg(r.login order by r.login) as logins
     from orphan_reports r join issuers i using (issuer_no)
          left join orphans o on (o.issuer_id, o.serial_number) = (i.issuer_id, r.serial_number)
-   where (o.issuer_id is null or (o.state = 'dismissed' and r.revoked_at > o.decided_at)
+   where (o.issuer_id is null or (o.state = 'dismissed' and r.revoked_at + interval '1 second' > o.decided_at)
           or (o.state = 'confirmed' and r.last_seen > o.decided_at))
      and not exists (select from certificate_revocations c where (c.issuer_id, c.serial_number) = (i.issuer_id, r.serial_number))
    group by i.issuer_id, i.issuer_no, r.serial_number;

@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 import pytest
 
 from _fastocsp.crl.fields import Scope
+from cachewarm.crl.carry_over import CarryOver
 from cachewarm.crl.parse import peek_crl
 from cachewarm.crl.publish_gate import Expected, gate
 from cachewarm.crl.regenerate import regenerate, regenerate_delta
 from cachewarm.crl.rules import CRLProblem, Rule
 from cachewarm.crl.sign_and_check import Rules
+from cachewarm.errors import Refused
 from cachewarm.ledger import crls, faults, issuers, orphans
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.revocations import revoke, unhold
@@ -130,10 +132,15 @@ async def test_a_crl_that_only_an_edge_has_keeps_its_entries(plant: Plant) -> No
     old = await crls.read_crl(plant.connection, "ca")
     assert old is not None
     await revoke(plant.connection, "ca", serial, reason=COMPROMISE, actor="tests")
+    await crls.raise_crl_number(plant.connection, "ca", 1000)
     await regenerate(plant.connection, plant.issuer, None, RULES)
     later = await crls.read_crl(plant.connection, "ca")
     assert later is not None
     await lose(plant, [serial], crl_too=True)
+    owner = await connect(plant.urls.owner)
+    await owner.execute("update crl_numbers set last = 1")
+    await owner.execute("delete from crl_generation_events")
+    await owner.close()
     await crls.write_crl(plant.connection, old)
     await register(plant.urls, "edge")
     reader = await connect(plant.urls.edge, check=False)
@@ -149,7 +156,9 @@ async def test_a_crl_that_only_an_edge_has_keeps_its_entries(plant: Plant) -> No
     await plant.connection.execute("delete from crl_cache")
     assert await reader.fetchval(send, later.crl_der)
     await reader.close()
-    await regenerate(plant.connection, plant.issuer, None, RULES)
+    number = await regenerate(plant.connection, plant.issuer, None, RULES)
+    assert number is not None
+    assert number > later.crl_number, "edges refuse a number below the one that they serve"
     assert await listed(plant.connection) == {serial: COMPROMISE}
     await orphans.settle(plant.connection)
     assert {each.serial_number: each.in_crl for each in await orphans.list_orphans(plant.connection)} == {
@@ -173,6 +182,25 @@ def test_the_gate_refuses_a_vanished_entry_whatever_the_ratio(p256: House) -> No
     assert gone[0].hex() in refused.text
     passed = gate(new, old, cert, Expected(scope=scope, released=frozenset(gone)), now=NOW)
     assert passed == len(ENTRIES) - 1
+
+
+async def test_a_builder_that_carries_nothing_over_is_stopped_by_the_gate(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutant "CRL without carry-over": the old CRL stays, with its entry, and the failure is logged."""
+    serial = plant.leaves[0].serial
+    await revoke(plant.connection, "ca", serial, reason=COMPROMISE, actor="tests")
+    await regenerate(plant.connection, plant.issuer, None, RULES)
+    await lose(plant, [serial])
+
+    async def nothing(*_: object) -> CarryOver:
+        return CarryOver(frozenset(), 0)
+
+    monkeypatch.setattr("cachewarm.crl.regenerate.carry_over", nothing)
+    with pytest.raises(Refused, match="vanished"):
+        await regenerate(plant.connection, plant.issuer, None, RULES)
+    assert await listed(plant.connection) == {serial: COMPROMISE}
+    assert not (await crls.crl_builds(plant.connection, "ca"))[0].succeeded
 
 
 @pytest.mark.parametrize("kept", [True, False])

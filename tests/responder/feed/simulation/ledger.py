@@ -16,7 +16,7 @@ SLACK_NS = 50_000_000
 #: Names of rows that stand for leases which no other row tells of.
 BEFORE, EARLIER = "(before)", "(an earlier life of {})"
 EDGES = ("a", "b")
-REVOKE, RELEASE = 1, 2
+REVOKE, RELEASE, REPORT = 1, 2, 4
 HOLD = 6
 KEPT_COMMITS = 60
 
@@ -52,10 +52,19 @@ class Rows:
     events: dict[int, Row] = field(default_factory=dict)
     listed: Listed = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=_added)
+    reported: Listed = field(default_factory=dict)
+    dismissed: dict[bytes, int] = field(default_factory=dict)
 
     def copied(self) -> "Rows":
         """Another one with the same rows."""
-        return replace(self, events=copy(self.events), listed=copy(self.listed), leases=copy(self.leases))
+        return replace(
+            self,
+            events=copy(self.events),
+            listed=copy(self.listed),
+            leases=copy(self.leases),
+            reported=copy(self.reported),
+            dismissed=copy(self.dismissed),
+        )
 
 
 @dataclass
@@ -95,7 +104,7 @@ class Ledger:
     # -- writers
 
     def append(self, op: int, serial: bytes, at: int, reason: int) -> None:
-        """A revocation, a changed reason or a release, committed."""
+        """A revocation, a changed reason, a release, a report or its dismissal, committed."""
         rows = self.rows
         seq = rows.position.seq + 1
         payload = item(op, serial, at, reason)
@@ -104,9 +113,23 @@ class Ledger:
         rows.position = Position(rows.generation, seq, chain)
         if op == REVOKE:
             rows.listed[serial] = (at, reason)
-        else:
+            rows.reported.pop(serial, None)
+        elif op == REPORT:
+            rows.reported[serial] = (at, reason)
+        elif serial in rows.listed:
             del rows.listed[serial]
+        else:
+            del rows.reported[serial]
+            rows.dismissed[serial] = at
         self.commit()
+
+    def report(self, orphans: Listed) -> list[bytes]:
+        """feed_report_orphans, and orphans_settle at once; the serials of those that were dismissed."""
+        rows = self.rows
+        for serial, (at, reason) in orphans.items():
+            if serial not in rows.listed and serial not in rows.reported and at >= rows.dismissed.get(serial, 0):
+                self.append(REPORT, serial, at, reason)
+        return [serial for serial, (at, _) in orphans.items() if at < rows.dismissed.get(serial, 0)]
 
     def unacked(self, generation: int, seq: int, now: int) -> list[str]:
         """feed_unacked; it waits for nobody."""

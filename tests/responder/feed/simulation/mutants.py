@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from _fastocsp.wire.types import Item
 from responder.clock import Instant
-from responder.feed import replica
+from responder.feed import replica, reports
 from responder.feed.machine import Adopt, Apply, FeedMachine, PollReply, Position, Renew, TakeSnapshot
 from responder.feed.machine import Poll as FeedPoll
 from tests.responder.feed.simulation import edge, ledger, watch, world
@@ -105,6 +106,14 @@ def _kept_over_power(self: edge.Edge, now: int, *, power: bool) -> None:
         self.old_pages = pages[-1:]
 
 
+def _reports_dropped(items: list[Item], find: Any) -> list[Item]:
+    return [item for item in items if not reports.is_report(item)]
+
+
+def _as_revocation(item: Item) -> Item:
+    return (ledger.REVOKE, *item[1:])
+
+
 def _nothing(self: object, *_: object) -> None:
     """Left out."""
 
@@ -134,5 +143,8 @@ MUTANTS: dict[str, Broken] = {
     "life before forgotten": _model(ledger.Ledger, "is_successor", lambda self, poll, before: True),
     "lapse too early": _model(ledger.Ledger, "has_run_out", lambda self, lease, now: True),
     "unauthenticated link": _model(world.World, "links_authenticated", False),
+    "orphan as revocation": lambda patch: patch.setattr(reports, "as_entry", _as_revocation),
+    "orphan not blocked": lambda patch: patch.setattr(replica, "effective_items", _reports_dropped),
+    "named by a report": lambda patch: patch.setattr(reports, "is_report", lambda item: False),
 }
 __all__ = ["MUTANTS", "watch"]

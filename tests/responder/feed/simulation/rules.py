@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from responder.clock import NS
 from tests.responder.feed.simulation.ledger import HORIZON_S
 from tests.responder.feed.simulation.openings import OPENINGS
+from tests.responder.feed.simulation.watch import NEVER
 from tests.responder.feed.simulation.world import HOLD, RATES, RELEASE, REVOKE, SERIALS, World
 
 edges = st.integers(0, 1)
@@ -95,6 +96,18 @@ class FeedRules(RuleBasedStateMachine):
     @rule(serial=serials, rate=st.sampled_from(RATES))
     def release(self, serial: bytes, rate: int) -> None:
         self.world.write(RELEASE, serial, HOLD, rate)
+
+    @rule(edge=edges)
+    def report(self, edge: int) -> None:
+        self.world.report(self.world.edges[edge])
+
+    @rule(serial=st.sampled_from([*SERIALS, NEVER]))
+    def report_falsely(self, serial: bytes) -> None:
+        self.world.report_falsely(serial)
+
+    @rule(serial=st.sampled_from([*SERIALS, NEVER]))
+    def dismiss(self, serial: bytes) -> None:
+        self.world.dismiss(serial)
 
     @rule(keep=st.integers(0, 3))
     def trim(self, keep: int) -> None:

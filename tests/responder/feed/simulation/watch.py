@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from responder.clock import NS
+from responder.feed.reports import is_blocking, rows_of
 from tests.responder.feed.simulation.edge import Edge, Page, Request
 from tests.responder.feed.simulation.ledger import HORIZON_S, RELEASE, REVOKE, SLACK_NS, Ledger
 
@@ -43,9 +44,10 @@ class Watch:
     ledger: Ledger
     confirmed: dict[bytes, tuple[int, int] | None] = field(default_factory=dict)
     committed: dict[bytes, int] = field(default_factory=dict)
-    released: dict[bytes, int] = field(default_factory=lambda: dict.fromkeys(SERIALS, 0))
+    released: dict[bytes, int] = field(default_factory=lambda: dict.fromkeys((*SERIALS, NEVER), 0))
     waiters: list[Waiter] = field(default_factory=list)
     confirmations: int = 0
+    ever: set[bytes] = field(default_factory=set)
 
     def changing(self, op: int, serial: bytes, now: int) -> None:
         """A change is about to be committed: what was confirmed of the serial before is no longer so."""
@@ -60,6 +62,7 @@ class Watch:
             self.committed.pop(serial, None)
         else:
             self.committed.setdefault(serial, now)
+            self.ever.add(serial)
 
     def lost(self) -> None:
         """After a disaster: what the ledger does not have any more is promised by live edges alone."""
@@ -95,15 +98,20 @@ class Watch:
             is_open = page.open(edge.clocks.read(now), page.lease)
             for serial in SERIALS:
                 self._one(page, serial, is_open=is_open, now=now)
-            if NEVER in page.listed:
+            if NEVER in page.listed and not is_blocking(page.listed[NEVER][1]):
                 raise Violation("C6", "a certificate that never was revoked is called so")
+            self._reported(edge, page)
             if is_open and page.lease is not None and abs(page.lease.as_of * NS - now) > BOUND_NS + WALL_NS:
                 raise Violation("C5", f"good as of {page.lease.as_of} at {now / NS}")
         self._kept(edge)
 
     def _one(self, page: Page, serial: bytes, *, is_open: bool, now: int) -> None:
         value = page.listed.get(serial)
+        if value is not None and is_blocking(value[1]):
+            return  # neither good nor revoked
         if value is not None:
+            if serial not in self.ever:
+                raise Violation("C6", f"{serial.hex()} is called revoked on the word of an edge")
             page.told[serial] = page.seq
             if is_open and (self.confirmed.get(serial) or value) != value:
                 raise Violation("C1", "a confirmed change of reason is not answered")
@@ -114,6 +122,13 @@ class Watch:
                 raise Violation("C2", f"good for {serial.hex()} later than the bound")
             if page.told.get(serial, -1) >= self.released[serial]:
                 raise Violation("C4", f"{serial.hex()} went from revoked to good without a release")
+
+    def _reported(self, edge: Edge, page: Page) -> None:
+        """An edge that is where the ledger is lets nothing pass for what is reported."""
+        if edge.replica is None or page is not edge.page or edge.replica.machine.position != self.ledger.rows.position:
+            return
+        if edge.replica.machine.due is None and not self.ledger.rows.reported.keys() <= page.listed.keys():
+            raise Violation("O1", "a reported orphan can be called good")
 
     def _kept(self, edge: Edge) -> None:
         if edge.replica is None or edge.page is None or not edge.page.whole:
@@ -134,8 +149,10 @@ class Watch:
         assert edge.replica is not None
         if {serial: edge.page.listed.get(serial) for serial in listed} != listed:
             raise Violation("C3", "the edge lacks what the ledger has")
-        extra = len(edge.page.listed) - len(listed)
-        if extra != sum(len(rows) // (key[1] + 5) for key, rows in edge.replica.orphans.items()):
-            raise Violation("C3", "the edge has more than the ledger and its orphans")
-        if extra != edge.page.orphans:
+        orphans = {row[1] for row in rows_of(edge.replica.orphans)}
+        if edge.page.listed.keys() != {*listed, *orphans, *self.ledger.rows.reported}:
+            raise Violation("C3", "the edge has more, or less, than the ledger, its orphans and what is reported")
+        if len(orphans) != edge.page.orphans:
             raise Violation("C3", "orphans without an alarm")
+        if not orphans <= self.ledger.rows.reported.keys():
+            raise Violation("C3", "orphans that were not reported")

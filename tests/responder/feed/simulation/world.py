@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from _fastocsp.revoked.rows import merge_groups
+from _fastocsp.wire.types import REPORTED
 from responder.clock import NS
 from responder.feed.machine import Poll as FeedPoll
 from responder.feed.machine import PollReply, TakeSnapshot
+from responder.feed.reports import entries_of, rows_of
 from tests.responder.feed.simulation.edge import ISSUER_NO, Edge, Killed, Request
 from tests.responder.feed.simulation.ledger import HOLD, RELEASE, REVOKE, Ledger, Poll
 from tests.responder.feed.simulation.watch import SERIALS, Violation, Waiter, Watch
 
 #: Parts of ten thousand; any two differ by less than 1 %.
 RATES = (-49, 49, 0, -20, 30)
-ROUNDS = 40
+ROUNDS, LAST_ROUNDS = 40, 10
 #: Of a poll at the server.
 STEPS = 4
 
@@ -31,7 +33,7 @@ class Message:
     answer: PollReply | None = None
     priors: list[int] = field(default_factory=list)
     due: TakeSnapshot | None = None
-    snapshot: tuple[object, object] | None = None
+    snapshot: tuple[object, object, object] | None = None
 
 
 class World:
@@ -83,6 +85,26 @@ class World:
         at = self.ledger.rows.position
         self.watch.waiters.append(Waiter(serial, op, value, self.ledger.rows.generation, at.seq, self.now, rate))
 
+    def dismiss(self, serial: bytes) -> None:
+        """An operator decides that a report is false."""
+        if serial in self.ledger.rows.reported:
+            self.watch.changing(RELEASE, serial, self.now)
+            self.ledger.append(RELEASE, serial, self.now // NS, 0)
+
+    def report(self, edge: Edge) -> None:
+        """What the edge knows and the ledger lacks; it forgets what was dismissed."""
+        if edge.replica is None or edge.replica.machine.due is not None:
+            return
+        orphans = {row[1]: (row[2], row[3] & ~REPORTED) for row in rows_of(edge.replica.orphans)}
+        told = self.ledger.report(orphans)
+        for serial in told:
+            self.watch.changing(RELEASE, serial, self.now)
+        edge.replica.forget([(ISSUER_NO, serial) for serial in told])
+
+    def report_falsely(self, serial: bytes) -> None:
+        """A captured edge reports what it likes."""
+        self.ledger.report({serial: (self.now // NS, 1)})
+
     def advance(self, ns: int) -> None:
         """Time goes by."""
         self.now += ns
@@ -129,7 +151,8 @@ class World:
     def _snapshot(self, message: Message) -> None:
         rows = self.ledger.rows
         items = [(REVOKE, ISSUER_NO, serial, at, reason) for serial, (at, reason) in rows.listed.items()]
-        taken = (rows.position, merge_groups({}, items))
+        reported = entries_of((ISSUER_NO, serial, at, reason) for serial, (at, reason) in rows.reported.items())
+        taken = (rows.position, merge_groups({}, items), reported)
         self.net.append(Message(message.edge, boot=message.boot, due=message.due, snapshot=taken))
 
     def work(self, index: int) -> None:
@@ -268,6 +291,11 @@ class World:
             edge.clocks.wall_off = 0
             self.advance(NS)
             for _ in range(ROUNDS):
+                self.turn(edge)
+            self.report(edge)
+            self.turn(edge)
+        for edge in self.edges:
+            for _ in range(LAST_ROUNDS):
                 self.turn(edge)
             self.look()
             self.watch.settled(edge)
