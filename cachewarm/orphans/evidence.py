@@ -104,4 +104,4 @@ def _stated(issuer: Issuer, basic: Any) -> Iterator[tuple[bytes, CRLEntry]]:
         reason = status.chosen["revocation_reason"]
         if at > 0:
             serial = serial_octets(cert_id["serial_number"].native)
-            yield serial, (serial, at, 0 if reason.native is None else int(CRLReason[reason.native]), None)
+            yield serial, (serial, at, 0 if reason.native is None else reason.contents[-1], None)
