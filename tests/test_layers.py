@@ -113,10 +113,8 @@ def test_the_read_side_never_loads_a_private_key() -> None:
             assert not [word for word in words if word in path.read_text()], path
 
 
-def test_the_read_side_writes_through_named_functions_alone() -> None:
-    """No statement below cachewarm inserts, updates or deletes. `feed_poll` renews the edge's own lease, and the two
-    reports enter what it knows about orphans under its own login.
-    """
+def test_the_read_side_writes_through_its_three_functions_alone() -> None:
+    """No statement below cachewarm inserts, updates or deletes: an edge has its own lease and its own reports."""
     called = set()
     for path in SOURCES:
         if path.relative_to(ROOT).parts[0] == "cachewarm" or path.suffix != ".py":
