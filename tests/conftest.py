@@ -6,7 +6,6 @@ end. Servers are started from the main thread, as everywhere.
 
 import itertools
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import redis
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
 from cachewarm.embedded.valkey import EmbeddedValkey
-from tests.support.fixtures import instance, own_folder
+from tests.support.fixtures import instance, own_folder, scratch
 
 __all__ = ["instance", "own_folder"]
 
@@ -29,16 +28,15 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     """A data folder that another account may walk into: Postgres does not run as root."""
-    folder = Path(tempfile.mkdtemp(prefix="fastocsp-test-"))
-    folder.chmod(0o711)
+    folder = scratch("fastocsp-test-", 0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def postgres(server_folder: Path) -> Iterator[EmbeddedPostgres]:
-    """A running Postgres; no database of ours in it yet."""
-    server = EmbeddedPostgres(server_folder)
+    """A running Postgres; no database of ours in it yet. It would not survive a power failure, which no test makes."""
+    server = EmbeddedPostgres(server_folder, settings={"fsync": "off", "full_page_writes": "off"})
     server.start()
     yield server
     server.stop()
@@ -57,7 +55,7 @@ async def database(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[D
     name = f"test_{next(_numbers)}"
     admin = await asyncpg.connect(postgres.url("owner", "postgres"))
     try:
-        await admin.execute(f'create database "{name}" template "{template}"')
+        await admin.execute(f'create database "{name}" template "{template}" strategy file_copy')
         yield database_urls(postgres, name)
         await admin.execute(f'drop database "{name}" with (force)')
     finally:

@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 
+from tests.support import warm_command
+
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 90
 
@@ -116,14 +118,6 @@ class Instance:
 
     def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A `fastocsp` command against this instance, from another folder."""
-        done = subprocess.run(
-            [sys.executable, "-m", "cachewarm.cli.main", *words],
-            env=self.environ,
-            cwd="/",
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        done = warm_command.run(words, env=self.environ, cwd="/", timeout_s=120)
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

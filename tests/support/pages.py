@@ -12,12 +12,11 @@ on PATH and as `.venv/bin/fastocsp`, the instance's folder as `$DATA_DIR` and as
 
 import os
 import re
-import shlex
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support import warm_command
 from tests.support.instance import ROOT, Instance
 
 #: Pages whose commands a test runs, relative to the root of the repository.
@@ -82,7 +81,7 @@ def _run(script: str, folder: Path, instance: Instance, more: dict[str, str]) ->
     programs = folder / ".venv" / "bin"
     programs.mkdir(parents=True)
     command = programs / "fastocsp"
-    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m cachewarm.cli.main "$@"\n')
+    command.write_text(warm_command.shell_command())
     command.chmod(0o755)
     (folder / ".fastocsp").symlink_to(instance.folder)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FASTOCSP_")}

@@ -1,10 +1,9 @@
-"""The real command line, as a process of its own, against a database of its own."""
+"""The real command line, as a process of its own (tests/support/warm_command.py), against a database of its own."""
 
 import json
 import os
 import shlex
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger.connect import Connection, connected
+from tests.support import warm_command
 
 LIMIT_S = 60
 
@@ -44,17 +44,10 @@ class Fastocsp:
     folder: Path
     environ: dict[str, str]
 
-    def __call__(self, *arguments: object, **environ: str) -> Run:
-        """Run it."""
-        ended = subprocess.run(
-            [sys.executable, "-m", "cachewarm.cli.main", *map(str, arguments)],
-            cwd=self.folder,
-            env=self.environ | environ,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
+    def __call__(self, *arguments: object, cold: bool = False, **environ: str) -> Run:
+        """Run it. `cold`: by an interpreter that has imported nothing yet, as a user starts it."""
+        words = [str(argument) for argument in arguments]
+        ended = warm_command.run(words, env=self.environ | environ, cwd=self.folder, timeout_s=LIMIT_S, cold=cold)
         assert "Traceback" not in ended.stderr, ended.stderr
         return Run(ended.returncode, ended.stdout, ended.stderr)
 
