@@ -18,11 +18,17 @@ from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
 from cachewarm.embedded.valkey import EmbeddedValkey
 from tests.support.fixtures import instance, own_folder, scratch
+from tests.support.sampling import commit_seed
 
 __all__ = ["instance", "own_folder"]
 
 _TEMPLATE = "migrated"
 _numbers = itertools.count(1)
+
+
+def pytest_report_header() -> str:
+    """Print the seed of what is sampled; FASTOCSP_SEED repeats a run."""
+    return f"FASTOCSP_SEED={commit_seed()}"
 
 
 @pytest.fixture(scope="session")

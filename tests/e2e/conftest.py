@@ -1,4 +1,4 @@
-"""End-to-end tests share one running instance (tests/support/fixtures.py), so they run in one xdist worker."""
+"""End-to-end tests. Those of the shared instance (tests/support/fixtures.py) run in one xdist worker, others by module."""
 
 import pytest
 
@@ -7,5 +7,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests below tests/e2e, and group them."""
     for item in items:
         if "tests/e2e" in item.nodeid:
+            is_sharing = "instance" in getattr(item, "fixturenames", ())
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.xdist_group("e2e"))
+            item.add_marker(pytest.mark.xdist_group("e2e" if is_sharing else item.nodeid.split("::")[0]))

@@ -88,10 +88,15 @@ def root_ca(fastocsp: Fastocsp) -> Fastocsp:
 
 @pytest.fixture
 def openssl(tmp_path: Path) -> Callable[..., str]:
-    """Runs openssl in the working folder: a command line, and words to be taken as they are."""
+    """Runs openssl in the working folder."""
+    return openssl_in(tmp_path)
+
+
+def openssl_in(folder: Path) -> Callable[..., str]:
+    """Return what runs openssl in that folder: a command line, and words to be taken as they are."""
 
     def run(command: str, *more: object) -> str:
         words = ["openssl", *shlex.split(command), *map(str, more)]
-        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True).stdout
 
     return run

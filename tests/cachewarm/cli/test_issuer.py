@@ -1,5 +1,6 @@
 """`fastocsp issuer`: a CA made by openssl, its responder, its replacement."""
 
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -8,18 +9,27 @@ import pytest
 
 from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger.connect import Connection
-from tests.cachewarm.cli.conftest import Fastocsp
+from tests.cachewarm.cli.conftest import Fastocsp, openssl_in
 
 ADD = ("issuer", "add", "--cert", "ca.pem", "--responder-cert", "r.pem", "--responder-key", "r.key")
 EXTENSIONS = "keyUsage=critical,digitalSignature\nextendedKeyUsage=OCSPSigning\nnoCheck=ignored\n"
 STORED = "data/keys/ocsp-responder-plain-ca.key"
 
 
-@pytest.fixture
-def plain(fastocsp: Fastocsp, openssl: Callable[..., str]) -> Fastocsp:
-    """ca.pem with ca.key, and a responder r.pem with r.key."""
+@pytest.fixture(scope="module")
+def plain_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ca.pem, ca.key, and a responder r.pem with r.key; not to be changed."""
+    folder = tmp_path_factory.mktemp("plain")
+    openssl = openssl_in(folder)
     openssl("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 100 -subj", "/CN=Plain CA")
-    responder(fastocsp.folder, openssl, "r", EXTENSIONS)
+    responder(folder, openssl, "r", EXTENSIONS)
+    return folder
+
+
+@pytest.fixture
+def plain(fastocsp: Fastocsp, plain_files: Path) -> Fastocsp:
+    """ca.pem with ca.key, and a responder r.pem with r.key."""
+    shutil.copytree(plain_files, fastocsp.folder, dirs_exist_ok=True)
     return fastocsp
 
 

@@ -1,4 +1,7 @@
-"""Signing processes: real ones, killed and stopped while they sign."""
+"""Signing processes: real ones, killed and stopped while they sign.
+
+A responder's key is of one kind, whatever kind the CA's is: what processes do when they are hurt is tried with one CA.
+"""
 
 import asyncio
 import os
@@ -74,9 +77,9 @@ async def test_every_record_verifies_and_says_what_was_stated(house: House, pool
     assert len(set(pool.pids)) == 2
 
 
-async def test_a_killed_process_costs_nothing_but_time(house: House, pool: SigningPool) -> None:
+async def test_a_killed_process_costs_nothing_but_time(p256: House, pool: SigningPool) -> None:
     """SIGKILL to one of two in the middle: its batches are signed again by others, all records are right."""
-    signing = signing_of(house)
+    signing = signing_of(p256)
     await pool.sign(signing, unsigned(signing, 4 * BATCH))
     before = pool.pids
     asked = unsigned(signing, 60 * BATCH)
@@ -88,9 +91,9 @@ async def test_a_killed_process_costs_nothing_but_time(house: House, pool: Signi
     assert before[0] not in pool.pids
 
 
-async def test_a_stopped_process_is_replaced(house: House, pool: SigningPool) -> None:
+async def test_a_stopped_process_is_replaced(p256: House, pool: SigningPool) -> None:
     """SIGSTOP to both: within the patience they are killed, and new ones sign what they had."""
-    signing = signing_of(house)
+    signing = signing_of(p256)
     await pool.sign(signing, unsigned(signing, 4 * BATCH))
     before = pool.pids
     for pid in before:
@@ -105,35 +108,35 @@ async def test_a_stopped_process_is_replaced(house: House, pool: SigningPool) ->
             os.kill(pid, 0)
 
 
-async def test_processes_that_cannot_sign_at_all_are_transient(house: House, pool: SigningPool) -> None:
+async def test_processes_that_cannot_sign_at_all_are_transient(p256: House, pool: SigningPool) -> None:
     """A record of another responder ends each process that is asked to sign it: the walk tries again later."""
-    signing, other = signing_of(house), signing_of(house)
+    signing, other = signing_of(p256), signing_of(p256)
     with pytest.raises(Transient, match="in a row"):
         await pool.sign(signing, unsigned(other, 2))
     asked = unsigned(signing, 2)
     check_all(signing, asked, await pool.sign(signing, asked))
 
 
-async def test_a_rotated_pair_replaces_the_one_before(house: House, pool: SigningPool) -> None:
+async def test_a_rotated_pair_replaces_the_one_before(p256: House, pool: SigningPool) -> None:
     """The same issuer with a new responder: the processes sign by the new key."""
     for _ in range(3):
-        signing = signing_of(house)
+        signing = signing_of(p256)
         asked = unsigned(signing, 2 * BATCH)
         check_all(signing, asked, await pool.sign(signing, asked))
 
 
-async def test_two_issuers_at_once(house: House, pool: SigningPool) -> None:
+async def test_two_issuers_at_once(p256: House, pool: SigningPool) -> None:
     """Batches of two issuers share the processes and never a key."""
-    one, two = signing_of(house, 1), signing_of(house, 2)
+    one, two = signing_of(p256, 1), signing_of(p256, 2)
     asked = unsigned(one, 3 * BATCH), unsigned(two, 3 * BATCH)
     records = await asyncio.gather(pool.sign(one, asked[0]), pool.sign(two, asked[1]))
     check_all(one, asked[0], records[0])
     check_all(two, asked[1], records[1])
 
 
-def test_signatures_of_another_key_are_refused(house: House) -> None:
+def test_signatures_of_another_key_are_refused(p256: House) -> None:
     """A signing process that answers with the wrong key's signatures gets none of its batch published."""
-    signing, other = signing_of(house), signing_of(house)
+    signing, other = signing_of(p256), signing_of(p256)
     asked = unsigned(signing, 8)
     wrong = [
         other.pair.key.sign(signing.templates[hash_algorithm_of(record)].tbs(serial, record))
@@ -147,9 +150,9 @@ def test_signatures_of_another_key_are_refused(house: House) -> None:
         sealed(signing, asked, [*wrong[:-1], b""])
 
 
-async def test_keys_are_not_to_be_seen_from_outside(house: House, pool: SigningPool) -> None:
+async def test_keys_are_not_to_be_seen_from_outside(p256: House, pool: SigningPool) -> None:
     """Neither the words nor the environment of a signing process have more than its parent's number and ours."""
-    signing = signing_of(house)
+    signing = signing_of(p256)
     await pool.sign(signing, unsigned(signing, 1))
     for pid in pool.pids:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
