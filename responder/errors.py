@@ -1,13 +1,13 @@
 """Refusals of the edge: each row holds OCSP status, HTTP status, Retry-After and metric label together.
 
-RFC 6960 4.2.1 names the OCSP statuses. And what a lost link raises: one tuple for Redis, Postgres and Unix sockets.
+RFC 6960 4.2.1 names the OCSP statuses. And what a lost link raises: one tuple for Postgres and Unix sockets. That of
+Redis is in `responder/sources/redis_reader.py`, since a process that talks to no Redis need not load its client.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import asyncpg
-from redis.exceptions import RedisError
 
 from _fastocsp.wire.codes import INTERNAL_ERROR, LIMITED_S, MALFORMED_REQUEST, TRY_LATER, TRY_LATER_S, UNAUTHORIZED
 
@@ -78,7 +78,6 @@ class SourceError(Exception):
 LINK_FAILURES = (
     OSError,
     TimeoutError,
-    RedisError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -86,11 +85,13 @@ LINK_FAILURES = (
 
 
 @contextmanager
-def link_failures_as(kind: Callable[[str], Exception], what: str) -> Iterator[None]:
-    """Raise `kind("what: reason")` instead of a LINK_FAILURES."""
+def link_failures_as(
+    kind: Callable[[str], Exception], what: str, failures: tuple[type[Exception], ...] = LINK_FAILURES
+) -> Iterator[None]:
+    """Raise `kind("what: reason")` instead of one of `failures`."""
     try:
         yield
-    except LINK_FAILURES as error:
+    except failures as error:
         raise kind(f"{what}: {reason(error)}") from error
 
 

@@ -20,7 +20,6 @@ from _fastocsp.table.memory import make_table_memory
 from responder.clock import read_clock
 from responder.config import EdgeSettings, as_environment, parse_address
 from responder.domain.catalog import Catalog
-from responder.edge.context import LIMITER_NAME, limiter_octets
 from responder.errors import LINK_FAILURES
 from responder.feed.agent import FeedAgent
 from responder.feed.catalog import keep_catalog, kept_catalog, read_ledger
@@ -30,6 +29,7 @@ from responder.feed.journal import Journal
 from responder.feed.poll import Connection, open_feed
 from responder.feed.shared import SharedFeed
 from responder.files import map_file, write_file
+from responder.hotpath.limits import LIMITER_NAME, limiter_octets
 from responder.log_limits import ChangeLog, RateLimitedLog
 from responder.process import die_with_parent, raise_open_files, set_up_process, start_module, stop
 from responder.retry import Failures, Pauses, run_forever

@@ -5,6 +5,7 @@ Every record goes at its own nextUpdate. Losing all of it costs speed alone.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from redis.asyncio import Redis
@@ -16,6 +17,7 @@ from cachewarm.errors import Transient
 from responder.domain.key import Key
 from responder.domain.redis_layout import ANNOUNCE_LENGTH, ANNOUNCE_STREAM, WALK_NOTE, WARM_MARK, record_name
 from responder.errors import link_failures_as
+from responder.sources.redis_reader import REDIS_FAILURES
 
 #: Octet 1 of a record is its version, octets 3-15 generation u24, seq u48 and producedAt u32 (Lua counts from 1). What
 #: is of another version has its fields elsewhere: it is replaced, and never compared.
@@ -55,6 +57,11 @@ def connect(url: str) -> "Redis":
     return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=Retry(ExponentialBackoff(cap=1), 3))
 
 
+def _failures_as(what: str) -> AbstractContextManager[None]:
+    """Raise Transient("what: reason") instead of what a lost link raises."""
+    return link_failures_as(Transient, what, REDIS_FAILURES)
+
+
 class Publisher:
     """Writes records and announces them."""
 
@@ -68,7 +75,7 @@ class Publisher:
         if not records:
             return 0
         pipeline = self._client.pipeline(transaction=False)
-        with link_failures_as(Transient, "Redis does not take the records"):
+        with _failures_as("Redis does not take the records"):
             for at in range(0, len(records), KEYS_A_CALL):
                 part = records[at : at + KEYS_A_CALL]
                 arguments = [each for _, record in part for each in (record, unpack_record(record).next_update)]
@@ -80,13 +87,13 @@ class Publisher:
         """Drop octets that are no record: where they claim a high seq nothing could replace them. How many went."""
         if not rubbish:
             return 0
-        with link_failures_as(Transient, "Redis does not drop what is broken"):
+        with _failures_as("Redis does not drop what is broken"):
             names, values = [record_name(key) for key, _ in rubbish], [octets for _, octets in rubbish]
             return int(await self._discard(keys=names, args=values))
 
     async def announce(self, keys: Sequence[Key]) -> None:
         """Tell the edges that these records were replaced."""
-        with link_failures_as(Transient, "Redis does not take the announcement"):
+        with _failures_as("Redis does not take the announcement"):
             pipeline = self._client.pipeline(transaction=False)
             for key in keys:
                 pipeline.xadd(ANNOUNCE_STREAM, {b"k": record_name(key)}, maxlen=ANNOUNCE_LENGTH, approximate=True)
@@ -94,21 +101,21 @@ class Publisher:
 
     async def kept(self, keys: Sequence[Key]) -> list[bytes | None]:
         """What is there now."""
-        with link_failures_as(Transient, "Redis does not answer"):
+        with _failures_as("Redis does not answer"):
             values: Any = await self._client.mget([record_name(key) for key in keys]) if keys else []
         return list(values)
 
     async def show_walk(self, said: str, keep_s: int) -> None:
         """Leave word of a walk under way for `fastocsp status`; it goes by itself."""
-        with link_failures_as(Transient, "Redis does not answer"):
+        with _failures_as("Redis does not answer"):
             await self._client.set(WALK_NOTE, said, ex=keep_s)
 
     async def is_warm(self) -> bool:
         """A whole walk was published since Redis was last emptied."""
-        with link_failures_as(Transient, "Redis does not answer"):
+        with _failures_as("Redis does not answer"):
             return bool(await self._client.exists(WARM_MARK))
 
     async def mark_warm(self) -> None:
         """Remember that; the mark goes where the records go."""
-        with link_failures_as(Transient, "Redis does not answer"):
+        with _failures_as("Redis does not answer"):
             await self._client.set(WARM_MARK, b"1")

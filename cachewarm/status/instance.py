@@ -13,11 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
 from cachewarm.config import Settings
 from cachewarm.errors import CachewarmError
 from cachewarm.ledger import audit, edges, feed
@@ -152,6 +147,8 @@ async def _redis(settings: Settings) -> Part:
     if settings.redis_url is None:
         part.facts = {"reachable": None, "redis": "not set: every answer is signed live"}
         return part
+    from redis.exceptions import RedisError  # here, as most commands need no Redis
+
     try:
         note = await _walk_note(settings.redis_url.get_secret_value())
         part.facts = {"reachable": True, "walk": note and json.loads(note)}
@@ -163,7 +160,11 @@ async def _redis(settings: Settings) -> Part:
 
 async def _walk_note(url: str) -> bytes | str | None:
     """What the warmer says of a walk under way; None when there is none, or none that takes long."""
-    client = redis.asyncio.Redis.from_url(
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    client = Redis.from_url(
         url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=Retry(NoBackoff(), 0)
     )
     try:

@@ -39,12 +39,12 @@ from cachewarm.warmer.inventory_walk import Walk
 from cachewarm.warmer.responder_rotation import rotate_due
 from cachewarm.warmer.walk_progress import Meter
 from responder.clock import read_clock
-from responder.errors import LINK_FAILURES
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
 from responder.process import die_with_parent, end_tasks, set_up_process
 from responder.retry import Failures, Pauses, run_forever
+from responder.sources.redis_reader import REDIS_FAILURES
 
 log = structlog.get_logger("warmer")
 PAUSES = Pauses(0.2, 5.0, healthy_s=50.0, between_s=0.2)
@@ -121,7 +121,7 @@ class Warmer:
                 connection.terminate()
 
         failures = Failures(
-            name=name, event=f"{name} stopped", expected=(CachewarmError, *LINK_FAILURES), fatal=(Fatal,)
+            name=name, event=f"{name} stopped", expected=(CachewarmError, *REDIS_FAILURES), fatal=(Fatal,)
         )
         await run_forever(once, PAUSES, failures)
 

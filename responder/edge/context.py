@@ -22,17 +22,18 @@ from responder.domain.redis_layout import ANNOUNCE_STREAM, parse_record_name
 from responder.edge.crl_shelf import CRLShelf
 from responder.edge.rules import Answerer, Policy, Tiers
 from responder.edge.slow_path import answer_slowly
-from responder.errors import LINK_FAILURES, Refusal
+from responder.errors import Refusal
 from responder.feed.catalog import kept_catalog
 from responder.feed.shared import SLOT_CATALOG, SLOT_GENERATION, SLOT_SEQ, FeedPage
 from responder.files import open_map
 from responder.hotpath.gate import Gate
 from responder.hotpath.lane import Lane
+from responder.hotpath.limits import LIMITER_NAME
 from responder.hotpath.slow_request import SlowRequest
 from responder.process import end_tasks
 from responder.retry import Failures, Pauses, run_forever
 from responder.sources.redis import CachedSource
-from responder.sources.redis_reader import BatchReader, connect
+from responder.sources.redis_reader import REDIS_FAILURES, BatchReader, connect
 from responder.sources.signer import SignerSource
 from responder.sources.single_flight import GuardedSource
 from responder.telemetry import INDEX, open_row
@@ -41,7 +42,6 @@ log = structlog.get_logger("edge")
 TICK_S = 0.1
 #: Between two looks for renewed records; a record past half of its life is looked for in each.
 REFRESH_INTERVAL_S = 2.0
-LIMITER_NAME = "limiter.map"
 _ANNOUNCE_BLOCK_MS = 1000
 _MAX_REFRESH = 5000
 
@@ -125,7 +125,7 @@ class EdgeContext:
         """Let go of everything that `start` took."""
         await end_tasks(self._tasks)
         await self.signer.close()
-        with contextlib.suppress(*LINK_FAILURES):
+        with contextlib.suppress(*REDIS_FAILURES):
             await self.redis.aclose()
 
     def now(self) -> int:
@@ -154,7 +154,7 @@ class EdgeContext:
 
     def _defects(self, name: str, event: str = "") -> Failures:
         """Lost links are expected, everything else is counted."""
-        return Failures(name=name, event=event, expected=LINK_FAILURES, count=self.count_defect)
+        return Failures(name=name, event=event, expected=REDIS_FAILURES, count=self.count_defect)
 
     def count_defect(self) -> None:
         """Count an unforeseen failure of a loop."""
@@ -209,11 +209,6 @@ class EdgeContext:
     def _keep(self, task: "asyncio.Task[object]") -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def limiter_octets(settings: EdgeSettings) -> int:
-    """Size of the shared rate limit's file."""
-    return Bucket.size(settings.rate_limit_slots)
 
 
 def _entries(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:

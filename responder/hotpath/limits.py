@@ -2,7 +2,11 @@
 
 from typing import NamedTuple, Self
 
+from _fastocsp.shared.bucket import Bucket
 from responder.config import EdgeSettings
+
+#: File of the rate limit that all workers share, in the run folder.
+LIMITER_NAME = "limiter.map"
 
 
 class Limits(NamedTuple):
@@ -32,3 +36,8 @@ class Limits(NamedTuple):
             settings.signer_timeout,
             settings.max_connections_per_ip,
         )
+
+
+def limiter_octets(settings: EdgeSettings) -> int:
+    """Return the bytes of the shared rate limit's file."""
+    return Bucket.size(settings.rate_limit_slots)

@@ -14,13 +14,15 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from _fastocsp.ocsp.record import MAX_RECORD
 from responder.errors import LINK_FAILURES, SourceError, reason
 from responder.log_limits import OutageLog
 
 log = structlog.get_logger("edge")
+#: What a lost link to any store raises, Redis among them.
+REDIS_FAILURES = (*LINK_FAILURES, RedisError)
 BREAKER_S = 1.0
 #: As MGET, which would bring a value of 512 MiB as well as one of a record's size. It costs the edge the same; a
 #: pipeline of GETRANGE would cost 25 us per name.
@@ -89,7 +91,7 @@ class BatchReader:
         try:
             async with asyncio.timeout(self._timeout):
                 values = await self._values(list(wanted))
-        except LINK_FAILURES as error:
+        except REDIS_FAILURES as error:
             self._give_up(wanted, error)
             return
         self._outage.answered()

@@ -1,4 +1,4 @@
-"""End-to-end tests. Those of the shared instance (tests/support/fixtures.py) run in one xdist worker, others by module."""
+"""End-to-end tests: those of the shared instance (tests/support/fixtures.py) are one xdist group, others by module."""
 
 import pytest
 

@@ -10,6 +10,7 @@ from _fastocsp.wire import codes
 from responder import errors
 from responder.edge.http_answers import refusal_answer
 from responder.errors import Limited, Refusal, SourceError, TryLater, link_failures_as
+from responder.sources.redis_reader import REDIS_FAILURES
 
 REFUSALS = [
     each for each in vars(errors).values() if isclass(each) and issubclass(each, Refusal) and each is not Refusal
@@ -34,7 +35,10 @@ def test_retry_after_is_the_exported_constant() -> None:
 @pytest.mark.parametrize("failure", [TimeoutError(), ConnectionResetError("gone"), RedisError("down")])
 def test_link_failure_becomes_the_wanted_error(failure: Exception) -> None:
     """With its text, or its type where it has none; other exceptions pass."""
-    with pytest.raises(SourceError, match=r"redis: (TimeoutError|gone|down)"), link_failures_as(SourceError, "redis"):
+    with (
+        pytest.raises(SourceError, match=r"redis: (TimeoutError|gone|down)"),
+        link_failures_as(SourceError, "redis", REDIS_FAILURES),
+    ):
         raise failure
     with pytest.raises(KeyError), link_failures_as(SourceError, "redis"):
         raise KeyError
