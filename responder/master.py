@@ -31,7 +31,8 @@ from responder.feed.shared import SharedFeed
 from responder.files import map_file, write_file
 from responder.hotpath.limits import LIMITER_NAME, limiter_octets
 from responder.log_limits import ChangeLog, RateLimitedLog
-from responder.process import die_with_parent, raise_open_files, set_up_process, start_module, stop
+from responder.parent import die_with_parent
+from responder.process import raise_open_files, set_up_process, start_module, stop
 from responder.retry import Failures, Pauses, run_forever
 from responder.telemetry import INDEX, MASTER, open_row
 

@@ -1,7 +1,6 @@
 """Processes that do not outlive each other."""
 
 import asyncio
-import ctypes
 import os
 import resource
 import signal
@@ -16,7 +15,6 @@ from responder.config import PREFIX, EdgeSettings
 from responder.telemetry import set_up_logs
 
 log = structlog.get_logger("process")
-_PR_SET_PDEATHSIG = 1
 
 
 def set_up_process(settings: EdgeSettings, name: str) -> None:
@@ -29,18 +27,6 @@ def set_up_process(settings: EdgeSettings, name: str) -> None:
     if settings.insecure_links:
         log.warning("links not authenticated", stores=settings.insecure_links)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-
-def die_with_parent(sig: signal.Signals, parent: int) -> None:
-    """Have the kernel send `sig` when the thread that started this process ends; leave at once if it has.
-
-    `parent` is the number of the process that started us, told by itself: one that ended before this line would leave
-    us with another parent, and nobody to send anything.
-    """
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, sig, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:
-        sys.exit("the parent is gone")
 
 
 def raise_open_files(needed: int) -> int:

@@ -11,7 +11,8 @@ from cachewarm.admin.app import build_app
 from cachewarm.admin.listener import BoundedProtocol
 from cachewarm.config import Settings
 from responder.config import ConfigError
-from responder.process import die_with_parent, set_up_process
+from responder.parent import die_with_parent
+from responder.process import set_up_process
 
 log = structlog.get_logger("admin")
 

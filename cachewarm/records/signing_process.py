@@ -20,7 +20,7 @@ from cachewarm.records import signing_frames
 from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate
-from responder.process import die_with_parent
+from responder.parent import die_with_parent
 
 
 @dataclass(frozen=True)

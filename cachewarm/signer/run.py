@@ -22,7 +22,8 @@ from responder.feed.agent import FeedAgent
 from responder.feed.journal import Journal
 from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
-from responder.process import die_with_parent, set_up_process
+from responder.parent import die_with_parent
+from responder.process import set_up_process
 
 log = structlog.get_logger("signer")
 

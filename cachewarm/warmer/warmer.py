@@ -42,7 +42,8 @@ from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
-from responder.process import die_with_parent, end_tasks, set_up_process
+from responder.parent import die_with_parent
+from responder.process import end_tasks, set_up_process
 from responder.retry import Failures, Pauses, run_forever
 from responder.sources.redis_reader import REDIS_FAILURES
 

@@ -20,7 +20,8 @@ from uvicorn.server import Server
 from responder.config import EdgeSettings, parse_address
 from responder.edge.context import EdgeContext
 from responder.log_limits import limit_library_logs
-from responder.process import die_with_parent, raise_open_files, set_up_process
+from responder.parent import die_with_parent
+from responder.process import raise_open_files, set_up_process
 from responder.web.app import build_app
 from responder.web.http_protocol import ColdProtocol
 from responder.web.metrics_app import NoBridge, build_metrics_app

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ARM = """
 import os, signal
-from responder.process import die_with_parent
+from responder.parent import die_with_parent
 die_with_parent(signal.SIGTERM, {parent})
 print("armed")
 """

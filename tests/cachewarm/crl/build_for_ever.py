@@ -1,6 +1,10 @@
-"""`python -m tests.cachewarm.crl.build_for_ever URL`: build the CRLs of issuer `ca` until killed."""
+"""`python -m tests.cachewarm.crl.build_for_ever URL`: processes that build the CRLs of issuer `ca` until killed.
+
+Each line on standard input starts one; its pid is printed, and its exit status once it has ended.
+"""
 
 import asyncio
+import os
 import sys
 
 from cachewarm.crl.regenerate import regenerate
@@ -9,7 +13,7 @@ from cachewarm.ledger.connect import connect
 from cachewarm.ledger.issuers import require_issuer
 
 
-async def main(url: str) -> None:
+async def build(url: str) -> None:
     """Until killed."""
     connection = await connect(url)
     issuer = await require_issuer(connection, "ca")
@@ -17,5 +21,17 @@ async def main(url: str) -> None:
         await regenerate(connection, issuer, None, Rules(validity_s=86400))
 
 
+def main(url: str) -> None:
+    """One builder after the other, each a fork of what has imported everything."""
+    told = os.dup(1)
+    os.dup2(2, 1)  # log lines are for people
+    for _ in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            asyncio.run(build(url))
+        os.write(told, b"%d\n" % pid)
+        os.write(told, b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    main(sys.argv[1])

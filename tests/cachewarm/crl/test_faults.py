@@ -1,6 +1,7 @@
 """CRL builds that are killed, refused, raced or restored: the old CRL stays, and no number is used twice."""
 
 import asyncio
+import os
 import random
 import signal
 import subprocess
@@ -47,16 +48,19 @@ async def test_killed_builders_leave_the_old_crl_and_never_a_number_twice(plant:
         " select 'ca', int4send(n + (64 << 24)), 1 from generate_series(1, 3000) n"
     )
     dice, last = random.Random(3), 0
+    command = [sys.executable, "-m", "tests.cachewarm.crl.build_for_ever", str(plant.urls.cli)]
+    builders = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert builders.stdin is not None
+    assert builders.stdout is not None
     for _ in range(8):
-        command = [sys.executable, "-m", "tests.cachewarm.crl.build_for_ever", str(plant.urls.cli)]
-        child = await asyncio.to_thread(subprocess.Popen, command, cwd=ROOT, stdout=subprocess.DEVNULL)
-        begun = last
+        builders.stdin.write(b"\n")
+        pid, begun = int(await builders.stdout.readline()), last
         while begun == last:  # a first build of this child, then the middle of some other
             await asyncio.sleep(0.02)
             begun = max((crl.number or 0 for crl in (await published(plant.connection)).values()), default=0)
         await asyncio.sleep(dice.random() * 0.4)
-        child.send_signal(signal.SIGKILL)
-        await asyncio.to_thread(child.wait)
+        os.kill(pid, signal.SIGKILL)
+        assert int(await builders.stdout.readline()) == -signal.SIGKILL
         found = await published(plant.connection)
         assert set(found) == {"", "delta", "0", "1", "2"}
         [number] = {crl.number for crl in found.values()}
@@ -64,6 +68,8 @@ async def test_killed_builders_leave_the_old_crl_and_never_a_number_twice(plant:
         assert number > last
         assert len(found[""].entries()) == sum(len(found[str(n)].entries()) for n in range(3)) == 3000
         last = number
+    builders.stdin.close()
+    assert await builders.wait() == 0
     used = [event.crl_number for event in await crls.crl_builds(plant.connection, "ca", 100_000)]
     assert len(used) == len(set(used))
 

@@ -6,12 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.fixtures import scratch
 
 ROOT = Path(__file__).parents[3]
 
@@ -21,8 +22,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change acc
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A short folder that other accounts may walk into."""
-    folder = Path(tempfile.mkdtemp(prefix="fastocsp-test-"))
-    folder.chmod(0o711)
+    folder = scratch("fastocsp-test-", 0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
