@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.wanted import assert_dated, parse_imf
 from tests.support.http import Talk, get_octets, said_until_closed
-from tests.support.instance import Instance
+from tests.support.instance import FreshInstance, Instance
 
 PATH = "/.well-known/pki/crl/demo"
 
@@ -21,7 +21,7 @@ def talk(instance: Instance) -> Iterator[Talk]:
 
 def test_the_first_crl_is_there_when_the_quickstart_is(own_folder: Path) -> None:
     """Whoever tries the printed commands at once gets a CRL."""
-    running = Instance(own_folder / "data", 1, 10, 1).start()
+    running = FreshInstance(own_folder / "data", 1, 10, 1).start()
     try:
         with Talk(running.port) as connection:
             assert connection.ask(get_octets(PATH))[0] == 200

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from tests.support import warm_command
+from tests.support.scratch import copy_cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 90
@@ -32,6 +33,9 @@ def free_port() -> int:
 
 class Instance:
     """`fastocsp quickstart` in a folder."""
+
+    #: The quickstart makes its Postgres cluster itself, as a user's first start does; otherwise it gets a copy of one.
+    is_fresh = False
 
     def __init__(
         self, folder: Path, workers: int = 2, certificates: int = 60, revoked: int = 8, **settings: str
@@ -53,6 +57,8 @@ class Instance:
 
     def start(self) -> "Instance":
         """Until quickstart.json is there."""
+        if not self.is_fresh and "FASTOCSP_DATABASE_URL" not in self.environ:
+            copy_cluster(self.folder)
         stale = self.facts["pids"]["supervisor"] if (self.folder / "quickstart.json").exists() else None
         ports = ["--port", str(self.port), "--admin-port", str(self.admin_port)]
         with self.output.open("ab") as output:
@@ -121,3 +127,9 @@ class Instance:
         done = warm_command.run(words, env=self.environ, cwd="/", timeout_s=120)
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+
+class FreshInstance(Instance):
+    """One that starts in an empty folder."""
+
+    is_fresh = True
