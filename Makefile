@@ -8,7 +8,8 @@ PORT ?= 8080
 ADMIN_PORT ?= 8443
 WORKERS ?= 1
 ARGS ?=
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+# Three workers on two cores: tests wait as much as they compute.
+PYTEST_ARGS ?= -n 3 --dist loadgroup
 FUZZ_SECONDS ?= 60
 SEED ?= 1
 FULL ?=

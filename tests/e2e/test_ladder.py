@@ -47,6 +47,7 @@ from tests.support.rungs import (
     name_of,
     revoke_strangers,
     rungs,
+    started_rungs,
     status_in,
     whole,
 )
@@ -164,16 +165,22 @@ def test_postgres_stopped_for_less_than_the_horizon(rungs: Rungs) -> None:
     assert watch.moved("answers:closed") == 0
 
 
+@pytest.mark.timeout(300)
 def test_an_edge_killed_while_postgres_is_stopped(rungs: Rungs) -> None:
-    """Its next life has what is left of the lease: good from Redis within the horizon, none after; revoked always."""
-    for _ in range(4):  # a busy machine may take longer than the lease
-        if starts_within_its_lease(rungs):
-            return
-        rungs.heal()
-    pytest.fail("too slow to tell anything, four times")
+    """Its next life has what is left of the lease: good from Redis within the horizon, none after; revoked always.
+
+    A busy machine may start an edge more slowly than the lease lasts: it is tried with a longer one there.
+    """
+    if starts_within_its_lease(rungs, HORIZON_S):
+        return
+    rungs.heal()
+    horizon_s = HORIZON_S * max(2, min(busyness(), 12))
+    with started_rungs(horizon_s) as patient:
+        patient.prepare()
+        assert starts_within_its_lease(patient, horizon_s), f"no start within {horizon_s:.0f} s"
 
 
-def starts_within_its_lease(rungs: Rungs) -> bool:
+def starts_within_its_lease(rungs: Rungs, horizon_s: float) -> bool:
     """Kill the edge while Postgres is stopped and check its next life; False when that came too late for the lease."""
     instance, watch = rungs.instance, Watch(rungs.instance)
     master = pid_of(instance, "edge_master")
@@ -184,12 +191,12 @@ def starts_within_its_lease(rungs: Rungs) -> bool:
         eventually(rungs.answers, 3, "no answer")
         replies = [ask(instance, path).says for path in (rungs.fresh(), rungs.known, rungs.revoked)]
         assert replies[2] is REVOKED
-        if time.monotonic() - begun >= HORIZON_S * 0.9:
+        if time.monotonic() - begun >= horizon_s * 0.9:
             return False
         assert replies == [GOOD, GOOD, REVOKED]
         assert ready(instance)[0] == 200
-        eventually(lambda: ask(instance, rungs.known).says is TRY_LATER, HORIZON_S + 1, "not closed")
-        assert is_within(begun, HORIZON_S + 1)
+        eventually(lambda: ask(instance, rungs.known).says is TRY_LATER, horizon_s + 1, "not closed")
+        assert is_within(begun, horizon_s + 1)
         assert ask(instance, rungs.revoked).says is REVOKED
         assert watch.lines("edge", "journal loaded")
     return True

@@ -153,19 +153,17 @@ def test_sigterm_and_interrupt_leave_nothing_and_a_restart_keeps_everything(own_
     assert not (instance.folder / "quickstart.json").exists()
 
 
-def test_kill_9_of_the_supervisor_leaves_no_process(own_folder: Path) -> None:
+def test_kill_9_of_the_supervisor_leaves_no_process(mortal: Instance) -> None:
     """Every process dies with its parent; a new start on the same folder works at once."""
-    instance = Instance(own_folder / "data", certificates=10, revoked=2).start()
-    assert instance.process is not None
-    tree = instance.tree()
+    assert mortal.process is not None
+    tree = mortal.tree()
     assert len(tree) >= 7
-    instance.process.kill()
-    instance.process.wait()
+    mortal.process.kill()
+    mortal.process.wait()
     _, alive = psutil.wait_procs(tree, timeout=20)
     assert not alive
-    instance.start()
-    assert answers_both(instance)
-    instance.stop()
+    mortal.start()
+    assert answers_both(mortal)
 
 
 def test_the_commands_of_an_operator_work_against_it(mortal: Instance) -> None:

@@ -68,6 +68,12 @@ class Rungs:
         except OSError:
             return False
 
+    def prepare(self) -> None:
+        """Have the workers know the certificate that is asked about most, and everything whole."""
+        for _ in range(8):
+            ask(self.instance, self.known)
+        self.heal()
+
     def heal(self) -> None:
         """Until everything is answered and no tier is held for away."""
         eventually(self._is_ready, 10, "not ready again")
@@ -121,6 +127,13 @@ async def revoke_strangers(instance: Instance, count: int) -> None:
 @pytest.fixture(scope="module")
 def whole() -> Iterator[Rungs]:
     """Started once."""
+    with started_rungs(HORIZON_S) as rungs:
+        yield rungs
+
+
+@contextlib.contextmanager
+def started_rungs(horizon_s: float) -> Iterator[Rungs]:
+    """An instance whose leases last so long."""
     folder = scratch()
     journal = folder / "data" / "edge"
     journal.mkdir(parents=True)
@@ -129,7 +142,7 @@ def whole() -> Iterator[Rungs]:
         folder / "data",
         certificates=CERTIFICATES,
         revoked=1,
-        FASTOCSP_HORIZON="4s",
+        FASTOCSP_HORIZON=f"{horizon_s:.1f}s",
         FASTOCSP_POLL_INTERVAL="100ms",
         FASTOCSP_SIGNER_TIMEOUT=f"{SIGNER_S}s",
         FASTOCSP_SIGNER_LANE=str(LANE),
@@ -148,8 +161,6 @@ def whole() -> Iterator[Rungs]:
 @pytest.fixture
 def rungs(whole: Rungs) -> Iterator[Rungs]:
     """Whole before the rung, and after it."""
-    for _ in range(8):
-        ask(whole.instance, whole.known)
-    whole.heal()
+    whole.prepare()
     yield whole
     whole.heal()
