@@ -31,6 +31,22 @@ def pytest_report_header() -> str:
     return f"FASTOCSP_SEED={commit_seed()}"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests that share an instance: those of the shared one, and the others by module.
+
+    It has to come first: xdist reads the groups in its own hook, which runs before those of conftest files otherwise.
+    """
+    for item in items:
+        path = item.nodeid.split("::")[0]
+        if "instance" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("e2e"))
+        elif path.startswith("tests/failover/"):
+            item.add_marker(pytest.mark.xdist_group("failover"))
+        elif path.startswith(("tests/e2e/", "tests/attacks/")):
+            item.add_marker(pytest.mark.xdist_group(path))
+
+
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     """A data folder that another account may walk into: Postgres does not run as root."""

@@ -52,7 +52,6 @@ def test_a_wrong_page_fails_with_its_line(tmp_path: Path, text: str, message: st
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("e2e")
 def test_the_readme_does_what_it_says(instance: Instance, tmp_path: Path) -> None:
     """Its commands run against a running quickstart."""
     assert follow(ROOT / "README.md", tmp_path, instance) >= 1
