@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from _fastocsp.http.headers cimport Span
 from _fastocsp.table.entry cimport TableKey
+from _fastocsp.wire.codes cimport MAX_MAGNITUDE
 
 cdef enum:
     MIN_TARGET = 16               # octets of a target that is kept
@@ -23,7 +24,7 @@ cdef struct Target:
     uint16_t issuer_no
     uint8_t hash_algorithm
     uint8_t serial_len
-    uint8_t serial[20]
+    uint8_t serial[MAX_MAGNITUDE]     # the connection loop answers no negative number
     uint8_t octets[MAX_TARGET]
 
 

@@ -13,7 +13,7 @@ from libc.stdlib cimport free
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from _fastocsp.shared.prefetch cimport fetch_ahead
-from _fastocsp.wire.codes cimport MAX_SERIAL
+from _fastocsp.wire.codes cimport MAX_MAGNITUDE
 from _fastocsp.revoked.layout cimport hash_serial
 from _fastocsp.table.hash cimport set_key
 
@@ -156,7 +156,7 @@ cdef class Targets:
 
     def put(self, bytes target not None, int issuer_no, int hash_algorithm, bytes serial not None):
         cdef TableKey key
-        if not 1 <= len(serial) <= MAX_SERIAL or not 0 <= issuer_no <= 0xFFFF or not 0 <= hash_algorithm <= 0xFF:
+        if not 1 <= len(serial) <= MAX_MAGNITUDE or not 0 <= issuer_no <= 0xFFFF or not 0 <= hash_algorithm <= 0xFF:
             raise ValueError("issuer number, hash algorithm or serial number out of range")
         set_key(&key, <uint16_t>issuer_no, <uint8_t>hash_algorithm, serial, len(serial))
         self.expected_n = 0

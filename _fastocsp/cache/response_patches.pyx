@@ -19,7 +19,8 @@ from _fastocsp.http.response cimport (
 )
 from _fastocsp.ocsp.response cimport Template, belongs, response_size, write_response
 from _fastocsp.ocsp.single_response cimport EXPLICIT_TIME
-from _fastocsp.wire.sink cimport claim, octets_of, open_sink, sink_used, store_unsigned, tlv_size, unsigned_size
+from _fastocsp.wire.serial cimport serial_size, store_serial
+from _fastocsp.wire.sink cimport claim, octets_of, open_sink, sink_used, tlv_size
 
 from _fastocsp.wire.gentime import imf_fixdate
 
@@ -36,7 +37,7 @@ cdef void find_places(const TemplateOctets* t, const Layout* layout, Places* out
     out.next_update = behind + TIME_CONTENT
     behind += EXPLICIT_TIME
     out.this_update = behind + TIME_CONTENT
-    out.serial_len = unsigned_size(layout.single.serial)
+    out.serial_len = serial_size(layout.single.serial)
     out.serial = behind + TIME_TLV + tlv_size(layout.single.status_len) + out.serial_len
 
 
@@ -45,7 +46,7 @@ cdef void store_answer_values(uint8_t* end, const Places* at, Octets serial, con
     """Over those of the answer that ends there, each as wide as the one before."""
     cdef Calendar produced_at
     cdef Sink s
-    store_unsigned(end - at.serial, serial, at.serial_len)
+    store_serial(end - at.serial, serial, at.serial_len)
     if record.produced_at == record.this_update:
         store_time(end - at.produced_at, this_update)
     else:
@@ -95,7 +96,7 @@ cdef class Stencils:
         plan.max_age = max_age_of(record, plan.now, plan.digits)
         # each in bits of its own: 11, 5, 4, 5, 1 and 1
         plan.shape = <uint32_t>(signature << 16 | tag_octets(record).n << 11 | plan.max_age.n << 7
-                                | unsigned_size(plan.serial) << 2 | <size_t>(record.flags << 1) | plan.keep_alive)
+                                | serial_size(plan.serial) << 2 | <size_t>(record.flags << 1) | plan.keep_alive)
         mixed = (<uint64_t>plan.template ^ plan.shape) * ODD
         return &self.slots[mixed >> 32 & (STENCILS - 1)]
 

@@ -6,7 +6,7 @@ the CRL's; a serial number may come twice.
 
 An odd value in an entry does not cost the CRL, and every listed certificate that a CertID can name is revoked:
 
-    serial number            skipped over 20 bytes or empty; a negative one is kept as the bytes of its INTEGER
+    serial number            skipped over 20 bytes or empty; else its key (wire/serial.pxd), also of a negative one
     revocation time          before 1970 it is 1970; after `latest`, or unreadable, it is `latest`
     reason                   unknown, or removeFromCRL outside a delta: unspecified
     invalidity date          left out when the ledger cannot hold it or it is unreadable
@@ -17,14 +17,14 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 from libc.string cimport memcmp
 
-from _fastocsp.wire.codes cimport MAX_SERIAL
+from _fastocsp.wire.codes cimport MAX_MAGNITUDE
 from _fastocsp.wire.der cimport (
     BIT_STRING, BOOLEAN, CONSTRUCTED, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, Cursor,
     Element, Fault, Octets, enter, enter_only, expect, fail_at, leave, octets_left, open_cursor, peek_tag,
     read_element, wire_error, without_leading_zeros,
 )
 from _fastocsp.wire.sink cimport (
-    Sink, bytes_sink, new_bytes, octets_of, put_big_endian, put_octets, put_static, sink_room, sink_used,
+    Sink, bytes_sink, new_bytes, octets_of, put_big_endian, put_octet, put_octets, put_static, sink_room, sink_used,
 )
 
 from _fastocsp.wire.errors import WireError
@@ -32,7 +32,7 @@ from _fastocsp.wire.errors import WireError
 cdef enum:
     UTC_TIME = 0x17
     ENUMERATED = 0x0A
-    ROW = 2 + 4 + 20 + 4 + 8 + 4 + 2 + 4 + 8      # bytes of a row at most
+    ROW = 2 + 4 + 21 + 4 + 8 + 4 + 2 + 4 + 8      # bytes of a row at most
     COPY_HEAD = 19
     REMOVE_FROM_CRL = 8
     LAST_REASON = 10
@@ -45,7 +45,8 @@ cdef struct Counts:
     size_t times, reasons, dates  # values that were replaced or left out
 
 cdef struct Entry:
-    Octets serial
+    Octets serial                 # the magnitude, or the content of a negative INTEGER
+    bint is_negative
     int64_t revoked_at
     uint16_t reason
     int64_t invalidity_date       # -1: none
@@ -156,6 +157,16 @@ cdef int read_entry_extension(Cursor* c, bint is_delta, Entry* entry, Counts* co
     return 0
 
 
+cdef inline Octets minimal_content(Octets number) noexcept nogil:
+    """The magnitude of a number, or the content of a negative one, without the padding that DER forbids."""
+    if number.n == 0 or number.p[0] < 0x80:
+        return without_leading_zeros(number)
+    while number.n > 1 and number.p[0] == 0xFF and number.p[1] >= 0x80:
+        number.p += 1
+        number.n -= 1
+    return number
+
+
 cdef int read_entry(Cursor* c, bint is_delta, int64_t latest, Entry* entry, Counts* counts) noexcept nogil:
     """1 for a row, 0 for an entry that is skipped."""
     # SEQUENCE { userCertificate INTEGER, revocationDate Time, crlEntryExtensions Extensions OPTIONAL }
@@ -167,7 +178,8 @@ cdef int read_entry(Cursor* c, bint is_delta, int64_t latest, Entry* entry, Coun
     ignored.at = NULL
     if enter(c, SEQUENCE, &inside) < 0 or expect(&inside, INTEGER, &serial) < 0 or read_element(&inside, &when) < 0:
         return -1
-    entry.serial = without_leading_zeros(serial.content)
+    entry.serial = minimal_content(serial.content)
+    entry.is_negative = serial.content.n > 0 and serial.content.p[0] >= 0x80
     open_cursor(&dated, when.der, &ignored)
     if read_time(&dated, &entry.revoked_at) < 0:
         entry.revoked_at = latest
@@ -179,7 +191,7 @@ cdef int read_entry(Cursor* c, bint is_delta, int64_t latest, Entry* entry, Coun
         while octets_left(&extensions):
             if read_entry_extension(&extensions, is_delta, entry, counts) < 0:
                 return -1
-    if not 1 <= entry.serial.n <= MAX_SERIAL:
+    if not 1 <= entry.serial.n <= MAX_MAGNITUDE:
         counts.skipped += 1
         return 0
     counts.rows += 1
@@ -214,7 +226,9 @@ cdef int find_entries(Cursor* c, Cursor* entries) noexcept nogil:
 
 cdef inline void put_row(Sink* s, const Entry* entry) noexcept nogil:
     put_big_endian(s, 4, 2)
-    put_big_endian(s, entry.serial.n, 4)
+    put_big_endian(s, entry.serial.n + entry.is_negative, 4)
+    if entry.is_negative:
+        put_octet(s, 0)
     put_octets(s, entry.serial)
     put_big_endian(s, 8, 4)
     put_big_endian(s, <unsigned long long>entry.revoked_at, 8)

@@ -20,9 +20,10 @@ from _fastocsp.wire.der cimport (
     read_octets, read_u16, read_u32,
 )
 from _fastocsp.wire.gentime cimport store_clock, store_day
+from _fastocsp.wire.serial cimport is_serial_key, put_serial, serial_size
 from _fastocsp.wire.sink cimport (
     Sink, bytes_sink, claim, new_bytes, octets_of, open_sink, put_header, put_octet, put_octets, put_static,
-    put_unsigned, sink_used, tlv_size, unsigned_size,
+    sink_used, tlv_size,
 )
 
 from _fastocsp.wire.errors import WireError
@@ -110,9 +111,9 @@ cdef inline void put_entry(Sink* s, const Row* row, Day* day, Day* invalid) noex
         + (DATE_EXTENSION if row.invalidity_date >= 0 else 0)
         + (tlv_size(issuer) if issuer else 0)
     )
-    cdef size_t content = tlv_size(unsigned_size(row.serial)) + time_size(row.revoked_at)
+    cdef size_t content = tlv_size(serial_size(row.serial)) + time_size(row.revoked_at)
     put_header(s, SEQUENCE, content + (tlv_size(extensions) if extensions else 0))
-    put_unsigned(s, row.serial)
+    put_serial(s, row.serial)
     put_time(s, day, row.revoked_at, row.revoked_at >= YEAR_2050)
     if not extensions:
         return
@@ -181,7 +182,7 @@ cdef inline Outcome read_row(Cursor* c, Row* row) noexcept nogil:
     if columns != COLUMNS:
         return BAD
     outcome = read_column(c, &row.serial)
-    if outcome == ROW and not 1 <= row.serial.n <= MAX_SERIAL:
+    if outcome == ROW and not is_serial_key(row.serial):
         return BAD
     if outcome == ROW:
         outcome = read_time(c, &row.revoked_at)

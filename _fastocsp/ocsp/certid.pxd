@@ -7,10 +7,10 @@ from _fastocsp.wire.der cimport Cursor
 cdef struct CertID:
     uint8_t hash_algorithm        # codes.SHA1.. | PARAMETERS_ABSENT; HASH_NONE when no issuer can be meant by it
     uint8_t hash_len              # octets of each hash, 0 when hash_algorithm is HASH_NONE
-    uint8_t serial_len            # octets of the magnitude; 0 when negative or longer than MAX_SERIAL: never issued
+    uint8_t serial_len            # bytes of the magnitude; 0 when negative (for Python) or over MAX_MAGNITUDE
     const uint8_t* name_hash
     const uint8_t* key_hash
-    const uint8_t* serial         # magnitude: DER content without the sign octet 00; the number 0 is one octet 00
+    const uint8_t* serial         # DER content without the sign byte 00; the number 0 is one byte 00
     const uint8_t* der            # the whole CertID TLV
     size_t der_len
 

@@ -6,16 +6,17 @@ issuer, and the caller answers unauthorized (O-16). Borrowed pointers live as lo
 
 from libc.string cimport memcmp
 
-from _fastocsp.wire.codes cimport HASH_MASK, HASH_NONE, MAX_SERIAL, PARAMETERS_ABSENT, SHA1, SHA256, SHA384, SHA512
+from _fastocsp.wire.codes cimport HASH_MASK, HASH_NONE, MAX_MAGNITUDE, PARAMETERS_ABSENT, SHA1, SHA256, SHA384, SHA512
 from _fastocsp.wire.der cimport (
     INTEGER, NULL_TAG, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, Element, Fault, Octets, enter, expect, fail_at,
     is_minimal_integer, is_oid, leave, octets_left, open_cursor, read_element, wire_error, without_leading_zeros,
 )
-from _fastocsp.wire.sink cimport octets_of
+from _fastocsp.wire.serial cimport put_serial, serial_size
+from _fastocsp.wire.sink cimport Sink, bytes_sink, new_bytes, octets_of, tlv_size
 
 from _fastocsp.wire import types
 from _fastocsp.wire.errors import MalformedRequest
-from _fastocsp.wire.sink import tlv, unsigned_integer
+from _fastocsp.wire.sink import tlv
 
 cdef dict HASH_OIDS = {
     SHA1: bytes.fromhex("06052B0E03021A"),
@@ -87,8 +88,17 @@ cdef int read_serial(Cursor* c, CertID* out) noexcept nogil:
         return fail_at(c, number.der.p, "the INTEGER is not minimal")
     magnitude = without_leading_zeros(number.content)
     out.serial = magnitude.p
-    out.serial_len = <uint8_t>magnitude.n if magnitude.n <= MAX_SERIAL and number.content.p[0] < 0x80 else 0
+    out.serial_len = <uint8_t>magnitude.n if magnitude.n <= MAX_MAGNITUDE and number.content.p[0] < 0x80 else 0
     return 0
+
+
+cdef bytes serial_key(const CertID* cert_id):
+    """The key of its serial number (wire/serial.pxd); b"" for one that is too long."""
+    cdef size_t n = cert_id.serial_len
+    if n != 0:
+        return cert_id.serial[:n]
+    n = cert_id.der + cert_id.der_len - cert_id.serial     # the serial number is the last field of a CertID
+    return b"\0" + cert_id.serial[:n] if n <= MAX_MAGNITUDE else b""
 
 
 cdef int read_cert_id(Cursor* c, CertID* out) noexcept nogil:
@@ -118,7 +128,7 @@ cdef object cert_id_value(const CertID* cert_id):
         cert_id.hash_algorithm,
         cert_id.name_hash[:cert_id.hash_len],
         cert_id.key_hash[:cert_id.hash_len],
-        cert_id.serial[:cert_id.serial_len],
+        serial_key(cert_id),
         cert_id.der[:cert_id.der_len],
     )
 
@@ -144,6 +154,17 @@ def cert_id_head(int hash_algorithm, bytes issuer_name_hash not None, bytes issu
     return tlv(SEQUENCE, oid + parameters) + tlv(OCTET_STRING, issuer_name_hash) + tlv(OCTET_STRING, issuer_key_hash)
 
 
+cdef bytes serial_integer(bytes key):
+    cdef bytes element
+    cdef Sink s
+    if not key:
+        raise ValueError("a serial number has at least one byte")
+    element = new_bytes(tlv_size(serial_size(octets_of(key))))
+    bytes_sink(&s, element)
+    put_serial(&s, octets_of(key))
+    return element
+
+
 def encode_cert_id(int hash_algorithm, issuer_name_hash, issuer_key_hash, serial_number):
     head = cert_id_head(hash_algorithm, issuer_name_hash, issuer_key_hash)
-    return tlv(SEQUENCE, head + unsigned_integer(serial_number))
+    return tlv(SEQUENCE, head + serial_integer(serial_number))

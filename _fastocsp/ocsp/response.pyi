@@ -1,4 +1,4 @@
-"""OCSPResponse, RFC 6960 4.2.1, from templates and compact records. Serials are big-endian magnitudes, 1..20 octets."""
+"""OCSPResponse, RFC 6960 4.2.1, from templates and compact records. Serials are keys (wire/serial.pxd), 1..21 bytes."""
 
 from collections.abc import Iterable, Sequence
 from typing import final

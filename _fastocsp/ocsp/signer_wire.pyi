@@ -24,7 +24,7 @@ def pack_signed(number: int, record: bytes, der: bytes) -> bytes:
     """The DONE frame of an answer about one certificate: the record that it states, 1..65535 octets, and its DER."""
 
 def pack_asked(number: int, issuer_no: int, hash_algorithm: int, serial: bytes, nonce: bytes) -> bytes:
-    """The ASK_ANSWER frame, as the connection loop writes it; serial of 1..20 octets, nonce of 1..MAX_NONCE."""
+    """The ASK_ANSWER frame, as the connection loop writes it; serial key of 1..21 bytes, nonce of 1..MAX_NONCE."""
 
 def unpack_asked(body: bytes) -> tuple[int, int, bytes, bytes] | None:
     """(issuer_no, hash_algorithm, serial, nonce) of an ASK_ANSWER body; None unless it is one certificate and a nonce

@@ -8,7 +8,8 @@ from _fastocsp.wire.codes cimport NO_REASON, REVOKED
 from _fastocsp.wire.der cimport CONSTRUCTED, CONTEXT, ENUMERATED, SEQUENCE, Octets
 from _fastocsp.wire.gentime cimport TIME_TLV, put_generalized_time
 from _fastocsp.ocsp.record cimport RecordHead
-from _fastocsp.wire.sink cimport Sink, put_header, put_octet, put_octets, put_unsigned, tlv_size, unsigned_size
+from _fastocsp.wire.serial cimport put_serial, serial_size
+from _fastocsp.wire.sink cimport Sink, put_header, put_octet, put_octets, tlv_size
 
 cdef enum:
     EXPLICIT_TIME = 19            # octets of a GeneralizedTime in an explicit tag
@@ -16,7 +17,7 @@ cdef enum:
 
 cdef struct Single:
     Octets cert_id_head           # CertID content before serialNumber
-    Octets serial                 # magnitude, not empty
+    Octets serial                 # its key (serial.pxd), not empty
     const RecordHead* record
     size_t cert_id_len            # content octets of the CertID
     size_t status_len             # content octets of the CertStatus
@@ -30,7 +31,7 @@ cdef inline bint names_reason(const RecordHead* record) noexcept nogil:
 
 cdef inline size_t measure_single(Single* single) noexcept nogil:
     """Fills the lengths; returns the octets of the whole element."""
-    single.cert_id_len = single.cert_id_head.n + tlv_size(unsigned_size(single.serial))
+    single.cert_id_len = single.cert_id_head.n + tlv_size(serial_size(single.serial))
     single.status_len = 0
     if single.record.status == REVOKED:
         single.status_len = TIME_TLV + (EXPLICIT_REASON if names_reason(single.record) else 0)
@@ -60,7 +61,7 @@ cdef inline void put_single(Sink* s, const Single* single) noexcept nogil:
     put_header(s, SEQUENCE, single.content_len)
     put_header(s, SEQUENCE, single.cert_id_len)
     put_octets(s, single.cert_id_head)
-    put_unsigned(s, single.serial)
+    put_serial(s, single.serial)
     put_status(s, single)
     put_generalized_time(s, single.record.this_update)
     put_header(s, CONSTRUCTED | 0, EXPLICIT_TIME - 2)

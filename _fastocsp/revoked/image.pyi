@@ -15,7 +15,7 @@ class RevokedImage:
     """A view of one image in a buffer that is held, not copied: `build`, then `apply` by one writer, `find` by anybody.
 
     No locks: an item is seen whole or not at all, and by everybody once `apply` has returned. Serials are big-endian
-    magnitudes, 1..20 octets. `find` trusts an image that came from elsewhere only after `check`.
+    keys (wire/serial.pxd), 1..21 bytes. `find` trusts an image that came from elsewhere only after `check`.
     """
 
     def __new__(cls, buffer: Buffer, writable: bool = False) -> RevokedImage: ...

@@ -17,6 +17,7 @@ from _fastocsp.revoked.rows cimport ROW_TAIL
 from _fastocsp.revoked.layout cimport Delta, Group, ImageHead, filter_block, hash_serial, leading64
 from _fastocsp.revoked.lookup cimport ABSENT, RevokedEntry, find_revoked
 from _fastocsp.revoked.filter cimport BLOCK_OCTETS, filter_blocks, note_hash
+from _fastocsp.wire.codes cimport MAX_SERIAL
 
 from _fastocsp.revoked.rows import merge_groups
 
@@ -27,7 +28,7 @@ cdef extern from *:
     """
     void store_release(uint32_t* p, uint32_t v) noexcept nogil
 
-cdef uint64_t MAGIC = 0x33564552_50534346
+cdef uint64_t MAGIC = 0x34564552_50534346
 cdef enum:
     ROWS_A_SLOT = 8
 
@@ -159,7 +160,7 @@ cdef class RevokedImage:
         cdef size_t n = len(serial)
         cdef uint64_t h
         cdef uint32_t bucket
-        if not self.writable or n < 1 or n > 20:
+        if not self.writable or n < 1 or n > MAX_SERIAL:
             raise ValueError("read-only image, or a serial number of a wrong length")
         if head.delta_count >= head.delta_capacity:
             return False

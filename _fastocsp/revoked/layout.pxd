@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from _fastocsp.revoked.filter cimport BLOCK_OCTETS, block_of
+from _fastocsp.wire.codes cimport MAX_SERIAL
 
 
 cdef extern from *:
@@ -43,11 +44,11 @@ cdef struct Delta:
     uint16_t issuer_no
     uint8_t op                    # 1 revoked, 2 released, 3 purged
     uint8_t serial_len
-    uint8_t serial[20]
+    uint8_t serial[MAX_SERIAL]
+    uint8_t reason
+    uint8_t pad[2]
     uint32_t revocation_time
     uint32_t next                 # index + 1 of the older entry of this bucket, 0 at the end
-    uint8_t reason
-    uint8_t pad[3]
 
 
 cdef inline uint64_t leading64(const uint8_t* p, size_t n) noexcept nogil:

@@ -11,6 +11,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from _fastocsp.revoked.rows cimport ROW_TAIL, be32
+from _fastocsp.wire.codes cimport MAX_SERIAL
 
 from _fastocsp.wire.errors import WireError
 
@@ -40,7 +41,7 @@ def parse_items(bytes payload not None):
     cdef size_t n
     found = []
     while left:
-        if left < ITEM_FIXED or p[3] < 1 or p[3] > 20 or left - ITEM_FIXED < p[3]:
+        if left < ITEM_FIXED or p[3] < 1 or p[3] > MAX_SERIAL or left - ITEM_FIXED < p[3]:
             raise WireError("feed item is cut short", len(payload) - left)
         n = p[3]
         if p[0] < 1 or p[0] > 4:
@@ -120,7 +121,7 @@ cdef class SnapshotReader:
         if left < ROW_SERIAL:
             return 0
         n = be32(p + ROW_SERIAL - 4)
-        if be32(p + 2) != 2 or not 1 <= n <= 20:
+        if be32(p + 2) != 2 or not 1 <= n <= MAX_SERIAL:
             raise WireError("not a revoked certificate", 0)
         if left < ROW_SERIAL + n + ROW_AFTER:
             return 0

@@ -4,7 +4,7 @@ from typing import final
 
 @final
 class Table:
-    """Compact records by (issuer_no, hash_algorithm with PARAMETERS_ABSENT, serial magnitude of 1..20 octets).
+    """Compact records by (issuer_no, hash_algorithm with PARAMETERS_ABSENT, serial key of 1..21 bytes).
 
     Memory stays under `bytes_limit` octets: of a few entries looked at the longest unused is forgotten. `fd` is of
     `make_table_memory` with the same limit; None makes a table of our own. ValueError for a key out of range. Nothing

@@ -34,5 +34,6 @@ cpdef enum:
 
 cpdef enum:
     NO_REASON = 255          # CRLReason octet of a record without a reason
-    MAX_SERIAL = 20          # octets of a serialNumber, RFC 5280 4.1.2.2
+    MAX_MAGNITUDE = 20       # bytes of a serialNumber, RFC 5280 4.1.2.2
+    MAX_SERIAL = 21          # bytes of a serial number's key: a negative one has a byte 00 in front (serial.pxd)
     MAX_HASH = 64

@@ -31,5 +31,6 @@ HASH_MASK: Final = 0x0F
 PARAMETERS_ABSENT: Final = 0x80
 
 NO_REASON: Final = 255  # CRLReason octet of a record without a reason
-MAX_SERIAL: Final = 20  # octets of a serialNumber, RFC 5280 4.1.2.2
+MAX_MAGNITUDE: Final = 20  # bytes of a serialNumber, RFC 5280 4.1.2.2
+MAX_SERIAL: Final = 21  # bytes of a serial number's key: a negative one has a byte 00 in front (serial.pxd)
 MAX_HASH: Final = 64

@@ -7,7 +7,7 @@ definite and minimal (X.690 10.1). Nothing here knows OCSP.
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from _fastocsp.wire.der cimport INTEGER, Octets, without_leading_zeros
+from _fastocsp.wire.der cimport Octets
 
 cdef extern from *:
     """
@@ -129,29 +129,6 @@ cdef inline void put_header(Sink* s, uint8_t tag, size_t n) noexcept nogil:
         return
     to[1] = <uint8_t>(0x7F + width)
     store_big_endian(to + 2, n, width - 1)
-
-
-cdef inline size_t unsigned_size(Octets magnitude) noexcept nogil:
-    """Content octets of the INTEGER with this big-endian magnitude, which is not empty."""
-    magnitude = without_leading_zeros(magnitude)
-    return magnitude.n + (1 if magnitude.p[0] & 0x80 else 0)
-
-
-cdef inline void store_unsigned(uint8_t* to, Octets magnitude, size_t n) noexcept nogil:
-    """The content of that INTEGER, to where its n octets were claimed."""
-    magnitude = without_leading_zeros(magnitude)
-    to[0] = 0
-    memcpy(to + n - magnitude.n, magnitude.p, magnitude.n)
-
-
-cdef inline void put_unsigned(Sink* s, Octets magnitude) noexcept nogil:
-    """The non-negative INTEGER with this big-endian magnitude, which is not empty."""
-    cdef size_t n = unsigned_size(magnitude)
-    cdef uint8_t* to
-    put_header(s, INTEGER, n)
-    to = claim(s, n)
-    if to != NULL:
-        store_unsigned(to, magnitude, n)
 
 
 cdef bytes new_bytes(size_t n)

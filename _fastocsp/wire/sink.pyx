@@ -2,6 +2,8 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 
+from _fastocsp.wire.der cimport INTEGER
+
 
 cdef bytes new_bytes(size_t n):
     """Bytes of n octets, to be filled through bytes_sink before anyone else sees them."""
@@ -30,12 +32,7 @@ def tlv(uint8_t tag, bytes content not None):
 
 
 def unsigned_integer(bytes magnitude not None):
-    cdef Octets number = octets_of(magnitude)
-    cdef bytes element
-    cdef Sink s
-    if number.n == 0:
+    if not magnitude:
         raise ValueError("an INTEGER needs at least one octet")
-    element = new_bytes(tlv_size(unsigned_size(number)))
-    bytes_sink(&s, element)
-    put_unsigned(&s, number)
-    return element
+    number = magnitude.lstrip(b"\0") or b"\0"
+    return tlv(INTEGER, b"\0" + number if number[0] & 0x80 else number)

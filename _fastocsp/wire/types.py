@@ -15,8 +15,8 @@ class CertID(NamedTuple):
     hash_algorithm    codes.SHA1 .. SHA512, or-ed with PARAMETERS_ABSENT; HASH_NONE when no issuer can be meant by it
     issuer_name_hash  as long as the hash says; b"" with HASH_NONE
     issuer_key_hash   as long as the hash says; b"" with HASH_NONE
-    serial_number     big-endian magnitude without leading zeros (0 is one octet 00); b"" when negative or longer
-                      than MAX_SERIAL, which no certificate can have
+    serial_number     its key (wire/serial.pxd): the big-endian magnitude without leading zeros (0 is one byte 00), or
+                      00 and the content of a negative INTEGER; b"" when either has more than MAX_MAGNITUDE bytes
     der               the whole CertID TLV as it came
     """
 

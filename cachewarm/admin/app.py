@@ -24,7 +24,7 @@ from cachewarm.ledger import inventory, issuers
 from cachewarm.ledger.connect import open_pool
 from cachewarm.revocation import revoke as revocation
 from responder.domain.issuer import check_issuer_id
-from responder.domain.serial import parse_serial
+from responder.domain.serial import parse_serial, serial_hex
 from responder.domain.status import CRLReason
 
 #: They ask by turns for everybody who waits, and hold none of the connections that revoke.
@@ -51,7 +51,7 @@ async def get_certificate(request: Request) -> Response:
     async with request.app.state.pool.acquire() as connection:
         found = await inventory.get_certificate(connection, target.issuer_id, target.serial)
     if found is None:
-        return problem(404, f"{target.issuer_id} has no certificate {target.serial.hex()}")
+        return problem(404, f"{target.issuer_id} has no certificate {serial_hex(target.serial)}")
     return JSONResponse(_certificate(found))
 
 
@@ -137,7 +137,7 @@ def _done(done: revocation.RevocationOutcome) -> Response:
         {
             "result": waited.outcome.value,
             "issuer_id": done.target.issuer_id,
-            "serial_number": done.target.serial.hex(),
+            "serial_number": serial_hex(done.target.serial),
             "changed": result.changed if result else None,
             "revoked_at": result.revoked_at.isoformat() if result and result.revoked_at else None,
             "reason": result.reason.name if result and result.reason is not None else None,
@@ -163,9 +163,9 @@ def _issuer(row: issuers.Issuer) -> dict[str, Any]:
 
 def _certificate(row: inventory.Certificate) -> dict[str, Any]:
     return {
-        "id": f"{row.issuer_id}:{row.serial_number.hex()}",
+        "id": f"{row.issuer_id}:{serial_hex(row.serial_number)}",
         "issuer_id": row.issuer_id,
-        "serial_number": row.serial_number.hex(),
+        "serial_number": serial_hex(row.serial_number),
         "subject": row.subject,
         "not_before": row.not_before.isoformat(),
         "not_after": row.not_after.isoformat(),

@@ -20,6 +20,7 @@ from cachewarm.console import progress, reported, say, show
 from cachewarm.errors import Refused
 from cachewarm.revocation.bulk_revoke import BulkOutcome, parse_serials, revoke_many
 from cachewarm.revocation.confirmation import Confirmation, Outcome, Waiting
+from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
 
 SAID = 50
@@ -48,7 +49,7 @@ def bulk_revoke(
         done = asyncio.run(_revoke(settings, issuer, wanted, because, waiting))
         show(done.facts(), as_json=as_json)
         for serial in done.result.unknown[:SAID] if done.result else ():
-            say(f"{serial.hex()}: {issuer} has no such certificate in the inventory, left alone")
+            say(f"{serial_hex(serial)}: {issuer} has no such certificate in the inventory, left alone")
         leave(done.waited, wait=wait)
 
 

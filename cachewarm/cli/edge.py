@@ -12,6 +12,7 @@ from cachewarm.config import owner_url
 from cachewarm.console import fail, reported, say, show, show_rows
 from cachewarm.errors import Refused
 from responder.config import parse_duration
+from responder.domain.serial import serial_hex
 
 app = typer.Typer(help="Edges and their logins: add, list, remove, horizon, orphans.", no_args_is_help=True)
 
@@ -183,7 +184,7 @@ def orphans_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         rows = [
             {
                 "issuer_id": names.get(issuer_no, str(issuer_no)),
-                "serial_number": serial.hex(),
+                "serial_number": serial_hex(serial),
                 "revoked_at": datetime.fromtimestamp(revoked_at, UTC).isoformat(),
                 "reason": CRLReason(reason).name,
             }

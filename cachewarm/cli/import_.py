@@ -18,6 +18,7 @@ from cachewarm.importer.import_index import ImportResult, StillRevoked, import_e
 from cachewarm.importer.openssl_index import IndexEntry, IndexStatus, Problem, read_index
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.issuers import require_issuer
+from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
 
 app = typer.Typer(help="Take over the inventory and the revocations of another CA.", no_args_is_help=True)
@@ -70,9 +71,9 @@ def _complain(index: Path, problems: Sequence[Problem]) -> None:
 
 def _warn(still: Sequence[StillRevoked], issuer: str) -> None:
     for one in still[:SAID]:
-        said = f"{one.serial.hex()} is valid in the file and stays revoked here ({one.reason.name})"
+        said = f"{serial_hex(one.serial)} is valid in the file and stays revoked here ({one.reason.name})"
         if one.reason is CRLReason.certificateHold:
-            said += f"; release it: fastocsp unhold --serial {one.serial.hex()} --issuer {issuer}"
+            said += f"; release it: fastocsp unhold --serial {serial_hex(one.serial)} --issuer {issuer}"
         say(said)
     if len(still) > SAID:
         say(f"and {len(still) - SAID} more are valid in the file and revoked here")
@@ -87,6 +88,6 @@ def _result(issuer: str, done: ImportResult, took_s: float) -> dict[str, Any]:
         "new_certificates": done.new_certificates,
         "changed_revocations": done.changed_revocations,
         "invalidity_dates_left_out": done.dates_dropped,
-        "still_revoked": [one.serial.hex() for one in done.still_revoked],
+        "still_revoked": [serial_hex(one.serial) for one in done.still_revoked],
         "took_s": round(took_s, 2),
     }

@@ -15,6 +15,7 @@ import typer
 from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, run_with_ledger, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show
+from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
 
 Serial = Annotated[str | None, typer.Option("--serial", metavar="HEX", help="Serial number, hexadecimal.")]
@@ -185,7 +186,7 @@ def _report(done: Any, status: str, *, wait: bool, as_json: bool) -> None:
         {
             "result": waited.outcome.value,
             "issuer_id": done.target.issuer_id,
-            "serial_number": done.target.serial.hex(),
+            "serial_number": serial_hex(done.target.serial),
             "status": status if result else None,
             "changed": result.changed if result else None,
             "revoked_at": result.revoked_at.isoformat() if result and result.revoked_at else None,

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from _fastocsp.crl.entry_reader import entries_of, vanished_entries
 from _fastocsp.crl.fields import Scope
-from _fastocsp.wire.codes import MAX_SERIAL
+from _fastocsp.wire.codes import MAX_MAGNITUDE
 from _fastocsp.wire.errors import WireError
 from cachewarm.crl.build import NUMBER_LIMIT
 from cachewarm.crl.parse import ReadCRL, peek_crl
@@ -260,7 +260,7 @@ def entry_problems(crl: ReadCRL, revoked_count: int | None) -> Iterator[CRLProbl
         yield CRLProblem(Rule.ENTRIES, f"it has {summary.entries} entries, the ledger {revoked_count}")
     if summary.distinct != summary.entries:
         yield CRLProblem(Rule.ENTRIES, "it has a serial number twice")
-    if summary.smallest < 0 or summary.largest >= 1 << (8 * MAX_SERIAL):
+    if summary.smallest < -(1 << (8 * MAX_MAGNITUDE - 1)) or summary.largest >= 1 << (8 * MAX_MAGNITUDE):
         yield CRLProblem(Rule.ENTRIES, "it has a serial number that no certificate can have")
     if summary.latest > crl.this_update:
         yield CRLProblem(Rule.ENTRIES, "it has an entry revoked after its thisUpdate")

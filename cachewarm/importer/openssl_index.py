@@ -17,12 +17,12 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
-from responder.domain.serial import serial_octets
+from responder.domain.serial import serial_hex, serial_octets
 from responder.domain.status import CRLReason
 
 _FIELDS = 6
 _TAB = re.compile(r"(?<!\\)\t")
-_SERIAL = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
+_SERIAL = re.compile(r"-?[0-9A-Fa-f]+", re.ASCII)
 _UTC_TIME = re.compile(r"\d{12}Z", re.ASCII)
 _GENERALIZED_TIME = re.compile(r"\d{14}Z", re.ASCII)
 #: openssl's own reasons: what they stand for in a CRL, and whether their argument is an invalidity date.
@@ -88,7 +88,7 @@ def read_index(path: Path) -> Index:
             if first == found.line:
                 entries.append(found)
             else:
-                problems.append(Problem(found.line, f"serial {found.serial.hex()} is already in line {first}"))
+                problems.append(Problem(found.line, f"serial {serial_hex(found.serial)} is already in line {first}"))
     return Index(tuple(entries), tuple(problems))
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from cachewarm.errors import Refused
 from cachewarm.ledger.chunks import CHUNK, chunks
 from cachewarm.ledger.connect import Connection, Queries, translated
+from responder.domain.serial import serial_hex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,7 @@ async def find_issuer_of(connection: Connection, serial_number: bytes) -> str:
     found = await find_issuers_of(connection, serial_number)
     if len(found) != 1:
         owners = " and ".join(found) or "no issuer we know"
-        raise Refused(f"serial number {serial_number.hex()} belongs to {owners}: name the issuer")
+        raise Refused(f"serial number {serial_hex(serial_number)} belongs to {owners}: name the issuer")
     return found[0]
 
 

@@ -10,6 +10,7 @@ from cachewarm.errors import Refused
 from cachewarm.keys.signing_key import SigningKey
 from cachewarm.records.statement import Statement
 from responder.domain.responder import ResponderCertificate
+from responder.domain.serial import serial_hex
 
 
 def unsigned_record(statement: Statement, template: Template, now: int) -> Record:
@@ -59,4 +60,4 @@ def check(record: bytes, serial: bytes, template: Template, responder: Responder
         responder.verify(unpacked.signature, template.tbs(serial, unpacked))
     except Exception as error:
         # whatever is wrong with a record of our own making, it must not be published
-        raise Refused(f"the record just made for serial {serial.hex()} does not verify: {error!r}") from error
+        raise Refused(f"the record just made for serial {serial_hex(serial)} does not verify: {error!r}") from error

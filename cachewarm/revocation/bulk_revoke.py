@@ -14,7 +14,7 @@ from cachewarm.ledger.connect import OutcomeUnknown, Queries, lent
 from cachewarm.ledger.holders import watched
 from cachewarm.ledger.issuers import require_issuer
 from cachewarm.revocation.confirmation import NO_WAIT, Confirmation, Outcome, Waiting, confirm
-from responder.domain.serial import parse_serial
+from responder.domain.serial import parse_serial, serial_hex
 from responder.domain.status import CRLReason
 
 
@@ -34,7 +34,7 @@ class BulkOutcome:
             "issuer_id": self.issuer_id,
             "asked": result.asked if result else None,
             "changed": result.changed if result else None,
-            "unknown": [serial.hex() for serial in result.unknown] if result else None,
+            "unknown": [serial_hex(serial) for serial in result.unknown] if result else None,
             "generation": result.generation if result else None,
             "seq": result.seq if result else None,
             "until": waited.until.isoformat() if waited.until else None,

@@ -1,5 +1,6 @@
 """Names in Redis. Records are binary strings under binary keys; the stream tells edges what was replaced."""
 
+from _fastocsp.wire.codes import MAX_SERIAL
 from responder.domain.key import Key
 
 #: Stream of the keys whose record was replaced: field k, the record's key.
@@ -20,6 +21,6 @@ def record_name(key: Key) -> bytes:
 
 def parse_record_name(name: bytes) -> Key:
     """The key of that name; ValueError for any other name."""
-    if not name.startswith(_PREFIX) or not _HEAD < len(name) <= _HEAD + 20:
+    if not name.startswith(_PREFIX) or not _HEAD < len(name) <= _HEAD + MAX_SERIAL:
         raise ValueError("not the name of a record")
     return Key(int.from_bytes(name[2:4], "big"), name[4], name[_HEAD:])

@@ -46,7 +46,7 @@ CATCH_UP_TRIES, CATCH_UP_PAUSE_S = 40, 0.025
 #: so long the certificate is answered tryLater without another signature, for so many certificates at a time.
 CONTRADICTION_S, CONTRADICTIONS = 5.0, 10_000
 MAX_CERT_IDS = 255
-_SERIAL_HEX = re.compile(rb"[0-9a-f]{1,40}")
+_SERIAL_HEX = re.compile(rb"-?[0-9a-f]{1,40}")
 PASS, CONTRADICTED = 1, 0
 Serial = tuple[int, bytes]
 #: A place of the feed: generation, seq.

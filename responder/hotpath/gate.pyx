@@ -109,7 +109,7 @@ cdef class Gate:
         cdef RecordHead head
         cdef int verdict = GATE_MOVED
         if not 1 <= len(serial) <= MAX_SERIAL:
-            raise ValueError("a serial number has 1 to 20 octets")
+            raise ValueError(f"a serial number's key has 1 to {MAX_SERIAL} bytes")
         if read_record(record, len(record), &head) != 0:
             raise MalformedRecord("not a record", 0)
         while verdict == GATE_MOVED:

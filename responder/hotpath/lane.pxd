@@ -11,6 +11,7 @@ from _fastocsp.ocsp.issuers cimport IssuerHashes, IssuerIndex
 from _fastocsp.shared.lock cimport Lock
 from _fastocsp.ocsp.record cimport RecordHead
 from _fastocsp.ocsp.request cimport CertID, OCSPRequest
+from _fastocsp.wire.codes cimport MAX_MAGNITUDE
 from _fastocsp.wire.sink cimport Sink
 from _fastocsp.cache.response_patches cimport Stencils
 from _fastocsp.table.table cimport Table
@@ -31,7 +32,7 @@ cdef struct DueKey:
     uint16_t issuer_no
     uint8_t hash_algorithm
     uint8_t serial_len
-    uint8_t serial[20]
+    uint8_t serial[MAX_MAGNITUDE]     # the connection loop answers no negative number
 
 
 @cython.final

@@ -20,11 +20,11 @@ SIGNATURES = st.binary(max_size=80) | DER_SIGNATURES
 
 @st.composite
 def cert_id_members(draw: st.DrawFn) -> Members:
-    """A CertID with a serial that a certificate can have."""
+    """A CertID with a serial that it can name."""
     algorithm = draw(hash_algorithms)
     size = SIZES[algorithm & codes.HASH_MASK]
     digest = st.binary(min_size=size, max_size=size)
-    return algorithm, draw(digest), draw(digest), draw(st.integers(0, 2**160 - 1))
+    return algorithm, draw(digest), draw(digest), draw(st.integers(-(2**159), 2**160 - 1))
 
 
 @st.composite

@@ -37,7 +37,7 @@ def unpack_asked(body: bytes) -> tuple[int, int, bytes, bytes] | None:
     if not body or not 1 <= body[0] <= 32 or len(nonce) != body[0] or len(rest) < 5 or rest[0] != 1:
         return None
     serial = rest[5:]
-    if not 1 <= rest[4] <= 20 or len(serial) != rest[4]:
+    if not 1 <= rest[4] <= 21 or len(serial) != rest[4]:
         return None
     return int.from_bytes(rest[1:3], "big"), rest[3], serial, nonce
 

@@ -79,9 +79,16 @@ def parse_cert_id(element: Element) -> CertID:
     name_hash, key_hash, serial = fields[1].content, fields[2].content, tlv.integer(fields[3])
     if algorithm == codes.HASH_NONE or {len(name_hash), len(key_hash)} != {size}:
         algorithm, name_hash, key_hash = codes.HASH_NONE, b"", b""
+    return CertID(algorithm, name_hash, key_hash, serial_key(serial), element.der)
+
+
+def serial_key(serial: int) -> bytes:
+    """The key of a serial number; b"" over 20 bytes."""
+    if serial < 0:
+        content = serial.to_bytes((~serial).bit_length() // 8 + 1, signed=True)
+        return b"\0" + content if len(content) <= codes.MAX_MAGNITUDE else b""
     length = max(1, (serial.bit_length() + 7) // 8)
-    usable = serial >= 0 and length <= codes.MAX_SERIAL
-    return CertID(algorithm, name_hash, key_hash, serial.to_bytes(length) if usable else b"", element.der)
+    return serial.to_bytes(length) if length <= codes.MAX_MAGNITUDE else b""
 
 
 def hash_algorithm(element: Element) -> tuple[int, int]:

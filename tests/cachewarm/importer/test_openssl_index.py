@@ -137,10 +137,10 @@ def test_revocations_are_those_of_openssls_own_crl(openssl_ca: Path) -> None:
         ("V\t٣٠٠١٠١٠٠٠٠٠٠Z\t\t01\tunknown\t/CN=a", "not a time"),
         ("V\t\t\t01\tunknown\t/CN=a", "not a time"),
         ("V\t300101000000Z\t\t\tunknown\t/CN=a", "not a serial number"),
-        ("V\t300101000000Z\t\t-01\tunknown\t/CN=a", "not a serial number"),
+        ("V\t300101000000Z\t\t--01\tunknown\t/CN=a", "not a serial number"),
         ("V\t300101000000Z\t\t0x01\tunknown\t/CN=a", "not a serial number"),
         ("V\t300101000000Z\t\t01 \tunknown\t/CN=a", "not a serial number"),
-        ("V\t300101000000Z\t\t" + "1" * 41 + "\tunknown\t/CN=a", "at most 20 octets"),
+        ("V\t300101000000Z\t\t" + "1" * 41 + "\tunknown\t/CN=a", "at most 20 bytes"),
         ("V\t300101000000Z\t\t01\tunknown\t/CN=a\0b", "NUL"),
         ("R\t300101000000Z\t250101000000Z,\t01\tunknown\t/CN=a", "no such reason"),
         ("R\t300101000000Z\t250101000000Z,boredom\t01\tunknown\t/CN=a", "no such reason"),
@@ -162,7 +162,8 @@ def test_bad_line_is_a_problem_with_its_number(line: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "octets"), [("A", "0a"), ("0A", "0a"), ("00ff", "ff"), ("00", "00"), ("1" * 40, "11" * 20)]
+    ("written", "octets"),
+    [("A", "0a"), ("0A", "0a"), ("00ff", "ff"), ("-01", "00ff"), ("00", "00"), ("1" * 40, "11" * 20)],
 )
 def test_serials_of_any_length_and_case(written: str, octets: str) -> None:
     """Odd lengths, leading zeros, both cases: the magnitude is what counts."""

@@ -267,14 +267,16 @@ async def test_a_complete_crl_and_its_delta_make_the_strongest_statement(
     assert {serial: reason for serial, (reason, _) in (await mirrored.rows()).items()} == expected
 
 
-async def test_a_negative_serial_is_kept_as_its_bytes(mirrored: Mirrored) -> None:
-    """Although `cryptography` refuses to parse the whole CRL."""
+async def test_a_negative_serial_is_not_the_positive_one_of_the_same_bytes(mirrored: Mirrored) -> None:
+    """It is revoked under a key of its own, and the ledger takes the longest one."""
     crl = asn1.CertificateList.load(mirrored.ca.crl(1, {5: STOLEN, 6: None}))
     crl["tbs_cert_list"]["revoked_certificates"][0]["user_certificate"] = -2
+    crl["tbs_cert_list"]["revoked_certificates"][1]["user_certificate"] = -(1 << 159)
     crl["signature"] = mirrored.ca.key.sign(crl["tbs_cert_list"].dump(force=True), ec.ECDSA(hashes.SHA256()))
     mirrored.source.put(crl.dump(force=True))
     await mirrored.bring()
-    assert set(await mirrored.rows()) == {0xFE, 6}
+    keys = await mirrored.connection.fetch("select serial_number from certificate_revocations")
+    assert {row["serial_number"] for row in keys} == {b"\0\xfe", b"\0\x80" + bytes(19)}
 
 
 async def test_a_complete_crl_is_taken_although_its_delta_fails(mirrored: Mirrored) -> None:

@@ -46,12 +46,15 @@ def rows(octets: bytes) -> Iterator[Row]:
     at = 19
     while octets[at : at + 2] != b"\xff\xff":
         columns, at = [], at + 2
+        begin = at + 4
         for _ in range(4):
             (size,) = struct.unpack_from(">i", octets, at)
             columns.append(None if size < 0 else int.from_bytes(octets[at + 4 : at + 4 + size]))
             at += 4 + max(size, 0)
         serial, revoked_at, reason, date = columns
         assert serial is not None
+        if octets[begin] == 0 and octets[begin - 1] > 1:  # the key of a negative number
+            serial = int.from_bytes(octets[begin + 1 : begin + octets[begin - 1]], signed=True)
         assert revoked_at is not None
         assert reason is not None
         yield Row(serial, revoked_at, reason, date)
@@ -130,8 +133,8 @@ def test_flipped_octets_give_rows_or_a_wire_error() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        (b"\x02\x02\x01\x2c", b"\x02\x02\x81\x2c", Row(0x812C, REVOKED, 1, None)),
-        (b"\x02\x02\x01\x2c", b"\x02\x02\xff\xfe", Row(0xFFFE, REVOKED, 1, None)),
+        (b"\x02\x02\x01\x2c", b"\x02\x02\x81\x2c", Row(-0x7ED4, REVOKED, 1, None)),
+        (b"\x02\x02\x01\x2c", b"\x02\x02\xff\xfe", Row(-2, REVOKED, 1, None)),
         (b"\x02\x02\x01\x2c", b"\x02\x02\x00\x2c", Row(0x2C, REVOKED, 1, None)),
         (b"\x0a\x01\x01", b"\x0a\x01\x07", Row(300, REVOKED, 0, None)),
         (b"\x0a\x01\x01", b"\x0a\x01\x0b", Row(300, REVOKED, 0, None)),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from _fastocsp.crl.entry_writer import EntryWriter, shard_of, time_element
 from _fastocsp.crl.fields import Fields, Scope, header, tbs_parts
 from _fastocsp.wire.errors import WireError
+from responder.domain.serial import serial_octets
 from tests.reference.crl import ECDSA_SHA256, REASONS, Entry, moment, reference_tbs
 from tests.support.copy_rows import END, HEAD, column, row, stream
 
@@ -114,6 +115,13 @@ def test_serial_zero_is_one_octet() -> None:
     assert written(stream([Entry(b"\0", 0)]))[0] == bytes.fromhex("3012020100170d3730303130313030303030305a")
 
 
+@pytest.mark.parametrize("number", [-1, -128, -129, -(1 << 159)])
+def test_negative_serial_is_written_as_its_integer(number: int) -> None:
+    """Their keys begin with 00 and are written without it."""
+    entry = asn1.RevokedCertificate.load(written(stream([Entry(serial_octets(number), 5)]))[0])
+    assert entry["user_certificate"].native == number
+
+
 def test_stream_cut_at_every_octet_is_the_same() -> None:
     """In two pieces cut anywhere, and octet by octet."""
     entries = [Entry(b"\x01", 5, 1), Entry(b"\x02\x03", TURN, 0, 9), Entry(b"\x04", 5, 1, None, OTHER)]
@@ -160,6 +168,8 @@ def test_damaged_streams_are_wire_errors(tail: bytes, at: int, octet: int) -> No
         (HEAD + b"\0\4", "not a row"),
         (HEAD + b"\0\5" + column(b""), "not a row"),
         (HEAD + b"\0\5" + column(bytes(21)), "not a row"),
+        (HEAD + b"\0\5" + column(b"\0\x7f"), "not a row"),
+        (HEAD + b"\0\5" + column(b"\1" * 21), "not a row"),
         (stream([Entry(b"\x01", LAST + 1)]), "not a row"),
         (stream([Entry(b"\x01", -1)]), "not a row"),
         (stream([Entry(b"\x01", 1, 0, LAST + 1)]), "not a row"),

@@ -71,7 +71,7 @@ def test_what_asn1crypto_encodes_is_what_is_read(
     read = parse_request(reference.encode_request(made, extensions))
     assert read.nonce == nonce
     assert [(c.hash_algorithm, c.issuer_name_hash, c.issuer_key_hash, c.serial_number) for c in read.cert_ids] == [
-        (algorithm, name, key, serial.to_bytes(max(1, (serial.bit_length() + 7) // 8)))
+        (algorithm, name, key, reference.serial_key(serial))
         for algorithm, name, key, serial in cert_ids
     ]
     assert [c.der for c in read.cert_ids] == [one.dump() for one in made]
@@ -111,10 +111,16 @@ def test_a_cert_id_that_means_no_issuer_has_no_hash(name: str) -> None:
     assert cert_id[:3] == (codes.HASH_NONE, b"", b"")
 
 
-@pytest.mark.parametrize("name", ["negative-serial", "huge-serial"])
-def test_a_serial_that_no_certificate_has_is_empty(name: str) -> None:
-    """Negative and over-long serials were never issued, O-25."""
-    assert parsed(name).cert_ids[0].serial_number == b""
+def test_an_over_long_serial_is_empty() -> None:
+    """No certificate has one, O-25."""
+    assert parsed("huge-serial").cert_ids[0].serial_number == b""
+
+
+def test_a_negative_serial_has_a_key_of_its_own() -> None:
+    """One byte 00, which no longer magnitude begins with, and the content of the INTEGER."""
+    key = parsed("negative-serial").cert_ids[0].serial_number
+    assert key[:2] == b"\x00\xfa"
+    assert key[1:] in octets_of("request", "negative-serial.der")
 
 
 def test_requestor_name_and_signature_are_kept() -> None:

@@ -109,14 +109,14 @@ def test_an_answer_that_is_cut_or_damaged_reads_as_the_reference_reads_it() -> N
         assert unpack_signed(octets) == reference.unpack_signed(octets), octets.hex()
 
 
-@pytest.mark.parametrize(("serial", "nonce"), [(b"", b"n"), (b"s" * 21, b"n"), (b"s", b""), (b"s", b"n" * 33)])
+@pytest.mark.parametrize(("serial", "nonce"), [(b"", b"n"), (b"s" * 22, b"n"), (b"s", b""), (b"s", b"n" * 33)])
 def test_no_question_is_written_that_would_not_be_read(serial: bytes, nonce: bytes) -> None:
     """Its fields have bounds."""
     with pytest.raises(ValueError, match="out of range"):
         pack_asked(1, 1, 1, serial, nonce)
 
 
-CERT_IDS = st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFF), st.binary(min_size=1, max_size=20))
+CERT_IDS = st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFF), st.binary(min_size=1, max_size=21))
 
 
 @given(st.lists(CERT_IDS, min_size=1, max_size=255), st.none() | st.binary(min_size=1, max_size=128))
@@ -134,11 +134,11 @@ def test_query_for_several_certificates_comes_out_as_it_went_in(
 
 @given(CERT_IDS)
 def test_query_for_a_record_comes_out_as_it_went_in(cert_id: tuple[int, int, bytes]) -> None:
-    """Serials of 1 to 20 bytes, no other."""
+    """Serials of 1 to 21 bytes, no other."""
     ((number, kind, body),), _ = split_frames(pack_record_query(7, *cert_id), 1)
     assert (number, kind) == (7, ASK_RECORD)
     assert unpack_record_query(body) == cert_id
-    for broken in (body[:3], body + bytes(20)):
+    for broken in (body[:3], body + bytes(21)):
         with pytest.raises(WireError):
             unpack_record_query(broken)
 
