@@ -55,7 +55,8 @@ class Master:
     def __init__(self, settings: EdgeSettings) -> None:
         self.settings = settings
         self.state_folder = settings.data_dir / "edge"
-        self.state_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(OSError):  # a full disk: what is kept there is written when there is space
+            self.state_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.shared = SharedFeed(settings.run)
         map_file(settings.run / LIMITER_NAME, limiter_octets(settings))
@@ -89,7 +90,7 @@ class Master:
         for sig in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(sig, self._stopping.set)
         self.agent.boot()
-        self._show(kept_catalog(self.state_folder))
+        self._take(kept_catalog(self.state_folder))
         work = [asyncio.create_task(self.agent.run()), asyncio.create_task(self._follow_catalog())]
         work += [asyncio.create_task(self._keep_worker(slot)) for slot in range(self.settings.workers)]
         stopped = asyncio.create_task(self._stopping.wait())
@@ -169,6 +170,10 @@ class Master:
             self._unkept.warn("catalog not kept", "catalog", str(error))
             return
         self._unkept.well("catalog")
+        self._take(catalog)
+
+    def _take(self, catalog: Catalog) -> None:
+        """Have the workers read the catalog that is on disk."""
         self.catalog = catalog
         self._catalog_version += 1
         self.shared.show_catalog(self._catalog_version)

@@ -107,7 +107,10 @@ def read_rows(folder: Path) -> dict[str, dict[str, int]]:
     """{file name: {name: number}} of every row there is, the master's among them."""
     rows = {}
     for path in sorted(folder.glob("*.counters")):
-        row = Counters(open_map(path))
+        try:
+            row = Counters(open_map(path))
+        except FileNotFoundError:  # a link into memory of a boot before, whose worker has not started yet
+            continue
         rows[path.stem] = {name: row.get(index) for name, index in INDEX.items()}
     return rows
 

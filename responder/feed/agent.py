@@ -43,6 +43,8 @@ Connect = Callable[[], Awaitable[Connection]]
 LONGEST_PAUSE_S, HEALTHY_S = 0.4, 2.0
 #: Orphans are reported again after this: another restore may have lost the report too.
 REPORT_INTERVAL_S = 30
+#: Between two attempts to write a snapshot: each reads the whole revoked set.
+UNWRITTEN_PAUSE_S = 2.0
 FAILURES = (*LINK_FAILURES, WireError, PollRefused, NameTaken)
 
 
@@ -117,6 +119,7 @@ class FeedAgent:
 
     async def _ask(self, connection: Connection) -> bool:
         """One question; True when another should follow at once: an early acknowledgement ends somebody's wait."""
+        self.replica.require_journal()
         question = self.machine.question(self._clock())
         try:
             answer = await poll(connection, self._who, question)
@@ -147,7 +150,12 @@ class FeedAgent:
     async def _take_snapshot(self, connection: Connection, due: TakeSnapshot) -> bool:
         log.warning("new snapshot", reason=due.reason)
         position, groups, reported = await snapshot(connection)
-        taken = self.replica.adopt(due, position, groups, reported)
+        try:
+            taken = self.replica.adopt(due, position, groups, reported)
+        except OSError:  # of the disk
+            self._report()
+            await asyncio.sleep(UNWRITTEN_PAUSE_S)
+            raise
         self._unreported, self._report_at = [], 0
         orphans = count_rows(self.replica.orphans)
         log.info("snapshot", seq=position.seq, generation=position.generation, listed=count_rows(groups), taken=taken)
@@ -181,6 +189,7 @@ class FeedAgent:
             self.replica.forget(dismissed)
 
     def _report(self) -> None:
+        self._shown.show_journal(is_written=self.replica.journal_fault is None)
         if self.machine.position is not None:
             self._shown.show(self.machine.position, self.machine.head, self.machine.state(self._clock()))
 

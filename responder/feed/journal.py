@@ -2,8 +2,9 @@
 
 An acknowledgement says "on my disk": rows are appended and fsynced before the next question carries their seq. A
 crash inside an append leaves a torn tail, which opening cuts off: it was never acknowledged. A disk that refuses (full)
-leaves the tail of before. A crash inside `replace` leaves the old snapshot with its own journal or the new one with an
-empty journal, since each names its epoch in the file name and the snapshot gets its name last.
+leaves the tail of before. A journal that can be read and not written is what the edge answers `revoked` from; nothing
+is acknowledged before it can be written. A crash inside `replace` leaves the old snapshot with its own journal or the
+new one with an empty journal, since each names its epoch in the file name and the snapshot gets its name last.
 
 snapshot-E: one JSON line {generation, seq, chain, groups, orphans: [[issuer_no, serial_len, octets], ..], sha256}, then
 rows of groups and of orphans.
@@ -17,6 +18,7 @@ import json
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,8 +44,9 @@ class Journal:
     """One folder, one writer."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
+        #: Why the last write failed, None after one that did not.
+        self.fault: str | None = None
         self._epoch = 0
         self._generation = 0
         self._fd = -1
@@ -59,26 +62,39 @@ class Journal:
 
     def append(self, rows: tuple[Row, ...], position: Position) -> None:
         """Rows up to `position` to disk; they are there when this returns. OSError: none of them is, try again."""
-        if self._fd < 0:
+        if not self._epoch:
             raise RuntimeError("no snapshot yet")
+        self.require()
         if not rows and position.generation == self._generation:
             return
         told = rows or (Row(position.seq, position.chain, b""),)
         octets = b"".join(_framed(position.generation, row) for row in told)
-        try:
-            os.truncate(self._fd, self._good)
-            os.lseek(self._fd, self._good, os.SEEK_SET)
-            _write_whole(self._fd, octets)
-            os.fdatasync(self._fd)
-        except OSError:
-            with contextlib.suppress(OSError):
+        with self._noting():
+            try:
                 os.truncate(self._fd, self._good)
-            raise
+                os.lseek(self._fd, self._good, os.SEEK_SET)
+                _write_whole(self._fd, octets)
+                os.fdatasync(self._fd)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.truncate(self._fd, self._good)
+                raise
         self._good += len(octets)
         self._generation = position.generation
 
+    def require(self) -> None:
+        """Raise OSError while the journal that was read at the start cannot be opened for writing."""
+        if self._epoch and self._fd < 0:
+            with self._noting():
+                self._fd = _open_log(self._folder / f"journal-{self._epoch}", empty=False)
+
     def replace(self, position: Position, groups: Groups, orphans: Groups) -> None:
         """A new snapshot and an empty journal; older ones go once both are on disk."""
+        with self._noting():
+            self._replace(position, groups, orphans)
+
+    def _replace(self, position: Position, groups: Groups, orphans: Groups) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         epoch = max([self._epoch, *map(_epoch_of, self._folder.glob("snapshot-*"))]) + 1
         body = b"".join(each[key] for each in (groups, orphans) for key in sorted(each))
         head = {
@@ -119,11 +135,39 @@ class Journal:
             position = Position(head["generation"], head["seq"], bytes.fromhex(head["chain"]))
         except (OSError, ValueError, KeyError):
             return None
-        log = _open_log(self._folder / f"journal-{epoch}", empty=False)
-        _sync_folder(self._folder)
-        rows, position, good = _read_log(log, position)
-        self._follow(epoch, log, good, position.generation)
+        try:
+            octets = (self._folder / f"journal-{epoch}").read_bytes()
+        except FileNotFoundError:
+            octets = b""
+        except OSError:
+            return None
+        rows, position, good = _rows_of(octets, position)
+        self._follow(epoch, self._opened(epoch), good, position.generation)
         return RecoveredState(position, groups, tuple(rows), orphans)
+
+    def _opened(self, epoch: int) -> int:
+        """Return the descriptor of that journal, whose bytes are on disk; -1 where it cannot be written."""
+        try:
+            log = _open_log(self._folder / f"journal-{epoch}", empty=False)
+        except OSError as error:
+            self.fault = str(error)
+            return -1
+        try:
+            _sync_folder(self._folder)
+        except OSError as error:
+            os.close(log)
+            self.fault = str(error)
+            return -1
+        return log
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.fault = str(error)
+            raise
+        self.fault = None
 
     def _follow(self, epoch: int, log: int, good: int, generation: int) -> None:
         if self._fd >= 0:
@@ -159,9 +203,8 @@ def _framed(generation: int, row: Row) -> bytes:
     return _FRAME.pack(len(frame), zlib.crc32(frame)) + frame
 
 
-def _read_log(log: int, position: Position) -> tuple[list[Row], Position, int]:
+def _rows_of(octets: bytes, position: Position) -> tuple[list[Row], Position, int]:
     """Every row that is whole and follows the one before, the position after them, and where they end."""
-    octets = os.pread(log, os.fstat(log).st_size, 0)
     rows: list[Row] = []
     at = 0
     while len(octets) - at >= _FRAME.size:

@@ -50,6 +50,9 @@ class LocalFeed:
         """The edges alarm."""
         self.orphans = count
 
+    def show_journal(self, *, is_written: bool) -> None:
+        """Do nothing: there is no journal."""
+
     def show(self, position: Position, head: int, state: State) -> None:  # noqa: ARG002 - the feed's interface
         """Where the feed is."""
         self.position, self.state = position, state

@@ -28,12 +28,16 @@ class Shown(Protocol):
     def renew(self, lease: Renew | None) -> None: ...  # noqa: D102
     def show(self, position: Position, head: int, state: State) -> None: ...  # noqa: D102
     def show_orphans(self, count: int) -> None: ...  # noqa: D102
+    def show_journal(self, *, is_written: bool) -> None: ...  # noqa: D102
     def former_lease(self) -> Renew | None: ...  # noqa: D102
 
 
 class Disk(Protocol):
-    """The disk."""
+    """The disk; `fault` is why the last write failed."""
 
+    @property
+    def fault(self) -> str | None: ...  # noqa: D102
+    def require(self) -> None: ...  # noqa: D102
     def open(self) -> RecoveredState | None: ...  # noqa: D102
     def append(self, rows: tuple[Row, ...], position: Position) -> None: ...  # noqa: D102
     def replace(self, position: Position, groups: Groups, orphans: Groups) -> None: ...  # noqa: D102
@@ -47,6 +51,16 @@ class Replica:
         self.orphans: Groups = {}
         self.on_change: Callable[[list[Item]], None] = _nobody
         self._shown, self._disk = shown, disk
+
+    @property
+    def journal_fault(self) -> str | None:
+        """Why the journal cannot be written, None while it can."""
+        return self._disk.fault if self._disk else None
+
+    def require_journal(self) -> None:
+        """Raise OSError while the journal cannot be written: a poll acknowledges what is on disk."""
+        if self._disk:
+            self._disk.require()
 
     def boot(self) -> None:
         """Show what the disk kept: `revoked` is answered before the first word from the ledger, `good` only by a lease
@@ -85,7 +99,12 @@ class Replica:
         orphans = without_reported(orphans, blocking)
         whole = join_groups(join_groups(groups, orphans), blocking)
         if self._disk:
-            self._disk.replace(position, whole, orphans)
+            try:
+                self._disk.replace(position, whole, orphans)
+            except OSError:  # shown all the same, so that it is answered `revoked`; never acknowledged, so no lease
+                self._own(orphans)
+                self._shown.replace(whole)
+                raise
         self._own(orphans)
         self._shown.replace(whole)
         self.machine.snapshot_taken(position)

@@ -18,7 +18,7 @@ from _fastocsp.revoked.image import RevokedImage, image_size
 from _fastocsp.shared.counters import Counters
 from _fastocsp.wire.types import Groups, Item
 from responder.feed.machine import Position, Renew, State
-from responder.files import map_file, open_map
+from responder.files import map_file, open_map, remove_map, replace_map
 
 PAGE_SIZE = 4096
 PAGE_NAME = "feed.page"
@@ -28,6 +28,8 @@ SLOT_MAGIC, SLOT_IMAGE, SLOT_UNTIL_BOOT, SLOT_UNTIL_MONO, SLOT_AS_OF = range(5)
 SLOT_GENERATION, SLOT_SEQ, SLOT_HEAD, SLOT_STATE, SLOT_CATALOG, SLOT_ORPHANS = range(5, 11)
 # for the next life of the agent: what was allowed at its end, and in which life of the host
 SLOT_HOST_LIFE, SLOT_LEFT_BOOT, SLOT_LEFT_MONO, SLOT_LEFT_GENERATION, SLOT_LEFT_SEQ = range(11, 16)
+#: 1 while the journal cannot be written
+SLOT_UNJOURNALED = 16
 _LEFT_SLOTS = SLOT_LEFT_BOOT, SLOT_LEFT_MONO, SLOT_AS_OF, SLOT_LEFT_GENERATION, SLOT_LEFT_SEQ
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 DELTA_CAPACITY = 1 << 16
@@ -50,7 +52,7 @@ class SharedFeed:
         self._lock = _lock(folder / "feed.lock")
         self._former = close_page(folder)
         for left in folder.glob("revoked-*.map"):
-            left.unlink()
+            remove_map(left)
         self._number = 0
         self.image: RevokedImage | None = None
         new = folder / (PAGE_NAME + ".new")
@@ -58,7 +60,7 @@ class SharedFeed:
         self._put(SLOT_MAGIC, MAGIC)
         self._put(SLOT_HOST_LIFE, _host_life())
         self._inode = new.stat().st_ino
-        new.rename(folder / PAGE_NAME)
+        replace_map(new, folder / PAGE_NAME)
 
     def close(self) -> None:
         """End the lease of these workers; the next life that writes here has what is left of it."""
@@ -75,7 +77,7 @@ class SharedFeed:
         self.image = image
         self._put(SLOT_IMAGE, number)
         if self._number:
-            image_path(self._folder, self._number).unlink(missing_ok=True)
+            remove_map(image_path(self._folder, self._number))
         self._number = number
 
     def apply(self, items: list[Item]) -> None:
@@ -128,6 +130,10 @@ class SharedFeed:
     def show_orphans(self, count: int) -> None:
         """Entries that vanished from the ledger and are kept."""
         self._put(SLOT_ORPHANS, count)
+
+    def show_journal(self, *, is_written: bool) -> None:
+        """Tell whether the journal takes what the feed brings; for metrics and /ready."""
+        self._put(SLOT_UNJOURNALED, int(not is_written))
 
     def _require_page(self) -> None:
         try:

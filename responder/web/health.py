@@ -18,6 +18,7 @@ from responder.feed.shared import (
     SLOT_ORPHANS,
     SLOT_SEQ,
     SLOT_STATE,
+    SLOT_UNJOURNALED,
     SLOT_UNTIL_BOOT,
 )
 from responder.telemetry import GAUGES, HELP, OUTCOMES, TABLE_GAUGES, read_rows
@@ -70,6 +71,7 @@ def readiness(edge: EdgeContext) -> dict[str, Any]:
         "coverage": round(share, 6),
         "inventory": inventory,
         "covered": covered,
+        "journal": "not writable: nothing new is acknowledged" if edge.page.get(SLOT_UNJOURNALED) else "written",
         "insecure_links": edge.settings.insecure_links,
         "issuer_faults": edge.catalog.issuer_faults,
         "orphans": edge.catalog.orphans,
@@ -131,6 +133,11 @@ class EdgeCollector:
             "fastocsp_feed_orphans",
             "revocations that vanished from the ledger and are kept",
             value=page.get(SLOT_ORPHANS),
+        )
+        yield GaugeMetricFamily(
+            "fastocsp_feed_journal_unwritable",
+            "1 while the journal cannot be written and no new revocation is acknowledged",
+            value=page.get(SLOT_UNJOURNALED),
         )
         inventory, covered = coverage(edge)
         yield GaugeMetricFamily(

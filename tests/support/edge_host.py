@@ -44,15 +44,20 @@ class EdgeHost(Instance):
         said = self._centre.command("edge", "add", name, "--no-signer", "--json")
         return str(json.loads(said.stdout)["logins"][0]["url"])
 
-    def start(self) -> "EdgeHost":
-        """Until it is ready."""
+    def launch(self) -> "subprocess.Popen[bytes]":
+        """Begin to start it."""
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "responder", "serve"], env=self.environ, cwd="/", stdout=output, stderr=output
             )
+        return self.process
+
+    def start(self) -> "EdgeHost":
+        """Until it is ready."""
+        process = self.launch()
         deadline = time.monotonic() + START_S
         while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            if process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise AssertionError(f"the edge did not start:\n{self.output.read_text()[-4000:]}")
             time.sleep(0.05)

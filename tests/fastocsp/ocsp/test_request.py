@@ -71,8 +71,7 @@ def test_what_asn1crypto_encodes_is_what_is_read(
     read = parse_request(reference.encode_request(made, extensions))
     assert read.nonce == nonce
     assert [(c.hash_algorithm, c.issuer_name_hash, c.issuer_key_hash, c.serial_number) for c in read.cert_ids] == [
-        (algorithm, name, key, reference.serial_key(serial))
-        for algorithm, name, key, serial in cert_ids
+        (algorithm, name, key, reference.serial_key(serial)) for algorithm, name, key, serial in cert_ids
     ]
     assert [c.der for c in read.cert_ids] == [one.dump() for one in made]
 

@@ -86,6 +86,9 @@ class Page:
     def show_orphans(self, count: int) -> None:
         self.orphans = count
 
+    def show_journal(self, *, is_written: bool) -> None:
+        """Nothing safe depends on it."""
+
     def open(self, clocks: Instant, lease: Renew | None) -> bool:
         """The gate's last question."""
         return lease is not None and clocks.boot < lease.until_boot and clocks.mono < lease.until_mono
@@ -101,6 +104,13 @@ class ModelDisk:
 
     def open(self) -> RecoveredState | None:
         return self.written
+
+    def require(self) -> None:
+        """It can always be written."""
+
+    @property
+    def fault(self) -> str | None:
+        return None
 
     def append(self, rows: tuple[Row, ...], position: Position) -> None:
         assert self.written is not None
