@@ -170,8 +170,8 @@ class EdgeSettings(BaseSettings):
     max_connections_per_ip: int = Field(
         256,
         ge=1,
-        description="of them, those of one IPv4 address or IPv6 /64 that is no trusted proxy; beyond, its longest idle "
-        "ones are closed",
+        description="of them, those of one IPv4 address or IPv6 /64 that is no trusted proxy, of every kind together; "
+        "beyond, its longest idle ones are closed. Each worker has this budget",
     )
     redis_timeout: Duration = Field(0.2, gt=0, le=5, description="seconds for one Redis round trip on the request path")
     signer_timeout: Duration = Field(2.0, gt=0, le=30, description="seconds for one live signature")

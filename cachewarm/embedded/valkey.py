@@ -24,7 +24,7 @@ _RULES = {
     "writer": "~* &* -@all +@read +@write +@connection +@transaction +@scripting +@pubsub -@dangerous"
     " +info +keys +flushdb +flushall",
     "reader": "%R~* resetchannels -@all +get +mget +getrange +eval_ro"
-    " +xread +xinfo +ping +hello +auth +client|setname +client|setinfo",
+    " +xread +xrange +xrevrange +xinfo +ping +hello +auth +client|setname +client|setinfo",
 }
 _START_S = 30.0
 

@@ -6,18 +6,17 @@ Every record goes at its own nextUpdate. Losing all of it costs speed alone.
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
-from _fastocsp.ocsp.record import unpack_record
+from _fastocsp.ocsp.record import MAX_RECORD, unpack_record
 from cachewarm.errors import Transient
 from responder.domain.key import Key
 from responder.domain.redis_layout import ANNOUNCE_LENGTH, ANNOUNCE_STREAM, WALK_NOTE, WARM_MARK, record_name
 from responder.errors import link_failures_as
-from responder.sources.redis_reader import REDIS_FAILURES
+from responder.sources.redis_reader import MAX_KEYS, REDIS_FAILURES, cut_values
 
 #: Octet 1 of a record is its version, octets 3-15 generation u24, seq u48 and producedAt u32 (Lua counts from 1). What
 #: is of another version has its fields elsewhere: it is replaced, and never compared.
@@ -33,19 +32,20 @@ end
 local put = 0
 for i, name in ipairs(KEYS) do
   local fresh, ends = ARGV[2 * i - 1], ARGV[2 * i]
-  local kept = redis.call('GET', name)
-  if not kept or not comparable(fresh, kept) or not before(fresh, kept) then
+  local kept = redis.pcall('GETRANGE', name, 0, 14)
+  if type(kept) ~= 'string' or not comparable(fresh, kept) or not before(fresh, kept) then
     redis.call('SET', name, fresh, 'EXAT', ends)
     put = put + 1
   end
 end
 return put
 """
-#: What was read and found to be no record goes, unless it has been replaced since.
-_DISCARD = """
+#: What was read and found to be no record goes, unless it has been replaced since. As much is compared as was read.
+_DISCARD = f"""
 local gone = 0
 for i, name in ipairs(KEYS) do
-  if redis.call('GET', name) == ARGV[i] then gone = gone + redis.call('DEL', name) end
+  local kept = redis.pcall('GETRANGE', name, 0, {MAX_RECORD})
+  if type(kept) == 'string' and kept == ARGV[i] then gone = gone + redis.call('DEL', name) end
 end
 return gone
 """
@@ -100,10 +100,11 @@ class Publisher:
             await pipeline.execute()
 
     async def kept(self, keys: Sequence[Key]) -> list[bytes | None]:
-        """What is there now."""
+        """What is there now, cut behind MAX_RECORD bytes; None for what is no string."""
         with _failures_as("Redis does not answer"):
-            values: Any = await self._client.mget([record_name(key) for key in keys]) if keys else []
-        return list(values)
+            names = [record_name(key) for key in keys]
+            parts = [await cut_values(self._client, names[at : at + MAX_KEYS]) for at in range(0, len(names), MAX_KEYS)]
+        return [value for part in parts for value in part]
 
     async def show_walk(self, said: str, keep_s: int) -> None:
         """Leave word of a walk under way for `fastocsp status`; it goes by itself."""

@@ -23,6 +23,8 @@ from responder.domain.redis_layout import WALK_NOTE
 
 PATIENCE_S = 2.0
 _REFUSALS_COUNT_FOR = timedelta(days=1)
+#: Bytes of the warmer's note that are read.
+MOST_OF_NOTE = 4096
 
 
 @dataclass
@@ -168,7 +170,7 @@ async def _walk_note(url: str) -> bytes | str | None:
         url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=Retry(NoBackoff(), 0)
     )
     try:
-        return await client.get(WALK_NOTE)
+        return await client.getrange(WALK_NOTE, 0, MOST_OF_NOTE) or None
     finally:
         await client.aclose()
 

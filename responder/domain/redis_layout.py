@@ -12,6 +12,8 @@ WARM_MARK = b"o:warm"
 WALK_NOTE = b"o:walk"
 _PREFIX = b"o:"
 _HEAD = 5
+#: Bytes of the longest name.
+MAX_NAME = _HEAD + MAX_SERIAL
 
 
 def record_name(key: Key) -> bytes:
@@ -21,6 +23,6 @@ def record_name(key: Key) -> bytes:
 
 def parse_record_name(name: bytes) -> Key:
     """The key of that name; ValueError for any other name."""
-    if not name.startswith(_PREFIX) or not _HEAD < len(name) <= _HEAD + MAX_SERIAL:
+    if not name.startswith(_PREFIX) or not _HEAD < len(name) <= MAX_NAME:
         raise ValueError("not the name of a record")
     return Key(int.from_bytes(name[2:4], "big"), name[4], name[_HEAD:])

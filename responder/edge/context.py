@@ -7,7 +7,7 @@ import contextlib
 import ipaddress
 import secrets
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -18,7 +18,7 @@ from _fastocsp.table.table import Table
 from responder.config import EdgeSettings, Networks
 from responder.domain.catalog import Catalog
 from responder.domain.key import Key
-from responder.domain.redis_layout import ANNOUNCE_STREAM, parse_record_name
+from responder.domain.redis_layout import parse_record_name
 from responder.edge.crl_shelf import CRLShelf
 from responder.edge.rules import Answerer, Policy, Tiers
 from responder.edge.slow_path import answer_slowly
@@ -33,7 +33,7 @@ from responder.hotpath.slow_request import SlowRequest
 from responder.process import end_tasks
 from responder.retry import Failures, Pauses, run_forever
 from responder.sources.redis import CachedSource
-from responder.sources.redis_reader import REDIS_FAILURES, BatchReader, connect
+from responder.sources.redis_reader import ANNOUNCED_AT_ONCE, REDIS_FAILURES, Announcements, BatchReader, connect
 from responder.sources.signer import SignerSource
 from responder.sources.single_flight import GuardedSource
 from responder.telemetry import INDEX, open_row
@@ -42,7 +42,8 @@ log = structlog.get_logger("edge")
 TICK_S = 0.1
 #: Between two looks for renewed records; a record past half of its life is looked for in each.
 REFRESH_INTERVAL_S = 2.0
-_ANNOUNCE_BLOCK_MS = 1000
+#: Between two looks for announcements, and for the server to answer one.
+ANNOUNCED_PAUSE_S, ANNOUNCED_TIMEOUT_S = 0.1, 5.0
 _MAX_REFRESH = 5000
 
 
@@ -73,7 +74,7 @@ class EdgeContext:
         self.catalog = Catalog()
         self._catalog_version = -1
         self._refresh_at = 0.0
-        self._announced: Any = "$"
+        self._announcements = Announcements()
         self.crls = CRLShelf(self.state_folder)
         lock = Lock()
         self.lane = Lane(
@@ -192,34 +193,26 @@ class EdgeContext:
 
     async def _read_announcements(self, redis_url: str) -> None:
         """Drop the records that the writer has replaced. Only speed depends on it: the gate does not."""
-        client = connect(redis_url, _ANNOUNCE_BLOCK_MS / 1000 + 4)
+        client = connect(redis_url, ANNOUNCED_TIMEOUT_S)
         try:
             while True:
-                reply: Any = await client.xread({ANNOUNCE_STREAM: self._announced}, block=_ANNOUNCE_BLOCK_MS, count=500)
-                for number, entry in _entries(reply):
-                    self._announced = number
-                    self._forget(entry)
+                names = await self._announcements.read(client)
+                for name in names:
+                    self._forget(name)
+                if len(names) < ANNOUNCED_AT_ONCE:
+                    await asyncio.sleep(ANNOUNCED_PAUSE_S)
         finally:
             await client.aclose()
 
-    def _forget(self, entry: dict[bytes, bytes]) -> None:
-        with contextlib.suppress(ValueError, KeyError):
-            self.lane.table.discard(*parse_record_name(entry[b"k"]))
+    def _forget(self, name: bytes) -> None:
+        with contextlib.suppress(ValueError):
+            self.lane.table.discard(*parse_record_name(name))
 
     def _keep(self, task: "asyncio.Task[object]") -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
-def _entries(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """(id, fields) of what XREAD returned, which is a list in RESP2 and a dict in RESP3."""
-    streams = reply.values() if isinstance(reply, dict) else [entries for _, entries in reply or ()]
-    return [entry for entries in streams for entry in _flat(entries)]
-
-
-def _flat(entries: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """RESP3 wraps the entries of a stream in one more list."""
-    return entries[0] if entries and isinstance(entries[0], list) else entries
 
 
 def within(peer: str, networks: Networks) -> bool:

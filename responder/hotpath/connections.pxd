@@ -21,6 +21,8 @@ cdef struct Connection:
     Buffer backlog                # answers that the socket did not take yet
     uint32_t watched              # epoll events asked for, 0: not in the set yet
     bint filed                    # under its client's address
+    bint away                     # handed over: its socket is Python's, its slot counts for its address
+    bint leaving                  # away, and Python was told to give up one of this address for it
     bint behind_proxy             # the peer's X-Forwarded-For is believed
     bint partial                  # a request has begun to arrive: its deadline stands
     bint waiting                  # the slow lane is answering
@@ -48,7 +50,7 @@ cdef class Connections:
     cdef uint32_t free_count
     cdef readonly uint32_t room
     cdef uint32_t used_to         # no slot from here on was ever used
-    cdef long long count          # read by other threads as well
+    cdef long long count          # without those handed over; read by other threads as well
     cdef uint32_t* buckets        # slot + 1 of the first connection of each bucket of addresses
     cdef uint32_t bucket_mask
 
@@ -56,10 +58,13 @@ cdef class Connections:
     cdef Connection* open(self, int fd) noexcept nogil
     # Files the connection under its client's address, if it has one
     cdef void note_client(self, Connection* c) noexcept nogil
-    # Connections of this address; the one of them that has been idle for longest to *idlest, NULL when none is idle
-    cdef uint32_t of_address(self, uint64_t address, Connection** idlest) noexcept nogil
+    # Connections of this address, those handed over among them. To *idlest the one that has been idle for longest, NULL
+    # when none is idle; to *away one that was handed over and is not leaving, or NULL
+    cdef uint32_t of_address(self, uint64_t address, Connection** idlest, Connection** away) noexcept nogil
     # The connection that has been idle for longest, or NULL
     cdef Connection* idlest(self) noexcept nogil
+    # Keeps the slot of a connection whose socket is Python's from here on, until it is released
+    cdef void give_away(self, Connection* c) noexcept nogil
     # Gives the slot up; the socket is the caller's
     cdef void release(self, Connection* c) noexcept nogil
     cdef void forget_client(self, Connection* c) noexcept nogil

@@ -76,7 +76,8 @@ cdef class Connections:
         if self.slots != NULL:
             for i in range(self.used_to):
                 if self.slots[i].generation & 1:
-                    close(self.slots[i].fd)
+                    if not self.slots[i].away:
+                        close(self.slots[i].fd)
                     self.release(&self.slots[i])
         free(self.slots)
         free(self.free_slots)
@@ -101,6 +102,14 @@ cdef class Connections:
         number_add(&self.count, 1)
         return c
 
+    cdef void give_away(self, Connection* c) noexcept nogil:
+        empty(&c.pending)
+        empty(&c.backlog)
+        c.fd, c.watched, c.deadline = -1, 0, 0
+        c.paused = False
+        c.away = c.waiting = True
+        number_add(&self.count, -1)
+
     cdef void release(self, Connection* c) noexcept nogil:
         empty(&c.pending)
         empty(&c.backlog)
@@ -109,7 +118,8 @@ cdef class Connections:
         c.generation += 1
         self.free_slots[self.free_count] = slot_of(self, c)
         self.free_count += 1
-        number_add(&self.count, -1)
+        if not c.away:
+            number_add(&self.count, -1)
 
     cdef void note_client(self, Connection* c) noexcept nogil:
         cdef uint32_t* first = &self.buckets[c.client.address >> 1 & self.bucket_mask]
@@ -130,17 +140,19 @@ cdef class Connections:
         if c.next:
             self.slots[c.next - 1].before = c.before
 
-    cdef uint32_t of_address(self, uint64_t address, Connection** idlest) noexcept nogil:
+    cdef uint32_t of_address(self, uint64_t address, Connection** idlest, Connection** away) noexcept nogil:
         cdef uint32_t at = self.buckets[address >> 1 & self.bucket_mask]
         cdef uint32_t found = 0
         cdef Connection* c
-        idlest[0] = NULL
+        idlest[0] = away[0] = NULL
         while at:
             c = &self.slots[at - 1]
             at = c.next
             if c.client.address == address:
                 found += 1
                 idlest[0] = longer_idle(idlest[0], c)
+                if c.away and not c.leaving:
+                    away[0] = c
         return found
 
     cdef Connection* idlest(self) noexcept nogil:

@@ -177,7 +177,7 @@ cdef class Exchange(Sockets):
         return c != NULL and c.close_after
 
     cdef void hand_over(self, Connection* c, const uint8_t* rest, size_t n) noexcept nogil:
-        """From here on the connection is uvicorn's."""
+        """From here on the connection is uvicorn's; its slot is kept until `cold_gone`."""
         cdef Letter* letter = new_letter(TO_COLD, slot_of(self.connections, c), c.generation, rest, n)
         if letter == NULL:
             self.drop(c)
@@ -187,7 +187,7 @@ cdef class Exchange(Sockets):
         if c.watched:
             watch(self.epoll, EPOLL_CTL_DEL, c.fd, 0, 0)
         letter.fd = c.fd
-        self.connections.release(c)
+        self.connections.give_away(c)
         self.to_python.put(letter)
 
     cdef void count(self, size_t index) noexcept nogil:

@@ -38,4 +38,5 @@ cdef class Loop(Exchange):
     cdef void on_event(self, Connection* c, uint32_t events) noexcept nogil
     cdef void read_letters(self) noexcept nogil
     cdef void on_answer(self, Letter* letter) noexcept nogil
+    cdef void end_away(self, Connection* c) noexcept nogil
     cdef void begin_drain(self) noexcept nogil

@@ -8,6 +8,7 @@ TO_NONCE_LANE: int
 TO_COLD_LANE: int
 ALL_GONE: int
 NO_LINE: int
+GIVE_UP_COLD: int
 
 class Loop(Exchange):
     """The connection loop; it owns the listening descriptor."""
@@ -26,5 +27,9 @@ class Loop(Exchange):
         """The slow lane's answer to a letter of that kind, once for each; None gives the connection up."""
     def take_signer(self, fd: int) -> None:
         """Ask the signer over this Unix socket, which is the loop's from then on; NO_LINE is said when it breaks."""
-    def cold_gone(self) -> None:
-        """A connection that was handed over has ended."""
+    def cold_gone(self, slot: int, generation: int) -> None:
+        """The connection that was handed over with that slot and generation has ended.
+
+        Until then it counts for its address and in all. Where the loop has to make room for another connection of an
+        address that has nothing else idle, it sends GIVE_UP_COLD with the slot and generation of one of them.
+        """

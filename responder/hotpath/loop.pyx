@@ -14,7 +14,7 @@ from libc.stdlib cimport free
 
 from _fastocsp.shared.bucket cimport ClientKey
 from _fastocsp.http.proxies cimport Proxies
-from responder.hotpath.connections cimport Connection, buffered
+from responder.hotpath.connections cimport Connection, buffered, slot_of
 from responder.hotpath.http_exchange cimport LINE_LOST, TO_COLD, TO_SIGN, TO_SLOW
 from responder.hotpath.lane cimport Lane
 from responder.hotpath.signer_client cimport SignerClient
@@ -37,11 +37,13 @@ cdef enum:
     GIVE_UP = 5
     PAUSE_TICKS = 10
     SEARCHES_PER_TICK = 100       # for the longest idle of all connections: each reads every slot
+    MOST_LEAVING = 16             # connections of an address above its limit, while Python gives up as many
     NEW_LINE = 16
     SIGNED = 8                    # set in the kind of an answer to a nonce
+    OF_COLD = 32                  # to Python: give up one of its address; from Python: it has ended
 
 TO_SLOW_LANE, TO_NONCE_LANE, TO_COLD_LANE, ALL_GONE = TO_SLOW, TO_SIGN, TO_COLD, IS_EMPTY
-NO_LINE = LINE_LOST
+NO_LINE, GIVE_UP_COLD = LINE_LOST, OF_COLD
 
 cdef uint64_t TICK_NS = 100_000_000
 cdef size_t AT_OPENED = INDEX["connections_opened"]
@@ -111,9 +113,12 @@ cdef class Loop(Exchange):
         letter.fd = fd
         self.from_python.put(letter)
 
-    def cold_gone(self):
-        """A connection that was handed over has ended."""
-        number_add(&self.elsewhere, -1)
+    def cold_gone(self, uint32_t slot, uint32_t generation):
+        """The connection that was handed over with that slot and generation has ended."""
+        cdef Letter* letter = new_letter(OF_COLD, slot, generation, NULL, 0)
+        if letter == NULL:
+            raise MemoryError
+        self.from_python.put(letter)
 
     @property
     def open_connections(self):
@@ -225,11 +230,18 @@ cdef class Loop(Exchange):
     cdef bint make_room(self, uint64_t address) noexcept nogil:
         """Give idle connections up, of this address and then of any, until one more is within the limits."""
         cdef Connection* idle
-        if address and self.connections.of_address(address, &idle) >= self.per_address:
-            if idle == NULL:
+        cdef Connection* away
+        cdef uint32_t had = self.connections.of_address(address, &idle, &away) if address else 0
+        if had >= self.per_address:
+            if idle != NULL:
+                self.count(AT_EVICTED)
+                self.drop(idle)
+            elif away == NULL or had >= self.per_address + MOST_LEAVING:
                 return False
-            self.count(AT_EVICTED)
-            self.drop(idle)
+            else:
+                # Python gives up the longest idle one of this address, a moment later
+                away.leaving = True
+                self.to_python.put(new_letter(OF_COLD, slot_of(self.connections, away), away.generation, NULL, 0))
         if self.connections.count + number_load(&self.elsewhere) < self.connections.room:
             return True
         if self.searches == 0:
@@ -263,6 +275,8 @@ cdef class Loop(Exchange):
             following = letter.next
             if letter.kind == NEW_LINE:
                 take_signer_socket(self, letter.fd)
+            elif letter.kind == OF_COLD:
+                self.end_away(self.connections.get(letter.slot, letter.generation))
             else:
                 self.on_answer(letter)
             free(letter)
@@ -275,7 +289,7 @@ cdef class Loop(Exchange):
         self.slow_under_way -= 1
         if letter.kind & SIGNED:
             self.nonces_under_way -= 1
-        if c == NULL or not c.waiting:
+        if c == NULL or c.away or not c.waiting:
             return
         c.waiting = False
         self.now_ns = monotonic_ns()
@@ -283,6 +297,11 @@ cdef class Loop(Exchange):
             self.drop(c)
         elif self.send_octets(c, letter_octets(letter), letter.n):
             self.go_on(c, True)
+
+    cdef void end_away(self, Connection* c) noexcept nogil:
+        if c != NULL and c.away:
+            self.connections.release(c)
+            number_add(&self.elsewhere, -1)
 
     cdef void begin_drain(self) noexcept nogil:
         """Who has already connected is answered; a listener that is closed resets those in its queue."""

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from _fastocsp.ocsp.record import MAX_RECORD
+from responder.domain.redis_layout import ANNOUNCE_STREAM, MAX_NAME
 from responder.errors import LINK_FAILURES, SourceError, reason
 from responder.log_limits import OutageLog
 
@@ -35,6 +36,21 @@ end
 return values"""
     % MAX_RECORD
 )
+#: The announcements after ARGV[1], '$' for the end: the id of the last one, then the names, each whole or left out.
+_ANNOUNCED = (
+    b"""if ARGV[1] == '$' then
+  local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+  return {last[1] and last[1][1] or '0-0'}
+end
+local found = {ARGV[1]}
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])) do
+  found[1] = entry[1]
+  if entry[2][1] == 'k' and #entry[2][2] <= %d then found[#found + 1] = entry[2][2] end
+end
+return found"""
+    % MAX_NAME
+)
+ANNOUNCED_AT_ONCE = 500
 MAX_KEYS = 512
 #: Below the client's connections: a batch that found none would count as the server's failure.
 MAX_BATCHES, CONNECTIONS = 8, 16
@@ -50,6 +66,53 @@ def connect(url: str, timeout_s: float) -> "Redis":
         max_connections=CONNECTIONS,
         decode_responses=False,
     )
+
+
+async def cut_values(client: "Redis", names: list[bytes]) -> Any:
+    """Return the values, each cut by the server behind MAX_RECORD bytes; None where there is no string."""
+    return await client.execute_command("EVAL_RO", _CUT_VALUES, len(names), *names)  # type: ignore[no-untyped-call]
+
+
+def may_not_run(error: ResponseError) -> bool:
+    """Return whether the server or its access list does not let this login run the scripts."""
+    return isinstance(error, NoPermissionError) or "unknown command" in str(error).lower()
+
+
+class Announcements:
+    """The names of the records that the writer replaced since the first call."""
+
+    def __init__(self) -> None:
+        self._after: bytes = b"$"
+        self._is_bounded = True
+
+    async def read(self, client: "Redis") -> list[bytes]:
+        """Return the next names, at most ANNOUNCED_AT_ONCE and each of at most MAX_NAME bytes."""
+        if not self._is_bounded:
+            return await self._read_whole(client)
+        try:
+            self._after, *names = await client.execute_command(  # type: ignore[no-untyped-call]
+                "EVAL_RO", _ANNOUNCED, 1, ANNOUNCE_STREAM, self._after, ANNOUNCED_AT_ONCE
+            )
+        except ResponseError as error:
+            if not may_not_run(error) and not may_not_run_within(error):
+                raise
+            self._is_bounded = False
+            advice = "allow the login eval_ro, xrange and xrevrange"
+            log.warning("redis announcements not bounded", error=str(error), advice=advice)
+            return []
+        return list(names)
+
+    async def _read_whole(self, client: "Redis") -> list[bytes]:
+        reply: Any = await client.xread({ANNOUNCE_STREAM: self._after}, block=1000, count=ANNOUNCED_AT_ONCE)
+        names = []
+        for self._after, entry in _entries(reply):
+            names.append(entry.get(b"k", b""))
+        return names
+
+
+def may_not_run_within(error: ResponseError) -> bool:
+    """Return whether the access list refused a command inside of a script."""
+    return "acl failure in script" in str(error).lower() or "permission" in str(error).lower()
 
 
 class BatchReader:
@@ -103,9 +166,9 @@ class BatchReader:
         """The values, cut behind MAX_RECORD bytes; whole ones from a server that does not let us run the script."""
         if self._is_bounded:
             try:
-                return await self._client.execute_command("EVAL_RO", _CUT_VALUES, len(names), *names)  # type: ignore[no-untyped-call]
+                return await cut_values(self._client, names)
             except ResponseError as error:
-                if not isinstance(error, NoPermissionError) and "unknown command" not in str(error).lower():
+                if not may_not_run(error):
                     raise
                 self._is_bounded = False
                 log.warning("redis values not bounded", error=str(error), advice="allow the login eval_ro and getrange")
@@ -120,3 +183,14 @@ class BatchReader:
             if not future.done():
                 future.set_exception(SourceError(f"redis: {reason(error)}"))
                 future.exception()
+
+
+def _entries(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """(id, fields) of what XREAD returned, which is a list in RESP2 and a dict in RESP3."""
+    streams = reply.values() if isinstance(reply, dict) else [entries for _, entries in reply or ()]
+    return [entry for entries in streams for entry in _flat(entries)]
+
+
+def _flat(entries: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """RESP3 wraps the entries of a stream in one more list."""
+    return entries[0] if entries and isinstance(entries[0], list) else entries

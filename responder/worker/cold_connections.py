@@ -1,12 +1,15 @@
-"""The connections that the full HTTP parser serves: bounded per address and in all, the longest idle ones go first.
+"""The connections that the full HTTP parser serves: bounded in all, the longest idle ones go first.
 
-The connection loop keeps the same bounds for its own; a client that has been handed over would otherwise hold
-descriptors that no bound counts.
+They count for their address in the connection loop, which has one budget per address for these and its own, and calls
+for one of them to be given up when a client needs room.
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
+
+#: Slot and generation of a connection in the connection loop.
+Place = tuple[int, int]
 
 
 class ColdConnection(Protocol):
@@ -32,33 +35,26 @@ def address_of(peer: str) -> bytes:
 class ColdConnections:
     """Of one worker."""
 
-    def __init__(self, per_address: int, total: int, is_exempt: Callable[[str], bool]) -> None:
-        self._per_address, self._total, self._is_exempt = per_address, total, is_exempt
-        self._of: dict[bytes, dict[ColdConnection, None]] = {}
-        self._all: dict[ColdConnection, bytes] = {}
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._all: dict[ColdConnection, tuple[Place, bytes]] = {}
 
-    def make_room(self, peer: str) -> bool:
-        """Give up idle connections until one more of this peer is within the bounds; False when none is idle."""
-        if not self._is_exempt(peer):
-            ours = self._of.get(address_of(peer), {})
-            if len(ours) >= self._per_address and not _give_up_longest_idle(ours):
-                return False
+    def make_room(self) -> bool:
+        """Give up idle connections until one more is within the bound; False when none is idle."""
         return len(self._all) < self._total or _give_up_longest_idle(self._all)
 
-    def add(self, connection: ColdConnection, peer: str) -> None:
-        """Count this connection."""
-        address = address_of(peer)
-        self._all[connection] = address
-        self._of.setdefault(address, {})[connection] = None
+    def add(self, connection: ColdConnection, place: Place, address: bytes) -> None:
+        """Count this connection of a client whose address is `address_of` its peer."""
+        self._all[connection] = place, address
 
     def remove(self, connection: ColdConnection) -> None:
         """It has ended."""
-        address = self._all.pop(connection, None)
-        if address is not None:
-            ours = self._of[address]
-            del ours[connection]
-            if not ours:
-                del self._of[address]
+        self._all.pop(connection, None)
+
+    def give_up_one_like(self, place: Place) -> bool:
+        """Give up the longest idle connection of the address of the one at `place`; False when none is idle."""
+        address = next((address for at, address in self._all.values() if at == place), None)
+        return _give_up_longest_idle([each for each, (_, other) in self._all.items() if other == address])
 
 
 def _give_up_longest_idle(connections: Iterable[ColdConnection]) -> bool:

@@ -5,7 +5,6 @@ its own have ended. Answers of the slow lane and sockets for the cold lane pass 
 """
 
 import asyncio
-import ipaddress
 import os
 import signal
 import socket
@@ -19,11 +18,19 @@ from uvicorn.server import ServerState
 from responder.edge.context import EdgeContext
 from responder.hotpath.http_exchange import slow_request
 from responder.hotpath.limits import Limits
-from responder.hotpath.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
+from responder.hotpath.loop import (
+    ALL_GONE,
+    GIVE_UP_COLD,
+    NO_LINE,
+    TO_COLD_LANE,
+    TO_NONCE_LANE,
+    TO_SLOW_LANE,
+    Loop,
+)
 from responder.process import end_tasks
 from responder.telemetry import INDEX
 from responder.web.http_protocol import ColdProtocol
-from responder.worker.cold_connections import ColdConnections
+from responder.worker.cold_connections import ColdConnections, Place, address_of
 from responder.worker.signer_dialer import SignerDialer
 
 log = structlog.get_logger("worker")
@@ -49,11 +56,8 @@ class LoopBridge:
         self._stopped = False
         self._counted = tuple(map(edge.counters.get, _SIGNER_COUNTERS))
         settings = edge.settings
-        self._cold = ColdConnections(
-            settings.max_connections_per_ip,
-            max(1, settings.max_connections // 2),
-            lambda peer: edge.proxies.trust(ipaddress.ip_address(peer.partition("%")[0]).packed),
-        )
+        self._places: dict[ColdProtocol, Place] = {}
+        self._cold = ColdConnections(max(1, settings.max_connections // 2))
 
     def start(self, bound: socket.socket, backlog: int) -> None:
         """Listen, inside the running loop."""
@@ -80,12 +84,12 @@ class LoopBridge:
 
     def cold_come(self, connection: ColdProtocol, peer: str) -> None:
         """Count a connection that the full parser serves."""
-        self._cold.add(connection, peer)
+        self._cold.add(connection, self._places[connection], address_of(peer))
 
     def cold_gone(self, connection: ColdProtocol) -> None:
         """It has ended."""
         self._cold.remove(connection)
-        self.loop.cold_gone()
+        self.loop.cold_gone(*self._places.pop(connection))
 
     async def close(self) -> None:
         """End the thread; whoever is still connected is closed."""
@@ -136,7 +140,10 @@ class LoopBridge:
             task = self._edge.start_slow(slow_request(octets, self._edge.lane.max_body))
             task.add_done_callback(partial(self._answered, kind, slot, generation))
         elif kind == TO_COLD_LANE:
-            self._hand_over(socket.socket(fileno=fd), octets)
+            self._hand_over(socket.socket(fileno=fd), (slot, generation), octets)
+        elif kind == GIVE_UP_COLD:
+            if self._cold.give_up_one_like((slot, generation)):
+                self._edge.counters.add(INDEX["connections_evicted"])
         elif kind == NO_LINE:
             self._dial.lost()
         elif kind == ALL_GONE:
@@ -146,17 +153,22 @@ class LoopBridge:
         failed = task.cancelled() or task.exception() is not None
         self.loop.answer(kind, slot, generation, None if failed else task.result())
 
-    def _hand_over(self, connected: socket.socket, octets: bytes) -> None:
+    def _hand_over(self, connected: socket.socket, place: Place, octets: bytes) -> None:
+        def make() -> ColdProtocol:
+            made = self._make_cold(octets, self)
+            self._places[made] = place
+            return made
+
         async def connect() -> None:
             try:
-                if not self._cold.make_room(connected.getpeername()[0]):
+                if not self._cold.make_room():
                     raise ConnectionRefusedError
-                await running.connect_accepted_socket(lambda: self._make_cold(octets, self), connected)
+                await running.connect_accepted_socket(make, connected)
             except OSError as error:
                 if isinstance(error, ConnectionRefusedError):
                     self._edge.counters.add(INDEX["connections_refused"])
                 connected.close()
-                self.loop.cold_gone()
+                self.loop.cold_gone(*place)
 
         running = asyncio.get_running_loop()
         task: asyncio.Task[object] = running.create_task(connect())

@@ -17,40 +17,34 @@ class Connection:
         self.given_up = True
 
 
-def test_longest_idle_connection_of_the_address_goes_first() -> None:
-    """Those of others, and those that are busy, stay."""
-    cold = ColdConnections(3, 100, lambda peer: peer == "10.0.0.9")
+def test_longest_idle_connection_of_the_address_is_given_up() -> None:
+    """Those of others, and those that are busy, stay; the place may be that of any connection of the address."""
+    cold = ColdConnections(100)
     ours = [Connection(idle) for idle in (5.0, 3.0, None)]
     other = Connection(1.0)
-    for each in ours:
-        cold.add(each, "2001:db8::1")
-    cold.add(other, "2001:db8:0:1::1")
-    assert cold.make_room("2001:db8::2")
+    for slot, each in enumerate(ours):
+        cold.add(each, (slot, 1), address_of(f"2001:db8::{slot}"))
+    cold.add(other, (9, 1), address_of("2001:db8:0:1::1"))
+    assert cold.give_up_one_like((2, 1))
     assert [each.given_up for each in (*ours, other)] == [False, True, False, False]
     cold.remove(ours[1])
-    assert cold.make_room("2001:db8::2")
-    assert not ours[0].given_up
+    assert cold.give_up_one_like((2, 1))
+    cold.remove(ours[0])
+    assert not cold.give_up_one_like((2, 1))
+    assert not cold.give_up_one_like((2, 3))
 
 
 def test_busy_connections_are_not_given_up_and_the_new_one_is_refused() -> None:
-    """By address, and in all."""
-    cold = ColdConnections(2, 3, lambda _: False)
-    for _ in range(2):
-        cold.add(Connection(None), "10.0.0.1")
-    assert not cold.make_room("10.0.0.1")
-    cold.add(Connection(None), "10.0.0.2")
-    assert not cold.make_room("10.0.0.3")
-
-
-def test_exempt_peer_is_bounded_by_the_total_alone() -> None:
-    """A trusted proxy speaks for many."""
-    cold = ColdConnections(1, 3, lambda peer: peer == "10.0.0.9")
-    for _ in range(2):
-        assert cold.make_room("10.0.0.9")
-        cold.add(Connection(None), "10.0.0.9")
+    """Beyond the bound of all."""
+    cold = ColdConnections(3)
+    for slot in range(2):
+        cold.add(Connection(None), (slot, 1), b"a")
+    assert cold.make_room()
+    cold.add(Connection(None), (2, 1), b"b")
+    assert not cold.make_room()
     idle = Connection(1.0)
-    cold.add(idle, "10.0.0.1")
-    assert cold.make_room("10.0.0.9")
+    cold.add(idle, (3, 1), b"c")
+    assert cold.make_room()
     assert idle.given_up
 
 

@@ -1,6 +1,7 @@
 """No address, and no number of issuers, takes the descriptors that others need."""
 
 import base64
+import contextlib
 import hashlib
 import resource
 import socket
@@ -14,7 +15,7 @@ from responder.domain.catalog import Catalog, CRLEntry
 from responder.edge.crl_shelf import CRLShelf
 from tests.support.ca import Authority
 from tests.support.edge_loop import Running, ask, question, until
-from tests.support.http import get_octets
+from tests.support.http import chunked_octets, get_octets
 
 GOOD = b"\x05" * 8
 
@@ -60,6 +61,50 @@ def test_beyond_its_limit_an_address_loses_its_own_longest_idle_connections(
         for client in (other, *clients):
             client.close()
         until(lambda: running.loop.open_connections == 0)
+
+
+def test_connections_that_were_handed_over_count_for_their_address(tmp_path: Path, authority: Authority) -> None:
+    """One budget: beyond it an idle one goes, of the loop or, asked of Python, of those handed over."""
+    with Running(tmp_path, authority, per_address=3) as running:
+        running.put(GOOD)
+        handed = [connect(running, "127.0.0.3") for _ in range(2)]
+        for client in handed:
+            client.sendall(chunked_octets(b"x"))
+        until(lambda: len(running.cold_places) == 2)
+        clients = []
+        for _ in range(2):
+            clients.append(connect(running, "127.0.0.3"))
+            assert ask(clients[-1], get(running))[0].startswith(b"HTTP/1.1 200")
+        until(lambda: not is_open(clients[0]))
+        assert running.given_up == []
+        running.loop.cold_gone(*running.cold_places[0])
+        handed.append(connect(running, "127.0.0.3"))
+        handed[-1].sendall(chunked_octets(b"x"))
+        until(lambda: len(running.cold_places) == 3)
+        clients[1].sendall(chunked_octets(b"x"))
+        until(lambda: len(running.cold_places) == 4)
+        late = connect(running, "127.0.0.3")
+        assert ask(late, get(running))[0].startswith(b"HTTP/1.1 200")
+        until(lambda: len(running.given_up) == 1)
+        assert running.given_up[0] in running.cold_places[1:]
+        for client in (*handed, *clients, late):
+            client.close()
+
+
+def test_address_whose_connections_are_all_busy_elsewhere_is_refused(tmp_path: Path, authority: Authority) -> None:
+    """Python is asked to give up sixteen at most; beyond that the newest connection is closed."""
+    with Running(tmp_path, authority, per_address=20) as running:
+        running.put(GOOD)
+        clients = [connect(running, "127.0.0.3") for _ in range(40)]
+        for client in clients:
+            with contextlib.suppress(OSError):
+                client.sendall(chunked_octets(b"x"))
+        until(lambda: running.counted("connections_opened") == 40)
+        until(lambda: len(running.cold_places) == 36)
+        assert running.counted("connections_refused") == 4
+        assert len(set(running.given_up)) == 16
+        for client in clients:
+            client.close()
 
 
 def test_beyond_the_limit_of_all_the_longest_idle_connection_goes(tmp_path: Path, authority: Authority) -> None:

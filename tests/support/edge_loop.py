@@ -31,7 +31,15 @@ from responder.feed.shared import SharedFeed
 from responder.hotpath.gate import Gate
 from responder.hotpath.lane import Lane
 from responder.hotpath.limits import Limits
-from responder.hotpath.loop import ALL_GONE, NO_LINE, TO_COLD_LANE, TO_NONCE_LANE, TO_SLOW_LANE, Loop
+from responder.hotpath.loop import (
+    ALL_GONE,
+    GIVE_UP_COLD,
+    NO_LINE,
+    TO_COLD_LANE,
+    TO_NONCE_LANE,
+    TO_SLOW_LANE,
+    Loop,
+)
 from responder.telemetry import INDEX, ROW_SIZE
 from tests.support.ca import Authority, key_bits
 from tests.support.odd_requests import der
@@ -136,6 +144,8 @@ class Running:
         self.loop = Loop(self.lane, Proxies(options.proxies), self.bound.detach(), options.limits())
         self.slow: list[bytes] = []
         self.cold: list[tuple[socket.socket, bytes]] = []
+        self.cold_places: list[tuple[int, int]] = []
+        self.given_up: list[tuple[int, int]] = []
         self.held: list[tuple[int, int, int]] = []
         self.lost_lines = 0
         self.answers, self.empty, self._ended = options.answers, threading.Event(), threading.Event()
@@ -223,6 +233,9 @@ class Running:
                 elif kind == TO_COLD_LANE:
                     os.set_blocking(fd, True)
                     self.cold.append((socket.socket(fileno=fd), octets))
+                    self.cold_places.append((slot, generation))
+                elif kind == GIVE_UP_COLD:
+                    self.given_up.append((slot, generation))
                 elif kind == NO_LINE:
                     self.lost_lines += 1
                 elif kind == ALL_GONE:
