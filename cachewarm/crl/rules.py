@@ -18,7 +18,7 @@ from _fastocsp.wire.codes import MAX_MAGNITUDE
 from _fastocsp.wire.errors import WireError
 from cachewarm.crl.build import NUMBER_LIMIT
 from cachewarm.crl.parse import ReadCRL, peek_crl
-from responder.domain.certificate import key_hash, read_facts
+from responder.domain.certificate import key_hash, may_sign_crls, read_facts
 from responder.domain.signature import is_signed_by
 
 #: Raised by the caller's side, not by a parser: these always propagate.
@@ -90,13 +90,13 @@ class CAFacts:
         """Read the facts from the certificate's own bytes; its names need not be ones that `cryptography` parses."""
         certificate = asn1_x509.Certificate.load(cert_der, strict=True)
         spki = certificate["tbs_certificate"]["subject_public_key_info"]
-        usage, identifier = certificate.key_usage_value, certificate.key_identifier_value
+        identifier = certificate.key_identifier_value
         facts = read_facts(cert_der)
         return cls(
             subject_der=facts.subject_der,
             key_identifier=key_hash(facts.key_bits) if identifier is None else identifier.native,
             public_key=load_der_public_key(spki.dump()),
-            may_sign_crls=usage is None or "crl_sign" in usage.native,
+            may_sign_crls=may_sign_crls(cert_der),
         )
 
 

@@ -306,7 +306,7 @@ async def _begin_numbering_again(connection: Connection, incoming: Incoming, act
     await connection.execute("delete from crl_parts where issuer_id = $1", issuer_id)
     await connection.execute(
         "update crl_mirrors set delta_number = null, delta_sha256 = null, delta_this_update = null,"
-        " delta_next_update = null where issuer_id = $1",
+        " delta_next_update = null, renumberings = renumberings + 1 where issuer_id = $1",
         issuer_id,
     )
     await connection.execute(

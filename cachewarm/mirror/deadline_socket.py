@@ -143,7 +143,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if location is None or urllib.parse.urlsplit(target).scheme != urllib.parse.urlsplit(req.full_url).scheme:
             raise NotMirrored(
                 SourceFault.REDIRECTS,
-                f"{req.full_url} leads to {location}: a redirect may not change the scheme; give the new URL as source",
+                f"{req.full_url} leads to {target}: a redirect may not change the scheme. Give that URL itself as"
+                " the source: fastocsp issuer add with --crl-source (--delta-url for a delta)",
             )
         further = urllib.request.Request(target, headers=dict(req.headers))  # noqa: S310 - the scheme is checked
         further.redirects_followed = followed  # type: ignore[attr-defined]

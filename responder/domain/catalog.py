@@ -28,6 +28,7 @@ class CRLEntry(NamedTuple):
     """A CRL that the edge holds in `file`; times are epoch seconds, sizes octets.
 
     `sha256` of the DER, hex; `gzip_octets` of the same gzipped in `file`.gz, 0 where that is not worth it.
+    `renumberings` is how often it was accepted before this CRL that its CA's numbers began again.
     """
 
     number: int
@@ -37,6 +38,7 @@ class CRLEntry(NamedTuple):
     sha256: str
     octets: int
     gzip_octets: int
+    renumberings: int = 0
 
 
 class Coverage(NamedTuple):

@@ -4,6 +4,7 @@ Names and keys are taken as they stand in the DER, never encoded anew: another s
 (RFC 6960 4.1.1). Pure: DER in, values out.
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass
 
@@ -71,6 +72,16 @@ def read_any_public_key(cert_der: bytes) -> object:
         raise ValueError(f"the certificate's public key cannot be read: {error}") from error
     refuse_pss_key(algorithm)
     return key
+
+
+@functools.lru_cache(maxsize=4096)
+def may_sign_crls(cert_der: bytes) -> bool:
+    """Return whether verifiers accept CRLs of that CA: a keyUsage must have cRLSign (RFC 5280 4.2.1.3, 6.3.3 (f))."""
+    try:
+        usage = asn1.Certificate.load(cert_der, strict=True).key_usage_value
+        return usage is None or "crl_sign" in usage.native
+    except UNREADABLE:
+        return True  # nothing to go by
 
 
 def refuse_pss_key(algorithm: str) -> None:

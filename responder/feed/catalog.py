@@ -3,11 +3,12 @@
 A reader never sees half of it: files are written under another name and renamed. CRLs lie beside it (crl_files).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from responder.domain.catalog import Catalog, Coverage, dump_catalog, load_catalog
+from responder.domain.certificate import may_sign_crls
 from responder.domain.crl_window import CRLWindow
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate
@@ -36,7 +37,7 @@ async def read_ledger(connection: Connection, files: CRLFiles, former: Catalog) 
             coverage=await _read_coverage(connection),
             crl_failures=await _read_failures(connection),
             fetch_failures=await _read_fetch_failures(connection),
-            issuer_faults=await _read_issuer_faults(connection),
+            issuer_faults=await _read_issuer_faults(connection, issuers),
             orphans=await _read_orphans(connection),
             aliases=await _read_aliases(connection),
         )
@@ -69,9 +70,9 @@ def _issuer(row: Any) -> Issuer:
     )
 
 
-async def _read_issuer_faults(connection: Connection) -> dict[str, list[str]]:
-    """Without the reasons: they name paths of keys, and `/ready` is public."""
-    faults: dict[str, list[str]] = {}
+async def _read_issuer_faults(connection: Connection, issuers: Iterable[Issuer]) -> dict[str, list[str]]:
+    """Without the reasons: they name paths of keys, and `/ready` is public. `crl`: its CRLs are withdrawn."""
+    faults = {each.issuer_id: ["crl"] for each in issuers if each.publishes_crl and not may_sign_crls(each.cert_der)}
     for row in await connection.fetch("select issuer_id, work from issuer_faults order by issuer_id, work"):
         faults.setdefault(row["issuer_id"], []).append(row["work"])
     return faults

@@ -4,7 +4,9 @@ One file a CRL and number, written under another name and renamed, so that a wor
 cut off; beside it, where that saves something, the same gzipped. What does not parse or is not signed by its issuer is
 refused and the one before stays, as it stays when its row is gone: a runbook may delete rows, and the next tick of the
 warmer brings another. A lower number, which a restored ledger has, waits until the one before has ended: numbers only
-grow (RFC 5280 5.2.3), whatever happened to the ledger. Times are those in the CRL, not those of its row.
+grow (RFC 5280 5.2.3), whatever happened to the ledger, unless an operator accepted that its CA's numbers began again.
+Times are those in the CRL, not those of its row. CRLs of a CA whose keyUsage lacks cRLSign are withdrawn: verifiers
+reject them (RFC 5280 6.3.3 (f)).
 """
 
 import asyncio
@@ -18,6 +20,7 @@ from typing import Any
 import structlog
 
 from responder.domain.catalog import CRLEntry
+from responder.domain.certificate import may_sign_crls
 from responder.domain.crl import read_crl_facts
 from responder.domain.issuer import Issuer
 from responder.feed.poll import Connection
@@ -29,8 +32,10 @@ log = structlog.get_logger("crl")
 WORTH_IT, GZIP_LEVEL = 0.9, 1
 
 _SHOWN = "crl_number::text as number, crl_der is not null as whole, xmin::text as version"
-_CRLS = f"""select issuer_id, null as part, {_SHOWN} from crl_cache
-  union all select issuer_id, part, {_SHOWN} from crl_parts"""  # noqa: S608 - our own constant
+_CRLS = f"""select c.*, coalesce(m.renumberings, 0) as renumberings from (
+    select issuer_id, null as part, {_SHOWN} from crl_cache
+    union all select issuer_id, part, {_SHOWN} from crl_parts) c
+  left join crl_mirrors m using (issuer_id)"""  # noqa: S608 - our own constant
 
 
 class CRLFiles:
@@ -40,7 +45,7 @@ class CRLFiles:
         self._folder = folder
         self._seen: dict[str, str] = {}
         self._said: dict[str, str] = {}
-        self._unwritten = ChangeLog()
+        self._unwritten, self._unsigned = ChangeLog(), ChangeLog()
 
     async def read(
         self, connection: Connection, issuers: Mapping[str, Issuer], former: Mapping[str, CRLEntry]
@@ -51,12 +56,12 @@ class CRLFiles:
         for row in await connection.fetch(_CRLS):
             issuer = issuers.get(row["issuer_id"])
             name = _name(row)
-            if issuer is None:
+            if issuer is None or self._is_withdrawn(issuer):
                 continue
             complete |= {name} if row["part"] is None else set()
             before = former.get(name)
             entry = before
-            if before is not None and self._falls_behind(name, before, row["number"], row["version"]):
+            if before is not None and self._falls_behind(name, before, row):
                 entries[name] = before
                 continue
             if row["whole"] and not (self._has(before) and self._seen.get(name) == row["version"]):
@@ -65,13 +70,24 @@ class CRLFiles:
                 entries[name] = entry
         return entries | self._without_row(issuers, former, complete)
 
-    def _falls_behind(self, name: str, before: CRLEntry, number: str, version: str) -> bool:
-        """The number would go back while the CRL that is here still holds."""
-        if int(number) >= before.number or before.next_update <= time.time():
+    def _falls_behind(self, name: str, before: CRLEntry, row: Any) -> bool:
+        """The number would go back while the CRL that is here still holds, and no operator accepted that."""
+        if int(row["number"]) >= before.number or before.next_update <= time.time():
             return False
-        if self._said.get(name) != version:
-            self._said[name] = version
-            log.error("CRL refused: its number is below the one that is served", crl=name, number=number)
+        if row["renumberings"] > before.renumberings:
+            return False
+        if self._said.get(name) != row["version"]:
+            self._said[name] = row["version"]
+            log.error("CRL refused: its number is below the one that is served", crl=name, number=row["number"])
+        return True
+
+    def _is_withdrawn(self, issuer: Issuer) -> bool:
+        """Verifiers would reject every CRL of that CA; logged once."""
+        if may_sign_crls(issuer.cert_der):
+            self._unsigned.well(issuer.issuer_id)
+            return False
+        why = "the keyUsage of the CA's certificate has no cRLSign"
+        self._unsigned.warn("CRLs withdrawn", issuer.issuer_id, why, issuer_id=issuer.issuer_id)
         return True
 
     def _has(self, entry: CRLEntry | None) -> bool:
@@ -84,7 +100,10 @@ class CRLFiles:
         return {
             name: entry
             for name, entry in former.items()
-            if (owner := name.partition("/")[0]) not in complete and owner in issuers and issuers[owner].publishes_crl
+            if (owner := name.partition("/")[0]) not in complete
+            and owner in issuers
+            and issuers[owner].publishes_crl
+            and may_sign_crls(issuers[owner].cert_der)
         }
 
     async def _take(self, connection: Connection, issuer: Issuer, row: Any) -> CRLEntry | None:
@@ -92,6 +111,7 @@ class CRLFiles:
         name = _name(row)
         try:
             entry = await self._fetch(connection, issuer, name, row["part"], row["number"])
+            entry = entry and entry._replace(renumberings=row["renumberings"])
         except OSError as error:
             self._unwritten.warn("CRL not written", name, str(error), crl=name, number=row["number"])
             return None
@@ -147,7 +167,7 @@ def forget_files(folder: Path, crls: Mapping[str, CRLEntry]) -> None:
     for path in (*folder.glob("*.crl"), *folder.glob("*.crl.gz")):
         name, _, rest = path.name.rpartition("-")[0].rpartition("-")
         entry = newest.get(name)
-        if rest.isdigit() and (entry is None or int(rest) < entry.number - 1):
+        if rest.isdigit() and (entry is None or not entry.number - 1 <= int(rest) <= entry.number):
             path.unlink(missing_ok=True)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from asn1crypto import parser, pem
 from asn1crypto import x509 as asn1
+from structlog.testing import capture_logs
 
 from cachewarm.ca.authority import init_root
 from cachewarm.ca.certificate import parse_subject
@@ -20,8 +21,10 @@ from cachewarm.ledger import issuers, revocations
 from cachewarm.ledger.connect import Connection
 from cachewarm.records.keyring import load_keyring
 from cachewarm.warmer.responder_rotation import rotate_due
+from responder.domain.catalog import Catalog, CRLEntry
 from responder.domain.odd_names import names_of
 from responder.domain.status import CRLReason
+from responder.feed.catalog import read_ledger
 from responder.feed.crl_files import CRLFiles
 from tests.cachewarm.cli.conftest import Fastocsp, fastocsp, offline, openssl, writer
 
@@ -125,6 +128,28 @@ def test_the_mirror_of_a_ca_without_crl_sign_is_refused(fastocsp: Fastocsp) -> N
     added = fastocsp("issuer", "add", "--cert", "ca.pem", *RESPONDER, "--crl-source", source)
     assert added.status == 1
     assert "cRLSign" in added.err
+
+
+async def test_crl_of_a_ca_without_crl_sign_that_was_published_before_is_withdrawn(
+    fastocsp: Fastocsp, writer: Connection
+) -> None:
+    """An older version let it in: the edge serves it no longer, and names the issuer."""
+    unpack("ca-without-crlsign", fastocsp.folder)
+    assert fastocsp("issuer", "add", "--id", "x", "--cert", "ca.pem", "--key", "ca.key").status == 0
+    await writer.execute("update issuers set publishes_crl = true")
+    der = (fastocsp.folder / "ca.crl").read_bytes()
+    await writer.execute(
+        "insert into crl_cache (issuer_id, crl_number, crl_der, this_update, next_update, revoked_count)"
+        " values ('x', 1, $1, now(), now() + interval '1 day', 1)",
+        der,
+    )
+    former = CRLEntry(1, 0, 1 << 32, "x-1-00.crl", "00", len(der), 0)
+    with capture_logs() as lines:
+        files = CRLFiles(fastocsp.folder)
+        for _ in range(2):
+            catalog = await read_ledger(writer, files, Catalog(crls={"x": former}))
+    assert (catalog.crls, catalog.issuer_faults["x"]) == ({}, ["crl"])
+    assert [line["event"] for line in lines] == ["CRLs withdrawn"]
 
 
 async def test_an_index_with_a_time_ahead_is_revoked_now(fastocsp: Fastocsp, writer: Connection) -> None:

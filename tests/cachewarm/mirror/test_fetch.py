@@ -217,10 +217,12 @@ def test_the_body_of_a_redirect_is_not_read(source: Source) -> None:
 
 
 def test_a_redirect_to_another_scheme_is_refused(source: Source) -> None:
-    """Neither up nor down; the message says what to do."""
+    """Neither up nor down; the message names the URL and the options to configure it with."""
     source.answers["/crl"] = Answer(status=302, fields={"Location": "https://127.0.0.1/crl"})
     with pytest.raises(NotMirrored, match="may not change the scheme") as refused:
         fetch(source.url(), Validators(), LIMITS)
+    assert "https://127.0.0.1/crl" in str(refused.value)
+    assert "--crl-source (--delta-url for a delta)" in str(refused.value)
     assert refused.value.fault is SourceFault.REDIRECTS
 
 

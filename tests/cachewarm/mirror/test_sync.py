@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from asn1crypto import crl as asn1
@@ -23,7 +24,10 @@ from cachewarm.ledger.mirrors import Mirror
 from cachewarm.ledger.revocations import revoke
 from cachewarm.mirror.faults import NotMirrored, SourceFault
 from cachewarm.mirror.sync import SyncContext, sync
+from responder.domain.catalog import Catalog, dump_catalog, load_catalog
 from responder.domain.status import CRLReason
+from responder.feed.catalog import read_ledger
+from responder.feed.crl_files import CRLFiles, forget_files
 from tests.cachewarm.mirror.conftest import Mirrored
 from tests.support.foreign_ca import HOLD, REMOVED, REVOKED_AT, STOLEN, Answer, ForeignCA
 
@@ -317,9 +321,31 @@ async def test_a_ca_that_numbers_again_is_accepted_by_an_operator_only(mirrored:
     (row,) = [row for row in await list_audit(mirrored.connection) if row.action == "crl renumbered"]
     assert (row.actor, row.issuer_id, row.detail["crl_number"]) == ("boss", "foreign", "1")
     await mirrored.publish(2, {1: None, 2: None}, begins=-20)
+    assert await mirrored.connection.fetchval("select renumberings from crl_mirrors") == 1
     mirrored.source.put(mirrored.ca.crl(1, {1: None}, begins=-3000))
     with pytest.raises(NotMirrored):
         await sync(context, await mirrored.issuer(), renumbered_by="boss")
+
+
+async def test_an_edge_takes_a_renumbered_crl_at_once(mirrored: Mirrored, tmp_path: Path) -> None:
+    """Although the CRL before holds; a lower number that no operator accepted waits."""
+    reader = await connect(mirrored.urls.reader, check=False)
+    files, catalog = CRLFiles(tmp_path), Catalog()
+    await mirrored.publish(900, {1: None})
+    catalog = await read_ledger(reader, files, catalog)
+    assert catalog.crls["foreign"].number == 900
+    mirrored.source.put(mirrored.ca.crl(1, {1: None, 2: None}, begins=-30))
+    context = SyncContext(mirrored.connection, mirrored.limits)
+    await sync(context, await mirrored.issuer(), renumbered_by="boss")
+    catalog = load_catalog(dump_catalog(await read_ledger(reader, files, catalog)))
+    assert catalog.crls["foreign"][:1] + catalog.crls["foreign"][-1:] == (1, 1)
+    forget_files(tmp_path, catalog.crls)
+    assert {path.name for path in tmp_path.glob("*.crl")} == {catalog.crls["foreign"].file}
+    await mirrored.publish(5, {1: None, 2: None}, begins=-20)
+    catalog = await read_ledger(reader, files, catalog)
+    await mirrored.connection.execute("update crl_cache set crl_number = 4")
+    assert (await read_ledger(reader, files, catalog)).crls["foreign"].number == 5
+    await reader.close()
 
 
 async def test_crls_without_a_number_go_by_this_update(mirrored: Mirrored) -> None:
