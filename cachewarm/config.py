@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from responder.config import INSTANCE_FILE, ConfigError, Duration, EdgeSettings, Size, load_settings
+from responder.config import INSTANCE_FILE, ConfigError, Duration, EdgeSettings, Size, load_settings, parse_address
 
 
 def parse_api_keys(value: object) -> object:
@@ -109,9 +109,20 @@ class Settings(EdgeSettings):
         le=256,
         description="processes that sign ahead, by default one for each core; 0: the warmer signs by itself",
     )
+    warmer_metrics_listen: str = Field(
+        "", description="address and port of the warmer's own metrics listener, as METRICS_LISTEN; empty for none"
+    )
+    signer_metrics_listen: str = Field("", description="the same for the signer")
     signer_queue: int = Field(
         1024, ge=1, description="questions that wait for the ledger in the signer; more are answered tryLater"
     )
+
+    @field_validator("warmer_metrics_listen", "signer_metrics_listen")
+    @classmethod
+    def _metrics_address(cls, value: str) -> str:
+        if value:
+            parse_address(value)
+        return value
 
     @field_validator("config_encryption_key")
     @classmethod

@@ -43,6 +43,11 @@ class Keyring:
     responders: Mapping[int, frozenset[bytes]] = field(default_factory=dict)
     unusable: Mapping[int, Unusable] = field(default_factory=dict)
 
+    @property
+    def without_pair(self) -> list[str]:
+        """Ids of the issuers whose pair is unusable."""
+        return [self.issuers[number].issuer_id for number in self.unusable]
+
 
 async def load_keyring(
     connection: Connection, folder: Path, passphrase: bytes | None, now: int, before: Keyring | None = None

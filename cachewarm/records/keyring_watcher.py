@@ -21,14 +21,21 @@ class KeyringWatcher:
     """The keyring of this moment, read again every second."""
 
     def __init__(
-        self, open_connection: Callable[[], Awaitable[Connection]], folder: Path, passphrase: bytes | None
+        self,
+        open_connection: Callable[[], Awaitable[Connection]],
+        folder: Path,
+        passphrase: bytes | None,
+        count_defect: Callable[[], object] | None = None,
     ) -> None:
         self._open, self._folder, self._passphrase = open_connection, folder, passphrase
+        self._count = count_defect
         self.keyring = Keyring()
 
     async def run(self) -> None:
         """Until cancelled; the last keyring stays while the ledger is away."""
-        failures = Failures(name="keyring", event="keys not read", expected=(CachewarmError, *LINK_FAILURES))
+        failures = Failures(
+            name="keyring", event="keys not read", expected=(CachewarmError, *LINK_FAILURES), count=self._count
+        )
         await run_forever(self._read_repeatedly, PAUSES, failures)
 
     async def _read_repeatedly(self) -> None:

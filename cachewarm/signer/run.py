@@ -24,6 +24,7 @@ from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
 from responder.parent import die_with_parent
 from responder.process import set_up_process
+from responder.web.process_metrics import ProcessMetrics, run_metrics
 
 log = structlog.get_logger("signer")
 
@@ -41,6 +42,7 @@ async def serve(settings: Settings) -> None:
     async def open_feed_connection() -> Connection:
         return await open_feed(settings.require_database().get_secret_value())
 
+    metrics = ProcessMetrics("signer", ("feed", "keyring"), lambda: {"sign": keys.keyring.without_pair})
     feed = LocalFeed(read_clock)
     agent = FeedAgent(
         open_feed_connection,
@@ -49,9 +51,10 @@ async def serve(settings: Settings) -> None:
         read_clock,
         settings.poll_interval,
         open_journal(settings.data_dir / "signer"),
+        count_defect=metrics.counter_of("feed"),
     )
     agent.boot()
-    keys = KeyringWatcher(open_connection, settings.keys, settings.passphrase)
+    keys = KeyringWatcher(open_connection, settings.keys, settings.passphrase, metrics.counter_of("keyring"))
     decisions = SignerDecisions(
         feed,
         InventoryCache(open_connection),
@@ -62,6 +65,8 @@ async def serve(settings: Settings) -> None:
     server = await SignerServer(decisions, settings.signer_queue).listen(settings.signer)
     log.info("signing", socket=str(settings.signer))
     work = [asyncio.create_task(agent.run()), asyncio.create_task(keys.run())]
+    if settings.signer_metrics_listen:
+        work.append(asyncio.create_task(run_metrics(metrics, settings.signer_metrics_listen, settings)))
     stopped = asyncio.create_task(stopping.wait())
     try:
         done, _ = await asyncio.wait([*work, stopped], return_when=asyncio.FIRST_COMPLETED)

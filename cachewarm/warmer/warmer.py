@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from uuid import uuid4
 
@@ -46,10 +46,13 @@ from responder.parent import die_with_parent
 from responder.process import end_tasks, set_up_process
 from responder.retry import Failures, Pauses, run_forever
 from responder.sources.redis_reader import REDIS_FAILURES
+from responder.web.process_metrics import ProcessMetrics, run_metrics
 
 log = structlog.get_logger("warmer")
 PAUSES = Pauses(0.2, 5.0, healthy_s=50.0, between_s=0.2)
 RESPONDERS_INTERVAL_S = 2.0
+#: Names of the loops in logs and metrics.
+LOOPS = ("feed", "responders", "pipeline", "walk", "CRLs", "mirrors", "audit", "trimming")
 WARM_CHECK_S = 1.0
 
 
@@ -61,9 +64,16 @@ class Warmer:
         # A cursor says what is in Redis, not what this process did: warmers of one data folder share one, and whichever
         # is behind writes a smaller seq at worst, which costs the next start some repetition.
         self.name = f"{socket.gethostname()}-{settings.data_dir}"
+        self._issuer_faults: dict[str, Sequence[str]] = {}
+        self.metrics = ProcessMetrics("warmer", LOOPS, lambda: self._issuer_faults)
         self.feed = LocalFeed(read_clock)
         self.agent = FeedAgent(
-            self._open_feed, Who(None, uuid4(), settings.horizon), self.feed, read_clock, settings.poll_interval
+            self._open_feed,
+            Who(None, uuid4(), settings.horizon),
+            self.feed,
+            read_clock,
+            settings.poll_interval,
+            count_defect=self.metrics.counter_of("feed"),
         )
         self.agent.replica.on_change = self._on_feed_items
         self.keys = KeyringWatcher(self._connect, settings.keys, settings.passphrase)
@@ -102,6 +112,8 @@ class Warmer:
             self._run_with_retry(self._trim, "trimming"),
             self._run_with_retry(self.edges.run, "edges"),
         ]
+        if self.settings.warmer_metrics_listen:
+            loops.append(run_metrics(self.metrics, self.settings.warmer_metrics_listen, self.settings))
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -122,7 +134,11 @@ class Warmer:
                 connection.terminate()
 
         failures = Failures(
-            name=name, event=f"{name} stopped", expected=(CachewarmError, *REDIS_FAILURES), fatal=(Fatal,)
+            name=name,
+            event=f"{name} stopped",
+            expected=(CachewarmError, *REDIS_FAILURES),
+            fatal=(Fatal,),
+            count=self.metrics.counter_of(name),
         )
         await run_forever(once, PAUSES, failures)
 
@@ -167,6 +183,7 @@ class Warmer:
             finally:
                 await end_tasks([saying])
             known = await report_faults(connection, faults.WALK, known, count.faults, count.errors)
+            self._issuer_faults[faults.WALK] = list(known)
             await self.publisher.mark_warm()
             if count.signed:
                 log.info(
@@ -195,6 +212,7 @@ class Warmer:
                 grace_s=settings.ocsp_responder_rotation_grace,
             )
             known = await report_faults(connection, faults.RESPONDER, known, done.faults, done.errors)
+            self._issuer_faults[faults.RESPONDER] = list(known)
             if done.made or await self._keyring_changed(connection):
                 self._walk_now.set()
             await asyncio.sleep(RESPONDERS_INTERVAL_S)
