@@ -213,8 +213,6 @@ class EdgeContext:
         task.add_done_callback(self._tasks.discard)
 
 
-
-
 def within(peer: str, networks: Networks) -> bool:
     """The address lies in one of the networks; mapped IPv4 counts as IPv4."""
     try:

@@ -45,7 +45,7 @@ async def test_unforeseen_failures_of_the_warmer_are_counted(
     port = free_port()
     warmer = Warmer(
         Settings(
-            database_url=database.writer,
+            database_url=database.warmer,
             redis_url="redis://127.0.0.1:1",
             warmer_metrics_listen=f"127.0.0.1:{port}",
             sign_processes=0,

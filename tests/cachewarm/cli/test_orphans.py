@@ -10,6 +10,7 @@ from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger.connect import Connection, connected
 from cachewarm.orphans.watch import OrphanWatch
 from tests.cachewarm.cli.conftest import Fastocsp
+from tests.support.edges import register
 
 THEN = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
@@ -18,7 +19,8 @@ THEN = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 async def serials(root_ca: Fastocsp, database: DatabaseURLs, writer: Connection) -> list[str]:
     """Four serial numbers of `root` that an edge reported."""
     named = [f"1{number:015x}" for number in range(4)]
-    async with connected(database.reader, check=False) as reader:
+    await register(database, "paris")
+    async with connected(database.edge, check=False) as reader:
         await reader.fetch(
             "select * from feed_report_orphans('paris', 1, 0, $1, $2, $3, $4)",
             [1] * 4,

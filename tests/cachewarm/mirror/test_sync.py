@@ -329,7 +329,7 @@ async def test_a_ca_that_numbers_again_is_accepted_by_an_operator_only(mirrored:
 
 async def test_an_edge_takes_a_renumbered_crl_at_once(mirrored: Mirrored, tmp_path: Path) -> None:
     """Although the CRL before holds; a lower number that no operator accepted waits."""
-    reader = await connect(mirrored.urls.reader, check=False)
+    reader = await connect(mirrored.urls.signer, check=False)
     files, catalog = CRLFiles(tmp_path), Catalog()
     await mirrored.publish(900, {1: None})
     catalog = await read_ledger(reader, files, catalog)

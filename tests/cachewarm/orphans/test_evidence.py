@@ -24,7 +24,7 @@ from tests.support.plant import DAY, Plant
 
 async def answer(plant: Plant, number: int) -> bytes:
     """OCSP, signed by the delegated responder."""
-    inventory = InventoryCache(lambda: connect(plant.urls.reader))
+    inventory = InventoryCache(lambda: connect(plant.urls.signer))
     decisions = SignerDecisions(plant.feed, inventory, lambda: plant.ring, plant.now, DAY)
     signed = await decisions.answer([Key(1, 2, plant.leaves[number].serial)], None)
     await inventory.close()

@@ -86,7 +86,7 @@ async def edge(plant: Plant, tmp_path: Path) -> AsyncIterator[Edge]:
     shared.replace({})
     now = read_clock()
     shared.renew(Renew(now.boot + 60 * NS, now.mono + 60 * NS, now.wall_s, 1, 0))
-    inventory = InventoryCache(lambda: connect(plant.urls.reader))
+    inventory = InventoryCache(lambda: connect(plant.urls.signer))
     decisions = SignerDecisions(plant.feed, inventory, lambda: plant.ring, plant.now, DAY)
     listening = await SignerServer(decisions, queue=64).listen(tmp_path / "signer.sock")
     source = SignerSource(tmp_path / "signer.sock", 2.0, counters)
