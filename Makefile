@@ -19,7 +19,7 @@ SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responde
 PIP = pip() { $(BIN)/python -m pip --disable-pip-version-check "$$@" > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }; }; pip
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint types layers build trace asan tsan fuzz faults bench bench-coherence bench-crl bench-crl-serving bench-growth bench-instructions bench-load bench-load-all bench-micro bench-overload bench-presign bench-signing bench-table docs clean tools
+.PHONY: help quickstart test check lint types layers build trace asan tsan attacks fuzz faults bench bench-coherence bench-crl bench-crl-serving bench-growth bench-instructions bench-load bench-load-all bench-micro bench-overload bench-presign bench-signing bench-table docs clean tools
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -58,6 +58,10 @@ tsan: $(VENV)/.quality  ## The connection loop's tests under ThreadSanitizer
 
 faults: $(VENV)/.test tools  ## Break everything, one fault after the other; FULL=1: pairs for an hour (SEED)
 	$(BIN)/python -m tests.faults.run --seed $(SEED) --report .faults $(if $(FULL),--full)
+
+attacks: $(VENV)/.test tools  ## What strangers try, with 100,000 mutated CRLs; half an hour
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/attacks
+	$(BIN)/python -m tests.support.mirror_mutations
 
 fuzz: $(VENV)/.fuzz  ## Every fuzz target for FUZZ_SECONDS each
 	tests/fuzz.sh $(BIN)/python $(FUZZ_SECONDS)

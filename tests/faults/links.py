@@ -92,13 +92,12 @@ class LateReply(OfLink):
 
     async def inject(self) -> None:
         edge, signer = self.world.hosts[self.host].links["edge"], self.world.hosts[self.host].links["signer"]
-        edge.down.delay_s = LATE_S
-        await edge.next_poll(lambda: None)
 
-        def hole() -> None:
+        def be_late() -> None:
+            edge.down.delay_s = LATE_S
             edge.up.hole = signer.up.hole = signer.down.hole = True
 
-        await edge.next_poll(hole)
+        await edge.next_poll(be_late)
         self.held = edge.up.held
         await asyncio.sleep(0.05)
 
