@@ -8,6 +8,7 @@ import itertools
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -31,20 +32,14 @@ def pytest_report_header() -> str:
     return f"FASTOCSP_SEED={commit_seed()}"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests that share an instance: those of the shared one, and the others by module.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests together that share an instance."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from tests.support.grouping import GroupScheduling
 
-    It has to come first: xdist reads the groups in its own hook, which runs before those of conftest files otherwise.
-    """
-    for item in items:
-        path = item.nodeid.split("::")[0]
-        if "instance" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("e2e"))
-        elif path.startswith("tests/failover/"):
-            item.add_marker(pytest.mark.xdist_group("failover"))
-        elif path.startswith(("tests/e2e/", "tests/attacks/")):
-            item.add_marker(pytest.mark.xdist_group(path))
+    return GroupScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
