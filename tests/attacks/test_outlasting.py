@@ -11,9 +11,11 @@ from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.inventory import add_certificates
 from cachewarm.ledger.issuers import add_issuer
-from tests.cachewarm.cli.conftest import Fastocsp, Run
+from tests.cachewarm.cli.conftest import Fastocsp, Run, fastocsp, offline, root_ca, writer
 from tests.cachewarm.ledger.conftest import certificate, serial
 from tests.support.proxy import Proxy
+
+__all__ = ["fastocsp", "offline", "root_ca", "writer"]
 
 
 @pytest.fixture
