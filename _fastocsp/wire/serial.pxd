@@ -33,9 +33,11 @@ cdef inline size_t serial_size(Octets key) noexcept nogil:
 
 cdef inline void store_serial(uint8_t* to, Octets key, size_t n) noexcept nogil:
     """The content of that INTEGER, to where its n bytes were claimed."""
-    cdef size_t mark = is_negative(key)
+    if n < key.n:                 # negative: the mark is not written
+        memcpy(to, key.p + 1, n)
+        return
     to[0] = 0
-    memcpy(to + n + mark - key.n, key.p + mark, key.n - mark)
+    memcpy(to + n - key.n, key.p, key.n)
 
 
 cdef inline void put_serial(Sink* s, Octets key) noexcept nogil:
