@@ -128,7 +128,7 @@ async def _complete(connection: Connection, context: BuildContext) -> SignedCRL:
     last_der = None if last is None or update is None else last.crl_der
     old = await crl_parts.read_parts(connection, issuer_id)
     known = await crl_parts.read_bases(connection, issuer_id)
-    previous = await _previous(connection, context.row, last_der)
+    previous = await _previous(connection, context.row, last_der) + _read(_der(old, DELTA))
     number = await crls.next_crl_number(connection, issuer_id)
 
     async def read() -> Snapshot:

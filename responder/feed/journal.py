@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from _fastocsp.revoked.ledger_wire import parse_items
-from _fastocsp.wire.types import Groups
+from _fastocsp.wire.types import REPORTED, Groups
 from responder.feed.machine import Position, Row, follows
 from responder.feed.reports import is_report, merge_items, rows_of
 
@@ -190,7 +190,7 @@ def peek_orphans(folder: Path) -> list[tuple[int, bytes, int, int]]:
         raise FileNotFoundError(f"no edge has a journal in {folder}")
     items = (item for row in kept.rows for item in parse_items(row.payload))
     named = {(item[1], item[2]) for item in items if not is_report(item)}
-    return [row for row in rows_of(kept.orphans) if row[:2] not in named]
+    return [(*row[:3], row[3] & ~REPORTED) for row in rows_of(kept.orphans) if row[:2] not in named]
 
 
 def groups_of(kept: RecoveredState) -> Groups:

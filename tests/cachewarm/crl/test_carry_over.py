@@ -125,6 +125,20 @@ async def test_a_delta_never_takes_off_what_the_ledger_lost(plant: Plant) -> Non
     assert set(combined(found[""], found["delta"])) == set()
 
 
+async def test_an_entry_that_only_the_delta_had_is_in_the_next_complete_crl(plant: Plant) -> None:
+    """Revoked after the last complete CRL, lost before the next one: one build, without a failure."""
+    wish = issuers.CRLWish(delta=True)
+    issuer = await issuers.change_issuer(plant.connection, "ca", crls=wish, actor="tests")
+    serial = plant.leaves[0].serial
+    await regenerate(plant.connection, issuer, None, RULES)
+    await revoke(plant.connection, "ca", serial, reason=COMPROMISE, actor="tests")
+    await regenerate_delta(plant.connection, issuer, None, RULES)
+    await lose(plant, [serial])
+    await regenerate(plant.connection, issuer, None, RULES)
+    assert await listed(plant.connection) == {serial: COMPROMISE}
+    assert all(build.succeeded for build in await crls.crl_builds(plant.connection, "ca"))
+
+
 async def test_a_crl_that_only_an_edge_has_keeps_its_entries(plant: Plant) -> None:
     """An old dump was restored: the edge sends what it serves. One that the issuer did not sign carries nothing."""
     serial, other = plant.leaves[0].serial, plant.leaves[1].serial
