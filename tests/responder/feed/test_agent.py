@@ -103,7 +103,8 @@ def live(host: Host) -> Callable[[], bool]:
 async def mark(connection: Connection, number: int, reason: int = 1) -> None:
     """Plain SQL: no nudge."""
     await connection.execute(
-        "insert into certificate_revocations (issuer_id, serial_number, reason) values ('ca', $1, $2)",
+        "insert into certificate_revocations (issuer_id, serial_number, reason, revoked_at)"
+        " values ('ca', $1, $2, now() - interval '1 minute')",
         serial(number),
         reason,
     )
