@@ -51,8 +51,8 @@ def test_issuers_are_listed(instance: Instance) -> None:
     """JSON conventions: rows, row_count, generated_at."""
     status, found = call(instance, "/api/v1/issuers", key=instance.facts["api_key"])
     assert status == 200
-    assert [row["issuer_id"] for row in found["issuers"]] == ["demo"]
-    assert found["row_count"] == 1
+    assert "demo" in [row["issuer_id"] for row in found["issuers"]]
+    assert found["row_count"] == len(found["issuers"])
     assert found["generated_at"]
 
 

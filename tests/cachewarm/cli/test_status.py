@@ -2,12 +2,13 @@
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.embedded.valkey import EmbeddedValkey
-from cachewarm.ledger.connect import connected
 from tests.cachewarm.cli.conftest import Fastocsp
+from tests.support.edges import lease
 
 PASSWORD = "very-secret-word-0123456789abcdef"
 
@@ -31,14 +32,11 @@ async def test_the_ledger_is_shown_while_the_edge_is_down(
     root_ca: Fastocsp, database: DatabaseURLs, valkey: EmbeddedValkey
 ) -> None:
     """Feed position, a lease with age and lag, issuers, audit head; Redis answers."""
-    async with connected(database.signer) as connection:
-        await connection.execute(
-            "select feed_poll('edge-a', gen_random_uuid(), interval '2 seconds', 1, 0, sha256(''))"
-        )
+    await lease(database, "edge-a", timedelta(seconds=2))
     said = root_ca("status", "--json", FASTOCSP_PORT="1", FASTOCSP_REDIS_URL=valkey.url("reader"))
     assert said.status == 1
     ledger = said.json["ledger"]
-    assert (ledger["generation"], ledger["seq"], ledger["audit_seq"]) == (1, 0, 1)
+    assert (ledger["generation"], ledger["seq"], ledger["audit_seq"]) == (1, 0, 2)
     assert [lease["edge"] for lease in ledger["edges"]] == ["edge-a"]
     assert [issuer["issuer_id"] for issuer in ledger["issuers"]] == ["root"]
     assert said.json["redis"]["reachable"] is True
