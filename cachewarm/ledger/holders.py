@@ -6,7 +6,7 @@ then says who it is, goes on trying, and ends the holder where a person said so.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +15,8 @@ from cachewarm.ledger.connect import Connection, translated
 
 #: A wait that is shorter needs no explanation.
 PATIENT_S = 1.0
+#: Ending a holder and the audit row take at most this.
+_FINISH_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,8 @@ async def watched(connection: Connection, watch: HolderWatch | None) -> AsyncIte
         yield
         return
     told: dict[int, Holder] = {}
-    watching = asyncio.create_task(_watch(connection.get_server_pid(), watch, told))
+    done = asyncio.Event()
+    watching = asyncio.create_task(_watch(connection.get_server_pid(), watch, told, done))
     try:
         yield
     except Transient as error:
@@ -80,21 +83,30 @@ async def watched(connection: Connection, watch: HolderWatch | None) -> AsyncIte
         names = "; ".join(str(holder) for holder in told.values())
         raise type(error)(f"{error}; the ledger is held by {names}") from error
     finally:
+        done.set()  # an end under way is finished first, or it would be missing in the audit chain
+        await asyncio.wait([watching], timeout=_FINISH_S)
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
 
 
-async def _watch(waiting: int, watch: HolderWatch, told: dict[int, Holder]) -> None:
-    await asyncio.sleep(PATIENT_S)
+async def _watch(waiting: int, watch: HolderWatch, told: dict[int, Holder], done: asyncio.Event) -> None:
+    if await _is_set(done, PATIENT_S):
+        return
     try:
         async with watch.connect() as second:
-            while True:
+            while not done.is_set():
                 for holder in await holders(second, waiting):
                     if holder.pid not in told:
                         watch.tell(f"the ledger is held by {holder}" + ("; ending it" if watch.force else ""))
                     told[holder.pid] = holder
                     if watch.force:
                         await end_holder(second, waiting, holder.pid, actor=watch.actor)
-                await asyncio.sleep(PATIENT_S / 4)
+                await _is_set(done, PATIENT_S / 4)
     except CachewarmError as error:
         watch.tell(f"who holds the ledger cannot be told: {error}")
+
+
+async def _is_set(event: asyncio.Event, within_s: float) -> bool:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), within_s)
+    return event.is_set()

@@ -203,4 +203,4 @@ def test_an_edge_restarted_on_a_full_disk_answers(instance: Instance, edge_disk:
         eventually(lambda: answers(edge, known) is GOOD, 20, "not open after space returned")
         assert ready(edge)[1]["journal"] == "written"
     finally:
-        edge.stop()
+        edge.leave()

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.support import odd_requests as odd
+from tests.support.breakage import eventually
 from tests.support.foreign_ca import STOLEN, ForeignCA, name_of
 from tests.support.http import Talk, get_octets, post_octets
 from tests.support.instance import Instance
@@ -58,6 +59,9 @@ def ca(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> ForeignC
         *("--unissued", "good", "--crl-source", (folder / "crl").as_uri()),
     )
     instance.command("crl", "fetch", "negative", check=False)  # the warmer may have been first
+    first = post_octets(odd.request(odd.cert_id(ca.certificate, content_of(NEGATIVE[0]), "sha256")))
+    with Talk(instance.port) as talk:  # edge and signer have the issuer, and its revocations
+        eventually(lambda: asn1.OCSPResponse.load(talk.ask(first)[2])["response_status"].native == "successful", 20)
     return ca
 
 

@@ -63,6 +63,11 @@ class EdgeHost(Instance):
             time.sleep(0.05)
         return self
 
+    def leave(self) -> None:
+        """End it for good: the instance has no edge then that does not ask."""
+        self.stop()
+        self._centre.command("edge", "remove", self.environ["FASTOCSP_EDGE_NAME"])
+
     def _answers(self) -> bool:
         try:
             return ready(self)[0] == 200
