@@ -42,7 +42,7 @@ Connect = Callable[[], Awaitable[Connection]]
 #: A lease is far longer than this pause between two attempts to connect.
 LONGEST_PAUSE_S, HEALTHY_S = 0.4, 2.0
 #: Orphans are reported again after this: another restore may have lost the report too.
-REPORT_INTERVAL_S = 30
+REPORT_INTERVAL_S, REPORT_RETRY_S = 30, 1
 #: Between two attempts to write a snapshot: each reads the whole revoked set.
 UNWRITTEN_PAUSE_S = 2.0
 FAILURES = (*LINK_FAILURES, WireError, PollRefused, NameTaken)
@@ -175,15 +175,17 @@ class FeedAgent:
             if now < self._report_at:
                 return
             self._unreported = [(*row[:3], row[3] & ~REPORTED) for row in rows_of(self.replica.orphans)]
-            self._report_at = now + REPORT_INTERVAL_S * NS
-        told, self._unreported = self._unreported[:ROWS_A_REPORT], self._unreported[ROWS_A_REPORT:]
+            self._report_at = now + REPORT_RETRY_S * NS
         try:
-            dismissed = await report_orphans(connection, self._who.edge, position, told)
+            dismissed = await report_orphans(connection, self._who.edge, position, self._unreported[:ROWS_A_REPORT])
         except asyncpg.PostgresError as error:
-            self._unreported = []
+            self._unreported, self._report_at = [], now + REPORT_RETRY_S * NS
             self._reports.warn("orphans not reported", "report", str(error))
             return
         self._reports.well("report")
+        self._unreported = self._unreported[ROWS_A_REPORT:]
+        if not self._unreported:
+            self._report_at = now + REPORT_INTERVAL_S * NS
         if dismissed:
             log.warning("orphans dismissed", orphans=len(dismissed))
             self.replica.forget(dismissed)

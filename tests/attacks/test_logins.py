@@ -191,16 +191,18 @@ async def test_what_an_edge_can_hold_delays_nobody(database: DatabaseURLs, victi
 
 async def test_a_transaction_of_an_edge_that_does_not_end_is_ended(database: DatabaseURLs, owner: Connection) -> None:
     """It holds back vacuum; the warmer ends it, and no transaction of a writer. 90 s are 0 s here."""
+    reader, writer = await asyncpg.connect(database.signer), await asyncpg.connect(database.warmer)
+    for connection in (reader, writer):
+        await connection.execute("begin")
+        await connection.fetch("select * from crl_cache")
+    assert await edges.end_overdue(owner, timedelta(0)) == []
     sound = await owner.fetchval("select pg_get_functiondef('readers_end_overdue'::regproc)")
     hasty = sound.replace("greatest(p_after, '00:01:30'::interval)", "interval '0'").replace(
         "greatest(p_after, interval '90 seconds')", "interval '0'"
     )
     assert hasty != sound
+    await reader.fetch("select * from crl_cache")
     await owner.execute(hasty)
-    reader, writer = await asyncpg.connect(database.signer), await asyncpg.connect(database.warmer)
-    for connection in (reader, writer):
-        await connection.execute("begin")
-        await connection.fetch("select * from crl_cache")
     ended = await edges.end_overdue(owner, timedelta(0))
     assert [one.login for one in ended] == ["fastocsp_signer"]
     await eventually_true(reader.is_closed)

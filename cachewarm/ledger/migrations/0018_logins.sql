@@ -257,11 +257,13 @@ end $$;
 create function readers_end_overdue(p_after interval) returns table (pid int, login text, address text, since timestamptz)
   language sql security definer
   set search_path = pg_catalog, public, pg_temp as $$
-  select s.pid, s.usename::text, coalesce(host(s.client_addr), 'local'), s.xact_start
-    from pg_stat_activity s
-    where s.datname = current_database() and s.xact_start < clock_timestamp() - greatest(p_after, interval '90 seconds')
-      and pg_has_role(s.usesysid, 'fastocsp_reader', 'member') and not pg_has_role(s.usesysid, 'fastocsp_writer', 'member')
-      and pg_terminate_backend(s.pid) $$;
+  -- materialized: the conditions of one WHERE are evaluated in any order, and one of them would end sessions
+  with overdue as materialized (
+    select s.pid, s.usename::text as login, coalesce(host(s.client_addr), 'local') as address, s.xact_start as since
+      from pg_stat_activity s
+      where s.datname = current_database() and s.xact_start < clock_timestamp() - greatest(p_after, interval '90 seconds')
+        and pg_has_role(s.usesysid, 'fastocsp_reader', 'member') and not pg_has_role(s.usesysid, 'fastocsp_writer', 'member'))
+  select o.pid, o.login, o.address, o.since from overdue o where pg_terminate_backend(o.pid) $$;
 
 -- Whose turn it is to build or fetch an issuer's CRLs, in the whole cluster. The turn ends with its session, or after an
 -- hour: a session of another login hides its begin, and its number may be that of a later one.
