@@ -59,10 +59,15 @@ def ca(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> ForeignC
         *("--unissued", "good", "--crl-source", (folder / "crl").as_uri()),
     )
     instance.command("crl", "fetch", "negative", check=False)  # the warmer may have been first
-    first = post_octets(odd.request(odd.cert_id(ca.certificate, content_of(NEGATIVE[0]), "sha256")))
-    with Talk(instance.port) as talk:  # edge and signer have the issuer, and its revocations
-        eventually(lambda: asn1.OCSPResponse.load(talk.ask(first)[2])["response_status"].native == "successful", 20)
+    eventually(lambda: all(is_answered(instance, ca, number) for number in (NEGATIVE[0], POSITIVE[0]) * 4), 30)
     return ca
+
+
+def is_answered(instance: Instance, ca: ForeignCA, number: int) -> bool:
+    """Some worker and the signer have the issuer, its revocations and the window of its CRL."""
+    asked = post_octets(odd.request(odd.cert_id(ca.certificate, content_of(number), "sha256")))
+    with Talk(instance.port) as talk:
+        return bool(asn1.OCSPResponse.load(talk.ask(asked)[2])["response_status"].native == "successful")
 
 
 def with_serials(ca: ForeignCA, serials: tuple[int, ...]) -> bytes:
