@@ -1,4 +1,6 @@
-"""Fault runs load the machine and judge how soon it answers: `make test` runs them after everything else, alone."""
+"""Fault runs judge how soon the product answers: `make test` runs them after everything else, alone. The broken builds
+are judged by their lies, and run beside other tests.
+"""
 
 import pytest
 
@@ -9,4 +11,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "tests/faults" in item.nodeid and "test_checker" not in item.nodeid:
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.alone)
+            if "test_broken" not in item.nodeid:
+                item.add_marker(pytest.mark.alone)

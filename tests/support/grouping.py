@@ -12,7 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED, FAILOVER = "the shared instance", "failover"
-_MODULES = ("tests/e2e/", "tests/attacks/", "tests/test_pages.py")
+_MODULES = ("tests/e2e/", "tests/attacks/", "tests/faults/test_broken.py", "tests/test_pages.py")
 _USES_INSTANCE = re.compile(
     r"^(?:async def|def) test_\w+\([^)]*\binstance: Instance\b"
     r"|^@pytest\.fixture[^\n]*\n(?:async def|def) \w+\([^)]*\binstance: Instance\b",
