@@ -48,12 +48,15 @@ class FirstPollStalled(ByRevoker):
             transaction = holder.transaction()
             await transaction.start()
             await holder.execute("select from stall for update")
+            edge.refusing = True
             edge.reset()
+            await self._until_gone(owner)
             edge.heal()
             await self._until_waiting(owner)
             edge.up.hole = signer.up.hole = signer.down.hole = True
+            before = await owner.fetchval("select seq from feed_head")
             self.waiter = asyncio.get_running_loop().create_task(self.revoker.single("behind a stalled poll"))
-            await asyncio.sleep(0.35)
+            await self._until_committed(owner, before)
             await transaction.rollback()
         finally:
             holder.terminate()
@@ -68,6 +71,25 @@ class FirstPollStalled(ByRevoker):
                 return
             await asyncio.sleep(0.05)
         raise NotTaken("the lease of north does not lapse")
+
+    async def _until_committed(self, owner: "asyncpg.Connection[asyncpg.Record]", before: int) -> None:
+        """The revocation is in the ledger, and whoever waits has looked once; the poll is given up after a second."""
+        for _ in range(60):
+            if await owner.fetchval("select seq from feed_head") > before:
+                break
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+
+    async def _until_gone(self, owner: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """No backend of north is left: a poll that the hole kept would be carried out for a connection that is gone."""
+        for _ in range(500):
+            ended = (
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'fastocsp_edge_north'"
+            )
+            if not await owner.fetchval(ended):
+                return
+            await asyncio.sleep(0.02)
+        raise NotTaken("north's former connections do not end")
 
     async def _until_waiting(self, owner: "asyncpg.Connection[asyncpg.Record]") -> None:
         for _ in range(500):
