@@ -143,10 +143,16 @@ def remove_command(
     """
     from cachewarm.ledger import edges, logins
     from cachewarm.ledger.connect import connected
+    from cachewarm.ledger.holders import HolderWatch, watched
+
+    def connect() -> Any:
+        return connected(owner_url(data_dir), name="fastocsp edge remove")
 
     async def act() -> tuple[str | None, list[str]]:
-        async with connected(owner_url(data_dir), name="fastocsp edge remove") as connection:
-            login = await edges.remove_edge(connection, name, actor=actor_name())
+        async with connect() as connection:
+            # a captured edge may hold its own row by a poll that it does not commit
+            async with watched(connection, HolderWatch(connect=connect, tell=say, force=True, actor=actor_name())):
+                login = await edges.remove_edge(connection, name, actor=actor_name())
             gone = [host for host in (login, logins.host_login("signer", name)) if host] if login else []
             left = []
             for one in gone:

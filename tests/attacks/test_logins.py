@@ -276,3 +276,21 @@ async def test_with_force_the_holder_is_ended_and_the_audit_chain_names_it(
     detail = json.loads(row["detail"])
     assert (detail["login"], detail["ended_login"]) == ("fastocsp_cli", "fastocsp_admin")
     assert await owner.fetchval("select array_agg(serial_number) from certificate_revocations") == [serial(1)]
+
+
+async def test_an_edge_that_holds_its_own_row_is_removed_all_the_same(
+    database: DatabaseURLs, owner: Connection, tmp_path: Path
+) -> None:
+    """Its poll is never committed; the command ends that session, and the edge has no word any more."""
+    await register(database, "captured")
+    thief = await asyncpg.connect(database.edge)
+    await thief.execute("set idle_in_transaction_session_timeout = 0")
+    await thief.execute("begin")
+    await thief.fetch(POLL, "captured", uuid4(), timedelta(seconds=HORIZON_S), 1, 0, None)
+    running = command(database, tmp_path, "edge", "remove", "captured")
+    _, err = await asyncio.to_thread(running.communicate, timeout=60)
+    assert running.returncode == 0, err
+    assert "the ledger is held by fastocsp_edge at local" in err
+    assert "captured is removed" in err
+    assert "captured" not in {lease.edge for lease in await feed.leases(owner)}
+    await eventually_true(thief.is_closed)
