@@ -115,11 +115,10 @@ def add_command(
     from cachewarm.ledger import logins
 
     async def make(wanted: list[logins.NewLogin]) -> None:
-        from cachewarm.ledger.connect import connected
-
-        async with connected(owner_url(data_dir), name="fastocsp edge add") as connection:
+        async with _connect(data_dir) as connection:
             try:
-                await logins.make_logins(connection, wanted)
+                async with _ending_holders(connection, data_dir):
+                    await logins.make_logins(connection, wanted)
             except Refused as error:
                 fail(f"{error}: this needs the ledger's owner with CREATEROLE; `--sql` prints what a DBA runs instead")
 
@@ -142,16 +141,10 @@ def remove_command(
     last lease. Its login goes too, where this command may drop logins.
     """
     from cachewarm.ledger import edges, logins
-    from cachewarm.ledger.connect import connected
-    from cachewarm.ledger.holders import HolderWatch, watched
-
-    def connect() -> Any:
-        return connected(owner_url(data_dir), name="fastocsp edge remove")
 
     async def act() -> tuple[str | None, list[str]]:
-        async with connect() as connection:
-            # a captured edge may hold its own row by a poll that it does not commit
-            async with watched(connection, HolderWatch(connect=connect, tell=say, force=True, actor=actor_name())):
+        async with _connect(data_dir) as connection:
+            async with _ending_holders(connection, data_dir):
                 login = await edges.remove_edge(connection, name, actor=actor_name())
             gone = [host for host in (login, logins.host_login("signer", name)) if host] if login else []
             left = []
@@ -172,6 +165,20 @@ def remove_command(
 
 
 app.command("forget", hidden=True)(remove_command)
+
+
+def _connect(data_dir: Path | None) -> Any:
+    from cachewarm.ledger.connect import connected
+
+    return connected(owner_url(data_dir), name="fastocsp edge")
+
+
+def _ending_holders(connection: Any, data_dir: Path | None) -> Any:
+    """End the session that holds an edge's row: a captured edge may keep it by a poll that it does not commit."""
+    from cachewarm.ledger.holders import HolderWatch, watched
+
+    watch = HolderWatch(connect=lambda: _connect(data_dir), tell=say, force=True, actor=actor_name())
+    return watched(connection, watch)
 
 
 @app.command("orphans")

@@ -323,9 +323,11 @@ begin
   return true;
 end $$;
 
+-- It waits for no row that the edge's login holds by a report that it does not commit: that one is dropped next time.
 create function orphan_evidence_forget(p_login text, p_issuer_no smallint) returns void language sql security definer
   set search_path = pg_catalog, public, pg_temp as $$
-  delete from orphan_evidence where (login, issuer_no) = (p_login, p_issuer_no) $$;
+  delete from orphan_evidence where (login, issuer_no) in (
+    select e.login, e.issuer_no from orphan_evidence e where (e.login, e.issuer_no) = (p_login, p_issuer_no) for update skip locked) $$;
 
 create function orphans_set_limit(p_limit int) returns void language sql security definer
   set search_path = pg_catalog, public, pg_temp as $$ update feed_settings set orphan_limit = p_limit $$;

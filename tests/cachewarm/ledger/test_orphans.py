@@ -240,3 +240,21 @@ async def test_revoked_in_the_ledger_is_no_orphan_any_more(
     assert await reader.fetch("select * from feed_orphans") == []
     assert await settle(writer) == 1
     assert await state(writer, 1) == "confirmed"
+
+
+async def test_evidence_that_an_edge_holds_delays_no_writer(
+    reader: Connection, writer: Connection, owner: Connection, issuer: Issuer
+) -> None:
+    """Its report of another CRL is never committed: the evidence is dropped the next time."""
+    await report(reader, 1)
+    assert await reader.fetchval("select feed_report_crl('a', 1::smallint, 'one')")
+    await owner.execute("update orphan_evidence set at = now() - interval '2 minutes'")
+    await writer.execute("set lock_timeout = '500ms'")
+    transaction = reader.transaction()
+    await transaction.start()
+    assert await reader.fetchval("select feed_report_crl('a', 1::smallint, 'two')")
+    await writer.execute("select orphan_evidence_forget('fastocsp_edge', 1::smallint)")
+    assert await owner.fetchval("select count(*) from orphan_evidence") == 1
+    await transaction.rollback()
+    await writer.execute("select orphan_evidence_forget('fastocsp_edge', 1::smallint)")
+    assert await owner.fetchval("select count(*) from orphan_evidence") == 0
