@@ -95,12 +95,13 @@ def test_address_whose_connections_are_all_busy_elsewhere_is_refused(tmp_path: P
     """Python is asked to give up sixteen at most; beyond that the newest connection is closed."""
     with Running(tmp_path, authority, per_address=20) as running:
         running.put(GOOD)
-        clients = [connect(running, "127.0.0.3") for _ in range(40)]
-        for client in clients:
+        clients = []
+        for number in range(1, 41):
+            clients.append(connect(running, "127.0.0.3"))
             with contextlib.suppress(OSError):
-                client.sendall(chunked_octets(b"x"))
-        until(lambda: running.counted("connections_opened") == 40)
-        until(lambda: len(running.cold_places) == 36)
+                clients[-1].sendall(chunked_octets(b"x"))
+            until(lambda number=number: running.counted("connections_opened") == number)
+            until(lambda number=number: len(running.cold_places) == min(number, 36))
         assert running.counted("connections_refused") == 4
         assert len(set(running.given_up)) == 16
         for client in clients:

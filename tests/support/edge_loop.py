@@ -196,7 +196,7 @@ class Running:
         octets = pack_record(record._replace(signature=signature or seq.to_bytes(size, "big")))
         assert self.table.put(ISSUER_NO, codes.SHA1, serial, octets)
 
-    def connect(self, timeout_s: float = 5.0) -> socket.socket:
+    def connect(self, timeout_s: float = 30.0) -> socket.socket:
         """A client."""
         return socket.create_connection(self.address, timeout=timeout_s)
 
@@ -257,7 +257,7 @@ class SignerSide:
 
     def __init__(self, running: Running, line: socket.socket) -> None:
         self._running, self.line, self._left = running, line, b""
-        line.settimeout(5)
+        line.settimeout(30)
 
     def __enter__(self) -> "SignerSide":
         return self
@@ -296,7 +296,7 @@ def der_of(asked: Asked) -> bytes:
     return b"about " + asked.serial + b" for " + asked.nonce
 
 
-def until(holds: object, timeout_s: float = 5.0) -> None:
+def until(holds: object, timeout_s: float = 60.0) -> None:
     """Wait until the callable says so."""
     assert callable(holds)
     deadline = time.monotonic() + timeout_s
