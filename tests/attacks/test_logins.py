@@ -224,6 +224,10 @@ async def test_the_watch_tells_of_refused_polls_and_lapses_leases(
     for _ in range(2):
         await watch.look(owner)
     assert capsys.readouterr().out.count("poll refused") == 1
+    [refused] = watch.metrics()
+    assert [(one.name, one.labels, one.value) for one in refused.samples] == [
+        ("fastocsp_polls_refused_total", {"login": "fastocsp_edge"}, 1)
+    ]
     await owner.execute("update edge_lease set at = now() - interval '10 s'")
     await watch.look(owner)
     assert [lease.leased for lease in await feed.leases(owner) if lease.edge == "stranger"] == [True]

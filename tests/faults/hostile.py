@@ -1,14 +1,18 @@
-"""Strangers with one stolen login each: what it lets them hold, and what it lets them say in somebody's name."""
+"""Strangers with one stolen login each: what it lets them hold, and what it lets them say in somebody's name. And one
+on the link, who has no login but every packet.
+"""
 
 import asyncio
 import contextlib
+import ssl
 from datetime import timedelta
 from uuid import uuid4
 
 import asyncpg
+import trustme
 
 from tests.faults.fault import Fault, cut_off, require
-from tests.faults.world import HORIZON_S
+from tests.faults.world import HORIZON_S, until
 
 _POLL = "select * from feed_poll($1, $2, $3, $4, $5, $6)"
 _LOCKS = ("fastocsp.feed", "fastocsp.lease", "fastocsp.crl", "fastocsp.responder", "fastocsp.migrate")
@@ -87,4 +91,32 @@ class HostileEdge(Fault):
             link.heal()
 
 
-OF_STRANGERS = (HostileReader, HostileEdge)
+class HostileLink(Fault):
+    """North's way to the ledger is a stranger's: TLS is refused, or a certificate of another CA is shown, by turns."""
+
+    name, target, turn, hold_s = "a stranger on north's link to Postgres", "link", 1, HORIZON_S + 0.5
+    excused = cut_off("north")
+
+    async def inject(self) -> None:
+        foreign = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        host = self.world.hosts["north"]
+        trustme.CA().issue_cert(host.network.ledger_at).configure_cert(foreign)
+        for link in host.links.values():
+            link.hostile = foreign
+            link.reset()
+
+    async def prove(self) -> str:
+        links = self.world.hosts["north"].links
+        await until(lambda: all(link.foreign_shown for link in links.values()), 10, "nobody asked for TLS twice")
+        counted = {name: (link.tls_refused, link.foreign_shown) for name, link in links.items()}
+        return f"TLS refused and foreign certificates shown, by program: {counted}"
+
+    async def heal(self) -> None:
+        links = self.world.hosts["north"].links.values()
+        for link in links:
+            link.hostile = None
+        deceived = sum(link.deceived for link in links)
+        assert not deceived, f"{deceived} times a program of north went on with the stranger"
+
+
+OF_STRANGERS = (HostileReader, HostileEdge, HostileLink)

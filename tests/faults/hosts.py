@@ -3,12 +3,14 @@ proxy each, and a wall clock that can be turned while it runs.
 """
 
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import trustme
 
 from responder.clock import read_clock
 from responder.feed.machine import State
@@ -42,15 +44,19 @@ class Host:
         self._environ["FASTOCSP_HOST"] = self.network.asked_at
 
     async def link(self, server: Path) -> "Host":
-        """Its proxies to that Postgres."""
-        self.links = {name: await Proxy(server).start(self.network.ledger_at) for name in PROGRAMS}
+        """Its proxies to that Postgres, by TLS that its programs verify."""
+        authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(self.network.ledger_at).configure_cert(tls)
+        self._trusted = self.folder / "ledger-ca.pem"
+        authority.cert_pem.write_to_path(str(self._trusted))
+        self.links = {name: await Proxy(server, tls).start(self.network.ledger_at) for name in PROGRAMS}
         return self
 
     def start(self, logins: dict[str, str], *names: str) -> None:
         """The programs of that name, or all of them; `logins` holds login:password of each."""
         for name in names or PROGRAMS:
             server = f"{self.network.ledger_at}:{self.links[name].port}"
-            url = f"postgresql://{logins[name]}@{server}/fastocsp?sslmode=disable"
+            url = f"postgresql://{logins[name]}@{server}/fastocsp?sslmode=verify-full&sslrootcert={self._trusted}"
             environ = self._environ | {"FASTOCSP_DATABASE_URL": url} | self.wall_clock.settings
             with (self.folder / f"{name}.log").open("ab") as log:
                 self.programs[name] = subprocess.Popen(

@@ -77,7 +77,7 @@ class World:
             | SHARED
             | {
                 "FASTOCSP_WORKERS": str(WORKERS),
-                "FASTOCSP_INSECURE_LINKS": "postgres,redis",  # a host has a network of its own, without TLS
+                "FASTOCSP_INSECURE_LINKS": "redis",  # a host has a network of its own; the embedded Valkey has no TLS
                 "FASTOCSP_REDIS_URL": facts["redis_url"].replace(
                     f"writer:{valkey['writer']}", f"reader:{valkey['reader']}"
                 ),

@@ -3,12 +3,16 @@
 A black hole keeps what was sent and delivers it late, as a network that retransmits does; a delay keeps the order. It
 understands as much of the protocol as proofs need: the pid of the backend behind a connection, that a connection polls
 the feed, and that a client has just sent what commits a revocation. Everything belongs to one event loop.
+
+With `tls` it is the server's end of TLS too. A hostile one refuses TLS or shows a certificate of somebody else, by
+turns, and counts the clients that go on all the same.
 """
 
 import asyncio
 import contextlib
 import re
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable
@@ -20,6 +24,8 @@ _COMMITS = b"insert into certificate_revocations"
 #: How soon a delay that was healed lets go of what it still has.
 _LOOK_S = 0.02
 _LINGER_0 = struct.pack("ii", 1, 0)
+#: SSLRequest: length and code.
+_SSL_REQUEST = struct.pack("!II", 8, 80877103)
 
 
 class Way:
@@ -58,10 +64,12 @@ class Wire:
 
 
 class Proxy:
-    """Between one client program and the server's Unix socket."""
+    """Between one client program and the server's Unix socket; `hostile`, when set, shows that certificate."""
 
-    def __init__(self, server: Path) -> None:
-        self._server = server
+    def __init__(self, server: Path, tls: ssl.SSLContext | None = None) -> None:
+        self._server, self._tls = server, tls
+        self.hostile: ssl.SSLContext | None = None
+        self.tls_refused = self.foreign_shown = self.deceived = 0
         self.up, self.down = Way(), Way()
         self.refusing = self.cutting = False
         self.resets = self.cuts = 0
@@ -114,6 +122,9 @@ class Proxy:
         return next((wire.backend for wire in self.wires if wire.polls), 0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._tls is not None and not await self._take_tls(self._tls, reader, writer):
+            writer.transport.abort()
+            return
         try:
             below, server = await asyncio.open_unix_connection(self._server)
         except OSError:
@@ -137,6 +148,28 @@ class Proxy:
             server.transport.abort() if not wire.cut else server.close()
             writer.close()
             self.wires.discard(wire)
+
+    async def _take_tls(
+        self, genuine: ssl.SSLContext, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Answer the client's SSLRequest as the server would; False when the connection leads nowhere."""
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            if await reader.readexactly(len(_SSL_REQUEST)) != _SSL_REQUEST:
+                return False
+            if self.hostile is None:
+                writer.write(b"S")
+                await writer.start_tls(genuine)
+                return True
+            if self.tls_refused <= self.foreign_shown:
+                self.tls_refused += 1
+                writer.write(b"N")
+            else:
+                self.foreign_shown += 1
+                writer.write(b"S")
+                await writer.start_tls(self.hostile)
+            await reader.readexactly(1)
+            self.deceived += 1
+        return False
 
     async def _pump(
         self,
