@@ -5,12 +5,13 @@ What may be judged by time only is judged on this process's monotonic clock; the
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import structlog
+from prometheus_client.core import CounterMetricFamily, Metric
 
 from cachewarm.errors import Refused
 from cachewarm.ledger import edges, feed
@@ -43,6 +44,7 @@ class EdgeWatch:
         self._monotonic = monotonic
         self._still: dict[str, _Still] = {}
         self._refused: dict[str, datetime] = {}
+        self._refusals: Sequence[edges.Refusal] = ()
         self._unable = ChangeLog()
 
     async def run(self, connection: Connection) -> None:
@@ -61,6 +63,17 @@ class EdgeWatch:
         except Refused as error:
             self._unable.warn("overdue transactions are not ended", "ledger", str(error))
 
+    def metrics(self) -> Iterator[Metric]:
+        """Refused polls as of the last look, by the login that asked; which edge it named is in the log."""
+        refused = CounterMetricFamily(
+            "fastocsp_polls_refused",
+            "polls in the name of an edge that is not the login's own, one a second at most; an attack or a mistake",
+            labels=["login"],
+        )
+        for one in self._refusals:
+            refused.add_metric([one.login], one.times)
+        yield refused
+
     async def _lapse(self, connection: Connection) -> None:
         seen = {}
         for lease in await feed.leases(connection):
@@ -77,7 +90,8 @@ class EdgeWatch:
 
     async def _report_refusals(self, connection: Connection) -> None:
         """Each login once, and again when it goes on after a quiet minute."""
-        for one in await edges.refusals(connection):
+        self._refusals = await edges.refusals(connection)
+        for one in self._refusals:
             before = self._refused.get(one.login)
             self._refused[one.login] = one.last_at
             if before is None and datetime.now(UTC) - one.last_at > FRESH:

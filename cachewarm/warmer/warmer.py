@@ -65,7 +65,8 @@ class Warmer:
         # is behind writes a smaller seq at worst, which costs the next start some repetition.
         self.name = f"{socket.gethostname()}-{settings.data_dir}"
         self._issuer_faults: dict[str, Sequence[str]] = {}
-        self.metrics = ProcessMetrics("warmer", LOOPS, lambda: self._issuer_faults)
+        self.edges = EdgeWatch()
+        self.metrics = ProcessMetrics("warmer", LOOPS, lambda: self._issuer_faults, self.edges.metrics)
         self.feed = LocalFeed(read_clock)
         self.agent = FeedAgent(
             self._open_feed,
@@ -84,7 +85,6 @@ class Warmer:
         self.walk = Walk(self.pipeline, self.publisher, self.keyring, self.now, settings.warm_batch, self.pool)
         self.crls = CRLSchedule(settings)
         self.mirrors = MirrorSchedule(settings)
-        self.edges = EdgeWatch()
         self.orphans = OrphanWatch()
         self._items: list[Item] = []
         self._changed = asyncio.Event()

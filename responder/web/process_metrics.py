@@ -36,10 +36,16 @@ IssuerFaults = Mapping[str, Sequence[str]]
 
 
 class ProcessMetrics:
-    """What one process counts; `issuer_faults` returns the faults of this moment."""
+    """What one process counts; `issuer_faults` returns the faults of this moment, `own` what only this process has."""
 
-    def __init__(self, process: str, loops: Sequence[str], issuer_faults: Callable[[], IssuerFaults]) -> None:
-        self._process, self._issuer_faults = process, issuer_faults
+    def __init__(
+        self,
+        process: str,
+        loops: Sequence[str],
+        issuer_faults: Callable[[], IssuerFaults],
+        own: Callable[[], Iterator[Metric]] | None = None,
+    ) -> None:
+        self._process, self._issuer_faults, self._own = process, issuer_faults, own
         self._failures = Counter(dict.fromkeys(loops, 0))
 
     def counter_of(self, loop: str) -> Callable[[], None]:
@@ -68,6 +74,8 @@ class ProcessMetrics:
             for issuer_id in issuer_ids:
                 faults.add_metric([self._process, issuer_id, work], 1)
         yield faults
+        if self._own is not None:
+            yield from self._own()
 
 
 def build_process_app(metrics: ProcessMetrics, settings: EdgeSettings) -> Starlette:
