@@ -108,13 +108,20 @@ declare
   l edge_lease;
   c bytea;
   st text := 'ok';
+  renewed bool := false;
 begin
   if p_edge is not null then
     if current_setting('transaction_isolation') <> 'read committed' then
       raise exception 'a poll for a lease needs READ COMMITTED' using errcode = '25001';
     end if;
     perform feed_require_horizon(p_edge, p_h);
-    select * into l from edge_lease x where x.edge = p_edge for no key update;      -- before the head is read
+    -- Either way the row is locked before the head is read. Almost every poll renews the lease of its own life.
+    update edge_lease x set acked_gen = p_gen, acked = p_seq, renewals = x.renewals + 1, at = clock_timestamp()
+      where x.edge = p_edge and x.login = session_user and x.leased and x.boot = p_boot and x.horizon = p_h;
+    renewed := found;
+  end if;
+  if p_edge is not null and not renewed then
+    select * into l from edge_lease x where x.edge = p_edge for no key update;
     if l.login is distinct from session_user::text or l.edge is null then
       perform poll_refused(p_edge);
       return query select 0::bigint, 0::bigint, ''::text, 0::bigint, 'refused'::text, null::bigint, null::bytea, null::bytea;
@@ -135,11 +142,13 @@ begin
     if p_seq = h.base then c := h.base_chain; end if;
     st := case when p_seq < h.base then 'trimmed' when c is distinct from p_chain then 'diverged' else 'ok' end;
   end if;
-  if p_edge is not null then        -- numbers of another history acknowledge nothing of this one
+  if renewed and st = 'diverged' then        -- numbers of another history acknowledge nothing of this one
+    update edge_lease x set acked_gen = 0, acked = 0 where x.edge = p_edge;
+  elsif p_edge is not null and not renewed then
     perform feed_lease(l, p_boot, p_priors, p_h, case when st = 'diverged' then 0 else p_gen end, case when st = 'diverged' then 0 else p_seq end);
   end if;
   return query select h.generation, h.sysid, h.tli, h.seq,
-      case when st = 'ok' and p_edge is not null and not (l.leased and l.boot = p_boot) then 'first' else st end,
+      case when st = 'ok' and p_edge is not null and not renewed and not (l.leased and l.boot = p_boot) then 'first' else st end,
       o.seq, o.chain, o.payload
     from (select 1) one left join lateral (
       select * from revocation_events x where st = 'ok' and x.seq > p_seq and x.seq <= h.seq order by x.seq limit p_limit) o on true;
