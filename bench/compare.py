@@ -1,75 +1,45 @@
-"""`make bench`: CPU microseconds of the serving process per answered request: ours, nginx's and the floor's, in turns.
+"""`make bench`: CPU microseconds of the serving process per answered request: ours, the floor's and peers', in turns.
 
-One edge worker, one nginx worker and the floor (`floor.c`), each alone on core 0 while `load.c` drives it from core
-1; medians over the rounds, of microseconds and of the ratios within a round. 1000 distinct ECDSA P-256 answers, drawn
-anew each time, and a million records of others in the table; the rate limit on (and too high to trip), counters on.
-Machines are noisy: the ratios are the figures.
+One edge worker, the floor (`floor.c`: constant octets), nginx, and lighttpd, haproxy, h2o and cfssl where they are
+found, each as fast as it can be set up. Two regimes (`bench/turns.py`); medians over the rounds, of microseconds and of
+the ratios within a round. 1000 distinct ECDSA P-256 answers, drawn anew each time, and a million records of others in
+the table; the rate limit on (and too high to trip), counters on. Machines are noisy: the ratios are the figures, first
+the one over the floor, then the one over the best peer.
 """
 
 import argparse
-import contextlib
 import json
-import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from base64 import b64encode
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from bench.beside import Floor, Nginx, compiled
 from bench.filling import fill
-from bench.machine import cpu_s, stamp
-from bench.peers import Cfssl, Lighttpd, OpensslOCSP, openssl_messages
+from bench.machine import stamp
+from bench.peers import Cfssl, H2o, Haproxy, Lighttpd, OpensslOCSP, openssl_messages
+from bench.turns import REGIMES, Case, Turns, ratio_of, summary, take_turns
 from tests.support.ca import make_authority
 from tests.support.http import Talk, certificate, get_octets, post_octets, question
 from tests.support.instance import Instance, free_port
 
-CONNECTIONS, ANSWERS, RECORDS = 16, 1000, 1_000_000
+ANSWERS, RECORDS = 1000, 1_000_000
 LIMIT_PER_MIN = 1_000_000_000
 RESULTS = Path(__file__).parent / "results.json"
 CLOSE = "Connection: close\r\n"
 KINDS = [("GET", ""), ("GET, one a connection", CLOSE)]
 Stop = Callable[[], None]
-#: (figure, its yardstick, what it is to stay below)
-GOALS = [
-    ("edge GET", "nginx GET", 0.55),
-    ("edge GET", "floor GET", 1.25),
-    ("edge POST", "nginx GET", 0.55),
-    ("edge GET, one a connection", "nginx GET, one a connection", 0.95),
-]
-
-
-#: (CPU microseconds per answer, answers a second) of each round, by case
-Turns = dict[str, list[tuple[float, float]]]
-
-
-@dataclass(frozen=True)
-class Case:
-    """Something to drive."""
-
-    name: str
-    pids: tuple[int, ...]
-    port: int
-    messages: str
-    closing: bool
-
-
-def drive(case: Case, load: str, seconds: float) -> tuple[float, float]:
-    """(CPU microseconds per answer, answers a second) of one turn."""
-    before = sum(map(cpu_s, case.pids))
-    words = [str(case.port), case.messages, str(CONNECTIONS), str(seconds), str(int(case.closing))]
-    said = subprocess.run(["taskset", "-c", "1", load, *words], capture_output=True, text=True, check=True).stdout
-    spent = sum(map(cpu_s, case.pids)) - before
-    answered, failed = (int(word) for word in said.split()[:2])
-    if failed:
-        sys.exit(f"{case.name}: {failed} of {answered} failed")
-    return spent * 1e6 / answered, answered / seconds
+#: Of the edge's GET over the floor's, by regime.
+GOALS = {"two cores": 1.10, "same core": 1.15}
+#: Our figures, and the shape in which floor and peers are compared with them.
+OURS = (("edge GET", "GET"), ("edge POST", "GET"), ("edge GET, one a connection", "GET, one a connection"))
+#: Peers that serve what was made before, as we do.
+SERVERS = ("nginx", "lighttpd", "haproxy", "h2o")
 
 
 def write_messages(path: Path, messages: list[bytes]) -> str:
@@ -120,7 +90,7 @@ def case_of(folder: Path, name: str, pids: Iterable[int], port: int, messages: l
 def cases_of_peers(folder: Path, asked: list[bytes], bodies: list[bytes], stops: list[Stop]) -> list[Case]:
     """Of each peer that is on PATH."""
     made: list[Case] = []
-    for kind in (Lighttpd, Cfssl):
+    for kind in (Lighttpd, Haproxy, H2o, Cfssl):
         if not shutil.which(kind.program):
             continue
         peer = kind(folder / kind.program, free_port(), bodies)
@@ -152,8 +122,8 @@ def message_of(port: int, octets: bytes) -> tuple[bytes, int]:
     return head + b"\r\n\r\n" + body, head.count(b"\r\n")
 
 
-def measure(folder: Path, rounds: int, seconds: float, nice: int, wanted: Callable[[str], bool]) -> Turns:
-    """Every turn, by case."""
+def measure(folder: Path, rounds: int, seconds: float, wanted: Callable[[str], bool]) -> dict[str, Turns]:
+    """Every turn, by regime and case."""
     settings = {"FASTOCSP_OCSP_RATE_LIMIT_PER_IP_MIN": str(LIMIT_PER_MIN), "FASTOCSP_OCSP_RESPONSE_VALIDITY": "24h"}
     stops: list[Stop] = []
     instance = Instance(folder / "data", 1, ANSWERS, 10, **settings).start()
@@ -171,75 +141,48 @@ def measure(folder: Path, rounds: int, seconds: float, nice: int, wanted: Callab
         if counts[0] != counts[1] or len(set(bodies)) != ANSWERS:
             sys.exit(f"not the same work: {counts} fields, {len(set(bodies))} bodies")
         cases = cases_of(folder, instance, nginx, floor, asked) + cases_of_peers(folder, asked, bodies, stops)
-        cases = [case for case in cases if wanted(case.name)]
-        turns = take_turns(cases, compiled(folder, "load"), rounds, seconds, nice)
+        return take_turns([case for case in cases if wanted(case.name)], compiled(folder, "load"), rounds, seconds)
     finally:
         for stop in reversed(stops):
             stop()
         instance.stop()
-    return turns
 
 
-def prefer(pid: int, nice: int) -> None:
-    """Before the other work of the machine; sessions are scheduled as groups where the kernel groups them."""
-    if nice:
-        threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
-        first = min(os.getpriority(os.PRIO_PROCESS, thread) for thread in threads)
-        for thread in threads:
-            os.setpriority(os.PRIO_PROCESS, thread, nice + os.getpriority(os.PRIO_PROCESS, thread) - first)
-        with contextlib.suppress(FileNotFoundError):
-            Path(f"/proc/{pid}/autogroup").write_text(str(nice))
-
-
-def take_turns(cases: list[Case], load: str, rounds: int, seconds: float, nice: int) -> Turns:
-    """Every case once a round, so that what disturbs one disturbs its neighbours."""
-    for pid in {pid for case in cases for pid in case.pids}:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(task.name), {0})
-        prefer(pid, nice)
-    prefer(os.getpid(), nice)
-    turns: Turns = {case.name: [] for case in cases}
-    for number in range(rounds):
-        for case in cases:
-            turns[case.name].append(drive(case, load, seconds))
-        print(f"round {number + 1} of {rounds}", file=sys.stderr)
-    return turns
-
-
-def summary(rounds: list[tuple[float, float]]) -> dict[str, float]:
-    """Median, spread and rate."""
-    costs = sorted(cost for cost, _ in rounds)
-    return {
-        "us_per_answer": round(statistics.median(costs), 2),
-        "lowest": round(costs[0], 2),
-        "highest": round(costs[-1], 2),
-        "answers_per_s": round(statistics.median(rate for _, rate in rounds)),
+def best_peer(turns: Turns, shape: str) -> str | None:
+    """Return the case of the server that needs the least for that shape of request."""
+    costs = {
+        name: statistics.median(turn.us for turn in turns[name])
+        for name in (f"{server} {shape}" for server in SERVERS)
+        if name in turns
     }
+    return min(costs, key=costs.__getitem__) if costs else None
 
 
-def ratio_of(turns: Turns, name: str, over: str) -> float:
-    """The median of the rounds' ratios: neighbours share what the machine did to them."""
-    pairs = zip(turns[name], turns[over], strict=True)
-    return round(statistics.median(mine[0] / theirs[0] for mine, theirs in pairs), 2)
+def ratios_of(regime: str, turns: Turns) -> list[dict[str, object]]:
+    """Return our figures over the floor and over the best peer, where they were measured."""
+    found: list[dict[str, object]] = []
+    for name, shape in OURS:
+        for over in (f"floor {shape}", best_peer(turns, shape)):
+            if name in turns and over in turns:
+                assert over is not None
+                goal = GOALS[regime] if (name, over) == ("edge GET", "floor GET") else None
+                found.append({"figure": name, "over": over, "ratio": ratio_of(turns, name, over), "goal": goal})
+    return found
 
 
-def report(turns: Turns) -> list[dict[str, object]]:
-    """Print both tables; the ratios."""
-    print("| workload | CPU us per answer | lowest - highest | x nginx | answers a second |\n|---|---|---|---|---|")
-    for name, rounds in sorted(turns.items()):
-        row = summary(rounds)
-        over = "nginx GET, one a connection" if "one a connection" in name else "nginx GET"
-        ratio = ratio_of(turns, name, over if over in turns else name)
-        spread = f"{row['lowest']} - {row['highest']}"
-        print(f"| {name} | {row['us_per_answer']} | {spread} | {ratio:.2f} | {row['answers_per_s']} |")
-    print("\n| figure | over | ratio | goal |\n|---|---|---|---|")
-    ratios: list[dict[str, object]] = []
-    for name, over, goal in GOALS:
-        if name in turns and over in turns:
-            ratio = ratio_of(turns, name, over)
-            ratios.append({"figure": name, "over": over, "ratio": ratio, "goal": goal})
-            print(f"| {name} | {over} | {ratio} | {goal} |")
-    return ratios
+def show(regime: str, turns: Turns) -> None:
+    """Print the ratios and what they were made of."""
+    print(f"\n{regime}\n\n| figure | over | ratio | goal |\n|---|---|---|---|")
+    for row in ratios_of(regime, turns):
+        print(f"| {row['figure']} | {row['over']} | {row['ratio']:.2f} | {row['goal'] or ''} |")
+    print("\n| workload | CPU us per answer | lowest - highest | x floor | p99 us | answers a second |")
+    print("|---|---|---|---|---|---|")
+    for name, taken in sorted(turns.items()):
+        cost = summary(taken)
+        floor = "floor GET, one a connection" if "one a connection" in name else "floor GET"
+        ratio = f"{ratio_of(turns, name, floor):.2f}" if floor in turns else ""
+        spread = f"{cost['lowest']} - {cost['highest']}"
+        print(f"| {name} | {cost['us_per_answer']} | {spread} | {ratio} | {cost['p99_us']} | {cost['answers_per_s']} |")
 
 
 def main() -> None:
@@ -247,33 +190,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--seconds", type=float, default=0.5, help="of one turn")
-    parser.add_argument(
-        "--nice", type=int, default=0, help="of all that is measured, on a machine that does other work"
-    )
     parser.add_argument("--only", default="", help="cases whose name matches this expression; nothing is written")
     given = parser.parse_args()
+    needed = {"nginx": "nginx-light", "taskset": "util-linux", "chrt": "util-linux", "cc": "gcc"}
     missing = [
-        name for name in ("nginx", "taskset", "cc") if not (shutil.which(name) or Path(f"/usr/sbin/{name}").exists())
+        package for name, package in needed.items() if not (shutil.which(name) or Path(f"/usr/sbin/{name}").exists())
     ]
     if missing:
-        sys.exit(f"bench: needs {' '.join(missing)}: apt-get install nginx-light util-linux gcc")
+        sys.exit(f"bench: apt-get install {' '.join(sorted(set(missing)))}")
     folder = Path(tempfile.mkdtemp(prefix="fastocsp-bench-"))
     folder.chmod(0o755)
     try:
-        turns = measure(
-            folder, given.rounds, given.seconds, given.nice, lambda name: re.search(given.only, name) is not None
-        )
+        turns = measure(folder, given.rounds, given.seconds, lambda name: re.search(given.only, name) is not None)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    ratios = report(turns)
+    for regime in REGIMES:
+        show(regime.name, turns[regime.name])
     if given.only:
         return
     written = {
-        **stamp(),
-        "cases": {name: summary(turn) for name, turn in turns.items()},
-        "ratios": ratios,
+        regime: {
+            "ratios": ratios_of(regime, taken),
+            "cases": {name: summary(rounds) for name, rounds in taken.items()},
+        }
+        for regime, taken in turns.items()
     }
-    RESULTS.write_text(json.dumps(written, indent=1) + "\n")
+    RESULTS.write_text(json.dumps({**stamp(), "regimes": written}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ int main(int argc, char **argv)
     at.sin_port = htons((uint16_t)atoi(argv[1]));
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &yes, sizeof(yes));
     if (bind(listener, (struct sockaddr *)&at, sizeof(at)) != 0 || listen(listener, 4096) != 0)
         return 1;
     one.data.fd = listener;

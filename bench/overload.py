@@ -8,6 +8,7 @@ or not. Turns that are compared follow each other; medians over the rounds.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.beside import compiled
-from bench.compare import CLOSE, edge_get, prefer, questions, write_messages
+from bench.compare import CLOSE, edge_get, questions, write_messages
 from bench.driving import Spent, Stream, Turn, drive
 from bench.machine import pin, stamp
 from tests.support.http import certificate, post_octets, question
@@ -35,15 +36,13 @@ SETTINGS = {"OCSP_RATE_LIMIT_PER_IP_MIN": "1000000000", "OCSP_RESPONSE_VALIDITY"
 class Bench:
     """A quickstart, its processes on their cores, and messages to send."""
 
-    def __init__(self, instance: Instance, folder: Path, seconds: float, nice: int) -> None:
+    def __init__(self, instance: Instance, folder: Path, seconds: float) -> None:
         self.instance, self.seconds, self.load = instance, seconds, compiled(folder, "load")
         pids = instance.facts["pids"]
         self.edge, self.signer = pids["edge"][0], pids["signer"]
         pin(self.edge, 0)
         pin(self.signer, 1)
-        prefer(self.edge, nice)
-        prefer(os.getpid(), nice)
-        prefer(self.signer, nice + SIGNER_NICE)
+        stand_back(self.signer, SIGNER_NICE)
         asked = questions(self.instance)
         self.hits = write_messages(folder / "hits", [edge_get(der) for der in asked])
         self.closing = write_messages(folder / "closing", [edge_get(der, CLOSE) for der in asked])
@@ -67,6 +66,14 @@ class Bench:
     def one(self, *streams: Stream) -> Turn:
         """What the first stream got."""
         return self.drive(*streams)[0][0]
+
+
+def stand_back(pid: int, nice: int) -> None:
+    """Let every thread of that process come after others; by its session too, where the kernel groups by sessions."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.setpriority(os.PRIO_PROCESS, int(task.name), nice)
+    with contextlib.suppress(FileNotFoundError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
 def twice(bench: Bench, messages: str, rounds: int) -> dict[str, object]:
@@ -146,12 +153,12 @@ def median_of(turns: list[Turn]) -> dict[str, float]:
     return {name: median(asdict(turn)[name] for turn in turns) for name in asdict(turns[0])}
 
 
-def measure(folder: Path, rounds: int, seconds: float, nice: int) -> dict[str, object]:
+def measure(folder: Path, rounds: int, seconds: float) -> dict[str, object]:
     """Everything, as it is written."""
     settings = {f"FASTOCSP_{name}": value for name, value in SETTINGS.items()}
     instance = Instance(folder / "data", 1, ANSWERS, 10, **settings).start()
     try:
-        bench = Bench(instance, folder, seconds, nice)
+        bench = Bench(instance, folder, seconds)
         alive, closing = twice(bench, bench.hits, rounds), twice(bench, bench.closing, rounds)
         lane = nonces(bench, rounds)
         capacity = alive["fewer connections"]["goodput"]  # type: ignore[index]
@@ -172,12 +179,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of one turn")
-    parser.add_argument("--nice", type=int, default=0, help="of all that is measured")
     parser.add_argument("--dry", action="store_true", help="write nothing")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="fastocsp-overload-"))
     try:
-        figures = measure(folder, given.rounds, given.seconds, given.nice)
+        figures = measure(folder, given.rounds, given.seconds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     written = json.dumps({**stamp(), "figures": figures}, indent=1)

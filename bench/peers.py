@@ -1,9 +1,11 @@
 """Other programs that answer, each measured where it is found on PATH.
 
 `openssl ocsp` signs every answer anew and closes every connection. `cfssl ocspserve` has whole answers in memory, the
-very octets that our edge serves. `lighttpd` has them as files, as nginx has.
+very octets that our edge serves. `lighttpd` and `h2o` have them as files, as nginx has. `haproxy` returns one of them
+for every path, from memory: a rule for each would be looked for one after the other.
 """
 
+import getpass
 import os
 import shutil
 import signal
@@ -72,6 +74,44 @@ class Lighttpd(OneProcess):
         )
         path = shutil.which(self.program) or ""
         self._process = subprocess.Popen([path, "-D", "-f", str(folder / "lighttpd.conf")], stderr=subprocess.DEVNULL)
+        self.port = port
+        await_answer(f"http://127.0.0.1:{port}/0.ors")
+
+
+class Haproxy(OneProcess):
+    """One process, one thread; the first body for everybody."""
+
+    program = "haproxy"
+
+    def __init__(self, folder: Path, port: int, bodies: list[bytes]) -> None:
+        write_files(folder, bodies[:1])
+        (folder / "haproxy.cfg").write_text(
+            "global\n  nbthread 1\n  maxconn 4096\n"
+            "defaults\n  mode http\n  timeout client 300s\n  timeout http-keep-alive 300s\n"
+            "  timeout connect 5s\n  timeout server 5s\n"
+            f"frontend answers\n  bind 127.0.0.1:{port} defer-accept\n"
+            f'  http-request return status 200 content-type "application/ocsp-response" file {folder}/0.ors\n'
+        )
+        path = shutil.which(self.program) or ""
+        self._process = subprocess.Popen([path, "-db", "-q", "-f", str(folder / "haproxy.cfg")])
+        self.port = port
+        await_answer(f"http://127.0.0.1:{port}/0.ors")
+
+
+class H2o(OneProcess):
+    """One process, one thread; file `n.ors` is the n-th body."""
+
+    program = "h2o"
+
+    def __init__(self, folder: Path, port: int, bodies: list[bytes]) -> None:
+        write_files(folder / "files", bodies)
+        (folder / "h2o.conf").write_text(
+            f"num-threads: 1\nhttp1-request-timeout: 300\nfile.etag: off\nuser: {getpass.getuser()}\n"
+            f"listen:\n  host: 127.0.0.1\n  port: {port}\n"
+            f'hosts:\n  default:\n    paths:\n      "/":\n        file.dir: {folder}/files\n'
+        )
+        path = shutil.which(self.program) or ""
+        self._process = subprocess.Popen([path, "-c", str(folder / "h2o.conf")], stderr=subprocess.DEVNULL)
         self.port = port
         await_answer(f"http://127.0.0.1:{port}/0.ors")
 

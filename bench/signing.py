@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.beside import Floor, compiled
-from bench.compare import CLOSE, edge_get, message_of, prefer, questions, write_messages
+from bench.compare import CLOSE, edge_get, message_of, questions, write_messages
 from bench.driving import Stream, turn_of
 from bench.machine import cpu_s, pin, stamp
 from bench.peers import ANSWERS, OpensslOCSP, openssl_messages
@@ -49,7 +49,7 @@ def turn(stream: Stream, pids: Callable[[], list[int]], seconds: float) -> dict[
     return {"us": (sum(map(cpu_s, pids())) - before) * 1e6 / (rate * seconds), "rate": rate, "p99_us": said.p99_us}
 
 
-def measure(folder: Path, rounds: int, seconds: float, nice: int) -> dict[str, object]:
+def measure(folder: Path, rounds: int, seconds: float) -> dict[str, object]:
     """Every case once a round."""
     settings = {"FASTOCSP_OCSP_RATE_LIMIT_PER_IP_MIN": "1000000000", "FASTOCSP_OCSP_RESPONSE_VALIDITY": "24h"}
     instance = Instance(folder / "data", 1, ANSWERS, 10, **settings).start()
@@ -96,8 +96,6 @@ def measure(folder: Path, rounds: int, seconds: float, nice: int) -> dict[str, o
         for _, pids in cases.values():
             for pid in pids():
                 pin(pid, 0)
-                prefer(pid, nice)
-        prefer(os.getpid(), nice)
         turns: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
         signatures = []
         for _ in range(rounds):
@@ -130,11 +128,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of one turn")
-    parser.add_argument("--nice", type=int, default=0, help="of all that is measured")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="fastocsp-signing-"))
     try:
-        figures = measure(folder, given.rounds, given.seconds, given.nice)
+        figures = measure(folder, given.rounds, given.seconds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     RESULTS.write_text(json.dumps({**stamp(), **figures}, indent=1) + "\n")
