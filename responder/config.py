@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from responder.links import STORES, link_problems
+from responder.secret_files import file_names, secrets_from_files
 
 PREFIX = "FASTOCSP_"
 INSTANCE_FILE = "quickstart.json"
@@ -238,6 +239,7 @@ def load_settings(cls: type[S], *, instance: bool = True, **given: Any) -> S:
     ConfigError with every problem at once.
     """
     problems = [f"{name}: no such setting" for name in unknown_names(cls, os.environ)]
+    problems += secrets_from_files(PREFIX, secret_fields(cls), os.environ)[1]
     try:
         settings = cls(**gather(cls, instance=instance, **given))
     except ValidationError as error:
@@ -257,6 +259,7 @@ def gather(cls: type[EdgeSettings], *, instance: bool = True, **given: Any) -> d
     """The same values before anything is checked, as they were written."""
     names = {PREFIX + field.upper(): field for field in cls.model_fields}
     values = {field: os.environ[name] for name, field in names.items() if name in os.environ}
+    values |= secrets_from_files(PREFIX, secret_fields(cls), os.environ)[0]
     values |= {field: value for field, value in given.items() if value is not None}
     folder = Path(values.get("data_dir", cls.model_fields["data_dir"].default)).expanduser().absolute()
     return (read_instance(folder, cls) if instance else {}) | values
@@ -264,8 +267,17 @@ def gather(cls: type[EdgeSettings], *, instance: bool = True, **given: Any) -> d
 
 def unknown_names(cls: type[EdgeSettings], environ: Mapping[str, str]) -> list[str]:
     """FASTOCSP_* names of the environment that no setting has."""
-    known = {PREFIX + field.upper() for field in cls.model_fields}
+    known = {PREFIX + field.upper() for field in cls.model_fields} | file_names(PREFIX, secret_fields(cls))
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known | BUILD_NAMES)
+
+
+def secret_fields(cls: type[EdgeSettings]) -> list[str]:
+    """Return the settings that may come from a file: those that are never shown."""
+    return [
+        name
+        for name, field in cls.model_fields.items()
+        if field.repr is False or SecretStr in getattr(field.annotation, "__args__", (field.annotation,))
+    ]
 
 
 #: Read by setup.py, not by any process.

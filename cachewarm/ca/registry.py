@@ -85,7 +85,7 @@ async def found_ca(
         if parent.crl_scope == "user":
             raise Refused(f"the CRLs of {parent.issuer_id} are about user certificates alone: a CA would be on none")
         made = init_sub(key, subject, parent_authority, now=now, pointers=pointers_of(parent), validity_s=validity_s)
-    write_new(path, key.to_pem(passphrase))
+    write_new(path, key.file_content(path, passphrase))
     try:
         async with connection.transaction():
             if parent is not None:

@@ -12,13 +12,13 @@ import typer
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cachewarm.ca.adopt import Adopted, AdoptionRequest, adopt
+from cachewarm.ca.adopt import Adopted, AdoptionRequest, adopt, issuer_id_of
 from cachewarm.ca.authority import Authority, check_ca, may_sign_crls
 from cachewarm.ca.certificate import read_certificate
 from cachewarm.ca.external_responder import ExternalResponder, validate
 from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.profiles import check_url
-from cachewarm.ca.registry import check_id
+from cachewarm.ca.registry import ca_key_path, check_id
 from cachewarm.cli.crl_options import (
     AcceptUnnumbered,
     CRLScope,
@@ -33,10 +33,12 @@ from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, run_wit
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show, show_rows
 from cachewarm.errors import Refused
+from cachewarm.keys.brought_key import BroughtKey, new_key_file, open_brought_key
 from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import issuers
 from cachewarm.status.issuers import Overview, fields_of, overviews, row_of
 from responder.domain.status import UnissuedPolicy
+from responder.secret_files import read_secret_text
 
 app = typer.Typer(help="Issuers whose certificates are answered for.", no_args_is_help=True)
 
@@ -47,6 +49,14 @@ def _file(option: str, text: str) -> typer.models.OptionInfo:
 
 Cert = Annotated[Path | None, _file("--cert", "The CA's certificate; default: FASTOCSP_CA_CERT_PATH.")]
 CaKey = Annotated[Path | None, _file("--key", "The CA's key, which stays where it is; default: FASTOCSP_CA_KEY_PATH.")]
+KeyPassphrase = Annotated[
+    Path | None,
+    _file(
+        "--key-passphrase-file",
+        "Passphrase of --key and --responder-key, where it is not FASTOCSP_CONFIG_ENCRYPTION_KEY; else asked for. "
+        "The CA's key is then copied into the key folder, under ours.",
+    ),
+]
 ResponderCert = Annotated[Path | None, _file("--responder-cert", "Responder certificate, issued by the CA.")]
 ResponderKey = Annotated[Path | None, _file("--responder-key", "Its key, PEM; a copy is kept.")]
 Id = Annotated[str | None, typer.Option("--id", help="Short name.", show_default="from the CA's common name")]
@@ -77,6 +87,7 @@ def add_command(
     responder_cert: ResponderCert = None,
     responder_key: ResponderKey = None,
     key: CaKey = None,
+    key_passphrase_file: KeyPassphrase = None,
     issuer_id: Id = None,
     crl: PublishesCrl = None,
     unissued: Unissued = None,
@@ -107,22 +118,26 @@ def add_command(
                 _ = url if url is None else check_source(url)
         settings = settings_of(data_dir)
         ca = _ca(cert or settings.ca_cert_path)
-        ca_key = _ca_key(ca, cert, key, settings)
+        with given_by("--key-passphrase-file"):
+            passphrase = None if key_passphrase_file is None else read_secret_text(key_passphrase_file).encode()
+        ca_key = _ca_key(ca, cert, key, settings, passphrase=passphrase, issuer_id=issuer_id)
         if crl_url is not None and ca_key is not None:
             with given_by("--crl-url"):
                 check_url(crl_url, "the URL")
         brought = AdoptionRequest(
             ca=ca,
             issuer_id=issuer_id,
-            responder=_responder(responder_cert, responder_key, ca, settings),
-            ca_key=ca_key,
+            responder=_responder(responder_cert, responder_key, ca, settings, passphrase),
+            ca_key=None if ca_key is None else ca_key.path,
             publishes_crl=crl,
             unissued_policy=unissued,
             ocsp_url=ocsp_url,
             crl_url=crl_url,
             crls=crl_wish(crl_shards, delta_crl, crl_scope, crl_source, delta_url, accept_unnumbered),
         )
-        _report(asyncio.run(_add(settings, brought)), brought, as_json=as_json)
+        with new_key_file(ca_key):
+            done = asyncio.run(_add(settings, brought))
+        _report(done, brought, as_json=as_json)
 
 
 @app.command("add-cert")
@@ -206,7 +221,7 @@ def _ca(path: Path | None) -> x509.Certificate:
 
 
 def _responder(
-    cert: Path | None, key: Path | None, ca: x509.Certificate, settings: Settings
+    cert: Path | None, key: Path | None, ca: x509.Certificate, settings: Settings, passphrase: bytes | None
 ) -> tuple[ExternalResponder, SoftKey] | None:
     if cert is None and key is None:
         return None
@@ -214,21 +229,33 @@ def _responder(
         missing = "--responder-key" if key is None else "--responder-cert"
         raise typer.BadParameter("certificate and key come together", param_hint=missing)
     with given_by("--responder-key"):
-        private = SoftKey.load(key, settings.passphrase)
+        private, _ = open_brought_key(key, settings.passphrase, passphrase)
     with given_by("--responder-cert"):
         return validate(cert.read_bytes(), private, ca, now=int(time.time())), private
 
 
-def _ca_key(ca: x509.Certificate, cert: Path | None, key: Path | None, settings: Settings) -> Path | None:
-    """--key, else CA_KEY_PATH when it is about this CA."""
+def _ca_key(
+    ca: x509.Certificate,
+    cert: Path | None,
+    key: Path | None,
+    settings: Settings,
+    *,
+    passphrase: bytes | None,
+    issuer_id: str | None,
+) -> BroughtKey | None:
+    """Return --key, else CA_KEY_PATH when it is about this CA."""
     path = key
     if path is None and (cert is None or (settings.ca_cert_path and cert.samefile(settings.ca_cert_path))):
         path = settings.ca_key_path
     if path is None:
         return None
     with given_by("--key"):
-        Authority(ca, SoftKey.load(path, settings.passphrase))
-    return path.absolute()
+        private, is_ours = open_brought_key(path, settings.passphrase, passphrase)
+        Authority(ca, private)
+        if is_ours:
+            return BroughtKey(path.absolute())
+        target = ca_key_path(settings.keys.absolute(), issuer_id or issuer_id_of(ca))
+        return BroughtKey.copied(private, target, settings.passphrase)
 
 
 def _report(done: Adopted, brought: AdoptionRequest, *, as_json: bool) -> None:

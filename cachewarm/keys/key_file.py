@@ -15,8 +15,10 @@ from cachewarm.errors import Refused
 SECRET_MODE = 0o600
 
 
-def write_atomically(path: Path, octets: bytes, mode: int = SECRET_MODE) -> None:
-    """Replace the file by those octets; the folder is made (0700) when there is none."""
+def write_atomically(
+    path: Path, octets: bytes, mode: int = SECRET_MODE, *, owner: tuple[int, int] | None = None
+) -> None:
+    """Replace the file by those octets; the folder is made (0700) when there is none. `owner`: user and group ids."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     temporary.unlink(missing_ok=True)
@@ -24,6 +26,8 @@ def write_atomically(path: Path, octets: bytes, mode: int = SECRET_MODE) -> None
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
+            if owner is not None and owner != (os.geteuid(), os.getegid()):
+                os.fchown(descriptor, *owner)
             file.write(octets)
             file.flush()
             os.fsync(descriptor)

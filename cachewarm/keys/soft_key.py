@@ -1,6 +1,7 @@
-"""A signing key in a file: PKCS#8 PEM, mode 0600, encrypted when there is a passphrase.
+"""A signing key in a file of mode 0600: sealed when there is a passphrase (envelope.py), else PKCS#8 PEM.
 
-RFC 5958 (PKCS#8), RFC 7468 (PEM). Reading also takes the older PEM forms that operators have of other tools.
+RFC 5958 (PKCS#8), RFC 7468 (PEM). Reading also takes encrypted PKCS#8 and the older PEM forms that operators have of
+other tools; `fastocsp keys rewrap` brings them into today's form.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from cachewarm.errors import Refused
+from cachewarm.keys.envelope import is_sealed, open_sealed, seal
 from cachewarm.keys.key_file import read_secret, write_atomically
+from cachewarm.keys.pkcs8 import encrypted_pem
 from responder.domain.signature import Hash, PublicKey, SignatureScheme, scheme_of
 
 _ENCRYPTED_HINT = "set FASTOCSP_CONFIG_ENCRYPTION_KEY"
@@ -66,19 +69,32 @@ class SoftKey:
     @classmethod
     def load(cls, path: Path, passphrase: bytes | None = None) -> "SoftKey":
         """The key of a file; FileNotFoundError when there is none, Refused for its mode, its passphrase or its form."""
-        return cls.from_pem(read_secret(path), passphrase, name=str(path))
+        text = read_secret(path)
+        if not is_sealed(text):
+            return cls.from_pem(text, passphrase, name=str(path))
+        if not passphrase:
+            raise Refused(f"{path} is encrypted and no passphrase is given: {_ENCRYPTED_HINT}")
+        return cls(serialization.load_der_private_key(open_sealed(text, passphrase, path), None))
 
     def store(self, path: Path, passphrase: bytes | None = None) -> None:
-        """Write the file anew, mode 0600, encrypted when a passphrase is given."""
-        write_atomically(path, self.to_pem(passphrase))
+        """Write the file anew, mode 0600, sealed when a passphrase is given."""
+        write_atomically(path, self.file_content(path, passphrase))
+
+    def file_content(self, path: Path, passphrase: bytes | None) -> bytes:
+        """What `store` writes: it opens under that name only, when a passphrase is given."""
+        return seal(self._pkcs8(), passphrase, path) if passphrase else self.to_pem()
 
     def to_pem(self, passphrase: bytes | None = None) -> bytes:
-        """PKCS#8 PEM."""
-        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        """PKCS#8 PEM, for other programs; encrypted when a passphrase is given."""
         if passphrase:
-            encryption = serialization.BestAvailableEncryption(passphrase)
+            return encrypted_pem(self._pkcs8(), passphrase)
         return self._private_key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    def _pkcs8(self) -> bytes:
+        return self._private_key.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
     @property

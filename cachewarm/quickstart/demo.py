@@ -59,6 +59,8 @@ async def prepare(connection: Connection, settings: Settings, certificates: int,
             now=int(time.time()),
             actor="quickstart",
         )
+    else:
+        load_authority(issuer, settings.passphrase)  # with a wrong passphrase nothing would ever be signed
     folder = settings.data_dir / "certs"
     folder.mkdir(exist_ok=True)
     await _issue_missing(connection, issuer, settings, folder, certificates)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import time
@@ -132,18 +133,22 @@ def test_a_lost_responder_key_is_replaced(mortal: Instance) -> None:
 
 def test_sigterm_and_interrupt_leave_nothing_and_a_restart_keeps_everything(own_folder: Path) -> None:
     """Stopped by either signal, no process and no quickstart.json is left; the same data are there afterwards. With a
-    passphrase every private key on disk is encrypted, and the restart can read it.
+    passphrase every private key on disk is encrypted, and the restart can read it; one with a wrong passphrase says so.
     """
     passphrase = "correct horse battery staple, and more"
     data = own_folder / "data"
     instance = Instance(data, certificates=10, revoked=2, FASTOCSP_CONFIG_ENCRYPTION_KEY=passphrase).start()
     first = instance.facts
     for path in (instance.folder / "keys").iterdir():
-        assert b"ENCRYPTED" in path.read_bytes(), path
+        assert re.match(rb"-----BEGIN (FASTOCSP SEALED|ENCRYPTED PRIVATE) KEY-----", path.read_bytes()), path
         assert path.stat().st_mode & 0o777 == 0o600
     instance.command("revoke", "--cert", first["good_cert"], "--reason", "keyCompromise", "--wait")
     instance.stop(signal.SIGTERM)
     assert not (instance.folder / "quickstart.json").exists()
+    wrong = Instance(data, FASTOCSP_CONFIG_ENCRYPTION_KEY=passphrase[::-1])
+    refused = wrong.command("quickstart", "--port", "0", "--admin-port", "0", check=False)
+    assert refused.returncode == 1
+    assert "ca-demo.key cannot be opened: the passphrase is wrong" in refused.stderr
     instance.start()
     second = instance.facts
     assert second["issuer_id"] == first["issuer_id"]

@@ -111,6 +111,34 @@ async def test_a_foreign_key_in_the_way_is_never_overwritten(plain: Fastocsp, wr
     assert await writer.fetchval("select count(*) from issuers") == 0
 
 
+async def test_a_ca_key_with_a_passphrase_of_its_own_is_kept_under_ours(
+    plain: Fastocsp, writer: Connection, openssl: Callable[..., str]
+) -> None:
+    """However short theirs is; a wrong or missing one, or none of ours, is one sentence and leaves nothing."""
+    openssl("rsa -aes128 -in ca.key -out theirs.key -passout pass:abcd")
+    (plain.folder / "theirs.key").chmod(0o600)
+    (plain.folder / "right").write_text("abcd\n")
+    (plain.folder / "wrong").write_text("efgh\n")
+    add = ("issuer", "add", "--cert", "ca.pem", "--key", "theirs.key")
+    kept = plain.folder / "data/keys/ca-plain-ca.key"
+    for words, sentence in (
+        (add, "theirs.key is encrypted and no passphrase is given"),
+        ((*add, "--key-passphrase-file", "wrong"), "theirs.key cannot be read: the passphrase is wrong"),
+        ((*add, "--key-passphrase-file", "right"), "set FASTOCSP_CONFIG_ENCRYPTION_KEY first"),
+    ):
+        refused = plain(*words)
+        assert refused.status == 2
+        assert sentence in refused.err
+        assert not kept.exists()
+    ours = "a passphrase of more than thirty-two bytes"
+    added = plain(*add, "--key-passphrase-file", "right", "--json", FASTOCSP_CONFIG_ENCRYPTION_KEY=ours)
+    assert added.status == 0, added.err
+    assert added.json["ca_key"] == str(kept)
+    assert SoftKey.load(kept, ours.encode()).public_key == SoftKey.load(plain.folder / "ca.key").public_key
+    assert await writer.fetchval("select key_path from issuers") == str(kept)
+    assert plain(*add, "--key-passphrase-file", "right", FASTOCSP_CONFIG_ENCRYPTION_KEY=ours).status == 0
+
+
 async def test_the_cas_own_key_stays_where_it_is(plain: Fastocsp, writer: Connection) -> None:
     """Named by option or by the two settings, it makes responders and CRLs here, and can issue."""
     added = plain("issuer", "add", "--json", FASTOCSP_CA_CERT_PATH="ca.pem", FASTOCSP_CA_KEY_PATH="ca.key")

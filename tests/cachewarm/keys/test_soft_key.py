@@ -50,14 +50,27 @@ def test_parts_are_signed_as_one(kind: KeyKind) -> None:
 
 @pytest.mark.parametrize("passphrase", [None, PASSPHRASE], ids=["plain", "encrypted"])
 def test_stored_key_comes_back(tmp_path: Path, passphrase: bytes | None) -> None:
-    """Load returns the key that was stored, from a file that only its owner reads and that openssl understands."""
+    """Load returns the key that was stored, from a file that only its owner reads."""
     path = tmp_path / "keys" / "ca.key"
     key = SoftKey.generate(KeyKind.P256)
     key.store(path, passphrase)
     assert SoftKey.load(path, passphrase).public_key == key.public_key
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert (b"ENCRYPTED" in path.read_bytes()) is (passphrase is not None)
+    assert path.read_bytes().startswith(b"-----BEGIN FASTOCSP SEALED KEY" if passphrase else b"-----BEGIN PRIVATE KEY")
+
+
+@pytest.mark.parametrize("passphrase", [None, PASSPHRASE], ids=["plain", "encrypted"])
+@pytest.mark.parametrize("kind", [KeyKind.P256, KeyKind.RSA2048, KeyKind.ED25519], ids=str)
+def test_openssl_reads_the_pem_of_a_key(tmp_path: Path, kind: KeyKind, passphrase: bytes | None) -> None:
+    """An encrypted one names 600,000 rounds of PBKDF2 with HMAC-SHA256."""
+    path, key = tmp_path / "key.pem", SoftKey.generate(kind)
+    path.write_bytes(key.to_pem(passphrase))
     openssl("pkey", "-in", path, "-passin", f"pass:{(passphrase or b'').decode()}", "-noout", "-check")
+    assert SoftKey.from_pem(path.read_bytes(), passphrase).public_key == key.public_key
+    if passphrase:
+        shown = openssl("asn1parse", "-in", path)
+        assert "0927C0" in shown
+        assert "hmacWithSHA256" in shown
 
 
 def test_store_replaces_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:
