@@ -15,5 +15,7 @@ class Stencils:
         ValueError: record or serial do not belong to the template, or the record has no signature. The template must
         stay alive until `clear`.
         """
+    def place(self, template: Template, serial: bytes, record: bytes, now: int) -> int | None:
+        """The place of the answer's shape, 0..31; None for one that is not kept."""
     def clear(self) -> None:
         """Forget every shape."""

@@ -24,6 +24,9 @@ from _fastocsp.wire.sink cimport claim, octets_of, open_sink, sink_used, tlv_siz
 
 from _fastocsp.wire.gentime import imf_fixdate
 
+cdef enum:
+    NEAR_LENGTHS = 3 << 16        # of a shape, the low bits of the signature's length
+
 cdef uint64_t ODD = 0x9E3779B97F4A7C15
 
 
@@ -97,8 +100,9 @@ cdef class Stencils:
         # each in bits of its own: 11, 5, 4, 5, 1 and 1
         plan.shape = <uint32_t>(signature << 16 | tag_octets(record).n << 11 | plan.max_age.n << 7
                                 | serial_size(plan.serial) << 2 | <size_t>(record.flags << 1) | plan.keep_alive)
-        mixed = (<uint64_t>plan.template ^ plan.shape) * ODD
-        return &self.slots[mixed >> 32 & (STENCILS - 1)]
+        # signatures of three successive lengths are what is common: these never share a place
+        mixed = (<uint64_t>plan.template ^ (plan.shape & ~NEAR_LENGTHS)) * ODD
+        return &self.slots[(mixed >> 32 ^ signature & 3) & (STENCILS - 1)]
 
     cdef void put_over(self, const ResponsePlan* plan, Sink* out, const uint8_t* date) noexcept nogil:
         cdef const Stencil* kept = plan.slot
@@ -147,6 +151,14 @@ cdef class Stencils:
         open_sink(&s, room, size)
         self.put(&plan, &s, date)
         return bytes(room[:sink_used(&s)])
+
+    def place(self, Template template not None, bytes serial not None, bytes record not None, uint32_t now):
+        cdef RecordHead head
+        cdef ResponsePlan plan
+        read_or_raise(record, &head)
+        if self.measure(&template.octets, octets_of(serial), &head, now, True, &plan) == 0 or plan.slot == NULL:
+            return None
+        return plan.slot - self.slots
 
     def clear(self):
         self.forget()

@@ -4,10 +4,11 @@ cimport cython
 from libc.stdint cimport uint8_t
 from libc.string cimport memcmp
 
-from _fastocsp.wire.codes cimport ERROR_BYTES, MAX_SERIAL
+from _fastocsp.wire.codes cimport ERROR_BYTES
 from _fastocsp.wire.der cimport Octets
 from _fastocsp.ocsp.record cimport RecordHead
 from _fastocsp.ocsp.single_response cimport Single
+from _fastocsp.wire.serial cimport is_serial_key
 from _fastocsp.wire.sink cimport Sink, put_octet, put_static
 
 cdef struct Layout:
@@ -53,7 +54,7 @@ cdef inline void put_error_response(Sink* s, int status) noexcept nogil:
 
 cdef inline bint belongs(const TemplateOctets* t, Octets serial, const RecordHead* record) noexcept nogil:
     """The record is of an answer of this template, and the serial one that can be asked for."""
-    return (record.hash_algorithm == t.hash_algorithm and 0 < serial.n <= MAX_SERIAL
+    return (record.hash_algorithm == t.hash_algorithm and is_serial_key(serial)
             and memcmp(record.responder, t.responder.p, 8) == 0)
 
 

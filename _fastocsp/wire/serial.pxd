@@ -20,7 +20,8 @@ cdef inline bint is_negative(Octets key) noexcept nogil:
 
 cdef inline bint is_serial_key(Octets key) noexcept nogil:
     if is_negative(key):
-        return key.n <= MAX_SERIAL and key.p[1] >= 0x80
+        # as short as it can be: nine equal bits at the front are one byte too many (X.690 8.3.2)
+        return key.n <= MAX_SERIAL and key.p[1] >= 0x80 and not (key.n > 2 and key.p[1] == 0xFF and key.p[2] >= 0x80)
     return 1 <= key.n <= MAX_MAGNITUDE
 
 

@@ -15,6 +15,7 @@ from _fastocsp.ocsp.record import pack_record
 from _fastocsp.ocsp.response import Template, encode_signed, responder_id_by_key
 from _fastocsp.wire.codes import NO_REASON, REVOKED
 from _fastocsp.wire.types import Record
+from responder.domain.serial import serial_number, serial_octets
 from tests.fuzz.runner import instrumented, run, seeds
 
 with instrumented():
@@ -68,15 +69,41 @@ def sound_record(drawn: atheris.FuzzedDataProvider) -> Record:
     )
 
 
+def serial_key(drawn: atheris.FuzzedDataProvider) -> bytes:
+    """The key of a number of at most 20 bytes; a sixteenth of them are negative."""
+    octets = drawn.ConsumeBytes(drawn.ConsumeIntInRange(1, 20))
+    return serial_octets(int.from_bytes(octets, "big", signed=drawn.ConsumeIntInRange(0, 15) == 0))
+
+
+def is_key(octets: bytes) -> bool:
+    """Whether these are the one spelling of a serial number."""
+    try:
+        return octets != b"" and serial_octets(serial_number(octets)) == octets
+    except ValueError:
+        return False
+
+
+def refuses(made: Template, key: bytes, packed: bytes) -> bool:
+    """Whether the writer takes no such key."""
+    try:
+        made.encode(key, packed)
+    except ValueError:
+        return True
+    return False
+
+
 def target(octets: bytes) -> None:
     """Fast writer, wrapped tbs and reference agree; and the copy of whatever answer of this shape came before."""
     drawn = atheris.FuzzedDataProvider(octets)
     record = sound_record(drawn)
-    serial = drawn.ConsumeBytes(drawn.ConsumeIntInRange(1, 20)) or b"\0"
+    serial = serial_key(drawn)
     issuer, made = ISSUERS[record.hash_algorithm], TEMPLATES[record.hash_algorithm]
     packed, now = pack_record(record), drawn.ConsumeIntInRange(0, LAST)
     response = made.encode(serial, packed)
-    asked = reference.cert_id(*issuer, int.from_bytes(serial))
+    spelt = drawn.ConsumeBytes(drawn.ConsumeIntInRange(0, 24))
+    if not is_key(spelt) and not refuses(made, spelt, packed):
+        raise AssertionError(f"no serial number's key: {spelt.hex()}")
+    asked = reference.cert_id(*issuer, serial_number(serial))
     tbs = reference.response_data([(asked, record)], RESPONDER_ID, record.produced_at)
     wrapped = encode_signed(made, made.tbs(serial, record), record.signature)
     if {response, wrapped} != {reference.encode_response(tbs, ALGORITHM, record.signature, [])}:

@@ -13,6 +13,7 @@ from _fastocsp.ocsp.record import FLAG_EXTENDED_REVOKE, pack_record
 from _fastocsp.ocsp.response import Template, responder_id_by_key
 from _fastocsp.wire import codes
 from _fastocsp.wire.types import Record
+from responder.domain.serial import serial_octets
 from tests.fastocsp.strategies import records
 from tests.support.ca import ECDSA_SHA256
 
@@ -68,7 +69,8 @@ def alike(draw: st.DrawFn) -> Asked:
         flags=draw(st.sampled_from([0, 0, FLAG_EXTENDED_REVOKE])),
         signature=signature,
     )
-    return draw(st.sampled_from([b"", b"\x00"])) + serial, record, now, draw(st.booleans())
+    number_of_it = int.from_bytes(serial) * draw(st.sampled_from([1, -1]))
+    return serial_octets(number_of_it), record, now, draw(st.booleans())
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), alike()), min_size=2, max_size=40))
@@ -81,9 +83,10 @@ def test_what_is_written_over_is_what_is_written(asked: list[tuple[int, Asked]])
         assert made == anew(templates[of], *one)
 
 
-@given(records(st.binary(min_size=1, max_size=1024)), st.integers(0, LAST), st.binary(min_size=1, max_size=20))
-def test_any_record_twice(record: Record, now: int, serial: bytes) -> None:
+@given(records(st.binary(min_size=1, max_size=1024)), st.integers(0, LAST), st.integers(-(2**159), 2**160 - 1))
+def test_any_record_twice(record: Record, now: int, number: int) -> None:
     """Every status, width and time; the second is written over the first, or anew."""
+    serial = serial_octets(number)
     record, stencils, of = (
         record._replace(hash_algorithm=codes.SHA256),
         Stencils(),
@@ -103,6 +106,18 @@ def test_what_is_too_long_is_written_anew(certs: int) -> None:
         assert stencils.encode(of, serial, pack_record(record), NOW, True) == anew(of, serial, record, NOW, True)
 
 
+def test_signatures_of_near_lengths_share_no_place() -> None:
+    """ECDSA signatures have three lengths: where two took the place from each other an answer cost a sixth more."""
+    templates = [template() for _ in range(50)]
+    for of in templates:
+        of_length = {
+            Stencils().place(of, SERIAL, pack_record(good(signature=b"\x55" * length)), NOW) for length in (70, 71, 72)
+        }
+        assert len(of_length) == 3
+        assert None not in of_length
+    assert Stencils().place(templates[0], SERIAL, pack_record(good()._replace(responder=b"somebody")), NOW) is None
+
+
 def test_more_shapes_than_places() -> None:
     """They take them from each other, and none takes another one's."""
     stencils, of = Stencils(), template()
@@ -118,6 +133,7 @@ def test_more_shapes_than_places() -> None:
         (b"", good()),
         (bytes(22), good()),
         (SERIAL * 100, good()),
+        *((spelt, good()) for spelt in (b"\0\0", b"\0\x7f", b"\0\1\xff", b"\0\xff\x80", b"\0" + b"\x80" * 21)),
         (SERIAL, good(signature=b"")),
         (SERIAL, good(hash_algorithm=codes.SHA1)),
         (SERIAL, good()._replace(responder=b"somebody")),
