@@ -108,10 +108,12 @@ def test_what_is_too_long_is_written_anew(certs: int) -> None:
 
 def test_signatures_of_near_lengths_share_no_place() -> None:
     """ECDSA signatures have three lengths: where two took the place from each other an answer cost a sixth more."""
-    templates = [template() for _ in range(50)]
+    templates, low, high = [template() for _ in range(50)], 2**254, 2**255
+    signatures = [encode_dss_signature(*numbers) for numbers in ((low, low), (low, high), (high, high))]
+    assert [len(each) for each in signatures] == [70, 71, 72]
     for of in templates:
         of_length = {
-            Stencils().place(of, SERIAL, pack_record(good(signature=b"\x55" * length)), NOW) for length in (70, 71, 72)
+            Stencils().place(of, SERIAL, pack_record(good(signature=signature)), NOW) for signature in signatures
         }
         assert len(of_length) == 3
         assert None not in of_length
