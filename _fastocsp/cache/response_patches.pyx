@@ -25,7 +25,7 @@ from _fastocsp.wire.sink cimport claim, octets_of, open_sink, sink_used, tlv_siz
 from _fastocsp.wire.gentime import imf_fixdate
 
 cdef enum:
-    NEAR_LENGTHS = 3 << 16        # of a shape, the low bits of the signature's length
+    BELOW_SIGNATURE = 0xFFFF      # of a shape, what is not the signature's length
 
 cdef uint64_t ODD = 0x9E3779B97F4A7C15
 
@@ -101,8 +101,8 @@ cdef class Stencils:
         plan.shape = <uint32_t>(signature << 16 | tag_octets(record).n << 11 | plan.max_age.n << 7
                                 | serial_size(plan.serial) << 2 | <size_t>(record.flags << 1) | plan.keep_alive)
         # signatures of three successive lengths are what is common: these never share a place
-        mixed = (<uint64_t>plan.template ^ (plan.shape & ~NEAR_LENGTHS)) * ODD
-        return &self.slots[(mixed >> 32 ^ signature & 3) & (STENCILS - 1)]
+        mixed = (<uint64_t>plan.template ^ (plan.shape & BELOW_SIGNATURE)) * ODD
+        return &self.slots[(mixed >> 32 ^ signature & 7) & (STENCILS - 1)]
 
     cdef void put_over(self, const ResponsePlan* plan, Sink* out, const uint8_t* date) noexcept nogil:
         cdef const Stencil* kept = plan.slot
