@@ -34,12 +34,12 @@ from responder.domain.status import UnissuedPolicy
 
 @dataclass(frozen=True, kw_only=True)
 class AdoptionRequest:
-    """What the operator brings; None where nothing is said. `ca_key` is where the CA's own key lies and stays."""
+    """What the operator brings; None where nothing is said. `ca_key`: file or PKCS#11 URI of the CA's own key."""
 
     ca: x509.Certificate
     issuer_id: str | None
     responder: tuple[ExternalResponder, SoftKey] | None
-    ca_key: Path | None
+    ca_key: str | None
     publishes_crl: bool | None
     unissued_policy: UnissuedPolicy | None
     ocsp_url: str | None
@@ -163,7 +163,7 @@ async def _change(connection: Connection, brought: AdoptionRequest, issuer_id: s
     return await issuers.change_issuer(
         connection,
         issuer_id,
-        key_path=str(brought.ca_key) if brought.ca_key else None,
+        key_path=brought.ca_key,
         responder_mode=brought.responder_mode,
         ocsp_url=brought.ocsp_url,
         crl_url=brought.crl_url,

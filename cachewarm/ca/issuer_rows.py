@@ -14,8 +14,11 @@ from cachewarm.ledger.issuers import NewIssuer
 from cachewarm.ledger.responders import NewResponderCert
 
 
-def issuer_row(ca: x509.Certificate, urls: Pointers, *, key_path: Path | None) -> NewIssuer:
-    """Return the row of that CA certificate; the caller adds what only it knows (mode, policy, CRLs)."""
+def issuer_row(ca: x509.Certificate, urls: Pointers, *, key_path: Path | str | None) -> NewIssuer:
+    """Return the row of that CA certificate; the caller adds what only it knows (mode, policy, CRLs).
+
+    `key_path`: the key's file, or its PKCS#11 URI; None when the key is not here.
+    """
     made = Issued.of(ca)
     return NewIssuer(
         subject=made.subject,

@@ -18,6 +18,9 @@ from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.profiles import ROOT_VALIDITY_S, Pointers
 from cachewarm.errors import Refused
 from cachewarm.keys.key_file import write_new
+from cachewarm.keys.load import load_key
+from cachewarm.keys.pkcs11_key import token_key
+from cachewarm.keys.signing_key import SigningKey
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import inventory, issuers
 from cachewarm.ledger.connect import Connection
@@ -48,9 +51,13 @@ def ca_key_path(keys: Path, issuer_id: str) -> Path:
 
 
 class CAWish(TypedDict, total=False):
-    """What kind of CA is wanted. `parent` and its authority are None for a root."""
+    """What kind of CA is wanted. `parent` and its authority are None for a root.
+
+    `key_uri` names a key in a token, which is generated there unless there is one; without it the key is a file.
+    """
 
     kind: Required[KeyKind]
+    key_uri: str | None
     parent: Required[issuers.Issuer | None]
     parent_authority: Required[Authority | None]
     base_url: Required[str]
@@ -70,14 +77,18 @@ async def found_ca(
     actor: str,
     **wish: Unpack[CAWish],
 ) -> issuers.Issuer:
-    """Make a root, or a sub-CA of `parent`. Refused when the id is taken or a key file of that name exists."""
+    """Make a root, or a sub-CA of `parent`. Refused when the id is taken or a key file of that name exists.
+
+    A key that was generated in a token stays there, whatever happens after it.
+    """
     check_id(issuer_id)
     if await issuers.get_issuer(connection, issuer_id) is not None:
         raise Refused(f"there is an issuer {issuer_id} already")
-    path = ca_key_path(keys, issuer_id)
-    if path.exists():
+    path, key_uri = ca_key_path(keys, issuer_id), wish.get("key_uri")
+    if key_uri is None and path.exists():
         raise Refused(f"{path} exists already: it is the key of an earlier {issuer_id}; move it away first")
-    key = SoftKey.generate(wish["kind"])
+    in_file = SoftKey.generate(wish["kind"]) if key_uri is None else None
+    key: SigningKey = in_file or token_key(key_uri or "", wish["kind"])
     parent, parent_authority, validity_s = wish["parent"], wish["parent_authority"], wish.get("validity_s")
     if parent is None or parent_authority is None:
         made = init_root(key, subject, now=now, validity_s=ROOT_VALIDITY_S if validity_s is None else validity_s)
@@ -85,17 +96,19 @@ async def found_ca(
         if parent.crl_scope == "user":
             raise Refused(f"the CRLs of {parent.issuer_id} are about user certificates alone: a CA would be on none")
         made = init_sub(key, subject, parent_authority, now=now, pointers=pointers_of(parent), validity_s=validity_s)
-    write_new(path, key.file_content(path, passphrase))
+    if in_file is not None:
+        write_new(path, in_file.file_content(path, passphrase))
     try:
         async with connection.transaction():
             if parent is not None:
                 await enter(connection, parent.issuer_id, made, crl_shards=parent.crl_shards)
-            row = issuer_row(made.certificate, public_urls(wish["base_url"], issuer_id), key_path=path)
+            row = issuer_row(made.certificate, public_urls(wish["base_url"], issuer_id), key_path=key_uri or path)
             row["unissued_policy"] = wish.get("policy", UnissuedPolicy.UNAUTHORIZED)
             row["crls"] = wish.get("crls", issuers.ONLY_COMPLETE)
             return await issuers.add_issuer(connection, issuer_id, actor=actor, **row)
     except Refused:
-        path.unlink()  # nobody has seen it; after a lost connection it stays, the row may be there
+        if in_file is not None:
+            path.unlink()  # nobody has seen it; after a lost connection it stays, the row may be there
         raise
 
 
@@ -145,13 +158,7 @@ def load_authority(issuer: issuers.Issuer, passphrase: bytes | None) -> Authorit
     if issuer.key_path is None:
         raise Refused(f"the private key of {issuer.issuer_id} is not here")
     certificate = load_certificate(issuer.cert_der)
-    try:
-        key = SoftKey.load(Path(issuer.key_path), passphrase)
-    except FileNotFoundError as error:
-        raise Refused(f"{issuer.key_path} is missing: the private key of {issuer.issuer_id}") from error
-    except OSError as error:
-        raise Refused(f"{issuer.key_path} cannot be read: {error.strerror or error}") from error
-    return Authority(certificate, key)
+    return Authority(certificate, load_key(issuer.key_path, passphrase, whose=issuer.issuer_id))
 
 
 def check_id(issuer_id: str) -> None:

@@ -34,6 +34,7 @@ from cachewarm.cli.options import (
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show
 from cachewarm.keys.soft_key import KeyKind
+from cachewarm.keys.token_uri import parse_token_uri
 from cachewarm.ledger import issuers
 from responder.domain.status import UnissuedPolicy
 
@@ -47,6 +48,15 @@ Parent = Annotated[
     str | None, typer.Option("--parent", metavar="ISSUER_ID", help="The CA above it; without one it is a root.")
 ]
 Unissued = Annotated[UnissuedPolicy, typer.Option("--unissued", help="Answer for a serial number never issued.")]
+KeyUri = Annotated[
+    str | None,
+    typer.Option(
+        "--key-uri",
+        metavar="PKCS11_URI",
+        help="The CA's key is in this token, and is generated there unless there is one (docs/keys.md).",
+        show_default=False,
+    ),
+]
 PublicUrl = Annotated[
     str | None,
     typer.Option("--public-url", metavar="URL", help="http:// base of the URLs in certificates.", show_default=False),
@@ -59,6 +69,7 @@ def init_command(
     issuer_id: IssuerIdOption,
     subject: Subject,
     key: Key = KeyKind.P256,
+    key_uri: KeyUri = None,
     parent: Parent = None,
     validity: Validity = None,
     unissued: Unissued = UnissuedPolicy.UNAUTHORIZED,
@@ -78,6 +89,9 @@ def init_command(
         if public_url is not None:
             with given_by("--public-url"):
                 check_url(public_url, "the base URL")
+        if key_uri is not None:
+            with given_by("--key-uri"):
+                parse_token_uri(key_uri)
         seconds = seconds_of(validity)
         settings = settings_of(data_dir, public_url=public_url)
         made = asyncio.run(
@@ -86,13 +100,15 @@ def init_command(
                 issuer_id=issuer_id,
                 subject=name,
                 kind=key,
+                key_uri=key_uri,
                 parent_id=parent,
                 validity_s=seconds,
                 policy=unissued,
                 crls=crl_wish(crl_shards, delta_crl, crl_scope),
             )
         )
-        say(f"{made.issuer_id} is ready; its key is {made.key_path}: keep a copy of it in a safe place")
+        where = "keep a copy of it in a safe place" if key_uri is None else "back up the token by its own means"
+        say(f"{made.issuer_id} is ready; its key is {made.key_path}: {where}")
         show(_result(made), as_json=as_json)
 
 
@@ -119,6 +135,7 @@ async def _init(
     issuer_id: str,
     subject: x509.Name,
     kind: KeyKind,
+    key_uri: str | None,
     parent_id: str | None,
     validity_s: int | None,
     policy: UnissuedPolicy,
@@ -130,6 +147,7 @@ async def _init(
             connection,
             issuer_id=issuer_id,
             kind=kind,
+            key_uri=key_uri,
             subject=subject,
             parent=parent,
             parent_authority=load_authority(parent, settings.passphrase) if parent else None,

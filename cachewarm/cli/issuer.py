@@ -34,7 +34,9 @@ from cachewarm.config import Settings
 from cachewarm.console import reported, say, show, show_rows
 from cachewarm.errors import Refused
 from cachewarm.keys.brought_key import BroughtKey, new_key_file, open_brought_key
+from cachewarm.keys.pkcs11_key import load_token_key
 from cachewarm.keys.soft_key import SoftKey
+from cachewarm.keys.token_uri import parse_token_uri
 from cachewarm.ledger import issuers
 from cachewarm.status.issuers import Overview, fields_of, overviews, row_of
 from responder.domain.status import UnissuedPolicy
@@ -49,6 +51,12 @@ def _file(option: str, text: str) -> typer.models.OptionInfo:
 
 Cert = Annotated[Path | None, _file("--cert", "The CA's certificate; default: FASTOCSP_CA_CERT_PATH.")]
 CaKey = Annotated[Path | None, _file("--key", "The CA's key, which stays where it is; default: FASTOCSP_CA_KEY_PATH.")]
+KeyUri = Annotated[
+    str | None,
+    typer.Option(
+        "--key-uri", metavar="PKCS11_URI", help="The CA's key is in this token (docs/keys.md).", show_default=False
+    ),
+]
 KeyPassphrase = Annotated[
     Path | None,
     _file(
@@ -87,6 +95,7 @@ def add_command(
     responder_cert: ResponderCert = None,
     responder_key: ResponderKey = None,
     key: CaKey = None,
+    key_uri: KeyUri = None,
     key_passphrase_file: KeyPassphrase = None,
     issuer_id: Id = None,
     crl: PublishesCrl = None,
@@ -120,15 +129,24 @@ def add_command(
         ca = _ca(cert or settings.ca_cert_path)
         with given_by("--key-passphrase-file"):
             passphrase = None if key_passphrase_file is None else read_secret_text(key_passphrase_file).encode()
-        ca_key = _ca_key(ca, cert, key, settings, passphrase=passphrase, issuer_id=issuer_id)
-        if crl_url is not None and ca_key is not None:
+        if key_uri is not None:
+            if key is not None:
+                raise typer.BadParameter("name the key's file or its place in a token", param_hint="--key, --key-uri")
+            with given_by("--key-uri"):
+                Authority(ca, load_token_key(parse_token_uri(key_uri).text))
+            ca_key = None
+            key_reference: str | None = key_uri
+        else:
+            ca_key = _ca_key(ca, cert, key, settings, passphrase=passphrase, issuer_id=issuer_id)
+            key_reference = None if ca_key is None else str(ca_key.path)
+        if crl_url is not None and key_reference is not None:
             with given_by("--crl-url"):
                 check_url(crl_url, "the URL")
         brought = AdoptionRequest(
             ca=ca,
             issuer_id=issuer_id,
             responder=_responder(responder_cert, responder_key, ca, settings, passphrase),
-            ca_key=None if ca_key is None else ca_key.path,
+            ca_key=key_reference,
             publishes_crl=crl,
             unissued_policy=unissued,
             ocsp_url=ocsp_url,

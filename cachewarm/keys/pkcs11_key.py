@@ -1,0 +1,368 @@
+"""Private keys that stay in a PKCS#11 token (an HSM, SoftHSM): found or generated there, used through a session pool.
+
+OASIS PKCS#11 2.40. One `Token` per module, token and PIN source in a process. Its sessions are opened when they are
+needed, SESSIONS at most; whoever finds none free waits a bounded time. After an error of token or session every session
+is given up and the next caller begins anew, so a token that was away works again without a restart. A PIN that the
+token refused is not tried again until its file has another text: the token would lock itself.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeVar
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import Hash
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from cachewarm.errors import Refused, Transient
+from cachewarm.keys.signing_key import SigningKey
+from cachewarm.keys.soft_key import KeyKind
+from cachewarm.keys.token_uri import TokenURI, parse_token_uri
+from responder.domain.signature import PublicKey, SignatureScheme, scheme_of, verifier
+
+#: Signatures under way in one token; Seconds that a caller waits for one of them to end.
+SESSIONS, WAIT_S = 8, 5.0
+#: DigestInfo of SHA-256 up to the digest (RFC 8017 9.2).
+_SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
+_CURVES = {KeyKind.P256: "secp256r1", KeyKind.P384: "secp384r1"}
+#: PrintableString edwards25519 (PKCS#11 3.0, 2.3.10).
+_EDWARDS25519 = b"\x13\x0cedwards25519"
+_BITS = {KeyKind.RSA2048: 2048, KeyKind.RSA3072: 3072, KeyKind.RSA4096: 4096}
+_PROBE = b"fastocsp: does this private key belong to its public key?"
+T = TypeVar("T")
+
+
+@dataclass
+class PoolSession:
+    """A session of the library, and the private keys that it has found, by label and id."""
+
+    session: Any
+    private_keys: dict[tuple[str | None, bytes | None], Any] = field(default_factory=dict)
+
+
+class Module:
+    """A token's library, loaded once. It is initialized anew after an error, when nobody is inside of it: it would
+    otherwise crash whoever is.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._is_broken = False
+        #: Sessions of an earlier round are gone.
+        self.round = 0
+
+    @contextmanager
+    def entered(self) -> Iterator[Any]:
+        """Lend the library. Transient when it is to be initialized anew and a call inside of it does not end."""
+        import pkcs11
+
+        with self._changed:
+            if not self._changed.wait_for(lambda: not (self._is_broken and self._inside), WAIT_S):
+                raise Transient(f"{self._path}: a call into the token has not ended for {WAIT_S:.0f} s")
+            library = pkcs11.lib(self._path)
+            if self._is_broken:
+                library.reinitialize()
+                self._is_broken = False
+                self.round += 1
+            self._inside += 1
+        try:
+            yield library
+        except Exception as error:
+            if isinstance(error, pkcs11.exceptions.PKCS11Error | RuntimeError):
+                with self._changed:
+                    self._is_broken = True
+            raise
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+
+class Token:
+    """One token, as this process uses it; safe for threads."""
+
+    def __init__(self, uri: TokenURI) -> None:
+        self._uri, self._module = uri, module_of(str(uri.module))
+        self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(SESSIONS)
+        self._free: list[PoolSession] = []
+        self._login: Any = None
+        self._round = -1
+        self._refused_pin: bytes | None = None
+
+    def use(self, work: Callable[[PoolSession], T], *, write: bool = False) -> T:
+        """Return what `work` returns for a session. Transient: the token is away or busy; Refused: PIN, module."""
+        if not self._places.acquire(timeout=WAIT_S):
+            raise Transient(f"{self._uri.text}: all {SESSIONS} sessions have been busy for {WAIT_S:.0f} s")
+        try:
+            with self._translated(), self._module.entered() as library:
+                lent = self._lend(library, write=write)
+                found = work(lent)
+                if write:
+                    lent.session.close()
+                else:
+                    self._free.append(lent)
+                return found
+        finally:
+            self._places.release()
+
+    def _lend(self, library: Any, *, write: bool) -> PoolSession:
+        """Return a free session or a new one, after the login if there was none: that is the whole process's."""
+        with self._lock:
+            if self._round != self._module.round:
+                self._free, self._login, self._round = [], None, self._module.round
+            token = None if self._free and not write and self._login else self._token(library)
+            if self._login is None:
+                self._login = self._logged_in(token)
+            if token is None:
+                return self._free.pop()
+            return PoolSession(token.open(rw=write))
+
+    def _token(self, library: Any) -> Any:
+        return library.get_token(
+            token_label=self._uri.token, token_serial=None if self._uri.serial is None else self._uri.serial.encode()
+        )
+
+    def _logged_in(self, token: Any) -> Any:
+        """Return the session that logged in; it is never closed, as that would log out the others."""
+        from pkcs11.exceptions import PinIncorrect, PinInvalid, PinLenRange, UserAlreadyLoggedIn
+
+        pin = self._uri.pin()
+        digest = hashlib.sha256(pin.encode()).digest()
+        if digest == self._refused_pin:
+            raise Refused(f"{self._uri.text}: the token refused this PIN; it is not tried again until it changes")
+        try:
+            return token.open(user_pin=pin)
+        except UserAlreadyLoggedIn:
+            return token.open()
+        except (PinIncorrect, PinInvalid, PinLenRange) as error:
+            self._refused_pin = digest
+            raise Refused(f"{self._uri.text}: the token refused the PIN of {self._uri.pin_source}") from error
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn the library's errors into ours."""
+        from pkcs11.exceptions import MultipleTokensReturned, NoSuchToken, PinLocked, PKCS11Error
+
+        try:
+            yield
+        except MultipleTokensReturned as error:
+            raise Refused(f"{self._uri.text}: more than one token is called that: name its serial") from error
+        except PinLocked as error:
+            raise Refused(f"{self._uri.text}: the PIN is locked: the security officer must set a new one") from error
+        except (PKCS11Error, RuntimeError, OSError) as error:
+            what = "no such token" if isinstance(error, NoSuchToken) else str(error) or type(error).__name__
+            raise Transient(f"{self._uri.text}: the token cannot be used: {what}") from error
+
+
+class TokenKey:
+    """A private key in a token; it signs there and never leaves it."""
+
+    def __init__(self, uri: TokenURI, public_key: PublicKey) -> None:
+        self._uri, self._public_key = uri, public_key
+        try:
+            self._scheme: SignatureScheme = scheme_of(public_key)
+        except ValueError as error:
+            raise Refused(f"{uri.text}: {error}") from error
+
+    @classmethod
+    def open(cls, reference: str) -> "TokenKey":
+        """Return the key of a URI, after it has signed once for its public half. Refused when there is none."""
+        uri = parse_token_uri(reference)
+        public_key = token_of(uri).use(lambda session: _public_key(session, uri))
+        if public_key is None:
+            raise Refused(f"{uri.text}: the token has no such key")
+        key = cls(uri, public_key)
+        try:
+            verifier(public_key)(key.sign(_PROBE), _PROBE)
+        except InvalidSignature as error:
+            raise Refused(f"{uri.text}: the private and the public key of that name are no pair") from error
+        return key
+
+    @classmethod
+    def generate(cls, reference: str, kind: KeyKind) -> "TokenKey":
+        """Make a key in the token that cannot be taken out of it; Refused when there is one of that name."""
+        uri = parse_token_uri(reference)
+        if uri.label is None:
+            raise Refused(f"{uri.text}: a new key needs a label: write object=LABEL")
+        token = token_of(uri)
+        if token.use(lambda session: _public_key(session, uri)) is not None:
+            raise Refused(f"{uri.text}: the token has a key of that name already")
+        token.use(lambda session: _generate(session, uri, kind), write=True)
+        return cls.open(reference)
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The public half."""
+        return self._public_key
+
+    @property
+    def signature_algorithm(self) -> bytes:
+        """DER of the AlgorithmIdentifier of its signatures."""
+        return self._scheme.algorithm
+
+    def sign(self, tbs: bytes) -> bytes:
+        """Signature over those bytes; Transient when the token cannot be reached."""
+        if self._scheme.hash is None:
+            from pkcs11 import Mechanism
+
+            return self._signed(tbs, Mechanism.EDDSA)
+        digest = Hash(self._scheme.hash)
+        digest.update(tbs)
+        return self.sign_digest(digest.finalize())
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """The same signature, given the hash of the bytes; Refused by an Ed25519 key (RFC 8032)."""
+        from pkcs11 import Mechanism
+
+        match self._public_key:
+            case ec.EllipticCurvePublicKey():
+                pair = self._signed(digest, Mechanism.ECDSA)
+                half = len(pair) // 2
+                return encode_dss_signature(int.from_bytes(pair[:half]), int.from_bytes(pair[half:]))
+            case rsa.RSAPublicKey():
+                return self._signed(_SHA256_INFO + digest, Mechanism.RSA_PKCS)
+            case _:
+                raise Refused("an Ed25519 key signs bytes, not their hash (RFC 8032)")
+
+    def _signed(self, octets: bytes, mechanism: Any) -> bytes:
+        def work(lent: PoolSession) -> bytes:
+            return bytes(_private_key(lent, self._uri).sign(octets, mechanism=mechanism))
+
+        return token_of(self._uri).use(work)
+
+    def __repr__(self) -> str:
+        return f"<TokenKey {self._uri.text}>"
+
+
+@cache
+def module_of(path: str) -> Module:
+    """Return this process's view of a library. (A child of fork would have to load it anew: none uses tokens.)"""
+    return Module(path)
+
+
+_tokens: dict[tuple[object, ...], Token] = {}
+_tokens_lock = threading.Lock()
+
+
+def token_of(uri: TokenURI) -> Token:
+    """Return this process's view of the token that a URI names."""
+    place = (uri.module, uri.token, uri.serial, uri.pin_source)
+    with _tokens_lock:
+        if place not in _tokens:
+            _tokens[place] = Token(uri)
+        return _tokens[place]
+
+
+def _private_key(lent: PoolSession, uri: TokenURI) -> Any:
+    from pkcs11 import ObjectClass
+    from pkcs11.exceptions import MultipleObjectsReturned, NoSuchKey
+
+    known = lent.private_keys.get((uri.label, uri.key_id))
+    if known is not None:
+        return known
+    try:
+        found = lent.session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=uri.label, id=uri.key_id)
+    except NoSuchKey as error:
+        raise Refused(f"{uri.text}: the token has no such private key") from error
+    except MultipleObjectsReturned as error:
+        raise Refused(f"{uri.text}: more than one key is called that: name its id") from error
+    lent.private_keys[uri.label, uri.key_id] = found
+    return found
+
+
+def _public_key(lent: PoolSession, uri: TokenURI) -> PublicKey | None:
+    """Return the public key of that name; None when there is none."""
+    from pkcs11 import ObjectClass
+    from pkcs11.exceptions import MultipleObjectsReturned, NoSuchKey
+
+    try:
+        found = lent.session.get_key(object_class=ObjectClass.PUBLIC_KEY, label=uri.label, id=uri.key_id)
+    except NoSuchKey:
+        return None
+    except MultipleObjectsReturned as error:
+        raise Refused(f"{uri.text}: more than one key is called that: name its id") from error
+    try:
+        return _loaded(found)
+    except ValueError as error:
+        raise Refused(f"{uri.text}: its public key cannot be read: {error}") from error
+
+
+def _loaded(found: Any) -> PublicKey:
+    """Return a public key object of the token as one of cryptography's; ValueError for a kind that does not sign."""
+    from pkcs11 import Attribute, KeyType
+    from pkcs11.util.ec import encode_ec_public_key
+
+    match found.key_type:
+        case KeyType.RSA:
+            exponent, modulus = found[Attribute.PUBLIC_EXPONENT], found[Attribute.MODULUS]
+            return rsa.RSAPublicNumbers(int.from_bytes(exponent), int.from_bytes(modulus)).public_key()
+        case KeyType.EC:
+            loaded = load_der_public_key(encode_ec_public_key(found))
+            assert isinstance(loaded, ec.EllipticCurvePublicKey)
+            return loaded
+        case KeyType.EC_EDWARDS:  # CKA_EC_POINT is the key in an OCTET STRING, or bare (PKCS#11 3.0, 2.3.5)
+            return ed25519.Ed25519PublicKey.from_public_bytes(bytes(found[Attribute.EC_POINT])[-32:])
+    raise ValueError(f"a key of type {found.key_type.name} does not sign here")
+
+
+def _generate(lent: PoolSession, uri: TokenURI, kind: KeyKind) -> None:
+    from pkcs11 import Attribute, KeyType, MechanismFlag
+    from pkcs11.util.ec import encode_named_curve_parameters
+
+    session = lent.session
+    common: dict[str, Any] = {
+        "id": uri.key_id or os.urandom(16),
+        "label": uri.label,
+        "store": True,
+        "capabilities": MechanismFlag.SIGN | MechanismFlag.VERIFY,
+        "private_template": {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.PRIVATE: True},
+    }
+    if kind in _BITS:
+        session.generate_keypair(KeyType.RSA, _BITS[kind], **common)
+        return
+    if kind is KeyKind.ED25519:
+        family, curve = KeyType.EC_EDWARDS, _EDWARDS25519
+    else:
+        family, curve = KeyType.EC, encode_named_curve_parameters(_CURVES[kind])
+    parameters = {Attribute.EC_PARAMS: curve}
+    session.create_domain_parameters(family, parameters, local=True).generate_keypair(**common)
+
+
+@cache
+def is_supported() -> bool:
+    """Return whether the library for tokens is installed (the extra `hsm`)."""
+    try:
+        import pkcs11  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def load_token_key(reference: str) -> SigningKey:
+    """Return the key of a URI; Refused when the extra `hsm` is not installed."""
+    _require_library(reference)
+    return TokenKey.open(reference)
+
+
+def token_key(reference: str, kind: KeyKind) -> SigningKey:
+    """Return the key of a URI, generated in the token when there is none of that name."""
+    _require_library(reference)
+    uri = parse_token_uri(reference)
+    if token_of(uri).use(lambda lent: _public_key(lent, uri)) is None:
+        return TokenKey.generate(reference, kind)
+    return TokenKey.open(reference)
+
+
+def _require_library(reference: str) -> None:
+    if not is_supported():
+        raise Refused(f"{reference}: keys in tokens need the extra: pip install 'fastocsp[hsm]'")
