@@ -52,14 +52,15 @@ class Wire:
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.client, self.server = client, server
+        self._socket: socket.socket | None = client.get_extra_info("socket")
         self.backend = 0
         self.polls = self.commits = self.cut = False
 
     def reset(self) -> None:
         """RST to the client; the server sees the end."""
-        raw = self.client.get_extra_info("socket")
         with contextlib.suppress(OSError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+            if self._socket is not None:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
         self.client.transport.abort()
 
 
@@ -74,6 +75,7 @@ class Proxy:
         self.refusing = self.cutting = False
         self.resets = self.cuts = 0
         self.wires: set[Wire] = set()
+        self._knocking: set[asyncio.StreamWriter] = set()
         self._on_poll: Callable[[], None] | None = None
 
     async def start(self, address: str = "127.0.0.1") -> "Proxy":
@@ -85,9 +87,11 @@ class Proxy:
     async def stop(self) -> None:
         """Let go of every connection."""
         self._listener.close()
-        while self.wires:
+        while self.wires or self._knocking:
             self.heal()
             self.reset()
+            for writer in self._knocking:
+                writer.transport.abort()
             await asyncio.sleep(0.01)
 
     def reset(self) -> None:
@@ -122,9 +126,15 @@ class Proxy:
         return next((wire.backend for wire in self.wires if wire.polls), 0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._tls is not None and not await self._take_tls(self._tls, reader, writer):
-            writer.transport.abort()
-            return
+        if self._tls is not None:
+            self._knocking.add(writer)
+            try:
+                is_taken = await self._take_tls(self._tls, reader, writer)
+            finally:
+                self._knocking.discard(writer)
+            if not is_taken:
+                writer.transport.abort()
+                return
         try:
             below, server = await asyncio.open_unix_connection(self._server)
         except OSError:
