@@ -77,7 +77,7 @@ class Walk:
 
         What is wrong with one issuer's certificates or key stops its own walk alone.
         """
-        whole = Count(total=await inventory.count_certificates(connection))
+        whole = Count(total=await inventory.estimated_certificates(connection))
         for issuer_no, issuer in sorted(self._keyring().issuers.items()):
             before = replace(whole)
             try:
@@ -106,7 +106,7 @@ class Walk:
         try:
             while after is not None or pages:
                 if after is not None and len(pages) < PAGES:
-                    rows = await inventory.inventory_page(connection, issuer_id, after, self._batch)
+                    rows = await inventory.inventory_page(connection, issuer_id, after, limit=self._batch)
                     after = rows[-1].serial_number if len(rows) == self._batch else None
                     valid = [row for row in rows if not self._expired(row)]
                     pages.add(asyncio.create_task(self._page(issuer_no, valid, count)))
@@ -119,7 +119,7 @@ class Walk:
             await end_tasks(pages)
 
     def _expired(self, row: inventory.InventoryRow) -> bool:
-        return row.not_after is not None and row.not_after.timestamp() <= self._now()
+        return row.not_after is not None and row.not_after <= self._now()
 
     async def _page(self, issuer_no: int, rows: Sequence[inventory.InventoryRow], count: Count) -> None:
         count.inventory += len(rows)
@@ -143,8 +143,7 @@ class Walk:
         count.covered += sum(statement is not None for _, statement in stated)
 
     def _state(self, signing: Signing, row: inventory.InventoryRow) -> Statement | None:
-        not_after = int(row.not_after.timestamp()) if row.not_after else None
-        return self._pipeline.statement_for(signing, row.serial_number, not_after)
+        return self._pipeline.statement_for(signing, row.serial_number, row.not_after)
 
     async def _drop_rubbish(self, kept: Mapping[Key, bytes | None]) -> None:
         rubbish = [(key, octets) for key, octets in kept.items() if octets is not None and _record(octets) is None]

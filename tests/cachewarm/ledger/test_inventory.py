@@ -22,7 +22,7 @@ from cachewarm.ledger.crls import (
     write_crl,
 )
 from cachewarm.ledger.feed import Cursor, read_cursor, write_cursor
-from cachewarm.ledger.inventory import add_certificates, find_issuer_of, inventory_page, statuses
+from cachewarm.ledger.inventory import PAGE_QUERY, add_certificates, find_issuer_of, inventory_page, statuses
 from cachewarm.ledger.issuers import Issuer, add_issuer, get_issuer, list_issuers, require_issuer
 from cachewarm.ledger.responders import (
     NewResponderCert,
@@ -65,12 +65,45 @@ async def test_the_walk_visits_everything_once_in_order(writer: Connection, issu
     await revoke(writer, "ca", b"\x77", actor="tests", allow_unknown=True)
     await revoke(writer, "ca", serial(4), actor="tests")
     walked, after = [], b""
-    while page := await inventory_page(writer, "ca", after, 3):
+    while page := await inventory_page(writer, "ca", after, limit=3):
         walked += page
         after = page[-1].serial_number
     assert [row.serial_number for row in walked] == sorted([*map(serial, range(10)), b"\x77"])
-    assert [row.serial_number for row in walked if row.revoked_at] == [serial(4), b"\x77"]
     assert [row.serial_number for row in walked if row.not_after is None] == [b"\x77"]
+    assert {row.not_after for row in walked[:9]} == {int((NOW + YEAR).timestamp())}
+
+
+async def test_a_page_is_bounded_on_both_sides(writer: Connection, issuer: Issuer) -> None:
+    """What is after the first serial, up to and including the last one."""
+    page = await inventory_page(writer, "ca", serial(2), serial(5))
+    assert [row.serial_number for row in page] == [serial(3), serial(4), serial(5)]
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+async def test_a_page_reads_neither_table_whole(
+    owner: Connection, writer: Connection, issuer: Issuer, plans: str
+) -> None:
+    """With statistics of 30,000 certificates, a third of them revoked: both tables are read by their keys alone."""
+    for table, columns in (
+        ("certificates", "(issuer_id, serial_number, not_before, not_after) select 'ca', s, now(), now() + '1 day'"),
+        ("certificate_revocations", "(issuer_id, serial_number) select 'ca', s"),
+    ):
+        await owner.execute(f"alter table {table} disable trigger user")
+        await owner.execute(
+            f"""insert into {table} {columns}
+                  from (select '\\x5e'::bytea || substr(sha256(int8send(n)), 1, 15) s
+                          from generate_series(1, {30_000 if table == "certificates" else 10_000}) n) made"""
+        )
+        await owner.execute(f"alter table {table} enable trigger user")
+        await owner.execute(f"analyze {table}")
+    await writer.execute(f"set plan_cache_mode = {plans}")
+    await writer.execute(f"prepare page (text, bytea, bytea, bigint) as {PAGE_QUERY}")
+    for arguments in ("'', ''", "'\\x5e80', '\\x5e84'", "'\\x5e80', '\\xff'"):
+        rows = await writer.fetch(f"explain execute page ('ca', {arguments}, 2000)")
+        plan = "\n".join(row[0] for row in rows)
+        assert plan.count("Index") >= 2, plan
+        assert "Seq Scan" not in plan, plan
+        assert "Hash Join" not in plan, plan
 
 
 async def test_the_signer_asks_as_reader(reader: Connection, writer: Connection, issuer: Issuer) -> None:

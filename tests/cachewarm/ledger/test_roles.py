@@ -18,6 +18,7 @@ READER_TABLES = {
     "crl_failures",
     "crl_fetch_failures",
     "crl_mirrors",
+    "issuer_changes",
     "presign_coverage",
     "feed_position",
     "feed_snapshot",
@@ -58,6 +59,7 @@ WRITER_TABLES = {
     "crl_generation_events",
     "presign_coverage",
     "warmer_cursor",
+    "warmers",
     "issuer_faults",
     "crl_turns",
 }
@@ -171,6 +173,7 @@ async def test_the_writer_has_exactly_its_rights(owner: Connection) -> None:
     }
     expected["crl_mirrors"] = expected["crl_sources_waiting"] = {"select", "update"}
     expected["issuer_certificates"] = {"select", "insert"}
+    expected["issuer_changes"] = {"select", "delete"}
     assert {name: has for name, has in found.items() if has} == expected
     assert await calls(owner, "fastocsp_cli") == WRITER_CALLS
 

@@ -122,7 +122,7 @@ async def test_a_large_inventory_is_signed_by_other_processes(plant: Plant) -> N
     pool = SigningPool(2)
     try:
         count = await plant.walk(batch=400, pool=pool)
-        assert (count.inventory, count.covered, count.signed, count.total) == (3006, 3006, 6012, 3006)
+        assert (count.inventory, count.covered, count.signed) == (3006, 3006, 6012)
         assert len(pool.pids) == 2
         assert await verified(plant) == 6012
         assert (await plant.walk(batch=400, pool=pool)).signed == 0
