@@ -1,5 +1,6 @@
 """How much of each issuer's inventory has a pre-signed answer, as the warmer last counted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,16 +17,18 @@ class Coverage:
     at: datetime
 
 
-async def write_coverage(connection: Connection, issuer_id: str, inventory: int, covered: int) -> None:
-    """Replace the issuer's row."""
+async def write_coverage(connection: Connection, counted: Mapping[str, tuple[int, int]]) -> None:
+    """Replace the rows of these issuers by (inventory, covered); ids without an issuer are left out."""
     with translated():
         await connection.execute(
-            """insert into presign_coverage (issuer_id, inventory, covered) values ($1, $2, $3)
+            """insert into presign_coverage (issuer_id, inventory, covered)
+                 select n.* from unnest($1::text[], $2::bigint[], $3::bigint[]) n(issuer_id, inventory, covered)
+                   where exists (select from issuers i where i.issuer_id = n.issuer_id) order by 1
                on conflict (issuer_id) do update
                  set inventory = excluded.inventory, covered = excluded.covered, at = now()""",
-            issuer_id,
-            inventory,
-            covered,
+            list(counted),
+            [inventory for inventory, _ in counted.values()],
+            [covered for _, covered in counted.values()],
         )
 
 

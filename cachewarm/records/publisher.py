@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import ResponseError
 
 from _fastocsp.ocsp.record import MAX_RECORD, unpack_record
 from cachewarm.errors import Transient
 from responder.domain.key import Key
-from responder.domain.redis_layout import ANNOUNCE_LENGTH, ANNOUNCE_STREAM, WALK_NOTE, WARM_MARK, record_name
+from responder.domain.redis_layout import ANNOUNCE_LENGTH, ANNOUNCE_STREAM, WALK_NOTE, WARM_MARK, WARMING, record_name
 from responder.errors import link_failures_as
 from responder.sources.redis_reader import MAX_KEYS, REDIS_FAILURES, cut_values
 
@@ -116,7 +117,27 @@ class Publisher:
         with _failures_as("Redis does not answer"):
             return bool(await self._client.exists(WARM_MARK))
 
-    async def mark_warm(self) -> None:
-        """Remember that; the mark goes where the records go."""
+    async def begin_warming(self, name: str) -> None:
+        """Note that this warmer's whole walk begins; the note goes where the records go."""
         with _failures_as("Redis does not answer"):
+            await self._client.hset(WARMING, name, b"1")
+
+    async def mark_warm(self, name: str) -> bool:
+        """Note that a whole walk was published; False when Redis was emptied since it began."""
+        with _failures_as("Redis does not answer"):
+            if not await self._client.hdel(WARMING, name):
+                return False
             await self._client.set(WARM_MARK, b"1")
+        return True
+
+    async def losses(self) -> tuple[str, int] | None:
+        """Return the id of Redis's run and how many keys it has evicted; None where the login may not run INFO.
+
+        A run that follows another one may have read an old snapshot. Records that were evicted are missing.
+        """
+        with _failures_as("Redis does not answer"):
+            try:
+                said = [await self._client.info(section) for section in ("server", "stats")]
+            except ResponseError:
+                return None
+        return str(said[0].get("run_id", "")), int(said[1].get("evicted_keys", 0))

@@ -46,7 +46,7 @@ class Pipeline:
         validity_s: float,
     ) -> None:
         self._feed, self._publisher, self._keyring = feed, publisher, keyring
-        self._now, self._validity = now, validity_s
+        self._now, self.validity_s = now, validity_s
 
     async def process(
         self, connection: Connection, items: Sequence[Item], cursor: ledger_feed.Cursor, name: str
@@ -81,8 +81,28 @@ class Pipeline:
 
         Transient when nothing may be stated of any certificate: without a lease, or with a clock that stepped back.
         """
-        at = Moment(self._now(), self._feed.as_of, self._feed.position)
-        stated = statement_for(self._feed, signing, serial, not_after, at, self._validity)
+        return self._stated(signing, serial, not_after, self._moment())
+
+    def statements_for(self, signing: Signing, rows: Sequence[inventory.InventoryRow]) -> list[Statement | None]:
+        """Return the same for many certificates of one issuer, as of one moment."""
+        at, number = self._moment(), signing.issuer.issuer_no
+        found: list[Statement | None] = []
+        shared: tuple[Statement | None] | None = None
+        shared_from = at.now + self.validity_s  # statement.is_shared
+        for serial, not_after in rows:
+            if not_after is None or not_after < shared_from or self._feed.revoked(number, serial) is not None:
+                found.append(self._stated(signing, serial, not_after, at))
+                continue
+            if shared is None:
+                shared = (self._stated(signing, serial, not_after, at),)
+            found.append(shared[0])
+        return found
+
+    def _moment(self) -> Moment:
+        return Moment(self._now(), self._feed.as_of, self._feed.position)
+
+    def _stated(self, signing: Signing, serial: bytes, not_after: int | None, at: Moment) -> Statement | None:
+        stated = statement_for(self._feed, signing, serial, not_after, at, self.validity_s)
         if isinstance(stated, NoStatement):
             if stated in _TRANSIENT:
                 raise Transient(f"{stated.value}: nothing can be stated as good")

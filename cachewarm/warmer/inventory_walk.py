@@ -1,17 +1,19 @@
 """The walk of the inventory: what Redis should have and has not, or has for too short a time, is signed and published.
 
-Pre-signing, renewal and repair are one walk: it asks Redis, not its own memory, so an emptied Redis, a rotated
-responder, a lost write and a new import all mend themselves the same way. A walk that is killed leaves what it had
-published; the next one begins again and finds that done.
+Pre-signing, renewal and repair are one thing, the visit of a segment (segments.py): it asks Redis, not its own memory,
+so an emptied Redis, a rotated responder, a lost write and a new import are all mended the same way. A visit that is
+interrupted leaves what it had published; the next one finds that done.
 
 Where much is due, other processes sign (cachewarm/records/signing_pool.py), and several pages are under way at once:
-one is signed while the next is read and the one before is published. What is said is decided here, as of now.
+one is signed while the next is read and the one before is published. What is stated is decided here, as of now.
 """
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import structlog
 
@@ -27,10 +29,11 @@ from cachewarm.records.publisher import Publisher
 from cachewarm.records.signing_pool import ProcessesLost, SigningPool
 from cachewarm.records.statement import Statement
 from cachewarm.warmer.event_pipeline import Pipeline
+from cachewarm.warmer.renewal import Renewals, Wake, phase_of, visit_at
+from cachewarm.warmer.segments import Segment, Segments
 from responder.domain.key import Key
 from responder.domain.redis_layout import record_name
 from responder.domain.status import PRESIGNED
-from responder.domain.window import renewal_due
 from responder.process import end_tasks
 
 log = structlog.get_logger("walk")
@@ -40,11 +43,13 @@ SIGNED_A_TURN = 64
 POOLED_FROM = 256
 #: Pages under way.
 PAGES = 4
+#: Seconds until a segment whose visit failed is visited again.
+RETRY_S = 30.0
 
 
 @dataclass(kw_only=True)
 class Count:
-    """How a walk went, and how far it has to go: about `total` certificates, as counted before it began.
+    """How a walk went, and how far it has to go: about `total` certificates, as estimated before it began.
 
     `faults`: what stopped it, by the id of the issuers whose walk failed; `errors`: the exceptions behind them.
     """
@@ -57,8 +62,18 @@ class Count:
     errors: dict[str, Exception] = field(default_factory=dict)
 
 
+class PageOutcome(NamedTuple):
+    """What was found and done for one page of certificates. `is_blocked`: of some of them nothing could be stated."""
+
+    inventory: int = 0
+    covered: int = 0
+    signed: int = 0
+    is_blocked: bool = False
+    wake: Wake = Wake()
+
+
 class Walk:
-    """Walks one issuer's inventory at a time."""
+    """Visits segments. One visit at a time; `sign_new` may run beside it."""
 
     def __init__(
         self,
@@ -71,94 +86,227 @@ class Walk:
     ) -> None:
         self._pipeline, self._publisher, self._keyring = pipeline, publisher, keyring
         self._now, self._batch, self._pool = now, batch, pool
+        self._renewals = Renewals(pipeline.validity_s)
+        self._followed = Keyring()
+        self._failing: dict[Segment, str] = {}
+        self._written: dict[str, tuple[int, int]] = {}
+        self._visited: set[int] = set()
+        self.segments = Segments()
+        #: This warmer's place among those that run, and how many there are.
+        self.share: tuple[int, int] = (0, 1)
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """What stopped the last visit, by the id of the issuers of which one failed."""
+        there = [(self._followed.issuers.get(each.issuer_no), text) for each, text in self._failing.items()]
+        return {issuer.issuer_id: text for issuer, text in there if issuer is not None}
 
     async def run(self, connection: Connection, progress: Callable[[Count], None]) -> Count:
-        """Walk every issuer once; its coverage is written when its walk is over.
+        """Visit the whole inventory once, and write the coverage.
 
-        What is wrong with one issuer's certificates or key stops its own walk alone.
+        What is wrong with one issuer's certificates or key stops its own visits alone.
         """
-        whole = Count(total=await inventory.estimated_certificates(connection))
-        for issuer_no, issuer in sorted(self._keyring().issuers.items()):
-            before = replace(whole)
-            try:
-                await self._issuer(connection, issuer_no, issuer.issuer_id, whole, progress)
-            except Exception as error:
-                # whatever is wrong with this issuer, the next one must be walked
-                ours = isinstance(error, ProcessesLost) or not isinstance(error, (Transient, Fatal))
-                if not ours or connection.is_closed():
-                    raise
-                whole.errors[issuer.issuer_id] = error
-                whole.faults[issuer.issuer_id] = str(error) or type(error).__name__
-            counted = whole.inventory - before.inventory, whole.covered - before.covered
-            await coverage.write_coverage(connection, issuer.issuer_id, *counted)
-        return whole
+        self.follow()
+        self.segments.wake_all(self._now())
+        count = await self.visit_due(connection, progress)
+        await self.write_coverage(connection, whole=True)
+        return count
 
-    async def _issuer(
-        self,
-        connection: Connection,
-        issuer_no: int,
-        issuer_id: str,
-        count: Count,
-        progress: Callable[[Count], None],
-    ) -> None:
-        pages: set[asyncio.Task[None]] = set()
-        after: bytes | None = b""
+    def follow(self) -> None:
+        """Take over what the keyring says now: visit issuers that are new, or whose certificates are stated anew."""
+        ring, before = self._keyring(), self._followed
+        if ring is before:
+            return
+        self._followed = ring
+        for number in self.segments.issuers - ring.issuers.keys():
+            self.segments.drop_issuer(number)
+        rank, warmers = self.share
+        cuts = (bytes([0x80 * rank // warmers]),) if rank else ()
+        for number in ring.issuers.keys() - self.segments.issuers:
+            self.segments.add_issuer(number, cuts)
+        for number, issuer in ring.issuers.items():
+            former = before.issuers.get(number)
+            if former is issuer and before.signing.get(number) is ring.signing.get(number):
+                continue
+            if former is not None:
+                self._wake_issuer(number, is_whole=_is_stated_anew(number, before, ring))
+
+    def _wake_issuer(self, number: int, *, is_whole: bool) -> None:
+        for segment in self.segments.of(number):
+            if is_whole or segment.is_blocked:
+                self.segments.wake(segment, self._now())
+
+    async def visit_due(
+        self, connection: Connection, progress: Callable[[Count], None], seconds: float = float("inf")
+    ) -> Count:
+        """Visit every segment that is due; begin none after so many seconds. What was not visited is due again."""
+        due = self.segments.take_due(self._now())
+        rank, warmers = self.share
+        first = len(due) * rank // warmers
+        return await self._visit(connection, due[first:] + due[:first], progress, time.monotonic() + seconds)
+
+    async def visit_oldest(self, connection: Connection, before: float) -> Count | None:
+        """Visit the segment that was not visited for longest, at least since `before`; None when there is none."""
+        segment = self.segments.take_oldest(before)
+        if segment is None:
+            return None
+        return await self._visit(connection, [segment], lambda _: None, float("inf"))
+
+    async def _visit(
+        self, connection: Connection, segments: Sequence[Segment], progress: Callable[[Count], None], until: float
+    ) -> Count:
+        """Visit these segments, several pages at a time."""
+        count = Count(total=await self._total(connection) if len(segments) > PAGES else 0)
+        pages: set[asyncio.Task[Segment]] = set()
+        waiting = list(reversed(segments))
+        held = set(segments)
         try:
-            while after is not None or pages:
-                if after is not None and len(pages) < PAGES:
-                    rows = await inventory.inventory_page(connection, issuer_id, after, limit=self._batch)
-                    after = rows[-1].serial_number if len(rows) == self._batch else None
-                    valid = [row for row in rows if not self._expired(row)]
-                    pages.add(asyncio.create_task(self._page(issuer_no, valid, count)))
-                else:
+            while waiting or pages:
+                if time.monotonic() >= until:
+                    waiting.clear()
+                elif waiting and len(pages) < PAGES:
+                    segment = waiting.pop()
+                    first, rows = await self._read_page(connection, segment, count)
+                    held.add(first)
+                    if first is not segment:
+                        waiting.append(segment)
+                    pages.add(asyncio.create_task(self._visit_page(connection, first, rows, count)))
+                    continue
+                if pages:
                     done, pages = await asyncio.wait(pages, return_when=asyncio.FIRST_COMPLETED)
                     for page in done:
-                        page.result()
+                        held.discard(page.result())
                     progress(count)
         finally:
             await end_tasks(pages)
+            for segment in held:
+                self.segments.wake(segment, self._now())
+        return count
 
-    def _expired(self, row: inventory.InventoryRow) -> bool:
-        return row.not_after is not None and row.not_after <= self._now()
+    async def sign_new(self, issuer_no: int, rows: Sequence[inventory.InventoryRow]) -> int:
+        """Sign certificates that were entered just now; return how many records were signed."""
+        outcome = await self._page(issuer_no, rows)
+        now = self._now()
+        for row in rows:
+            segment = self.segments.find(issuer_no, row.serial_number)
+            if segment is not None:
+                segment.is_blocked |= outcome.is_blocked
+                self.segments.wake(segment, visit_at(outcome.wake, phase_of(issuer_no, segment.after), now))
+        return outcome.signed
 
-    async def _page(self, issuer_no: int, rows: Sequence[inventory.InventoryRow], count: Count) -> None:
-        count.inventory += len(rows)
-        signing = self._keyring().signing.get(issuer_no)
+    async def write_coverage(self, connection: Connection, *, whole: bool) -> None:
+        """Write how much of each issuer's inventory is covered: where that changed, or of every issuer.
+
+        Issuers that were not yet visited as a whole keep the row that they have.
+        """
+        counted: dict[str, tuple[int, int]] = {}
+        visited, self._visited = self._visited, set()
+        for number, issuer in self._followed.issuers.items():
+            if not whole and number not in visited:
+                continue
+            segments = self.segments.of(number)
+            if all(segment.visited for segment in segments):
+                sums = sum(each.inventory for each in segments), sum(each.covered for each in segments)
+                if whole or self._written.get(issuer.issuer_id) != sums:
+                    counted[issuer.issuer_id] = sums
+        if counted:
+            await coverage.write_coverage(connection, counted)
+            self._written |= counted
+
+    async def _total(self, connection: Connection) -> int:
+        """Return about how many certificates there are: as counted by the last visits, or as the ledger estimates."""
+        if all(segment.visited for segment in self.segments):
+            return sum(segment.inventory for segment in self.segments)
+        return await inventory.estimated_certificates(connection)
+
+    async def _read_page(
+        self, connection: Connection, segment: Segment, count: Count
+    ) -> tuple[Segment, Sequence[inventory.InventoryRow]]:
+        """Return the first page of a segment: the whole of it, or a new segment that was cut off its beginning.
+
+        A segment that has grown to twice WARM_BATCH is cut up.
+        """
+        issuer = self._followed.issuers.get(segment.issuer_no)
+        if issuer is None or issuer.issuer_id in count.faults:
+            return segment, ()
+        limit = 2 * self._batch if segment.visited else self._batch
+        rows = await inventory.inventory_page(connection, issuer.issuer_id, segment.after, segment.until, limit)
+        if len(rows) < limit:
+            return segment, rows
+        rows = rows[: self._batch]
+        return self.segments.cut(segment, rows[-1].serial_number), rows
+
+    async def _visit_page(
+        self, connection: Connection, segment: Segment, rows: Sequence[inventory.InventoryRow], count: Count
+    ) -> Segment:
+        """Visit one page, which is the whole of a segment; return the segment, whose next visit is then known."""
+        issuer = self._followed.issuers.get(segment.issuer_no)
+        if issuer is None:
+            return segment
+        if issuer.issuer_id in count.faults:  # of an earlier page of this visit
+            self.segments.wake(segment, self._now() + RETRY_S)
+            return segment
+        try:
+            outcome = await self._page(segment.issuer_no, rows)
+        except Exception as error:
+            # whatever is wrong with this issuer, the next one must be visited
+            ours = isinstance(error, ProcessesLost) or not isinstance(error, (Transient, Fatal))
+            if not ours or connection.is_closed():
+                raise
+            count.errors[issuer.issuer_id] = error
+            count.faults[issuer.issuer_id] = self._failing[segment] = str(error) or type(error).__name__
+            self.segments.wake(segment, self._now() + RETRY_S)
+            return segment
+        now = self._now()
+        self._failing.pop(segment, None)
+        segment.inventory, segment.covered, segment.is_blocked = outcome.inventory, outcome.covered, outcome.is_blocked
+        self.segments.settle(segment, now)
+        self._visited.add(segment.issuer_no)
+        self.segments.wake(segment, visit_at(outcome.wake, phase_of(segment.issuer_no, segment.after), now))
+        count.inventory += outcome.inventory
+        count.covered += outcome.covered
+        count.signed += outcome.signed
+        return segment
+
+    async def _page(self, issuer_no: int, rows: Sequence[inventory.InventoryRow]) -> PageOutcome:
+        ring, now = self._keyring(), self._now()
+        signing = ring.signing.get(issuer_no)
+        rows = [row for row in rows if row.not_after is None or row.not_after > now]
         if signing is None or not rows:
-            return
-        stated = [(row.serial_number, self._state(signing, row)) for row in rows]
-        keys = [Key(issuer_no, algorithm, serial) for serial, _ in stated for algorithm in PRESIGNED]
-        kept = dict(zip(keys, await self._publisher.kept(keys), strict=True))
-        due = [
-            (key, statement)
-            for serial, statement in stated
-            if statement is not None
-            for key in (Key(issuer_no, algorithm, serial) for algorithm in PRESIGNED)
-            if self._is_due(key, kept[key], statement)
-        ]
-        await self._drop_rubbish(kept)
+            return PageOutcome(inventory=len(rows), is_blocked=bool(rows))
+        statements = self._pipeline.statements_for(signing, rows)
+        keys = [Key(issuer_no, algorithm, row.serial_number) for row in rows for algorithm in PRESIGNED]
+        kept = await self._publisher.kept(keys)
+        responders = ring.responders[issuer_no]
+        due: list[tuple[Key, Statement]] = []
+        wake, rubbish = Wake(), []
+        for number, (key, octets) in enumerate(zip(keys, kept, strict=True)):
+            row, statement = rows[number // len(PRESIGNED)], statements[number // len(PRESIGNED)]
+            record = _record(octets) if octets else None
+            if octets and record is None:
+                rubbish.append((key, octets))
+            if statement is None:
+                continue
+            if record is not None and record.responder in responders and agrees(record, statement):
+                found = self._renewals.wake(
+                    record.produced_at, record.next_update, row.not_after, record_name(key), now
+                )
+            else:
+                found = None
+            if found is None:
+                due.append((key, statement))
+                found = self._renewals.first_wake(now, statement.next_update, row.not_after, record_name(key))
+            wake = min(wake, found)
+        await self._drop(rubbish)
         records = await self._sign(due, signing)
         await self._publisher.publish(records)
-        count.signed += len(records)
-        count.covered += sum(statement is not None for _, statement in stated)
+        covered = sum(statement is not None for statement in statements)
+        return PageOutcome(len(rows), covered, len(records), covered < len(rows), wake)
 
-    def _state(self, signing: Signing, row: inventory.InventoryRow) -> Statement | None:
-        return self._pipeline.statement_for(signing, row.serial_number, row.not_after)
-
-    async def _drop_rubbish(self, kept: Mapping[Key, bytes | None]) -> None:
-        rubbish = [(key, octets) for key, octets in kept.items() if octets is not None and _record(octets) is None]
+    async def _drop(self, rubbish: Sequence[tuple[Key, bytes]]) -> None:
         if rubbish:
             log.warning("not records, dropped", count=len(rubbish), first=record_name(rubbish[0][0]).hex())
             await self._publisher.discard(rubbish)
-
-    def _is_due(self, key: Key, octets: bytes | None, statement: Statement) -> bool:
-        """Missing, broken, of a responder that is gone, contradicted by the feed, or old enough."""
-        record = _record(octets) if octets else None
-        if record is None or record.responder not in self._keyring().responders[key.issuer_no]:
-            return True
-        return not agrees(record, statement) or self._now() >= renewal_due(
-            record.produced_at, record.next_update, record_name(key)
-        )
 
     async def _sign(self, due: Sequence[tuple[Key, Statement]], signing: Signing) -> list[tuple[Key, bytes]]:
         if len(due) < POOLED_FROM or not self._pool.signs_for(signing):
@@ -183,6 +331,19 @@ class Walk:
                 check(record, key.serial, template, signing.pair.certificate)
             records.append((key, record))
         return records
+
+
+def _is_stated_anew(number: int, before: Keyring, now: Keyring) -> bool:
+    """Return whether records that were right under the keyring before may be wrong or missing now.
+
+    A responder that follows another one, or a newer CRL of a mirrored issuer, makes no record wrong: records follow
+    when they are due, but those that could not be made until then.
+    """
+    if before.responders.get(number, frozenset()) - now.responders.get(number, frozenset()):
+        return True
+    if (number in before.signing) != (number in now.signing):
+        return True
+    return replace(before.issuers[number], windows=None) != replace(now.issuers[number], windows=None)
 
 
 def _record(octets: bytes) -> Record | None:

@@ -22,7 +22,7 @@ from _fastocsp.wire.types import Item
 from cachewarm.config import Settings
 from cachewarm.crl.schedule import CRLSchedule
 from cachewarm.errors import CachewarmError, Fatal
-from cachewarm.ledger import faults
+from cachewarm.ledger import faults, warmers
 from cachewarm.ledger import feed as ledger_feed
 from cachewarm.ledger.audit import verify_audit
 from cachewarm.ledger.connect import Connection, connect
@@ -36,8 +36,9 @@ from cachewarm.records.signing_pool import SigningPool
 from cachewarm.warmer.edge_watch import EdgeWatch
 from cachewarm.warmer.event_pipeline import Pipeline
 from cachewarm.warmer.inventory_walk import Walk
+from cachewarm.warmer.new_certificates import NewCertificates
 from cachewarm.warmer.responder_rotation import rotate_due
-from cachewarm.warmer.walk_progress import Meter
+from cachewarm.warmer.walk_rounds import WalkRounds
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
@@ -52,8 +53,8 @@ log = structlog.get_logger("warmer")
 PAUSES = Pauses(0.2, 5.0, healthy_s=50.0, between_s=0.2)
 RESPONDERS_INTERVAL_S = 2.0
 #: Names of the loops in logs and metrics.
-LOOPS = ("feed", "responders", "pipeline", "walk", "CRLs", "mirrors", "audit", "trimming")
-WARM_CHECK_S = 1.0
+LOOPS = ("feed", "responders", "pipeline", "walk", "inventory", "CRLs", "mirrors", "audit", "trimming")
+TICK_S = 1.0
 
 
 class Warmer:
@@ -83,12 +84,14 @@ class Warmer:
         self.pipeline = Pipeline(self.feed, self.publisher, self.keyring, self.now, settings.ocsp_response_validity)
         self.pool = SigningPool(settings.sign_processes)
         self.walk = Walk(self.pipeline, self.publisher, self.keyring, self.now, settings.warm_batch, self.pool)
+        self.rounds = WalkRounds(self.walk, self.publisher, settings.warm_interval, f"{self.name}-{uuid4()}")
+        self.new = NewCertificates(self.walk, self.keyring, self.now, settings.warm_batch)
         self.crls = CRLSchedule(settings)
         self.mirrors = MirrorSchedule(settings)
         self.orphans = OrphanWatch()
         self._items: list[Item] = []
         self._changed = asyncio.Event()
-        self._walk_now = asyncio.Event()
+        self._walk_faults: dict[str, str] = {}
 
     def keyring(self) -> Keyring:
         """Return the current keyring."""
@@ -105,6 +108,7 @@ class Warmer:
             self._run_with_retry(self._responders, "responders"),
             self._run_with_retry(self._process, "pipeline"),
             self._run_with_retry(self._walks, "walk"),
+            self._run_with_retry(self._follow_inventory, "inventory"),
             self._run_with_retry(self.crls.run, "CRLs"),
             self._run_with_retry(self.mirrors.run, "mirrors"),
             self._run_with_retry(self.orphans.run, "orphans"),
@@ -169,36 +173,30 @@ class Warmer:
         return [item for each in await ledger_feed.payloads_after(connection, cursor.seq) for item in parse_items(each)]
 
     async def _walks(self, connection: Connection) -> None:
-        """Walk, wait, walk: at once when Redis was emptied or a responder is new."""
+        """Visit what is due, all of it after Redis lost records, and verify the rest at leisure."""
         await self._ready()
-        known: dict[str, str] = {}
+        await warmers.take_place(connection)
+        await self.new.start(connection)
+        adoptions = self.agent.replica.adoptions
         while True:
-            self._walk_now.clear()
-            await self.keys.read(connection)
             begun = time.monotonic()
-            meter = Meter(begun)
-            saying = asyncio.create_task(meter.say(self.publisher))
-            try:
-                count = await self.walk.run(connection, meter)
-            finally:
-                await end_tasks([saying])
-            known = await report_faults(connection, faults.WALK, known, count.faults, count.errors)
-            self._issuer_faults[faults.WALK] = list(known)
-            await self.publisher.mark_warm()
-            if count.signed:
-                log.info(
-                    "walked",
-                    inventory=count.inventory,
-                    covered=count.covered,
-                    signed=count.signed,
-                    seconds=round(time.monotonic() - begun, 2),
-                )
-            await self._sleep_until_due()
+            self.walk.share = await warmers.place(connection)
+            await self.keys.read(connection)
+            self.walk.follow()
+            if adoptions != self.agent.replica.adoptions:  # what changed in between, the pipeline was not told
+                adoptions = self.agent.replica.adoptions
+                self.walk.segments.wake_all(self.now())
+            count = await self.rounds.tick(connection, self.now())
+            if count.faults or self.walk.faults.keys() != self._walk_faults.keys():
+                found = self.walk.faults
+                self._walk_faults = await report_faults(connection, faults.WALK, self._walk_faults, found, count.errors)
+                self._issuer_faults[faults.WALK] = list(found)
+            await asyncio.sleep(max(0.0, begun + TICK_S - time.monotonic()))
 
-    async def _sleep_until_due(self) -> None:
-        until = time.monotonic() + self.settings.warm_interval
-        while time.monotonic() < until and not self._walk_now.is_set() and await self.publisher.is_warm():
-            await asyncio.sleep(min(WARM_CHECK_S, self.settings.warm_interval))
+    async def _follow_inventory(self, connection: Connection) -> None:
+        """Sign what is entered, within a second."""
+        await self._ready()
+        await self.new.run(connection)
 
     async def _responders(self, connection: Connection) -> None:
         settings, known = self.settings, dict[str, str]()
@@ -213,8 +211,6 @@ class Warmer:
             )
             known = await report_faults(connection, faults.RESPONDER, known, done.faults, done.errors)
             self._issuer_faults[faults.RESPONDER] = list(known)
-            if done.made or await self._keyring_changed(connection):
-                self._walk_now.set()
             await asyncio.sleep(RESPONDERS_INTERVAL_S)
 
     async def _audit(self, connection: Connection) -> None:
@@ -232,10 +228,6 @@ class Warmer:
             if gone:
                 log.info("feed trimmed", events=gone)
             await asyncio.sleep(self.settings.feed_trim_interval)
-
-    async def _keyring_changed(self, connection: Connection) -> bool:
-        before = set(self.keys.keyring.signing)
-        return set((await self.keys.read(connection)).signing) != before
 
     async def _ready(self) -> None:
         """The feed has a lease: what is not in the set may be called good."""

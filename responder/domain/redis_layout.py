@@ -8,6 +8,8 @@ ANNOUNCE_STREAM = b"o:announce"
 ANNOUNCE_LENGTH = 10_000
 #: Set when a walk of the whole inventory has been published; its absence means that Redis was emptied.
 WARM_MARK = b"o:warm"
+#: Warmers whose whole walk is under way, as fields; one that is missing at its end was lost with the records.
+WARMING = b"o:warming"
 #: How far the walk under way is, as JSON; it expires when nobody writes it any more.
 WALK_NOTE = b"o:walk"
 _PREFIX = b"o:"

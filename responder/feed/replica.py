@@ -50,6 +50,8 @@ class Replica:
         self.machine = FeedMachine(horizon_s)
         self.orphans: Groups = {}
         self.on_change: Callable[[list[Item]], None] = _nobody
+        #: Sets that were taken as a whole, without `on_change`.
+        self.adoptions = 0
         self._shown, self._disk = shown, disk
 
     @property
@@ -107,6 +109,7 @@ class Replica:
                 raise
         self._own(orphans)
         self._shown.replace(whole)
+        self.adoptions += 1
         self.machine.snapshot_taken(position)
         return True
 

@@ -58,13 +58,6 @@ begin
   end loop;
 end $$;
 
--- Which warmers run: they walk from different places.
-create table warmers (
-  name text primary key,
-  at timestamptz not null default clock_timestamp()
-) with (fillfactor = 20);
-
 revoke all on function certificate_enters, issuer_changed from public;
 grant select on issuer_changes to fastocsp_reader, fastocsp_writer;
 grant delete on issuer_changes to fastocsp_writer;
-grant select, insert, update, delete on warmers to fastocsp_writer;

@@ -233,7 +233,7 @@ async def test_one_builder_per_issuer(database: DatabaseURLs, writer: Connection
 async def test_coverage_and_cursors_are_remembered(reader: Connection, writer: Connection, issuer: Issuer) -> None:
     """The last one written is read."""
     for covered in (1, 9):
-        await write_coverage(writer, "ca", 10, covered)
+        await write_coverage(writer, {"ca": (10, covered)})
         await write_cursor(writer, "warm", Cursor(1, covered))
     assert [(row.issuer_id, row.inventory, row.covered) for row in await read_coverage(reader)] == [("ca", 10, 9)]
     assert await read_cursor(writer, "warm") == Cursor(1, 9)

@@ -59,7 +59,6 @@ WRITER_TABLES = {
     "crl_generation_events",
     "presign_coverage",
     "warmer_cursor",
-    "warmers",
     "issuer_faults",
     "crl_turns",
 }
