@@ -4,24 +4,35 @@ Inventories are synthetic: rows straight by SQL, with the ledger's triggers off 
 function seeds what it needs in a fresh database, measures, and returns rows of (name, goal, value, verdict).
 """
 
+import asyncio
+import shutil
 import statistics
+import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
+import psutil
+import redis
 
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.inventory import inventory_page
 from cachewarm.ledger.issuers import add_issuer
+from tests.support.instance import Instance
 
 PAGE = 2_000
+#: What tells the programs of a quickstart apart, in their command lines.
+ROLES = ("valkey", "postgres", "signing_process", "child warmer", "child signer", "child admin", "child edge", "main")
 
 _CERTIFICATES = """
 insert into certificates (issuer_id, serial_number, subject, not_before, not_after, status, entered)
   select $1, '\\x5e'::bytea || substr(sha256(int8send(n)), 1, 15), '', now() - interval '1 day',
          now() + interval '1 day' + random() * interval '89 days', case when n <= $4 then 'revoked' else 'good' end,
-         null
+         {entered}
     from generate_series($2::int, $3::int) n"""
 _REVOCATIONS = """
 insert into certificate_revocations (issuer_id, serial_number, revoked_at, reason)
@@ -38,14 +49,18 @@ class Row(NamedTuple):
     holds: bool
 
 
-async def seed(owner_url: str, issuer_id: str, certificates: int, revoked: int) -> None:
-    """Enter that many certificates of an issuer that exists, and revoke the first ones; then collect statistics."""
+async def seed(owner_url: str, issuer_id: str, certificates: int, revoked: int, *, new: bool = False) -> None:
+    """Enter that many certificates of an issuer that exists, and revoke the first ones; then collect statistics.
+
+    `new`: a warmer that runs notices them.
+    """
+    sql = _CERTIFICATES.format(entered="pg_current_xact_id()" if new else "null")
     owner = await asyncpg.connect(owner_url)
     try:
         for table in ("certificates", "certificate_revocations"):
             await owner.execute(f"alter table {table} disable trigger user")
         for first in range(1, certificates + 1, 250_000):
-            await owner.execute(_CERTIFICATES, issuer_id, first, min(first + 249_999, certificates), revoked)
+            await owner.execute(sql, issuer_id, first, min(first + 249_999, certificates), revoked)
         await owner.execute(_REVOCATIONS, issuer_id, revoked)
         for table in ("certificates", "certificate_revocations"):
             await owner.execute(f"alter table {table} enable trigger user")
@@ -72,6 +87,71 @@ async def pages(owner_url: str, writer_url: str, certificates: int = 1_000_000, 
     worst, usual = max(times) * 1e3, statistics.median(times) * 1e3
     name = f"page of {PAGE} of {certificates} certificates, {revoked} revoked"
     return [Row(name, "<= 30 ms", f"{usual:.1f} ms (worst {worst:.1f} ms)", usual <= 30)]
+
+
+def idle(certificates: int = 1_000_000, revoked: int = 100_000, seconds: float = 60.0) -> list[Row]:
+    """Measure the share of a core that a quickstart uses while nobody asks: empty, filling, and full."""
+    folder = Path(tempfile.mkdtemp(prefix="fastocsp-scale-"))
+    folder.chmod(0o755)
+    instance = Instance(folder / "data", 1, 60, 1, FASTOCSP_WARM_INTERVAL="30s", FASTOCSP_CRL_DEBOUNCE="5s").start()
+    try:
+        supervisor = psutil.Process(instance.facts["pids"]["supervisor"])
+        time.sleep(10)
+        empty = core_share(supervisor, seconds)
+        owner = instance.facts["owner_database_url"]
+        asyncio.run(seed(owner, "demo", certificates, revoked, new=True))
+        begun = time.monotonic()
+        with redis.Redis.from_url(instance.facts["redis_url"]) as client:
+            while client.dbsize() < 1.99 * certificates:
+                time.sleep(0.5)
+                if time.monotonic() - begun > 20 + certificates / 2_000:
+                    raise SystemExit(f"only {client.dbsize()} records")
+        warmed = time.monotonic() - begun
+        time.sleep(60)
+        full = core_share(supervisor, seconds)
+        memory = {name: psutil.Process(instance.facts["pids"][name]).memory_info().rss >> 20 for name in ("warmer",)}
+    finally:
+        instance.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    above = sum(full.values()) - sum(empty.values())
+    by_name = ", ".join(f"{name} {full[name] - empty.get(name, 0):+.3f}" for name in sorted(full))
+    size = f"{certificates} certificates, {revoked} revoked"
+    return [
+        Row(
+            f"idle above empty ({sum(empty.values()):.3f}), {size}",
+            "<= 0.03",
+            f"{above:.3f} ({by_name})",
+            above <= 0.03,
+        ),
+        Row(
+            f"records per second, {size}",
+            ">= 25000",
+            f"{2 * certificates / warmed:.0f}",
+            2 * certificates / warmed >= 25e3,
+        ),
+        Row(f"memory of the warmer, {size}", "stated", f"{memory['warmer']} MB", True),
+    ]
+
+
+def core_share(supervisor: psutil.Process, seconds: float) -> dict[str, float]:
+    """Return the share of a core of each program of an instance, for so long."""
+    before = cpu_of(supervisor)
+    time.sleep(seconds)
+    after = cpu_of(supervisor)
+    return {name: (after[name] - before.get(name, 0)) / seconds for name in after}
+
+
+def cpu_of(supervisor: psutil.Process) -> dict[str, float]:
+    """Return CPU seconds by program so far, those of children that have ended included."""
+    used: defaultdict[str, float] = defaultdict(float)
+    for process in [supervisor, *supervisor.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            times, line = process.cpu_times(), " ".join(process.cmdline())
+            role = next((each for each in ROLES if each in line), process.name())
+            used[role] += times.user + times.system
+            if role == "postgres":
+                used[role] += times.children_user + times.children_system
+    return used
 
 
 def show(rows: Sequence[Row]) -> None:

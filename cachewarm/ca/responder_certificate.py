@@ -27,6 +27,8 @@ from responder.domain.certificate import UNREADABLE
 from responder.domain.issuer import check_issuer_id
 from responder.domain.responder import ResponderCertificate
 
+_KEY_BEGIN, _KEY_END = "ocsp-responder-", ".key"
+
 
 @dataclass(frozen=True, slots=True)
 class ResponderPair:
@@ -78,7 +80,14 @@ def make(
 
 def key_path(folder: Path, issuer_id: str) -> Path:
     """Where the key of that issuer's responder stands."""
-    return folder / f"ocsp-responder-{_safe(issuer_id)}.key"
+    return folder / f"{_KEY_BEGIN}{_safe(issuer_id)}{_KEY_END}"
+
+
+def issuer_of_key(name: str) -> str | None:
+    """Return whose responder's key a file of that name would be, None for any other name."""
+    if name.startswith(_KEY_BEGIN) and name.endswith(_KEY_END):
+        return name[len(_KEY_BEGIN) : -len(_KEY_END)]
+    return None
 
 
 def load_pair(

@@ -28,16 +28,28 @@ class Changes:
         self._last: dict[int, int] = {}
         self._begun = 0.0
 
-    async def read(self, connection: Connection) -> None:
-        """Continue where the last reading ended, or start over where that is not possible."""
+    async def read(self, connection: Connection) -> set[int] | None:
+        """Continue where the last reading ended; return the numbers of the issuers that changed since.
+
+        None: it started over, where continuing is not possible.
+        """
         head = await feed_position(connection)
-        if head.generation != self._generation or not head.base <= self._read_to <= head.seq:
+        is_new = head.generation != self._generation or not head.base <= self._read_to <= head.seq
+        if is_new:
             oldest = await oldest_place(connection, head.generation)
             self._begun = time.monotonic() if head.generation != self._generation else self._begun
             self._generation, self._last = head.generation, {}
             self._known_from = self._read_to = max(head.base, head.seq if oldest is None else oldest)
-        while self._read_to < head.seq and await self._page(connection):
-            pass
+        touched: set[int] = set()
+        is_more = self._read_to < head.seq
+        while is_more:
+            is_more = await self._page(connection, touched) and self._read_to < head.seq
+        return None if is_new else touched
+
+    @property
+    def settled_at(self) -> float:
+        """When waiting for a new generation ends, on the monotonic clock."""
+        return self._begun + SETTLING_S
 
     def is_settling(self, generation: int | None) -> bool:
         """Return whether a CRL of an earlier generation should wait for what the edges know and the ledger lost.
@@ -45,7 +57,7 @@ class Changes:
         A restored ledger may have an older CRL than the one that edges serve, which they report within seconds.
         """
         is_older = generation is not None and generation != self._generation
-        return is_older and time.monotonic() < self._begun + SETTLING_S
+        return is_older and time.monotonic() < self.settled_at
 
     def lacks(self, issuer_no: int, generation: int | None, seq: int | None) -> bool:
         """Return whether the issuer's CRL, which was read at that place, lacks a change; True when unknown."""
@@ -53,10 +65,12 @@ class Changes:
             return True
         return self._last.get(issuer_no, 0) > seq
 
-    async def _page(self, connection: Connection) -> bool:
+    async def _page(self, connection: Connection, touched: set[int]) -> bool:
         events = await events_after(connection, self._read_to, PAGE)
         for seq, payload in events:
             items = parse_items(payload)
-            self._last |= {item[1]: seq for item in items if item[0] != REPORTED_ITEM}  # a report changes no CRL
+            changed = {item[1]: seq for item in items if item[0] != REPORTED_ITEM}  # a report changes no CRL
+            self._last |= changed
+            touched.update(changed)
             self._read_to = seq
         return len(events) == PAGE

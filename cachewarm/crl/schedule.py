@@ -9,7 +9,7 @@ with a growing pause, and stops no other issuer.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
 
@@ -21,12 +21,39 @@ from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.verify_published import check_published, published_crls
 from cachewarm.errors import CachewarmError, Fatal, Transient
 from cachewarm.ledger import crls, issuers
+from cachewarm.ledger.chunks import chunks
 from cachewarm.ledger.connect import Connection
+from cachewarm.ledger.entered import changed_issuers, current_place
 
 log = structlog.get_logger("crl")
 TICK_S = 0.5
 LONGEST_PAUSE_S = 300.0
 START_JITTER_S = 30.0
+
+
+class _Rows:
+    """The issuers whose CRLs are made here, and the state of these, as they were read last."""
+
+    def __init__(self) -> None:
+        self.issuers: dict[str, issuers.Issuer] = {}
+        self.states: dict[str, crls.ScheduledCRL] = {}
+        self._ids: dict[int, str] = {}
+
+    async def read(self, connection: Connection, ids: Sequence[str]) -> None:
+        """Read these again."""
+        found = {issuer.issuer_id: issuer for issuer in await issuers.list_issuers(connection, ids)}
+        states = await crls.scheduled_crls(connection, ids)
+        for issuer_id in ids:
+            self.issuers.pop(issuer_id, None)
+            self.states.pop(issuer_id, None)
+            issuer = found.get(issuer_id)
+            if issuer is not None and issuer.publishes_crl and issuer.key_path is not None and not issuer.crl_source:
+                self.issuers[issuer_id], self._ids[issuer.issuer_no] = issuer, issuer_id
+                self.states |= {issuer_id: states[issuer_id]} if issuer_id in states else {}
+
+    def ids_of(self, numbers: Iterable[int]) -> set[str]:
+        """Return the ids of these issuers, where their CRLs are made here."""
+        return {self._ids[number] for number in numbers if number in self._ids}
 
 
 class CRLSchedule:
@@ -39,27 +66,56 @@ class CRLSchedule:
         self._not_before: dict[tuple[str, str], tuple[float, float]] = {}
         self._failing: dict[str, str] = {}
         self._sound: dict[str, tuple[issuers.Issuer, frozenset[str]]] = {}
+        self._look_at: dict[str, float] = {}
         self._jitter = random.uniform(0, 0.1)  # noqa: S311 - spreads load, guards nothing
         # after a pause of all warmers many CRLs are old, but hold: they are not all made in the first second
         pause = min(START_JITTER_S, settings.crl_generation_interval / 10)
         self._old_from = time.monotonic() + random.uniform(0, pause)  # noqa: S311
 
     async def run(self, connection: Connection) -> None:
-        """Run until cancelled."""
+        """Run until cancelled. A tick costs two queries, however many issuers there are."""
+        place, rows = await current_place(connection), _Rows()
+        self._look_at = dict.fromkeys(await issuers.issuer_ids(connection), 0.0)
         while True:
-            await self._changes.read(connection)
-            states = await crls.scheduled_crls(connection)
-            for issuer in await issuers.list_issuers(connection):
-                if issuer.publishes_crl and issuer.key_path is not None and issuer.crl_source is None:
-                    await self._look_after(connection, issuer, states.get(issuer.issuer_id))
+            touched = await self._changes.read(connection)
+            changed = await changed_issuers(connection, "crl", place)
+            if touched is None or changed.ids is None:
+                changed_ids = set(await issuers.issuer_ids(connection))
+            else:
+                changed_ids = {*changed.ids, *rows.ids_of(touched)}
+            now = time.monotonic()
+            due = changed_ids | {issuer_id for issuer_id, at in self._look_at.items() if at <= now}
+            for ids in chunks(sorted(due)):
+                await rows.read(connection, ids)
+                for issuer_id in ids:
+                    issuer, state = rows.issuers.get(issuer_id), rows.states.get(issuer_id)
+                    if issuer is None or state is None:
+                        self._look_at.pop(issuer_id, None)
+                        continue
+                    await self._look_after(connection, issuer, state)
+                    self._look_at[issuer_id] = self._next_look(issuer, state)
+            place = changed.place
             await asyncio.sleep(TICK_S)
 
-    async def _look_after(
-        self, connection: Connection, issuer: issuers.Issuer, state: crls.ScheduledCRL | None
-    ) -> None:
+    def _next_look(self, issuer: issuers.Issuer, state: crls.ScheduledCRL) -> float:
+        """Return when CRLs can be due again without a change in the ledger, on the monotonic clock."""
+        now = time.monotonic()
+        if self._changes.is_settling(state.generation):
+            return self._changes.settled_at
+        share = 1 - self._jitter
+        complete = now
+        if state.is_usable and state.age_s is not None:
+            complete = max(self._old_from, now + self._settings.crl_generation_interval * share - state.age_s)
+        if issuer.issuer_id in self._lacking:
+            complete = min(complete, self._lacking[issuer.issuer_id] + self._settings.crl_debounce)
+        times = [max(complete, self._not_before.get((issuer.issuer_id, COMPLETE), (0.0, 0.0))[0])]
+        if issuer.delta_crl:
+            delta = now + self._settings.crl_delta_interval * share - (state.delta_age_s or 0.0)
+            times.append(max(delta, self._not_before.get((issuer.issuer_id, DELTA), (0.0, 0.0))[0]))
+        return min(times)
+
+    async def _look_after(self, connection: Connection, issuer: issuers.Issuer, state: crls.ScheduledCRL) -> None:
         """Make what is due; a failure of any kind is this issuer's alone, unless the connection is lost."""
-        if state is None:
-            return  # registered since the states were read
         if self._changes.is_settling(state.generation):
             return
         kind = COMPLETE

@@ -1,7 +1,7 @@
 """CRLs: numbers that only grow, the current CRLs of each issuer, what deltas are based on, a log of every build."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -126,8 +126,8 @@ async def crl_states(connection: Connection) -> list[CRLState]:
     ]
 
 
-async def scheduled_crls(connection: Connection) -> dict[str, ScheduledCRL]:
-    """Return, by issuer id, what decides whether CRLs are due, of all issuers at one moment."""
+async def scheduled_crls(connection: Connection, only: Sequence[str] | None = None) -> dict[str, ScheduledCRL]:
+    """Return, by issuer id, what decides whether CRLs are due, of all issuers or of those, at one moment."""
     with translated():
         rows = await connection.fetch(
             """select i.issuer_id, extract(epoch from now() - c.this_update)::float8 as age_s,
@@ -138,7 +138,9 @@ async def scheduled_crls(connection: Connection) -> dict[str, ScheduledCRL]:
                    select array_agg(part) as parts, array_agg(xmin::text) as versions,
                           extract(epoch from now() - min(this_update) filter (where part = 'delta'))::float8
                             as delta_age_s
-                     from crl_parts q where q.issuer_id = i.issuer_id) p on true"""
+                     from crl_parts q where q.issuer_id = i.issuer_id) p on true
+                where $1::text[] is null or i.issuer_id = any($1)""",
+            None if only is None else list(only),
         )
     return {row["issuer_id"]: _scheduled(dict(row)) for row in rows}
 

@@ -1,5 +1,6 @@
 """Issuers: the CAs whose certificates we answer for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Required, TypedDict, Unpack
@@ -289,11 +290,22 @@ async def hold_shards(connection: Connection, issuer_id: str, shards: int) -> No
         raise Refused(f"{issuer_id} does not have {shards} shards any more: make the certificate again")
 
 
-async def list_issuers(connection: Connection) -> list[Issuer]:
-    """Return all of them, by id; those that were merged into another one are left out."""
+async def list_issuers(connection: Connection, only: Sequence[str] | None = None) -> list[Issuer]:
+    """Return all of them, or those, by id; those that were merged into another one are left out."""
     with translated():
-        rows = await connection.fetch(f"select {_COLUMNS} from issuers where merged_into is null order by issuer_id")  # noqa: S608
+        rows = await connection.fetch(
+            f"""select {_COLUMNS} from issuers
+                 where merged_into is null and ($1::text[] is null or issuer_id = any($1)) order by issuer_id""",  # noqa: S608
+            None if only is None else list(only),
+        )
     return [_issuer(row) for row in rows]
+
+
+async def issuer_ids(connection: Connection) -> list[str]:
+    """Return the ids of all of them, in order."""
+    with translated():
+        rows = await connection.fetch("select issuer_id from issuers where merged_into is null order by issuer_id")
+    return [row["issuer_id"] for row in rows]
 
 
 def _issuer(row) -> Issuer:  # type: ignore[no-untyped-def]

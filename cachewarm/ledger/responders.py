@@ -1,5 +1,6 @@
 """Certificates of the delegated responders (RFC 6960 4.2.2.2). The reader role sees all but where the key is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -83,11 +84,23 @@ async def forget_responder_cert(connection: Connection, issuer_id: str, serial_n
 
 async def responder_certs(connection: Connection, issuer_id: str | None = None) -> list[ResponderCert]:
     """Those of one issuer or of all, the one that lasts longest first."""
+    return await _certs(connection, None if issuer_id is None else [issuer_id])
+
+
+async def responder_certs_of(connection: Connection, issuer_ids: Sequence[str]) -> dict[str, list[ResponderCert]]:
+    """Return those of some issuers, by issuer id, the newest last."""
+    found: dict[str, list[ResponderCert]] = {}
+    for cert in sorted(await _certs(connection, issuer_ids), key=lambda cert: cert.created_at):
+        found.setdefault(cert.issuer_id, []).append(cert)
+    return found
+
+
+async def _certs(connection: Connection, issuer_ids: Sequence[str] | None) -> list[ResponderCert]:
     with translated():
         rows = await connection.fetch(
-            f"""select {_COLUMNS} from ocsp_responder_certs where $1::text is null or issuer_id = $1
+            f"""select {_COLUMNS} from ocsp_responder_certs where $1::text[] is null or issuer_id = any($1)
                 order by issuer_id, not_after desc, created_at desc""",  # noqa: S608 - our own constant
-            issuer_id,
+            None if issuer_ids is None else list(issuer_ids),
         )
     return [ResponderCert(**dict(row)) for row in rows]
 

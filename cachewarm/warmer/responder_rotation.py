@@ -6,7 +6,10 @@ before the row; a crash between the two leaves a key without a certificate, whic
 certificates are in the inventory like any other that is made here.
 """
 
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import structlog
@@ -18,8 +21,14 @@ from cachewarm.ca.responder_certificate import Fault, Unusable, key_path, load_p
 from cachewarm.errors import Fatal, Refused, Transient
 from cachewarm.ledger import issuers, responders
 from cachewarm.ledger.connect import Connection
+from cachewarm.records.keyring import Keyring
 
 log = structlog.get_logger("responders")
+#: Between two looks at an issuer for which nothing could be done. One whose key file changed is looked at until the
+#: pause is the longest: its row follows soon, unless the process that writes both was killed.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0
+#: Issuers of one round.
+ROTATED = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +62,19 @@ class Rotation:
 async def rotate_due(
     connection: Connection, folder: Path, passphrase: bytes | None, *, now: int, validity_s: float, grace_s: float
 ) -> Rotation:
-    """Make what is missing or due for every issuer whose CA key is here.
+    """Make what is missing or due for every issuer whose CA key is here."""
+    terms = Terms(folder=folder, passphrase=passphrase, now=now, validity_s=validity_s, grace_s=grace_s)
+    return await rotate(connection, await issuers.issuer_ids(connection), terms)
+
+
+async def rotate(connection: Connection, issuer_ids: Sequence[str], terms: Terms) -> Rotation:
+    """Make what is missing or due for these issuers.
 
     A fault of one issuer (a key that is missing, foreign, encrypted or readable for others, a CA that expired) stops
     nothing for the others. Transient and Fatal are the ledger's and end the round.
     """
     done = Rotation()
-    terms = Terms(folder=folder, passphrase=passphrase, now=now, validity_s=validity_s, grace_s=grace_s)
-    for issuer in await issuers.list_issuers(connection):
+    for issuer in await issuers.list_issuers(connection, issuer_ids):
         try:
             fault = await _rotate_if_due(connection, issuer, terms, done)
         except (Transient, Fatal):
@@ -78,6 +92,53 @@ async def rotate_due(
     return done
 
 
+class RotationSchedule:
+    """Which issuers to look at: those that the keyring says cannot sign, or not for long, and whose key file changed.
+
+    It reads no ledger and no file, so a round costs the same for ten thousand issuers as for one. An issuer for which
+    nothing could be done is looked at again after a growing pause.
+    """
+
+    def __init__(self) -> None:
+        self._again: dict[str, tuple[float, float]] = {}
+        self.faults: dict[str, str] = {}
+
+    def due(self, ring: Keyring, touched: Collection[str], ends_before: float) -> list[str]:
+        """Return at most ROTATED issuers by id; `ends_before`: pairs that end before then are replaced (epoch s)."""
+        now = time.monotonic()
+        for issuer_id in touched:
+            self._again[issuer_id] = (now, FIRST_PAUSE_S)
+        lame = {
+            issuer.issuer_id
+            for number, issuer in ring.issuers.items()
+            if (signing := ring.signing.get(number)) is None
+            or signing.pair.certificate.not_after < ends_before
+            or number in ring.behind
+        }
+        there = {issuer.issuer_id for issuer in ring.issuers.values()} if self._again.keys() - lame else lame
+        self._again = {
+            issuer_id: again
+            for issuer_id, again in self._again.items()
+            if issuer_id in lame or (issuer_id in there and again[1] < LONGEST_PAUSE_S)
+        }
+        for issuer_id in lame:
+            self._again.setdefault(issuer_id, (now, FIRST_PAUSE_S))
+        for issuer_id in self.faults.keys() - self._again.keys():
+            del self.faults[issuer_id]
+        return list(islice((issuer_id for issuer_id, (at, _) in self._again.items() if at <= now), ROTATED))
+
+    def looked_at(self, issuer_ids: Collection[str], done: Rotation) -> None:
+        """Note how it went."""
+        now = time.monotonic()
+        for issuer_id in issuer_ids:
+            _, pause = self._again.pop(issuer_id, (0.0, FIRST_PAUSE_S))
+            self._again[issuer_id] = (now + pause, min(2 * pause, LONGEST_PAUSE_S))
+            if issuer_id in done.faults:
+                self.faults[issuer_id] = done.faults[issuer_id]
+            else:
+                self.faults.pop(issuer_id, None)
+
+
 async def _rotate_if_due(connection: Connection, issuer: issuers.Issuer, terms: Terms, done: Rotation) -> str | None:
     """Make a certificate when one is due; return what is wrong with a responder that cannot be made here."""
     why = await _why(connection, issuer, terms)
@@ -85,7 +146,7 @@ async def _rotate_if_due(connection: Connection, issuer: issuers.Issuer, terms: 
         return None
     if issuer.responder_mode != "delegated" or issuer.key_path is None:
         return None if why.fault is Fault.IN_GRACE else f"{why.text}, and its CA key is not here"
-    if await _rotate(connection, issuer, terms):
+    if await _make(connection, issuer, terms):
         done.made.append(issuer.issuer_id)
     return None
 
@@ -104,7 +165,7 @@ async def _why(connection: Connection, issuer: issuers.Issuer, terms: Terms) -> 
     return None
 
 
-async def _rotate(connection: Connection, issuer: issuers.Issuer, terms: Terms) -> bool:
+async def _make(connection: Connection, issuer: issuers.Issuer, terms: Terms) -> bool:
     async with connection.transaction():
         if not await responders.try_lock_responders(connection, issuer.issuer_no):
             return False

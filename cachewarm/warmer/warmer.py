@@ -37,7 +37,7 @@ from cachewarm.warmer.edge_watch import EdgeWatch
 from cachewarm.warmer.event_pipeline import Pipeline
 from cachewarm.warmer.inventory_walk import Walk
 from cachewarm.warmer.new_certificates import NewCertificates
-from cachewarm.warmer.responder_rotation import rotate_due
+from cachewarm.warmer.responder_rotation import ROTATED, Rotation, RotationSchedule, Terms, rotate
 from cachewarm.warmer.walk_rounds import WalkRounds
 from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
@@ -200,18 +200,24 @@ class Warmer:
 
     async def _responders(self, connection: Connection) -> None:
         settings, known = self.settings, dict[str, str]()
+        schedule = RotationSchedule()
         while True:
-            done = await rotate_due(
-                connection,
-                settings.keys,
-                settings.passphrase,
+            ring = await self.keys.read(connection)
+            terms = Terms(
+                folder=settings.keys,
+                passphrase=settings.passphrase,
                 now=self.now(),
                 validity_s=settings.ocsp_responder_validity,
                 grace_s=settings.ocsp_responder_rotation_grace,
             )
-            known = await report_faults(connection, faults.RESPONDER, known, done.faults, done.errors)
-            self._issuer_faults[faults.RESPONDER] = list(known)
-            await asyncio.sleep(RESPONDERS_INTERVAL_S)
+            due = schedule.due(ring, self.keys.take_touched(), terms.now + terms.grace)
+            done = await rotate(connection, due, terms) if due else Rotation()
+            schedule.looked_at(due, done)
+            if due or known.keys() != schedule.faults.keys():
+                known = await report_faults(connection, faults.RESPONDER, known, dict(schedule.faults), done.errors)
+                self._issuer_faults[faults.RESPONDER] = list(known)
+            if len(due) < ROTATED:
+                await asyncio.sleep(RESPONDERS_INTERVAL_S)
 
     async def _audit(self, connection: Connection) -> None:
         """Walk the audit chain now and then; a broken link is for a person."""

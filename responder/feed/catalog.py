@@ -3,7 +3,7 @@
 A reader never sees half of it: files are written under another name and renamed. CRLs lie beside it (crl_files).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,10 @@ async def read_ledger(connection: Connection, files: CRLFiles, former: Catalog) 
         )
 
 
-async def read_issuers(connection: Connection) -> tuple[Issuer, ...]:
-    """Return the public part of every issuer whose certificate can be read, by number."""
+async def read_issuers(connection: Connection, only: Sequence[str] | None = None) -> tuple[Issuer, ...]:
+    """Return the public part of every issuer, or of those ids, whose certificate can be read, by number."""
     issuers = []
-    for row in await connection.fetch(_ISSUERS):
+    for row in await connection.fetch(_ISSUERS, None if only is None else list(only)):
         try:
             issuers.append(_issuer(row))
         except ValueError as error:
@@ -124,7 +124,7 @@ select i.issuer_id, issuer_no, cert_der, unissued_policy, ocsp_url, crl_url, ca_
        floor(extract(epoch from m.former_from))::bigint as former_from,
        floor(extract(epoch from m.former_until))::bigint as former_until, m.former_generation, m.former_seq
   from issuers i left join crl_mirrors m on m.issuer_id = i.issuer_id
- where i.merged_into is null order by issuer_no"""
+ where i.merged_into is null and ($1::text[] is null or i.issuer_id = any($1)) order by issuer_no"""
 
 
 def _windows(row: Any) -> tuple[CRLWindow, ...] | None:

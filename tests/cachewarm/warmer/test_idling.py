@@ -52,9 +52,9 @@ async def test_a_day_of_idling(plant: Plant) -> None:
         if now - checked > DAY / 24:
             checked = now
             names = [name async for name in client.scan_iter(b"o:\x00*", count=1000)]
-            records = [unpack_record(value) for value in await client.mget(names)]
-            assert len(records) >= 2 * CERTIFICATES
-            assert min(each.next_update for each in records) > now + DAY / 3
+            found = [unpack_record(value) for value in await client.mget(names)]
+            assert len(found) >= 2 * CERTIFICATES
+            assert min(each.next_update for each in found) > now + DAY / 3
     records = 2 * CERTIFICATES
     # a life of 0.355 to 0.48 days: between two and three renewals of everything
     assert 1.8 * records < sum(signed.values()) < 3 * records

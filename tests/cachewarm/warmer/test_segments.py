@@ -22,7 +22,7 @@ def cut_up(serials: list[bytes]) -> Segments:
 
 
 def test_every_serial_belongs_to_one_segment() -> None:
-    """Whatever was cut, in whatever order: the ranges follow each other, and the search finds the one with the serial."""
+    """The ranges follow each other whatever was cut, and the search finds the one with the serial."""
     drawn = random.Random(5)
     serials = sorted(drawn.randbytes(drawn.randint(1, 20)) for _ in range(300))
     segments = cut_up(serials[::3])
