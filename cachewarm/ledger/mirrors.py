@@ -1,5 +1,6 @@
 """Mirrored CRLs in the ledger: where they come from, which are here, and how the last attempts went."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -54,8 +55,10 @@ class Mirror:
         return self.crl_number is not None and self.served_number == self.crl_number
 
 
-async def mirrors(connection: Connection, issuer_id: str | None = None) -> list[Mirror]:
-    """Return every issuer with a source, by id, or that one."""
+async def mirrors(
+    connection: Connection, issuer_id: str | None = None, *, among: Collection[str] | None = None
+) -> list[Mirror]:
+    """Return every issuer with a source, by id, or that one, or those of these ids."""
     with translated():
         rows = await connection.fetch(
             """select issuer_id, i.crl_source, i.delta_source, m.issuer_id is null as is_waiting, m.crl_number::text,
@@ -68,8 +71,8 @@ async def mirrors(connection: Connection, issuer_id: str | None = None) -> list[
                  from issuers i left join crl_mirrors m using (issuer_id)
                  left join crl_sources_waiting w using (issuer_id) left join crl_cache c using (issuer_id)
                  left join crl_parts p using (issuer_id)
-                where i.crl_source is not null and ($1::text is null or issuer_id = $1) order by issuer_id""",
-            issuer_id,
+                where i.crl_source is not null and ($1::text[] is null or issuer_id = any($1)) order by issuer_id""",
+            [issuer_id] if issuer_id is not None else None if among is None else list(among),
         )
     numbers = ("crl_number", "delta_number", "served_number", "served_delta")
     return [Mirror(**dict(row) | {name: _int(row[name]) for name in numbers}) for row in rows]

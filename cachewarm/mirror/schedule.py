@@ -16,6 +16,7 @@ from cachewarm.config import Settings
 from cachewarm.errors import CachewarmError, Fatal, Transient
 from cachewarm.ledger import issuers, mirrors
 from cachewarm.ledger.connect import Connection
+from cachewarm.ledger.entered import Place, changed_issuers, current_place
 from cachewarm.mirror.sync import SyncContext, fault_of, limits_of, sync
 from responder.process import end_tasks
 
@@ -55,10 +56,13 @@ class MirrorSchedule:
         self._jitter = random.uniform(0, 0.1)  # noqa: S311 - spreads load, guards nothing
         self._looked_at: dict[str, str] = {}
         self._failing: dict[str, str] = {}
+        self._place: Place | None = None
+        self._mirrors: dict[str, tuple[float, mirrors.Mirror]] = {}
 
     async def run(self, connection: Connection) -> None:
         """Run until cancelled; sources are fetched side by side, and the connection is used by one task at a time."""
         syncing: dict[str, asyncio.Task[None]] = {}
+        self._place = None
         threads = ThreadPoolExecutor(FETCHES, thread_name_prefix="crl-fetch")
         context = SyncContext(connection, self._limits, threads)
         try:
@@ -73,14 +77,25 @@ class MirrorSchedule:
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def _due(self, context: SyncContext, syncing: set[str]) -> list[mirrors.Mirror]:
-        """Return the mirrors that are due and not under way."""
+        """Return the mirrors that are due and not under way. Only those that changed are read again."""
         async with context.mutex:
-            found = [
-                mirror
-                for mirror in await mirrors.mirrors(context.connection)
-                if mirror.issuer_id not in syncing and not await self._is_damaged(context.connection, mirror)
-            ]
-        return [each for each in found if time.time() >= self._moved(each, due_at(each, self._interval))]
+            connection = context.connection
+            if self._place is None:
+                place, ids = await current_place(connection), None
+            else:
+                changed = await changed_issuers(connection, "mirror", self._place)
+                place, ids = changed.place, changed.ids
+            if ids is None or ids:
+                found = {each.issuer_id: each for each in await mirrors.mirrors(connection, among=ids)}
+                for issuer_id in set(self._mirrors if ids is None else ids) - found.keys():
+                    self._mirrors.pop(issuer_id, None)
+                for mirror in found.values():
+                    if not await self._is_damaged(connection, mirror):  # deleted then, and read again
+                        due = self._moved(mirror, due_at(mirror, self._interval))
+                        self._mirrors[mirror.issuer_id] = due, mirror
+            self._place = place
+        now = time.time()
+        return [each for due, each in self._mirrors.values() if due <= now and each.issuer_id not in syncing]
 
     async def _is_damaged(self, connection: Connection, mirror: mirrors.Mirror) -> bool:
         """Return whether what is served was damaged, and was deleted so that the next round fetches it again.

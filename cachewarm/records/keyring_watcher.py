@@ -8,15 +8,17 @@ import asyncio
 import heapq
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from itertools import chain, islice
 from pathlib import Path
 
 from cachewarm.ca.responder_certificate import issuer_of_key
 from cachewarm.errors import CachewarmError
+from cachewarm.ledger.chunks import chunks
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.entered import Place, changed_issuers, current_place
-from cachewarm.records.keyring import Keyring, load_keyring
+from cachewarm.ledger.issuers import issuer_ids
+from cachewarm.records.keyring import READ_TOGETHER, Keyring, load_keyring
 from responder.errors import LINK_FAILURES
 from responder.retry import Failures, Pauses, run_forever
 
@@ -37,11 +39,11 @@ class KeyFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._folder_mark: int | None = None
-        self._files: dict[str, tuple[int, int, int]] = {}
+        self._files: dict[str, tuple[int, int, int]] | None = None
         self._look_at = 0.0
 
     def changed(self) -> set[str]:
-        """Return the names of files that are new, changed or gone since the last call."""
+        """Return the names of files that are new, changed or gone since the last call; none at the first one."""
         try:
             mark: int | None = self._folder.stat().st_mtime_ns
         except OSError:
@@ -53,7 +55,7 @@ class KeyFiles:
         is_settled = mark is not None and time.time_ns() - mark > 1_000_000_000
         self._folder_mark = mark if is_settled else None
         self._look_at = time.monotonic() + FILES_INTERVAL_S
-        before, self._files = self._files, found
+        before, self._files = found if self._files is None else self._files, found
         return {name for name in before.keys() | found.keys() if before.get(name) != found.get(name)}
 
     def _read(self) -> dict[str, tuple[int, int, int]]:
@@ -115,9 +117,11 @@ class KeyringWatcher:
                 place, only = await self._changed(connection)
                 if only is not None:
                     only |= touched | self._ended(now) | self._retried()
-                if only is None or only:
-                    ring = await load_keyring(connection, self._folder, self._passphrase, now, self.keyring, only)
-                    self._take(ring)
+                if only is None and not self.keyring.issuers:  # whoever is read can be signed for at once
+                    for chunk in chunks(await issuer_ids(connection), READ_TOGETHER):
+                        self._take(await self._load(connection, now, chunk))
+                elif only is None or only:
+                    self._take(await self._load(connection, now, only))
             except BaseException:
                 self._place = None
                 raise
@@ -128,6 +132,9 @@ class KeyringWatcher:
         """Return the ids of the issuers whose key file changed since the last call."""
         touched, self._touched = self._touched, set()
         return touched
+
+    async def _load(self, connection: Connection, now: int, only: Collection[str] | None) -> Keyring:
+        return await load_keyring(connection, self._folder, self._passphrase, now, self.keyring, only)
 
     async def _changed(self, connection: Connection) -> tuple[Place, set[str] | None]:
         """Return which issuers the ledger says were changed; None for all, as on a new connection."""

@@ -29,6 +29,8 @@ create table issuer_changes (
 );
 create index issuer_changes_entered on issuer_changes (entered);
 
+create index issuers_mirrored on issuers (issuer_id) where crl_source is not null;
+
 create function issuer_changed() returns trigger language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 declare kind text;
