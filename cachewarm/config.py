@@ -101,8 +101,10 @@ class Settings(EdgeSettings):
         100_000, ge=1, description="events of the feed that are kept; an edge further behind takes a whole snapshot"
     )
     feed_trim_interval: Duration = Field(3600.0, ge=1, description="seconds between two trimmings of the feed")
-    warm_interval: Duration = Field(30.0, ge=1, le=3600, description="seconds between two walks of the inventory")
-    warm_batch: int = Field(2000, ge=1, le=100000, description="certificates signed and published in one batch")
+    warm_interval: Duration = Field(
+        30.0, ge=1, le=3600, description="seconds at least between two verifying visits of the same certificates"
+    )
+    warm_batch: int = Field(2000, ge=1, le=100000, description="certificates read, signed and published together")
     sign_processes: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         ge=0,

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from cachewarm.ca.responder_certificate import issuer_of_key
-from cachewarm.errors import CachewarmError
+from cachewarm.errors import CachewarmError, Transient
 from cachewarm.ledger.chunks import chunks
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.entered import Place, changed_issuers, current_place
@@ -138,6 +138,8 @@ class KeyringWatcher:
 
     async def _changed(self, connection: Connection) -> tuple[Place, set[str] | None]:
         """Return which issuers the ledger says were changed; None for all, as on a new connection."""
+        if connection.is_closed():
+            raise Transient("Postgres cannot be reached: the connection was lost")
         if self._place is None or connection.get_server_pid() not in self._known:
             self._known = {*list(self._known)[-100:], connection.get_server_pid()}
             return await current_place(connection), None
