@@ -1,9 +1,10 @@
 """The master of an edge host: it feeds the workers and keeps them running. It answers no client itself.
 
 Order at start: the shared page and the journal's set first, so that a worker never lacks a gate; then the feed and
-the catalog; then the workers. It makes the memory of their one answer table, and never reads it: a restarted worker
-finds it warm. When the master dies the workers die with it: without an agent they could answer `good` for a horizon
-at most, and no process would restart them. A failure in one of its loops never ends the others.
+the catalog; then the workers. It makes the memory of their one answer table, so that a restarted worker finds it warm,
+and only looks into it to sample the coverage. When the master dies the workers die with it: without an agent they could
+answer `good` for a horizon at most, and no process would restart them. A failure in one of its loops never ends the
+others.
 """
 
 import asyncio
@@ -17,9 +18,11 @@ from pathlib import Path
 import structlog
 
 from _fastocsp.table.memory import make_table_memory
+from _fastocsp.table.table import Table
 from responder.clock import read_clock
 from responder.config import EdgeSettings, as_environment, parse_address
 from responder.domain.catalog import Catalog
+from responder.edge.coverage_watch import CoverageWatch
 from responder.errors import LINK_FAILURES
 from responder.feed.agent import FeedAgent
 from responder.feed.catalog import keep_catalog, kept_catalog, read_ledger
@@ -77,6 +80,7 @@ class Master:
         self._catalog_version = 0
         self._unkept = ChangeLog()
         self._table_fd = make_table_memory(settings.table_bytes)
+        self.coverage = CoverageWatch(settings, Table(settings.table_bytes, self._table_fd), self.shared.find)
         self.workers: dict[int, asyncio.subprocess.Process] = {}
         self._write_failures = RateLimitedLog()
         self._stopping = asyncio.Event()
@@ -104,6 +108,7 @@ class Master:
             for task in [*work, stopped]:
                 task.cancel()
             await asyncio.gather(*work, stopped, return_exceptions=True)
+            await self.coverage.close()
             (self.settings.run / PIDS_NAME).unlink(missing_ok=True)
 
     async def _keep_worker(self, slot: int) -> None:
@@ -137,7 +142,7 @@ class Master:
             self._write_failures.warn("process list not written", error=str(error))
 
     async def _follow_catalog(self) -> None:
-        """Show every change of issuers, responders, CRLs and coverage within about a second."""
+        """Show every change of issuers, responders and CRLs within about a second, and sample the coverage."""
         failures = Failures(
             name="catalog",
             event="catalog not read",
@@ -147,14 +152,20 @@ class Master:
         await run_forever(self._read_catalogs, Pauses(CATALOG_INTERVAL_S, CATALOG_INTERVAL_S), failures)
 
     async def _read_catalogs(self) -> None:
-        connection = await self.connect()
+        try:
+            await self._follow_ledger(await self.connect())
+        except Exception:
+            self.coverage.ledger_lost()
+            raise
+
+    async def _follow_ledger(self, connection: Connection) -> None:
         try:
             while True:
                 self._show(await read_ledger(connection, self._crl_files, self.catalog or Catalog()))
                 if self.agent.replica.orphans and self.catalog is not None:
                     lost = {issuer_no for issuer_no, _ in self.agent.replica.orphans}
                     await self._crl_evidence.send(connection, self.catalog, lost)
-                await asyncio.sleep(CATALOG_INTERVAL_S)
+                await self.coverage.run_for(CATALOG_INTERVAL_S, connection, self.catalog or Catalog())
         finally:
             connection.terminate()
 

@@ -21,6 +21,12 @@ class Table:
     def get(self, issuer_no: int, hash_algorithm: int, serial: bytes) -> bytes | None:
         """The record, or None; counts as a use."""
 
+    def peek(self, issuer_no: int, hash_algorithm: int, serial: bytes) -> bytes | None:
+        """Return the record without noting a use or taking the writers' turn.
+
+        None when there is none, and seldom while a writer moves its index word.
+        """
+
     def discard(self, issuer_no: int, hash_algorithm: int, serial: bytes) -> bool:
         """Forget the record; True when there was one and nobody else was writing."""
 

@@ -176,6 +176,15 @@ cdef class Table:
         self.mark(&found, load32(&self.tick), False)
         return (<const char*>found.record)[:found.record_len]
 
+    def peek(self, int issuer_no, int hash_algorithm, bytes serial not None):
+        """The record, or None; no use is noted and the writers' turn is not taken."""
+        cdef TableKey key
+        cdef Found found
+        _set(&key, issuer_no, hash_algorithm, serial)
+        if not self.find(&key, &found):
+            return None
+        return (<const char*>found.record)[:found.record_len]
+
     def discard(self, int issuer_no, int hash_algorithm, bytes serial not None):
         """Forget the record; True when there was one."""
         cdef TableKey key

@@ -4,6 +4,7 @@ A certificate's id is `{issuer_id}:{serial_hex}`. Revoking answers with the word
 UNKNOWN.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -19,21 +20,34 @@ from cachewarm.admin.bulk import bulk_revoke
 from cachewarm.admin.crls import crl_cache
 from cachewarm.admin.request_body import read_moment, read_object, read_reason, read_wait, waiting_of
 from cachewarm.config import Settings
-from cachewarm.errors import Fatal, Refused, Transient
+from cachewarm.errors import CachewarmError, Fatal, Refused, Transient
 from cachewarm.ledger import inventory, issuers
 from cachewarm.ledger.connect import open_pool
+from cachewarm.ledger.feed import feed_position
 from cachewarm.revocation import revoke as revocation
 from responder.domain.issuer import check_issuer_id
 from responder.domain.serial import parse_serial, serial_hex
 from responder.domain.status import CRLReason
+from responder.errors import LINK_FAILURES
 
 #: They ask by turns for everybody who waits, and hold none of the connections that revoke.
 WAITING_CONNECTIONS = 3
+READY_TIMEOUT_S = 2.0
 
 
 async def health(_: Request) -> Response:
     """200 while the process can answer."""
     return JSONResponse({"status": "ok"})
+
+
+async def ready(request: Request) -> Response:
+    """200 while the ledger answers, 503 otherwise."""
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S), request.app.state.pool.acquire() as connection:
+            await feed_position(connection)
+    except (CachewarmError, *LINK_FAILURES):
+        return JSONResponse({"ready": False, "reasons": ["the ledger does not answer"]}, 503)
+    return JSONResponse({"ready": True, "reasons": []})
 
 
 @admins_only
@@ -98,6 +112,8 @@ def build_app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=[
             Route("/health", health),
+            Route("/livez", health),
+            Route("/readyz", ready),
             Route("/api/v1/issuers", list_issuers),
             Route("/api/v1/admin/crl/cache", crl_cache),
             Route("/api/v1/certificates/bulk-revoke", bulk_revoke, methods=["POST"]),

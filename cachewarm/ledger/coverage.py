@@ -39,3 +39,16 @@ async def read_coverage(connection: Connection) -> list[Coverage]:
             "select issuer_id, inventory, covered, at from presign_coverage order by issuer_id"
         )
     return [Coverage(*row.values()) for row in rows]
+
+
+async def fold_counts(connection: Connection) -> int:
+    """Fold what writers of certificates have appended into the counts; return how many changes that were."""
+    with translated():
+        return int(await connection.fetchval("select certificate_counts_fold()"))
+
+
+async def read_unexpired(connection: Connection) -> dict[str, int]:
+    """Return how many certificates of each issuer have not expired, to the hour; issuers without any are left out."""
+    with translated():
+        rows = await connection.fetch("select issuer_id, unexpired from certificate_inventory")
+    return {row["issuer_id"]: row["unexpired"] for row in rows}

@@ -15,11 +15,12 @@ from typing import Any
 
 from cachewarm.config import Settings
 from cachewarm.errors import CachewarmError
-from cachewarm.ledger import audit, edges, feed
+from cachewarm.ledger import audit, edges, feed, heartbeats
 from cachewarm.ledger.connect import Connection, connected
 from cachewarm.status.issuers import overviews, problems_of, row_of
 from responder.config import INSTANCE_FILE
 from responder.domain.redis_layout import WALK_NOTE
+from responder.feed.inventory import QUIET_S
 
 PATIENCE_S = 2.0
 _REFUSALS_COUNT_FOR = timedelta(days=1)
@@ -116,11 +117,37 @@ async def _read_ledger(connection: Connection, settings: Settings, part: Part) -
             part.problems.append(
                 f"the login {refusal.login} at {refusal.address} polled as edge {refusal.edge}, which is not its own"
             )
+    _see_warmers(await heartbeats.read_heartbeats(connection), part)
     grace = timedelta(seconds=settings.ocsp_responder_rotation_grace)
     part.rows.setdefault("issuers", [])
     for seen in await overviews(connection):
         part.rows["issuers"].append(row_of(seen))
         part.problems += problems_of(seen, now, ready_coverage=settings.ready_coverage, grace=grace)
+
+
+def _see_warmers(heard: list[heartbeats.HeardOf], part: Part) -> None:
+    """Warmers of the last day; one that is not heard of counts only when no other one is."""
+    part.rows["warmers"] = [
+        {
+            "warmer": each.heartbeat.warmer,
+            "age_s": round(each.age_s, 1),
+            "walk_age_s": None if each.walk_age_s is None else round(each.walk_age_s, 1),
+            "queue": each.heartbeat.queue,
+            "rotation_failures": each.heartbeat.rotation_failures,
+            "missing": each.heartbeat.missing,
+            "failing": ", ".join(each.heartbeat.failing) or None,
+        }
+        for each in heard
+    ]
+    if not heard:
+        part.problems.append("no warmer has been heard of for a day")
+    elif heard[0].age_s > QUIET_S:
+        part.problems.append(f"no warmer has been heard of for {heard[0].age_s:.0f} s")
+    part.problems += [
+        f"the warmer {each.heartbeat.warmer} fails at: {', '.join(each.heartbeat.failing)}"
+        for each in heard
+        if each.heartbeat.failing and each.age_s <= QUIET_S
+    ]
 
 
 def _see_lease(lease: feed.Lease, position: feed.FeedPosition, now: datetime, part: Part) -> None:
@@ -176,7 +203,7 @@ async def _walk_note(url: str) -> bytes | str | None:
 
 
 def edge_part(settings: Settings) -> Part:
-    """What /ready says."""
+    """What `/ready` says."""
     url = f"http://{reachable(settings.host)}:{settings.port}/ready"
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
@@ -188,9 +215,10 @@ def edge_part(settings: Settings) -> Part:
             return Part({"url": url, "ready": False}, problems=[f"{url} answers {error.code}"])
     except (OSError, ValueError) as error:
         return Part({"url": url, "ready": False}, problems=[f"the edge does not answer at {url}: {error}"])
-    facts = {key: value for key, value in said.items() if key not in ("reasons", "issuers")}
-    reasons = [f"the edge is not ready: {reason}" for reason in said.get("reasons", ())]
-    return Part({"url": url} | facts, problems=reasons)
+    facts = {key: value for key, value in said.items() if key not in ("reasons", "warnings", "issuers", "warmers")}
+    problems = [f"the edge is not ready: {reason}" for reason in said.get("reasons", ())]
+    problems += [f"the edge warns: {warning}" for warning in said.get("warnings", ())]
+    return Part({"url": url} | facts, problems=problems)
 
 
 def reachable(host: str) -> str:

@@ -17,24 +17,34 @@ _WORK = {
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """One issuer, with the newest of its responder certificates."""
+    """One issuer, with the newest of its responder certificates.
+
+    `unexpired` is the ledger's count of its certificates; `coverage` what the last walk found, of those it had seen.
+    """
 
     issuer: issuers.Issuer
     responder: responders.ResponderCert | None
     coverage: coverage.Coverage | None
+    unexpired: int
     crl: crls.CRLState
     mirror: mirrors.Mirror | None = None
     faults: tuple[IssuerFault, ...] = ()
 
     @property
     def share(self) -> float | None:
-        """Part of the inventory that is signed ahead; None when nobody has counted or there is nothing to sign."""
-        return self.coverage.covered / self.coverage.inventory if self.coverage and self.coverage.inventory else None
+        """Part of the inventory that is signed ahead; None before the first walk, or when there is nothing to sign.
+
+        What was added since the walk is not signed ahead, as far as is known here.
+        """
+        if self.coverage is None or not (inventory := max(self.unexpired, self.coverage.inventory)):
+            return None
+        return min(1.0, self.coverage.covered / inventory)
 
 
 async def overviews(connection: Connection) -> list[Overview]:
     """Every issuer, by id."""
     counted = {each.issuer_id: each for each in await coverage.read_coverage(connection)}
+    unexpired = await coverage.read_unexpired(connection)
     lists = {each.issuer_id: each for each in await crls.crl_states(connection)}
     mirrored = {each.issuer_id: each for each in await mirrors.mirrors(connection)}
     faulty = await faults.issuer_faults(connection)
@@ -46,6 +56,7 @@ async def overviews(connection: Connection) -> list[Overview]:
             issuer=each,
             responder=certs.get(each.issuer_id),
             coverage=counted.get(each.issuer_id),
+            unexpired=unexpired.get(each.issuer_id, 0),
             crl=lists[each.issuer_id],
             mirror=mirrored.get(each.issuer_id),
             faults=tuple(fault for fault in faulty if fault.issuer_id == each.issuer_id),
@@ -62,7 +73,7 @@ def row_of(seen: Overview) -> dict[str, Any]:
         "subject": issuer.subject,
         "responder": issuer.responder_mode,
         "responder_ends": _text(seen.responder.not_after if seen.responder else None),
-        "inventory": counted.inventory if counted else None,
+        "inventory": seen.unexpired,
         "covered": counted.covered if counted else None,
         "publishes_crl": issuer.publishes_crl,
         "crl_number": seen.crl.crl_number,

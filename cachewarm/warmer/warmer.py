@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 from uuid import uuid4
 
@@ -35,6 +36,7 @@ from cachewarm.records.publisher import connect as connect_redis
 from cachewarm.records.signing_pool import SigningPool
 from cachewarm.warmer.edge_watch import EdgeWatch
 from cachewarm.warmer.event_pipeline import Pipeline
+from cachewarm.warmer.heartbeat import HeartbeatLoop
 from cachewarm.warmer.inventory_walk import Walk
 from cachewarm.warmer.new_certificates import NewCertificates
 from cachewarm.warmer.responder_rotation import ROTATED, Rotation, RotationSchedule, Terms, rotate
@@ -67,7 +69,10 @@ class Warmer:
         self.name = f"{socket.gethostname()}-{settings.data_dir}"
         self._issuer_faults: dict[str, Sequence[str]] = {}
         self.edges = EdgeWatch()
-        self.metrics = ProcessMetrics("warmer", LOOPS, lambda: self._issuer_faults, self.edges.metrics)
+        self.heartbeat = HeartbeatLoop(self.name, lambda: len(self._items), lambda: self._issuer_faults)
+        self.metrics = ProcessMetrics(
+            "warmer", LOOPS, lambda: self._issuer_faults, lambda: chain(self.heartbeat.collect(), self.edges.metrics())
+        )
         self.feed = LocalFeed(read_clock)
         self.agent = FeedAgent(
             self._open_feed,
@@ -115,6 +120,7 @@ class Warmer:
             self._run_with_retry(self._audit, "audit"),
             self._run_with_retry(self._trim, "trimming"),
             self._run_with_retry(self.edges.run, "edges"),
+            self._run_with_retry(self.heartbeat.run, "heartbeat"),
         ]
         if self.settings.warmer_metrics_listen:
             loops.append(run_metrics(self.metrics, self.settings.warmer_metrics_listen, self.settings))
@@ -131,11 +137,15 @@ class Warmer:
         """Run `work` with a connection of its own; after a failure again, after a growing pause."""
 
         async def once() -> None:
-            connection = await self._connect()
             try:
-                await work(connection)
-            finally:
-                connection.terminate()
+                connection = await self._connect()
+                try:
+                    await work(connection)
+                finally:
+                    connection.terminate()
+            except Exception:
+                self.heartbeat.failed(name)
+                raise
 
         failures = Failures(
             name=name,
@@ -187,6 +197,8 @@ class Warmer:
                 adoptions = self.agent.replica.adoptions
                 self.walk.segments.wake_all(self.now())
             count = await self.rounds.tick(connection, self.now())
+            if self.walk.segments.next_due() > self.now():
+                self.heartbeat.walked(count.signed)
             if count.faults or self.walk.faults.keys() != self._walk_faults.keys():
                 found = self.walk.faults
                 self._walk_faults = await report_faults(connection, faults.WALK, self._walk_faults, found, count.errors)

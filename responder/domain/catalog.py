@@ -1,4 +1,4 @@
-"""The catalog: issuers, their responders, their CRLs and how much of the inventory is signed ahead.
+"""The catalog: issuers, their responders and their CRLs.
 
 All of it is public and changes seldom. The agent reads it from the ledger and keeps it on disk, so that an edge which
 starts while Postgres is away still knows whose answers it serves. This module is the value alone.
@@ -41,14 +41,6 @@ class CRLEntry(NamedTuple):
     renumberings: int = 0
 
 
-class Coverage(NamedTuple):
-    """Certificates of the inventory, those with an answer that has time left, and when that was counted."""
-
-    inventory: int
-    covered: int
-    at: int
-
-
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
     """One reading of the ledger's public part."""
@@ -56,7 +48,6 @@ class Catalog:
     issuers: tuple[Issuer, ...] = ()
     responders: Mapping[int, tuple[ResponderCertificate, ...]] = field(default_factory=dict)
     crls: Mapping[str, CRLEntry] = field(default_factory=dict)
-    coverage: Mapping[str, Coverage] = field(default_factory=dict)
     #: By issuer: CRL builds that failed since the last good one.
     crl_failures: Mapping[str, int] = field(default_factory=dict)
     #: By issuer: fetches of its CRL that failed since the last good one, by fault.
@@ -134,7 +125,7 @@ def dump_catalog(catalog: Catalog) -> str:
         {
             "issuers": [_dump_issuer(issuer, catalog) for issuer in catalog.issuers],
             "crls": catalog.crls,
-            "coverage": catalog.coverage,
+            "coverage": {},  # the version before reads it
             "crl_failures": catalog.crl_failures,
             "fetch_failures": catalog.fetch_failures,
             "issuer_faults": catalog.issuer_faults,
@@ -155,12 +146,10 @@ def load_catalog(text: str) -> Catalog:
             ResponderCertificate.from_der(b64decode(der)) for der in entry["responders"]
         )
     crls = {issuer_id: CRLEntry(*values) for issuer_id, values in written["crls"].items()}
-    coverage = {issuer_id: Coverage(*values) for issuer_id, values in written["coverage"].items()}
     return Catalog(
         issuers=tuple(issuers),
         responders=responders,
         crls=crls,
-        coverage=coverage,
         crl_failures=written.get("crl_failures", {}),
         fetch_failures=written.get("fetch_failures", {}),
         issuer_faults=written.get("issuer_faults", {}),

@@ -19,6 +19,7 @@ from responder.config import EdgeSettings, Networks
 from responder.domain.catalog import Catalog
 from responder.domain.key import Key
 from responder.domain.redis_layout import parse_record_name
+from responder.edge.coverage import ReportReader
 from responder.edge.crl_shelf import CRLShelf
 from responder.edge.rules import Answerer, Policy, Tiers
 from responder.edge.slow_path import answer_slowly
@@ -76,6 +77,7 @@ class EdgeContext:
         self._refresh_at = 0.0
         self._announcements = Announcements()
         self.crls = CRLShelf(self.state_folder)
+        self.coverage = ReportReader(settings.run)
         lock = Lock()
         self.lane = Lane(
             Table(settings.table_bytes, table_fd),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from responder.domain.catalog import Catalog, Coverage, dump_catalog, load_catalog
+from responder.domain.catalog import Catalog, dump_catalog, load_catalog
 from responder.domain.certificate import may_sign_crls
 from responder.domain.crl_window import CRLWindow
 from responder.domain.issuer import Issuer
@@ -34,7 +34,6 @@ async def read_ledger(connection: Connection, files: CRLFiles, former: Catalog) 
             issuers=issuers,
             responders=await _read_responders(connection, by_id),
             crls=await files.read(connection, by_id, former.crls),
-            coverage=await _read_coverage(connection),
             crl_failures=await _read_failures(connection),
             fetch_failures=await _read_fetch_failures(connection),
             issuer_faults=await _read_issuer_faults(connection, issuers),
@@ -136,13 +135,6 @@ def _windows(row: Any) -> tuple[CRLWindow, ...] | None:
         (row["former_from"], row["former_until"], row["former_generation"], row["former_seq"]),
     )
     return tuple(CRLWindow(*window) for window in both if window[0] is not None)
-
-
-async def _read_coverage(connection: Connection) -> dict[str, Coverage]:
-    rows = await connection.fetch(
-        "select issuer_id, inventory, covered, extract(epoch from at)::bigint as at from presign_coverage"
-    )
-    return {row["issuer_id"]: Coverage(row["inventory"], row["covered"], row["at"]) for row in rows}
 
 
 async def _read_failures(connection: Connection) -> dict[str, int]:

@@ -72,7 +72,9 @@ class Dated:
 def _routes() -> list[Route]:
     return [
         Route("/health", health.health),
+        Route("/livez", health.health),
         Route("/ready", health.ready),
+        Route("/readyz", health.ready),
         Route("/ocsp", ocsp.post, methods=["POST"]),
         Route("/ocsp/", ocsp.post, methods=["POST"]),
         Route("/ocsp/{rest:path}", ocsp.get),

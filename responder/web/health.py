@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -10,18 +9,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from responder.edge.context import EdgeContext, within
+from responder.edge.coverage import CoverageReport
 from responder.feed.machine import State
-from responder.feed.shared import (
-    SLOT_AS_OF,
-    SLOT_GENERATION,
-    SLOT_HEAD,
-    SLOT_ORPHANS,
-    SLOT_SEQ,
-    SLOT_STATE,
-    SLOT_UNJOURNALED,
-    SLOT_UNTIL_BOOT,
-)
+from responder.feed.shared import SLOT_HEAD, SLOT_ORPHANS, SLOT_SEQ, SLOT_UNJOURNALED, SLOT_UNTIL_BOOT
 from responder.telemetry import GAUGES, HELP, OUTCOMES, TABLE_GAUGES, read_rows
+from responder.web.readiness import feed_state, readiness
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -32,7 +24,7 @@ async def health(_: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """200, or 503 with every reason why traffic should go elsewhere."""
+    """200, or 503 with every reason why traffic should go elsewhere; in the body what else is wrong."""
     facts = readiness(request.app.state.edge)
     return JSONResponse(facts, 200 if facts["ready"] else 503, headers=NO_STORE)
 
@@ -46,50 +38,6 @@ async def metrics(request: Request) -> Response:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(EdgeCollector(edge))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST, headers=NO_STORE)
-
-
-def readiness(edge: EdgeContext) -> dict[str, Any]:
-    """The feed's state, the coverage and the reasons against."""
-    state = feed_state(edge)
-    inventory, covered = coverage(edge)
-    share = covered / inventory if inventory else 1.0
-    reasons = []
-    if state not in (State.LIVE, State.STALE):
-        reasons.append(f"feed is {state.name}: no certificate may be called good")
-    if not edge.catalog.issuers:
-        reasons.append("no issuer yet")
-    if share < edge.settings.ready_coverage:
-        reasons.append(f"only {share:.1%} of the inventory is signed ahead")
-    return {
-        "ready": not reasons,
-        "reasons": reasons,
-        "state": state.name,
-        "as_of": edge.page.get(SLOT_AS_OF),
-        "seq": edge.page.get(SLOT_SEQ),
-        "seq_lag": max(0, edge.page.get(SLOT_HEAD) - edge.page.get(SLOT_SEQ)),
-        "generation": edge.page.get(SLOT_GENERATION),
-        "coverage": round(share, 6),
-        "inventory": inventory,
-        "covered": covered,
-        "journal": "not writable: nothing new is acknowledged" if edge.page.get(SLOT_UNJOURNALED) else "written",
-        "insecure_links": edge.settings.insecure_links,
-        "issuer_faults": edge.catalog.issuer_faults,
-        "orphans": edge.catalog.orphans,
-        "issuers": {issuer_id: counted._asdict() for issuer_id, counted in edge.catalog.coverage.items()},
-    }
-
-
-def feed_state(edge: EdgeContext) -> State:
-    """What the agent last showed, corrected by the lease itself: a stopped agent shows nothing new."""
-    shown = State(edge.page.get(SLOT_STATE))
-    expired = time.clock_gettime_ns(time.CLOCK_BOOTTIME) >= edge.page.get(SLOT_UNTIL_BOOT)
-    return State.CLOSED if expired and shown in (State.LIVE, State.STALE, State.CATCHUP) else shown
-
-
-def coverage(edge: EdgeContext) -> tuple[int, int]:
-    """(inventory, covered) over all issuers."""
-    counted = edge.catalog.coverage.values()
-    return sum(c.inventory for c in counted), sum(c.covered for c in counted)
 
 
 class EdgeCollector:
@@ -139,20 +87,7 @@ class EdgeCollector:
             "1 while the journal cannot be written and no new revocation is acknowledged",
             value=page.get(SLOT_UNJOURNALED),
         )
-        inventory, covered = coverage(edge)
-        yield GaugeMetricFamily(
-            "fastocsp_inventory_certificates", "certificates that have not expired", value=inventory
-        )
-        yield GaugeMetricFamily(
-            "fastocsp_covered_certificates", "of them, with a signed answer that has time left", value=covered
-        )
-        counted = [each.at for each in edge.catalog.coverage.values()]
-        if counted:
-            yield GaugeMetricFamily(
-                "fastocsp_coverage_age_seconds",
-                "since the warmer's oldest walk of an issuer ended; above twice WARM_INTERVAL nobody renews",
-                value=max(0, edge.now() - min(counted)),
-            )
+        yield from _coverage(edge)
         ends = GaugeMetricFamily(
             "fastocsp_crl_next_update_seconds",
             "nextUpdate of the CRL served; part: delta, the number of a shard, empty for the complete one",
@@ -182,6 +117,38 @@ class EdgeCollector:
             orphans.add_metric([issuer_id], count)
         yield orphans
         yield from _mirrors(edge)
+
+
+def _coverage(edge: EdgeContext) -> Iterator[Metric]:
+    """What the master sampled, and how the warmers are."""
+    report = edge.coverage.read() or CoverageReport()
+    yield GaugeMetricFamily(
+        "fastocsp_inventory_certificates", "certificates that have not expired", value=report.whole.unexpired
+    )
+    yield GaugeMetricFamily(
+        "fastocsp_covered_certificates",
+        "of them, those that this edge can answer without a signature; estimated from a sample",
+        value=report.whole.covered,
+    )
+    if report.whole.at:
+        yield GaugeMetricFamily(
+            "fastocsp_coverage_sample_age_seconds",
+            "since the sample behind fastocsp_covered_certificates was drawn",
+            value=max(0.0, time.time() - report.whole.at),
+        )
+    walks = [each["walked_at"] for each in report.warmers if each["walked_at"] is not None]
+    if walks:
+        yield GaugeMetricFamily(
+            "fastocsp_coverage_age_seconds",
+            "since the last walk of a warmer ended; above twice WARM_INTERVAL no warmer renews",
+            value=max(0.0, time.time() - max(walks)),
+        )
+    if report.warmers:
+        yield GaugeMetricFamily(
+            "fastocsp_warmer_heartbeat_age_seconds",
+            "since a warmer was last heard of in the ledger",
+            value=max(0.0, time.time() - report.warmers[0]["at"]),
+        )
 
 
 def _mirrors(edge: EdgeContext) -> Iterator[Metric]:

@@ -6,7 +6,7 @@ it ends no process.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import structlog
 import uvicorn
@@ -36,16 +36,16 @@ IssuerFaults = Mapping[str, Sequence[str]]
 
 
 class ProcessMetrics:
-    """What one process counts; `issuer_faults` returns the faults of this moment, `own` what only this process has."""
+    """What one process counts; `issuer_faults` returns the faults of this moment, `more` its own metrics."""
 
     def __init__(
         self,
         process: str,
         loops: Sequence[str],
         issuer_faults: Callable[[], IssuerFaults],
-        own: Callable[[], Iterator[Metric]] | None = None,
+        more: Callable[[], Iterable[Metric]] = tuple,
     ) -> None:
-        self._process, self._issuer_faults, self._own = process, issuer_faults, own
+        self._process, self._issuer_faults, self._more = process, issuer_faults, more
         self._failures = Counter(dict.fromkeys(loops, 0))
 
     def counter_of(self, loop: str) -> Callable[[], None]:
@@ -74,8 +74,7 @@ class ProcessMetrics:
             for issuer_id in issuer_ids:
                 faults.add_metric([self._process, issuer_id, work], 1)
         yield faults
-        if self._own is not None:
-            yield from self._own()
+        yield from self._more()
 
 
 def build_process_app(metrics: ProcessMetrics, settings: EdgeSettings) -> Starlette:

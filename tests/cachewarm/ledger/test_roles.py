@@ -23,6 +23,8 @@ READER_TABLES = {
     "feed_position",
     "feed_snapshot",
     "feed_orphans",
+    "certificate_inventory",
+    "warmer_health",
 }
 READER_COLUMNS = {
     "issuer_faults": {"issuer_id", "work"},
@@ -61,8 +63,11 @@ WRITER_TABLES = {
     "warmer_cursor",
     "issuer_faults",
     "crl_turns",
+    "warmer_heartbeats",
 }
 WRITER_READS = {
+    "certificate_inventory",
+    "warmer_health",
     "crl_changes",
     "crl_failures",
     "crl_fetch_failures",
@@ -85,6 +90,7 @@ WRITER_READS = {
     "orphan_evidence",
 }
 WRITER_CALLS = {
+    "certificate_counts_fold",
     "orphans_settle",
     "orphans_from_crl",
     "orphans_set_limit",
@@ -154,6 +160,7 @@ async def test_the_reader_has_exactly_its_rights(owner: Connection) -> None:
         "feed_item",
         "feed_report_orphans",
         "feed_report_crl",
+        "certificate_sample",
     }
     columns = await owner.fetch(
         """select table_name, column_name, privilege_type from information_schema.column_privileges

@@ -1,0 +1,79 @@
+"""The warmer's word about itself, every few seconds in the ledger: for `status`, its metrics and `/ready` of the edges.
+
+The counts of certificates are folded in the same turn: it is the writer's regular visit to the ledger.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from cachewarm.ledger import coverage, faults, heartbeats
+from cachewarm.ledger.connect import Connection
+
+INTERVAL_S = 5.0
+#: A loop that failed is tried again within five seconds and may take as long to fail: after this it is well again.
+FAILING_S = 20.0
+
+
+class HeartbeatLoop:
+    """What this warmer knows of itself; `queue` returns how many changes it has not published."""
+
+    def __init__(
+        self,
+        name: str,
+        queue: Callable[[], int],
+        issuer_faults: Callable[[], Mapping[str, Sequence[str]]],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name, self._queue, self._issuer_faults, self._monotonic = name, queue, issuer_faults, monotonic
+        self._failed: dict[str, float] = {}
+        self._walked_at: datetime | None = None
+        self._missing: int | None = None
+
+    def walked(self, missing: int) -> None:
+        """Note the end of a walk of the whole inventory, which had to sign that many records."""
+        self._walked_at, self._missing = datetime.now(UTC), missing
+
+    def failed(self, loop: str) -> None:
+        """Note that this loop has just failed."""
+        self._failed[loop] = self._monotonic()
+
+    def beat(self) -> heartbeats.Heartbeat:
+        """Return the state of this moment."""
+        now = self._monotonic()
+        return heartbeats.Heartbeat(
+            warmer=self._name,
+            walked_at=self._walked_at,
+            queue=self._queue(),
+            rotation_failures=len(self._issuer_faults().get(faults.RESPONDER, ())),
+            missing=self._missing,
+            failing=tuple(sorted(loop for loop, at in self._failed.items() if now - at < FAILING_S)),
+        )
+
+    async def run(self, connection: Connection) -> None:
+        """Write it and fold the counts, until cancelled."""
+        while True:
+            await heartbeats.write_heartbeat(connection, self.beat())
+            await coverage.fold_counts(connection)
+            await asyncio.sleep(INTERVAL_S)
+
+    def collect(self) -> Iterator[Metric]:
+        """Of prometheus_client."""
+        beat = self.beat()
+        yield GaugeMetricFamily("fastocsp_warmer_queue", "changes of status not published yet", value=beat.queue)
+        yield GaugeMetricFamily(
+            "fastocsp_warmer_rotation_failures", "issuers without a usable responder", value=beat.rotation_failures
+        )
+        if beat.walked_at is not None:
+            age = (datetime.now(UTC) - beat.walked_at).total_seconds()
+            yield GaugeMetricFamily("fastocsp_warmer_walk_age_seconds", "since the last walk ended", value=age)
+            yield GaugeMetricFamily(
+                "fastocsp_warmer_missing_records", "records that the last walk had to sign", value=beat.missing or 0
+            )
+        failing = GaugeMetricFamily("fastocsp_warmer_failing", "1 for a loop that fails now", labels=["loop"])
+        for loop in beat.failing:
+            failing.add_metric([loop], 1)
+        yield failing
