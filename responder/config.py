@@ -137,7 +137,11 @@ class EdgeSettings(BaseSettings):
         description="peers of the metrics listener that may read /metrics",
     )
     ready_coverage: float = Field(
-        0.5, ge=0, le=1, description="share of the inventory that must be signed ahead for /ready; 0 asks for none"
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the inventory that can be answered without a signature: a starting edge is not ready below "
+        "it, for a minute at most; later it is a warning of /ready and status; 0 for none",
     )
     max_body_size: Size = Field(16384, ge=256, le=1 << 20, description="octets of an OCSP request body")
     table_bytes: Size = Field(

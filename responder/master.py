@@ -94,6 +94,7 @@ class Master:
         for sig in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(sig, self._stopping.set)
         self.agent.boot()
+        self.coverage.begin(has_lease=self.shared.has_lease())
         self._take(kept_catalog(self.state_folder))
         work = [asyncio.create_task(self.agent.run()), asyncio.create_task(self._follow_catalog())]
         work += [asyncio.create_task(self._keep_worker(slot)) for slot in range(self.settings.workers)]

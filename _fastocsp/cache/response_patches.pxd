@@ -40,7 +40,7 @@ cdef struct ResponsePlan:         # of one answer, between `measure` and `put`; 
     const RecordHead* record
     Octets serial
     uint32_t now
-    bint keep_alive
+    int keep_alive
     size_t size                   # of the DER, when it is not known
     Layout layout                 # likewise
     Octets max_age                # in `digits`
@@ -52,7 +52,7 @@ cdef class Stencils:
     cdef Stencil* slots
     # Octets of head and answer, or a few more; 0 for what `response_size` refuses
     cdef size_t measure(self, const TemplateOctets* template, Octets serial, const RecordHead* record, uint32_t now,
-                        bint keep_alive, ResponsePlan* plan) noexcept nogil
+                        int keep_alive, ResponsePlan* plan) noexcept nogil
     # Write the planned answer, for which the sink must have the room
     cdef void put(self, const ResponsePlan* plan, Sink* out, const uint8_t* date) noexcept nogil
     # Templates that were known may be gone, or others

@@ -9,7 +9,7 @@ class Stencils:
     """At most 32 shapes; whoever changes templates clears them."""
 
     def __new__(cls) -> Stencils: ...
-    def encode(self, template: Template, serial: bytes, record: bytes, now: int, keep_alive: bool = True) -> bytes:
+    def encode(self, template: Template, serial: bytes, record: bytes, now: int, keep_alive: int = 1) -> bytes:
         """The HTTP message of a 200 at that epoch second.
 
         ValueError: record or serial do not belong to the template, or the record has no signature. The template must

@@ -25,7 +25,7 @@ from _fastocsp.wire.sink cimport claim, octets_of, open_sink, sink_used, tlv_siz
 from _fastocsp.wire.gentime import imf_fixdate
 
 cdef enum:
-    BELOW_SIGNATURE = 0xFFFF      # of a shape, what is not the signature's length
+    BELOW_SIGNATURE = 0x1FFFF     # of a shape, what is not the signature's length
 
 cdef uint64_t ODD = 0x9E3779B97F4A7C15
 
@@ -73,7 +73,7 @@ cdef class Stencils:
         free(self.slots)
 
     cdef size_t measure(self, const TemplateOctets* template, Octets serial, const RecordHead* record, uint32_t now,
-                        bint keep_alive, ResponsePlan* plan) noexcept nogil:
+                        int keep_alive, ResponsePlan* plan) noexcept nogil:
         plan.template, plan.serial, plan.record, plan.now, plan.keep_alive = template, serial, record, now, keep_alive
         plan.slot = self.slot_of(plan)
         plan.known = plan.slot != NULL and plan.slot.template == template and plan.slot.shape == plan.shape
@@ -97,9 +97,9 @@ cdef class Stencils:
             return NULL
         signature = signature_size(record)
         plan.max_age = max_age_of(record, plan.now, plan.digits)
-        # each in bits of its own: 11, 5, 4, 5, 1 and 1
-        plan.shape = <uint32_t>(signature << 16 | tag_octets(record).n << 11 | plan.max_age.n << 7
-                                | serial_size(plan.serial) << 2 | <size_t>(record.flags << 1) | plan.keep_alive)
+        # each in bits of its own: 11, 5, 4, 5, 1 and 2
+        plan.shape = <uint32_t>(signature << 17 | tag_octets(record).n << 12 | plan.max_age.n << 8
+                                | serial_size(plan.serial) << 3 | <size_t>(record.flags << 2) | plan.keep_alive)
         # signatures of three successive lengths are what is common: these never share a place
         mixed = (<uint64_t>plan.template ^ (plan.shape & BELOW_SIGNATURE)) * ODD
         return &self.slots[(mixed >> 32 ^ signature & 7) & (STENCILS - 1)]
@@ -137,7 +137,7 @@ cdef class Stencils:
             self.slots[i].template = NULL
 
     def encode(self, Template template not None, bytes serial not None, bytes record not None, uint32_t now,
-               bint keep_alive=True):
+               int keep_alive=1):
         cdef RecordHead head
         cdef bytes date = imf_fixdate(now).encode()
         cdef bytearray room

@@ -13,6 +13,12 @@ cdef enum:
     KNOWN_OCTETS = 496            # of a section that is kept
     KNOWN_SECTIONS = 8            # places, of which a section has one by what is left of the request
 
+# What the connection does after an answer, and what its Connection field says (RFC 9112 9.3, C.2.2)
+cdef enum:
+    CONNECTION_CLOSE = 0          # close
+    CONNECTION_KEPT = 1           # it persists, as HTTP/1.1 does without a field
+    CONNECTION_KEEP_ALIVE = 2     # it persists, and an HTTP/1.0 client is told so
+
 cdef struct Span:
     const uint8_t* p              # borrowed from the connection's buffer
     size_t n
@@ -25,6 +31,7 @@ cdef struct HeaderSection:
     size_t content_length
     bint typed                    # Content-Type: application/ocsp-request
     bint close                    # Connection: close
+    bint keep                     # Connection: keep-alive
     bint odd                      # something that is left to the full parser
     Span if_none_match            # n == 0: absent
     Span if_modified_since

@@ -136,7 +136,9 @@ cdef void note(Span name, Span value, HeaderSection* out) noexcept nogil:
     elif same_word(name, b"connection", 10):
         if same_word(value, b"close", 5):
             out.close = True
-        elif not same_word(value, b"keep-alive", 10):
+        elif same_word(value, b"keep-alive", 10):
+            out.keep = True
+        else:
             out.odd = True
     elif same_word(name, b"if-none-match", 13):
         keep_once(&out.if_none_match, value, out)

@@ -28,4 +28,4 @@ cdef bint client_has(const CRLTag* tag, Span if_none_match, Span if_modified_sin
 
 
 cdef void put_crl_not_modified(Sink* s, const CRLTag* tag, uint32_t now, const uint8_t* date,
-                               bint keep_alive) noexcept nogil
+                               int keep_alive) noexcept nogil

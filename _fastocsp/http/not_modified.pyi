@@ -12,7 +12,7 @@ class CRLTags:
 
     def __new__(cls, crls: Iterable[tuple[bytes, bytes, bytes, int, int]] = ()) -> CRLTags: ...
     def answer(
-        self, name: bytes, if_none_match: bytes, if_modified_since: bytes, now: int, keep_alive: bool = True
+        self, name: bytes, if_none_match: bytes, if_modified_since: bytes, now: int, keep_alive: int = 1
     ) -> bytes | None:
         """The 304 that the hot lane sends; None when it leaves the request to another: no such CRL, another tag, an
         older date or none of the preferred form, or a CRL that has ended. A field that is absent is b"".

@@ -11,7 +11,7 @@ from libc.string cimport memcmp
 from _fastocsp.wire.der cimport Octets
 from _fastocsp.wire.gentime cimport FIXDATE
 from _fastocsp.http.headers cimport Span
-from _fastocsp.http.response cimport fixdate_seconds, put_decimal, tag_listed
+from _fastocsp.http.response cimport fixdate_seconds, put_connection, put_decimal, tag_listed
 from _fastocsp.wire.sink cimport Sink, open_sink, put_octets, put_static, sink_used
 
 from _fastocsp.wire.gentime import imf_fixdate
@@ -69,7 +69,7 @@ cdef class CRLTags:
         return NULL
 
     def answer(self, bytes name not None, bytes if_none_match not None, bytes if_modified_since not None, uint32_t now,
-               bint keep_alive=True):
+               int keep_alive=1):
         """The 304 that the hot lane sends, or None."""
         cdef const CRLTag* tag = self.find(span_of(name))
         cdef uint8_t octets[MAX_ANSWER]
@@ -91,7 +91,7 @@ cdef bint client_has(const CRLTag* tag, Span if_none_match, Span if_modified_sin
 
 
 cdef void put_crl_not_modified(Sink* s, const CRLTag* tag, uint32_t now, const uint8_t* date,
-                               bint keep_alive) noexcept nogil:
+                               int keep_alive) noexcept nogil:
     cdef Octets run
     cdef uint32_t left = tag.next_update - now if tag.next_update > now else 0
     put_static(s, b"HTTP/1.1 304 Not Modified\r\nCache-Control: public, max-age=", 58)
@@ -102,6 +102,5 @@ cdef void put_crl_not_modified(Sink* s, const CRLTag* tag, uint32_t now, const u
     put_static(s, b"Date: ", 6)
     run.p, run.n = date, FIXDATE
     put_octets(s, run)
-    if not keep_alive:
-        put_static(s, b"\r\nConnection: close", 19)
+    put_connection(s, keep_alive)
     put_static(s, b"\r\n\r\n", 4)

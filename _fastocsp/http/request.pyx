@@ -3,7 +3,7 @@
 Plain is also a GET of a CRL that says which one the client has (If-None-Match, If-Modified-Since), as caches ask it.
 
 It takes what clients of a responder really send, and is sure of all it takes: one request line, HTTP/1.1 with one Host
-or HTTP/1.0 with at most one (answered and closed), at most one Content-Length of digits and one Content-Type, no
+or HTTP/1.0 with at most one, at most one Content-Length of digits and one Content-Type, no
 Transfer-Encoding, no Expect, no upgrade, no query, no folded or control octets. Whatever else comes, well-formed or
 not, is passed on with its octets to the full parser, which has the last word on what is an error (RFC 9112). So
 framing has one meaning here and no request can be smuggled past it.
@@ -13,7 +13,8 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memchr, memcmp
 
 from _fastocsp.http.headers cimport (
-    WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN, HeaderSection, KnownSections, after, next_line, read_section,
+    CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE, CONNECTION_KEPT, WIRE_NEED_MORE, WIRE_PASS_ON, WIRE_TAKEN,
+    HeaderSection, KnownSections, after, next_line, read_section,
 )
 
 cdef extern from *:
@@ -74,7 +75,12 @@ cdef int recognise(const uint8_t* p, size_t n, size_t max_body, KnownSection* kn
         return WIRE_PASS_ON
     out.if_none_match, out.if_modified_since = head.if_none_match, head.if_modified_since
     out.forwarded_for, out.body.n = head.forwarded_for, 0
-    out.keep_alive = not (out.old or head.close)
+    if head.close:
+        out.keep_alive = CONNECTION_CLOSE
+    elif not out.old:
+        out.keep_alive = CONNECTION_KEPT
+    else:
+        out.keep_alive = CONNECTION_KEEP_ALIVE if head.keep else CONNECTION_CLOSE
     return take_body(after(all, used), used, max_body, &head, out)
 
 

@@ -24,18 +24,20 @@ cdef void fill_cache_values(CacheValues* values, const RecordHead* record, const
 cdef Octets max_age_of(const RecordHead* record, uint32_t now, uint8_t* room) noexcept nogil
 cdef Octets tag_octets(const RecordHead* record) noexcept nogil
 # Write the values over those of the head that ends there, each as wide as the one before
-cdef void store_cache_values(uint8_t* end, const CacheValues* values, bint keep_alive) noexcept nogil
+cdef void store_cache_values(uint8_t* end, const CacheValues* values, int keep_alive) noexcept nogil
 
 cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, uint32_t now, const uint8_t* date,
-                      bint keep_alive) noexcept nogil
+                      int keep_alive) noexcept nogil
 cdef void put_not_modified_head(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
-                                bint keep_alive) noexcept nogil
+                                int keep_alive) noexcept nogil
 # Of an answer that must not be stored; retry_after 0: no such field
 cdef void put_no_store_head(Sink* s, size_t body_len, int retry_after, const uint8_t* date,
-                            bint keep_alive) noexcept nogil
+                            int keep_alive) noexcept nogil
 # If-None-Match names this opaque-tag, quotes included, or "*"
 cdef bint tag_listed(Span list_, const uint8_t* ours, size_t n) noexcept nogil
 # Epoch seconds of an IMF-fixdate, or -1 for anything else, the obsolete forms included
 cdef long long fixdate_seconds(Span value) noexcept nogil
+# The Connection field of CONNECTION_*, or none; behind the last field, without its line's end
+cdef void put_connection(Sink* s, int keep_alive) noexcept nogil
 cdef void put_decimal(Sink* s, uint64_t number) noexcept nogil
 cdef bint not_modified(Span if_none_match, Span if_modified_since, const RecordHead* record) noexcept nogil

@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from _fastocsp.wire.gentime cimport FIXDATE, calendar_of, store_fixdate
-from _fastocsp.http.headers cimport Span
+from _fastocsp.http.headers cimport CONNECTION_CLOSE, CONNECTION_KEPT, Span
 from _fastocsp.ocsp.record cimport read_record
 from _fastocsp.wire.sink cimport Sink, claim, open_sink, put_octets, put_static, sink_used, store_hex
 
@@ -23,6 +23,7 @@ cdef enum:
     BEFORE_EXPIRES = 11
     BEFORE_DATE = 8
     CLOSE = 19                    # of `Connection: close` with its line's beginning
+    KEEP_ALIVE = 24               # of `Connection: keep-alive` likewise
     END_OF_HEAD = 4
 
 cdef const char* MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
@@ -80,9 +81,11 @@ cdef void fill_cache_values(CacheValues* values, const RecordHead* record, const
     values.this_update, values.next_update = calendar_of(record.this_update), calendar_of(record.next_update)
 
 
-cdef void store_cache_values(uint8_t* end, const CacheValues* values, bint keep_alive) noexcept nogil:
+cdef void store_cache_values(uint8_t* end, const CacheValues* values, int keep_alive) noexcept nogil:
     """From the last to the first; between them lies what put_cache_fields has put there."""
-    end -= END_OF_HEAD if keep_alive else END_OF_HEAD + CLOSE
+    end -= END_OF_HEAD
+    if keep_alive != CONNECTION_KEPT:
+        end -= CLOSE if keep_alive == CONNECTION_CLOSE else KEEP_ALIVE
     end -= FIXDATE
     memcpy(end, values.date, FIXDATE)
     end -= BEFORE_DATE + FIXDATE
@@ -96,7 +99,7 @@ cdef void store_cache_values(uint8_t* end, const CacheValues* values, bint keep_
 
 
 cdef void put_cache_fields(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
-                           bint keep_alive) noexcept nogil:
+                           int keep_alive) noexcept nogil:
     cdef uint8_t room[DECIMAL_OCTETS]
     cdef CacheValues values
     values.max_age = max_age_of(record, now, room)
@@ -116,15 +119,23 @@ cdef void put_cache_fields(Sink* s, const RecordHead* record, uint32_t now, cons
         store_cache_values(s.p, &values, keep_alive)
 
 
-cdef inline void put_end(Sink* s, bint keep_alive) noexcept nogil:
-    """The end of every head."""
-    if not keep_alive:
+cdef void put_connection(Sink* s, int keep_alive) noexcept nogil:
+    if keep_alive == CONNECTION_KEPT:
+        return
+    if keep_alive == CONNECTION_CLOSE:
         put_static(s, b"\r\nConnection: close", CLOSE)
+    else:
+        put_static(s, b"\r\nConnection: keep-alive", KEEP_ALIVE)
+
+
+cdef inline void put_end(Sink* s, int keep_alive) noexcept nogil:
+    """The end of every head."""
+    put_connection(s, keep_alive)
     put_static(s, b"\r\n\r\n", END_OF_HEAD)
 
 
 cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, uint32_t now, const uint8_t* date,
-                      bint keep_alive) noexcept nogil:
+                      int keep_alive) noexcept nogil:
     put_static(s, b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: ", 74)
     put_decimal(s, body_len)
     put_static(s, b"\r\n", 2)
@@ -132,7 +143,7 @@ cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, uint32
 
 
 cdef void put_no_store_head(Sink* s, size_t body_len, int retry_after, const uint8_t* date,
-                            bint keep_alive) noexcept nogil:
+                            int keep_alive) noexcept nogil:
     cdef Octets run
     put_static(s, b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: ", 74)
     put_decimal(s, body_len)
@@ -147,7 +158,7 @@ cdef void put_no_store_head(Sink* s, size_t body_len, int retry_after, const uin
 
 
 cdef void put_not_modified_head(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
-                                bint keep_alive) noexcept nogil:
+                                int keep_alive) noexcept nogil:
     put_static(s, b"HTTP/1.1 304 Not Modified\r\n", 27)
     put_cache_fields(s, record, now, date, keep_alive)
 
@@ -262,7 +273,7 @@ def entity_tag(bytes record not None):
     return (<const char*>tag)[:sink_used(&s)]
 
 
-def encode_head(bytes record not None, uint32_t now, body_len, bint keep_alive=True):
+def encode_head(bytes record not None, uint32_t now, body_len, int keep_alive=1):
     """The head that the hot lane writes before a body of so many octets, or of the 304 when body_len is None."""
     cdef RecordHead head
     cdef uint8_t octets[MAX_HEAD_OCTETS]

@@ -15,7 +15,7 @@ from cachewarm.ledger.connect import Connection
 
 INTERVAL_S = 5.0
 #: A loop that failed is tried again within five seconds and may take as long to fail: after this it is well again.
-FAILING_S = 20.0
+FAILING_S = 12.0
 
 
 class HeartbeatLoop:

@@ -5,8 +5,7 @@ certificates drawn by lot, each looked up under one of the pre-signed hashes: in
 record counts if an edge would serve it: of the right responder, in its window, in agreement with the revoked set.
 
 The master samples for the whole host, a bounded number per turn however many issuers there are, and leaves what it
-found in a file of the run folder; the workers show it. Turns are so far apart that they take a two-hundredth of the
-time at most.
+found in a file of the run folder; the workers show it.
 """
 
 import json

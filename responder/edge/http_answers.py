@@ -56,9 +56,19 @@ def _no_store(answer: OCSPAnswer, now: int) -> Fields:
     return [(b"Cache-Control", b"no-store"), *retry, (b"Date", imf_fixdate(now).encode())]
 
 
-def write(status: int, head: Fields, body: bytes, *, keep_alive: bool) -> bytes:
-    """An HTTP/1.1 message."""
-    last = [] if keep_alive else [(b"Connection", b"close")]
+#: What the connection does after the answer, as `_fastocsp.http.headers` has it: close, go on, go on and say so, which
+#: an HTTP/1.0 client needs (RFC 9112 C.2.2).
+CLOSE, KEPT, KEEP_ALIVE = 0, 1, 2
+_CONNECTION: dict[int, Fields] = {
+    CLOSE: [(b"Connection", b"close")],
+    KEPT: [],
+    KEEP_ALIVE: [(b"Connection", b"keep-alive")],
+}
+
+
+def write(status: int, head: Fields, body: bytes, *, keep_alive: int) -> bytes:
+    """An HTTP/1.1 message; `keep_alive` is CLOSE, KEPT or KEEP_ALIVE."""
+    last = _CONNECTION[keep_alive]
     lines = [b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode())]
     lines += [b"%s: %s" % field for field in head + last]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body

@@ -33,7 +33,7 @@ async def settle(answering: Awaitable[OCSPAnswer], counters: Counters) -> OCSPAn
 
 
 def respond(
-    answer: OCSPAnswer, *, is_get: bool, if_none_match: bytes, if_modified_since: bytes, now: int, keep_alive: bool
+    answer: OCSPAnswer, *, is_get: bool, if_none_match: bytes, if_modified_since: bytes, now: int, keep_alive: int
 ) -> bytes:
     """HTTP of the answer, a 304 when the client's copy is still right."""
     if is_get and answer.record and is_not_modified(if_none_match, if_modified_since, answer.record):

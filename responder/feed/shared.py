@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import time
 from pathlib import Path
 
 from _fastocsp.revoked.image import RevokedImage, image_size
@@ -110,6 +111,10 @@ class SharedFeed:
         self._put(SLOT_LEFT_BOOT, lease.until_boot)
         self._put(SLOT_UNTIL_MONO, lease.until_mono)
         self._put(SLOT_UNTIL_BOOT, lease.until_boot)
+
+    def has_lease(self) -> bool:
+        """Return whether `good` is allowed now."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) < self._page.get(SLOT_UNTIL_BOOT)
 
     def former_lease(self) -> Renew | None:
         """What the page of the life before allowed, on the clocks of this same boot of the host."""

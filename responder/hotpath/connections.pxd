@@ -31,6 +31,7 @@ cdef struct Connection:
     bint eof_near                 # its end is in the socket, behind what was not read yet
     bint eof                      # the client has said all
     bint close_after              # close once the answers are out
+    int keep_alive                # CONNECTION_* of the request that the slow lane answers
 
 
 cdef inline size_t buffered(const Buffer* b) noexcept nogil:

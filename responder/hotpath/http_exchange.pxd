@@ -48,9 +48,9 @@ cdef class Exchange(Sockets):
     cdef bint ask_slow(self, Connection* c, const uint8_t* octets, size_t n, const AnswerQuery* query) noexcept nogil
     cdef bint lane_full(self, RequestOutcome outcome) noexcept nogil
     # An unsigned answer that says so, tryLater or unauthorized; counted
-    cdef void put_refusal(self, int status, bint keep_alive, Sink* out) noexcept nogil
-    # The connection ends after the answer to this letter
-    cdef bint closes(self, const Letter* letter) noexcept nogil
+    cdef void put_refusal(self, int status, int keep_alive, Sink* out) noexcept nogil
+    # CONNECTION_* of the request in this letter
+    cdef int keep_alive_of(self, const Letter* letter) noexcept nogil
     cdef void hand_over(self, Connection* c, const uint8_t* rest, size_t n) noexcept nogil
     # The key of the request's client; `room` is for one that a proxy names
     cdef const ClientKey* client_of(self, const Connection* c, const HttpRequest* http,

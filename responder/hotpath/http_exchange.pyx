@@ -16,7 +16,7 @@ from _fastocsp.ocsp.response cimport put_error_response
 from _fastocsp.ocsp.signer_wire cimport AnswerQuery
 from _fastocsp.wire.codes cimport ERROR_BYTES, TRY_LATER, TRY_LATER_S
 from _fastocsp.shared.counters cimport count_more
-from _fastocsp.http.headers cimport WIRE_NEED_MORE, WIRE_TAKEN, KnownSections, Span
+from _fastocsp.http.headers cimport CONNECTION_KEPT, WIRE_NEED_MORE, WIRE_TAKEN, KnownSections, Span
 from _fastocsp.http.response cimport put_no_store_head
 from _fastocsp.wire.sink cimport Sink, open_sink, sink_used
 from _fastocsp.http.request cimport METHOD_GET, HttpRequest, recognise
@@ -95,7 +95,7 @@ cdef class Exchange(Sockets):
             if outcome != ANSWERED and self.lane_full(outcome):
                 self.put_refusal(TRY_LATER, http.keep_alive, &out)
                 outcome = ANSWERED
-                c.paused = http.keep_alive and not c.behind_proxy
+                c.paused = http.keep_alive != 0 and not c.behind_proxy
             slow_at = at
             at += http.consumed
             c.close_after = not http.keep_alive
@@ -105,6 +105,7 @@ cdef class Exchange(Sockets):
         if sink_used(&out) and not self.write_out(c, &out):
             return False
         if c.waiting:
+            c.keep_alive = http.keep_alive
             if not self.ask_slow(c, self.in_ + slow_at, at - slow_at, &query if outcome == TO_SIGNER else NULL):
                 return False
         return self.settle(c, self.in_ + at, n - at, at != 0, outcome)
@@ -166,15 +167,15 @@ cdef class Exchange(Sockets):
         return self.slow_under_way >= self.slow_lane or (
             outcome == TO_SIGNER and self.nonces_under_way >= self.nonce_lane)
 
-    cdef void put_refusal(self, int status, bint keep_alive, Sink* out) noexcept nogil:
+    cdef void put_refusal(self, int status, int keep_alive, Sink* out) noexcept nogil:
         """The answer that Python would give (responder/errors.py); the caller holds the lock, for the date."""
         put_no_store_head(out, ERROR_BYTES, TRY_LATER_S if status == TRY_LATER else 0, self.lane.date, keep_alive)
         put_error_response(out, status)
         self.count(AT_TRY_LATER if status == TRY_LATER else AT_UNAUTHORIZED)
 
-    cdef bint closes(self, const Letter* letter) noexcept nogil:
+    cdef int keep_alive_of(self, const Letter* letter) noexcept nogil:
         cdef Connection* c = self.connections.get(letter.slot, letter.generation)
-        return c != NULL and c.close_after
+        return CONNECTION_KEPT if c == NULL else c.keep_alive
 
     cdef void hand_over(self, Connection* c, const uint8_t* rest, size_t n) noexcept nogil:
         """From here on the connection is uvicorn's; its slot is kept until `cold_gone`."""

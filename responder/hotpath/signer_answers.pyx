@@ -92,7 +92,7 @@ cdef bint on_frame(Exchange x, const Frame* frame) noexcept nogil:
     if read_signed(frame.body, &signed_) < 0:
         return False
     x.count(AT_SIGNED_LIVE)
-    if put_signed(x, &pending.query, &signed_, not x.closes(pending.letter), &out):
+    if put_signed(x, &pending.query, &signed_, x.keep_alive_of(pending.letter), &out):
         answer_client(x, pending, &out)
     else:
         leave_to_python(x, pending)
@@ -100,14 +100,14 @@ cdef bint on_frame(Exchange x, const Frame* frame) noexcept nogil:
 
 
 cdef void refuse(Exchange x, PendingSignature* pending, int status, Sink* out) noexcept nogil:
-    cdef bint keep_alive = not x.closes(pending.letter)
+    cdef int keep_alive = x.keep_alive_of(pending.letter)
     x.lane.lock.take()
     x.put_refusal(status, keep_alive, out)
     x.lane.lock.give()
     answer_client(x, pending, out)
 
 
-cdef bint put_signed(Exchange x, const AnswerQuery* query, const SignedAnswer* signed_, bint keep_alive,
+cdef bint put_signed(Exchange x, const AnswerQuery* query, const SignedAnswer* signed_, int keep_alive,
                      Sink* out) noexcept nogil:
     cdef int verdict
     if signed_.der.n + MAX_HEAD_OCTETS > sink_room(out):

@@ -12,4 +12,4 @@ class SlowRequest(NamedTuple):
     body: bytes
     if_none_match: bytes
     if_modified_since: bytes
-    keep_alive: bool
+    keep_alive: int

@@ -28,6 +28,7 @@ CONTENT_TOO_LARGE = 413, b"Content Too Large"
 URI_TOO_LONG = 414, b"URI Too Long"
 FIELDS_TOO_LARGE = 431, b"Request Header Fields Too Large"
 VERSION_NOT_SUPPORTED = 505, b"HTTP Version Not Supported"
+_KEEP_ALIVE = b"connection", b"keep-alive"
 _OTHER_VERSION = re.compile(rb".* HTTP/[02-9]\.\d\r?")
 _REFUSED = (
     b"HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
@@ -189,6 +190,9 @@ class ColdProtocol(HttpToolsProtocol):
         self._head_octets = 0
         self._cutter.begin_body(chunked=bool(codings), length=int(lengths[0]) if lengths else 0)
         super().on_headers_complete()
+        if old and self.parser.should_keep_alive():  # RFC 9112 9.3 and C.2.2: the client has to be told
+            self.cycle.keep_alive = True
+            self.cycle.default_headers = [*self.cycle.default_headers, _KEEP_ALIVE]
         self._in_body = True
         self._unanswered.append(self.cycle)
 
@@ -210,6 +214,12 @@ class ColdProtocol(HttpToolsProtocol):
             self.transport.write(self._last_words)
         if self._last_words or self.at_end:
             self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close after the answer that is under way, which no longer promises anything else."""
+        super().shutdown()
+        if self.cycle is not None and not self.cycle.keep_alive:
+            self.cycle.default_headers = [each for each in self.cycle.default_headers if each != _KEEP_ALIVE]
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's interface
         """Refuse and close; the parser cannot go on."""

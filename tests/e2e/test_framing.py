@@ -1,5 +1,6 @@
 """Messages on a connection: order, pieces, halves, and every framing that has two readings (RFC 9112)."""
 
+import re
 import socket
 import threading
 import time
@@ -164,7 +165,6 @@ def test_http_1_0(demo: Demo) -> None:
     for host in (
         b"",
         b"Host: x\r\n",
-        b"Host: x\r\nConnection: keep-alive\r\n",
         b"Accept: */*\r\nExpect: 100-continue\r\n",
     ):
         for octets in (
@@ -177,6 +177,56 @@ def test_http_1_0(demo: Demo) -> None:
             assert b"chunked" not in head.lower()
             assert b"content-length: %d" % len(body) in head.lower()
             assert status_in(body, demo.good_cert.serial_number) is ocsp.OCSPCertStatus.GOOD
+
+
+@pytest.mark.parametrize("lane", ["hot", "slow", "nonce", "cold", "crl", "crl 304"])
+def test_an_http_1_0_client_that_asks_for_it_keeps_its_connection(demo: Demo, lane: str) -> None:
+    """RFC 9112 C.2.2: three requests on one connection, each answer with a length and `Connection: keep-alive`; the
+    last, without that option, is answered and closed.
+    """
+    crl = b"/.well-known/pki/crl/demo"
+    target, lines = {
+        "hot": (demo.path.encode(), b""),
+        "cold": (demo.path.encode(), b"Expect: nothing\r\n"),
+        "crl": (crl, b""),
+        "crl 304": (crl, b"If-None-Match: *\r\n"),
+    }.get(lane, (b"", b""))
+    asked = {"slow": b"bad", "nonce": nonce_question(demo)}.get(lane)
+    with socket.create_connection(("127.0.0.1", demo.port), timeout=10) as connected:
+        for option in (b"keep-alive", b"Keep-Alive", b"keep-alive", b""):
+            head = lines + (b"Connection: " + option + b"\r\n" if option else b"")
+            if asked is None:
+                connected.sendall(b"GET " + target + b" HTTP/1.0\r\n" + head + b"\r\n")
+            else:
+                length = b"Content-Length: %d\r\n" % len(asked)
+                connected.sendall(b"POST /ocsp HTTP/1.0\r\n" + TYPE + length + head + b"\r\n" + asked)
+            fields, body = one_answer(connected)
+            assert (b"connection: keep-alive" in fields) == bool(option)
+            assert b"transfer-encoding" not in fields
+            assert bool(body) == (lane != "crl 304")
+        assert connected.recv(1) == b""
+
+
+def nonce_question(demo: Demo) -> bytes:
+    """DER with a nonce."""
+    return question(demo.good_cert, demo.issuer, nonce=b"n" * 16)
+
+
+def one_answer(connected: socket.socket) -> tuple[bytes, bytes]:
+    """Read one answer; its fields in lower case, and its body."""
+    said = b""
+    while b"\r\n\r\n" not in said:
+        more = connected.recv(65536)
+        assert more, said
+        said += more
+    head, _, body = said.partition(b"\r\n\r\n")
+    fields = head.lower()
+    found = re.search(rb"\r\ncontent-length: (\d+)", fields)
+    length = int(found[1]) if found and b" 304 " not in fields[:20] else 0
+    while len(body) < length:
+        body += connected.recv(65536)
+    assert len(body) == length
+    return fields, body
 
 
 def test_absolute_form(demo: Demo, talk: Talk) -> None:

@@ -5,13 +5,13 @@ import shutil
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 import redis
 
+from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.inventory import NewCertificate, add_certificates
 from responder.domain.redis_layout import ANNOUNCE_STREAM
@@ -24,12 +24,39 @@ CERTIFICATES = 240
 SHOWN_S = 20
 
 
+class OpenValkey(EmbeddedValkey):
+    """One that its owner may configure while it runs."""
+
+    def _user_rules(self) -> str:
+        return super()._user_rules() + "user owner on nopass ~* &* +@all\n"
+
+    def owner(self) -> "redis.Redis":
+        """A client with all rights."""
+        return redis.Redis(unix_socket_path=str(self.socket), username="owner", password="")
+
+
 @pytest.fixture(scope="module")
-def running() -> Iterator[Instance]:
+def valkey_of_ours() -> Iterator[OpenValkey]:
+    """The cache of the instance."""
+    folder = scratch("fastocsp-test-", 0o711)
+    server = OpenValkey(folder)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def running(valkey_of_ours: OpenValkey) -> Iterator[Instance]:
     """An instance whose edge has been asked for nothing yet, so that its table is empty."""
     folder = scratch()
     instance = Instance(
-        folder / "data", workers=1, certificates=CERTIFICATES, revoked=0, FASTOCSP_READY_COVERAGE="0.9"
+        folder / "data",
+        workers=1,
+        certificates=CERTIFICATES,
+        revoked=0,
+        FASTOCSP_READY_COVERAGE="0.9",
+        FASTOCSP_REDIS_URL=valkey_of_ours.url("writer"),
     ).start()
     yield instance
     instance.stop()
@@ -56,11 +83,6 @@ def covered(instance: Instance) -> float:
 def well(instance: Instance) -> None:
     """Wait until everything is covered and nothing is warned of."""
     eventually(lambda: covered(instance) == 1.0 and body(instance)["warnings"] == [], 40, str(ready(instance)))
-
-
-def in_redis(instance: Instance) -> "redis.Redis":
-    """A client of the writer's login."""
-    return redis.Redis.from_url(instance.facts["redis_url"])
 
 
 async def import_certificates(instance: Instance, count: int, first: int) -> None:
@@ -93,10 +115,10 @@ async def change(instance: Instance, statement: str) -> None:
         await connection.close()
 
 
-def test_records_lost_from_redis_show_as_uncovered(running: Instance) -> None:
-    """Two thirds of the records are evicted while no warmer runs: 200, about a third, the issuer named; then repaired."""
+def test_records_lost_from_redis_show_as_uncovered(running: Instance, valkey_of_ours: OpenValkey) -> None:
+    """Two thirds of the records are evicted while no warmer runs: 200, about a third, the issuer named."""
     well(running)
-    with stopped(pid_of(running, "warmer")), in_redis(running) as client:
+    with stopped(pid_of(running, "warmer")), valkey_of_ours.owner() as client:
         names = [name for name in client.keys(b"o:*") if len(name) > 8 and name != ANNOUNCE_STREAM]
         assert len(names) >= 2 * CERTIFICATES
         client.delete(*[name for at, name in enumerate(sorted(names, key=hash)) if at % 3])
@@ -122,10 +144,12 @@ def test_an_import_is_uncovered_from_the_first_second(running: Instance) -> None
     well(running)
 
 
-def test_a_redis_that_refuses_writes_is_named_while_answers_go_on(running: Instance) -> None:
+def test_a_redis_that_refuses_writes_is_named_while_answers_go_on(
+    running: Instance, valkey_of_ours: OpenValkey
+) -> None:
     """The walk fails: 200, the new certificates uncovered, the failing work of the warmer named."""
     well(running)
-    with in_redis(running) as client:
+    with valkey_of_ours.owner() as client:
         before = client.config_get("maxmemory*")
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", "1")
@@ -176,10 +200,10 @@ def test_the_paths_of_orchestrators_answer_like_ours(running: Instance, path: st
         assert answer.status == 200
 
 
-def test_an_edge_that_can_answer_for_no_issuer_is_not_ready(running: Instance) -> None:
-    """Redis, table and signer have nothing: 503 with that reason. The signer is back: 200, though nothing is covered."""
+def test_an_edge_that_can_answer_for_no_issuer_is_not_ready(running: Instance, valkey_of_ours: OpenValkey) -> None:
+    """Redis, table and signer have nothing: 503 with that reason. The signer is back: 200, with nothing covered."""
     warmer, signer = pid_of(running, "warmer"), pid_of(running, "signer")
-    with stopped(warmer), in_redis(running) as client:
+    with stopped(warmer), valkey_of_ours.owner() as client:
         with stopped(signer):
             client.flushall()
             asyncio.run(change(running, "delete from certificates where serial_number < '\\x70000000'"))

@@ -29,7 +29,7 @@ class Framing(NamedTuple):
 
     length: int | None
     typed: bool
-    keep_alive: bool
+    keep_alive: int
 
 
 def recognise(octets: bytes, max_body: int = 16384) -> dict[str, Any] | Literal[False] | None:
@@ -91,4 +91,11 @@ def framing_of(fields: Fields, *, old: bool) -> Framing | None:
     if length is not None and not re.fullmatch(rb"0|[1-9][0-9]{0,8}", length):
         return None
     typed = values.get(b"content-type", b"").lower() == b"application/ocsp-request"
-    return Framing(None if length is None else int(length), typed, not old and b"close" not in wishes)
+    return Framing(None if length is None else int(length), typed, keep_alive_of(wishes, old=old))
+
+
+def keep_alive_of(wishes: list[bytes], *, old: bool) -> int:
+    """0: closed; 1: kept; 2: kept because an HTTP/1.0 client asked for it, which is told so (RFC 9112 9.3, C.2.2)."""
+    if b"close" in wishes:
+        return 0
+    return (2 if b"keep-alive" in wishes else 0) if old else 1

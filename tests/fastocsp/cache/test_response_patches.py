@@ -19,7 +19,7 @@ from tests.support.ca import ECDSA_SHA256
 
 NOW, SERIAL = 1_800_000_000, b"\x40" + b"\x05" * 15
 LAST = 2**32 - 1
-Asked = tuple[bytes, Record, int, bool]
+Asked = tuple[bytes, Record, int, int]
 
 
 def template(*, hash_octet: int = 0x11, responder: bytes = b"respondr", certs: int = 0) -> Template:
@@ -41,7 +41,7 @@ def good(now: int = NOW, signature: bytes = b"\x55" * 70, **fields: Any) -> Reco
     return of._replace(**fields)
 
 
-def anew(of: Template, serial: bytes, record: Record, now: int, keep_alive: bool) -> bytes:
+def anew(of: Template, serial: bytes, record: Record, now: int, keep_alive: int) -> bytes:
     """By the writers alone."""
     octets = pack_record(record)
     body = of.encode(serial, octets)
@@ -70,7 +70,7 @@ def alike(draw: st.DrawFn) -> Asked:
         signature=signature,
     )
     number_of_it = int.from_bytes(serial) * draw(st.sampled_from([1, -1]))
-    return serial_octets(number_of_it), record, now, draw(st.booleans())
+    return serial_octets(number_of_it), record, now, draw(st.integers(0, 2))
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), alike()), min_size=2, max_size=40))
