@@ -140,8 +140,8 @@ class EdgeSettings(BaseSettings):
         0.5,
         ge=0,
         le=1,
-        description="share of the inventory that can be answered without a signature: a starting edge is not ready below "
-        "it, for a minute at most; later it is a warning of /ready and status; 0 for none",
+        description="share of the inventory that can be answered without a signature: a starting edge is not ready "
+        "below it, for a minute at most; later it is a warning of /ready and status; 0 for none",
     )
     max_body_size: Size = Field(16384, ge=256, le=1 << 20, description="octets of an OCSP request body")
     table_bytes: Size = Field(
