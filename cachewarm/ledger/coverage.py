@@ -6,6 +6,9 @@ from datetime import datetime
 
 from cachewarm.ledger.connect import Connection, translated
 
+#: Changes that one call of `fold_counts` folds at most.
+FOLDED_AT_ONCE = 100_000
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -48,7 +51,7 @@ async def fold_counts(connection: Connection) -> int:
 
 
 async def read_unexpired(connection: Connection) -> dict[str, int]:
-    """Return how many certificates of each issuer have not expired, to the hour; issuers without any are left out."""
+    """Return how many certificates of each issuer have not expired, to four hours; issuers without any are left out."""
     with translated():
         rows = await connection.fetch("select issuer_id, unexpired from certificate_inventory")
     return {row["issuer_id"]: row["unexpired"] for row in rows}

@@ -57,7 +57,8 @@ class HeartbeatLoop:
         """Write it and fold the counts, until cancelled."""
         while True:
             await heartbeats.write_heartbeat(connection, self.beat())
-            await coverage.fold_counts(connection)
+            while await coverage.fold_counts(connection) >= coverage.FOLDED_AT_ONCE:
+                await asyncio.sleep(0)
             await asyncio.sleep(INTERVAL_S)
 
     def collect(self) -> Iterator[Metric]:

@@ -40,7 +40,7 @@ class WarmerHealth:
 
 
 async def read_unexpired(connection: Connection) -> dict[str, int]:
-    """Return how many certificates of each issuer have not expired, to the hour; issuers without any are left out."""
+    """Return how many certificates of each issuer have not expired, to four hours; issuers without any are left out."""
     rows = await connection.fetch("select issuer_id, unexpired from certificate_inventory", timeout=TIMEOUT_S)
     return {row["issuer_id"]: row["unexpired"] for row in rows}
 

@@ -1,14 +1,14 @@
 -- How many certificates of each issuer have not expired, without counting them, and how the warmers are.
 --
 -- Writers of certificates append what they changed, so no two of them meet in one row: one row for each statement, issuer
--- and hour of expiry. A warmer folds the changes into buckets and totals. What is not folded yet is added when the number is
--- read, so the number is exact to the hour of expiry whether a warmer runs or not.
+-- and slot of expiry, which is four hours. A warmer folds the changes into buckets and totals. What is not folded yet is added when the number is
+-- read, so the number is exact to the slot, whether a warmer runs or not.
 
 create table certificate_counts (
-  expires_hour bigint not null,         -- hours since 1970: not_after is within this one
+  expires_slot bigint not null,         -- four-hour slots since 1970: not_after is in this one
   issuer_id text not null,
   n bigint not null,
-  primary key (expires_hour, issuer_id)
+  primary key (expires_slot, issuer_id)
 ) with (fillfactor = 70);
 
 create table certificate_totals (
@@ -18,7 +18,7 @@ create table certificate_totals (
 
 create table certificate_count_changes (
   issuer_id text not null,
-  expires_hour bigint not null,
+  expires_slot bigint not null,
   n bigint not null                     -- may be negative
 );
 
@@ -27,13 +27,13 @@ create function certificates_counted() returns trigger language plpgsql security
 begin
   if tg_op = 'INSERT' then
     insert into certificate_count_changes
-      select issuer_id, floor(date_part('epoch', not_after) / 3600)::bigint, count(*) from added group by 1, 2;
+      select issuer_id, floor(date_part('epoch', not_after) / 14400)::bigint, count(*) from added group by 1, 2;
   elsif tg_op = 'DELETE' then
     insert into certificate_count_changes
-      select issuer_id, floor(date_part('epoch', not_after) / 3600)::bigint, -count(*) from removed group by 1, 2;
+      select issuer_id, floor(date_part('epoch', not_after) / 14400)::bigint, -count(*) from removed group by 1, 2;
   else
     insert into certificate_count_changes
-      select issuer_id, floor(date_part('epoch', not_after) / 3600)::bigint, sum(n) from (
+      select issuer_id, floor(date_part('epoch', not_after) / 14400)::bigint, sum(n) from (
           select issuer_id, not_after, 1 as n from added union all select issuer_id, not_after, -1 from removed) moved
         group by 1, 2 having sum(n) <> 0;
   end if;
@@ -51,31 +51,31 @@ alter table certificates enable always trigger certificates_counted_delete;
 
 -- Once, for the rows of before: the triggers' lock keeps writers away until this transaction ends.
 insert into certificate_counts
-  select floor(date_part('epoch', not_after) / 3600)::bigint, issuer_id, count(*) from certificates
-   where not_after >= date_trunc('hour', now()) group by 1, 2;
+  select floor(date_part('epoch', not_after) / 14400)::bigint, issuer_id, count(*) from certificates
+   where not_after >= now() - interval '4 hours' group by 1, 2;
 insert into certificate_totals select issuer_id, sum(n) from certificate_counts group by 1;
 
--- Expired buckets leave the totals, then the changes enter both. One transaction, one hour: a change of an hour that is over
+-- Expired buckets leave the totals, then the changes enter both. One transaction, one slot: a change of a slot that is over
 -- counts for nothing any more. Returns how many were folded.
 create function certificate_counts_fold() returns bigint language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 declare
-  this_hour bigint := floor(date_part('epoch', now()) / 3600);
+  this_slot bigint := floor(date_part('epoch', now()) / 14400);
   folded bigint;
 begin
   lock table certificate_totals in share row exclusive mode;      -- one folds at a time; whoever reads does not wait
   with gone as (
-      delete from certificate_counts where expires_hour < this_hour returning issuer_id, n),
+      delete from certificate_counts where expires_slot < this_slot returning issuer_id, n),
     sums as (select issuer_id, sum(n) as n from gone group by 1)
   update certificate_totals t set n = t.n - s.n from sums s where t.issuer_id = s.issuer_id;
   with gone as (
       delete from certificate_count_changes where ctid in (
         select ctid from certificate_count_changes limit 100000)
-      returning issuer_id, expires_hour, n),
-    sums as (select expires_hour, issuer_id, sum(n) as n from gone where expires_hour >= this_hour group by 1, 2),
+      returning issuer_id, expires_slot, n),
+    sums as (select expires_slot, issuer_id, sum(n) as n from gone where expires_slot >= this_slot group by 1, 2),
     counted as (
-      insert into certificate_counts as c select expires_hour, issuer_id, n from sums order by 1, 2
-        on conflict (expires_hour, issuer_id) do update set n = c.n + excluded.n),
+      insert into certificate_counts as c select expires_slot, issuer_id, n from sums order by 1, 2
+        on conflict (expires_slot, issuer_id) do update set n = c.n + excluded.n),
     summed as (
       insert into certificate_totals as t select issuer_id, sum(n) from sums group by 1 order by 1
         on conflict (issuer_id) do update set n = t.n + excluded.n)
@@ -87,9 +87,9 @@ create view certificate_inventory as
   select issuer_id, sum(n)::bigint as unexpired from (
       select issuer_id, n from certificate_totals
       union all
-      select issuer_id, -n from certificate_counts where expires_hour < floor(date_part('epoch', now()) / 3600)
+      select issuer_id, -n from certificate_counts where expires_slot < floor(date_part('epoch', now()) / 14400)
       union all
-      select issuer_id, n from certificate_count_changes where expires_hour >= floor(date_part('epoch', now()) / 3600)
+      select issuer_id, n from certificate_count_changes where expires_slot >= floor(date_part('epoch', now()) / 14400)
     ) parts group by issuer_id having sum(n) > 0;
 
 -- One certificate of each of so many blocks drawn by lot: every certificate may be drawn, whatever its serial number is, at

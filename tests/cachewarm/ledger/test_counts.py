@@ -24,7 +24,7 @@ async def counted(reader: Connection) -> dict[str, int]:
 
 CHANGES = {
     "insert": ("insert into certificates values ('ca', '\\x77', '', now(), now() + interval '1 day')", 10),
-    "insert expired": ("insert into certificates values ('ca', '\\x77', '', now(), now() - interval '2 hours')", 9),
+    "insert expired": ("insert into certificates values ('ca', '\\x77', '', now(), now() - interval '5 hours')", 9),
     "insert again": (
         "insert into certificates select * from certificates where issuer_id = 'ca' on conflict do nothing",
         9,
@@ -35,7 +35,7 @@ CHANGES = {
         10,
     ),
     "delete": ("delete from certificates where serial_number = (select min(serial_number) from certificates)", 8),
-    "shorten": ("update certificates set not_after = now() - interval '3 hours'", 0),
+    "shorten": ("update certificates set not_after = now() - interval '5 hours'", 0),
     "lengthen": ("update certificates set not_after = now() + interval '3 hours'", 10),
     "subject": ("update certificates set subject = 'CN=another'", 9),
 }
@@ -62,9 +62,9 @@ async def test_every_change_of_the_inventory_is_counted(
 async def test_an_expired_bucket_leaves_the_count_with_and_without_a_fold(
     owner: Connection, writer: Connection, reader: Connection, issuer: Issuer
 ) -> None:
-    """The hour of expiry is over: the certificates count no more, though no warmer has folded since."""
+    """The slot of expiry is over: the certificates count no more, though no warmer has folded since."""
     await coverage.fold_counts(writer)
-    await owner.execute("update certificate_counts set expires_hour = 1")
+    await owner.execute("update certificate_counts set expires_slot = 1")
     assert await counted(reader) == {}
     await coverage.fold_counts(writer)
     assert await counted(reader) == {}
