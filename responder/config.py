@@ -150,6 +150,12 @@ class EdgeSettings(BaseSettings):
         le=1 << 34,
         description="octets of the answer table, one for all workers of a host; about 140 a record",
     )
+    warm_up_core: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="part of a core that fills the table from Redis after a start, beside the workers; 0 for none",
+    )
     nonce_policy: str = Field(
         "strict",
         pattern="^(strict|rfc9654)$",

@@ -23,6 +23,7 @@ from responder.clock import read_clock
 from responder.config import EdgeSettings, as_environment, parse_address
 from responder.domain.catalog import Catalog
 from responder.edge.coverage_watch import CoverageWatch
+from responder.edge.usage import UsageLog
 from responder.errors import LINK_FAILURES
 from responder.feed.agent import FeedAgent
 from responder.feed.catalog import keep_catalog, kept_catalog, read_ledger
@@ -38,12 +39,15 @@ from responder.parent import die_with_parent
 from responder.process import raise_open_files, set_up_process, start_module, stop
 from responder.retry import Failures, Pauses, run_forever
 from responder.telemetry import INDEX, MASTER, open_row
+from responder.worker.warm_up import ENDED_EARLY
 
 log = structlog.get_logger("master")
 CATALOG_INTERVAL_S = 1.0
 RESTART_PAUSES = Pauses(0.1, 5.0, healthy_s=10.0, between_s=0.1)
 PIDS_NAME = "edge.json"
 DRAIN_S = 10.0
+#: Before a warm-up that was cut short is tried again: at first, and at most.
+WARM_UP_PAUSE_S, LONGEST_WARM_UP_PAUSE_S = 10.0, 600.0
 #: Descriptors of the master: the ledger, one pipe per worker, files that are being written.
 OTHER_FILES = 512
 
@@ -80,7 +84,9 @@ class Master:
         self._catalog_version = 0
         self._unkept = ChangeLog()
         self._table_fd = make_table_memory(settings.table_bytes)
-        self.coverage = CoverageWatch(settings, Table(settings.table_bytes, self._table_fd), self.shared.find)
+        table = Table(settings.table_bytes, self._table_fd)
+        self.coverage = CoverageWatch(settings, table, self.shared.find)
+        self.usage = UsageLog(self.state_folder, table)
         self.workers: dict[int, asyncio.subprocess.Process] = {}
         self._write_failures = RateLimitedLog()
         self._stopping = asyncio.Event()
@@ -98,6 +104,7 @@ class Master:
         self._take(kept_catalog(self.state_folder))
         work = [asyncio.create_task(self.agent.run()), asyncio.create_task(self._follow_catalog())]
         work += [asyncio.create_task(self._keep_worker(slot)) for slot in range(self.settings.workers)]
+        work += [asyncio.create_task(self._log_usage()), asyncio.create_task(self._warm_up())]
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             done, _ = await asyncio.wait([*work, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -110,6 +117,7 @@ class Master:
                 task.cancel()
             await asyncio.gather(*work, stopped, return_exceptions=True)
             await self.coverage.close()
+            await self.usage.end()
             (self.settings.run / PIDS_NAME).unlink(missing_ok=True)
 
     async def _keep_worker(self, slot: int) -> None:
@@ -134,6 +142,32 @@ class Master:
         if not self._stopping.is_set():
             log.error("worker ended", slot=slot, code=code)
             raise WorkerEnded
+
+    async def _log_usage(self) -> None:
+        failures = Failures(name="usage", count=self._count_defect)
+        await run_forever(self.usage.run, Pauses(60.0, 60.0), failures)
+
+    async def _warm_up(self) -> None:
+        """Have the table filled from Redis once there are issuers, and again later when that was cut short."""
+        pause = WARM_UP_PAUSE_S
+        while self.settings.redis_url is not None and self.settings.warm_up_core > 0:
+            if self.catalog is not None and self.catalog.issuers and await self._run_warm_up() != ENDED_EARLY:
+                break
+            await asyncio.sleep(CATALOG_INTERVAL_S if not self.catalog or not self.catalog.issuers else pause)
+            pause = min(2 * pause, LONGEST_WARM_UP_PAUSE_S) if self.catalog and self.catalog.issuers else pause
+        await self._stopping.wait()
+
+    async def _run_warm_up(self) -> int:
+        process = await start_module(
+            "responder.worker.warm_up",
+            [str(self._table_fd)],
+            as_environment(self.settings.model_copy(update={"database_url": None})),
+            pass_fds=[self._table_fd],
+        )
+        try:
+            return await process.wait()
+        finally:
+            await stop(process, DRAIN_S)
 
     def _write_pids(self) -> None:
         pids = [worker.pid for _, worker in sorted(self.workers.items()) if worker.returncode is None]

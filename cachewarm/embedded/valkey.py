@@ -23,7 +23,7 @@ USERS = ("writer", "reader")
 _RULES = {
     "writer": "~* &* -@all +@read +@write +@connection +@transaction +@scripting +@pubsub -@dangerous"
     " +info +keys +flushdb +flushall",
-    "reader": "%R~* resetchannels -@all +get +mget +getrange +eval_ro"
+    "reader": "%R~* resetchannels -@all +get +mget +getrange +eval_ro +scan"
     " +xread +xrange +xrevrange +xinfo +ping +hello +auth +client|setname +client|setinfo",
 }
 _START_S = 30.0

@@ -13,6 +13,8 @@ WARMING = b"o:warming"
 #: How far the walk under way is, as JSON; it expires when nobody writes it any more.
 WALK_NOTE = b"o:walk"
 _PREFIX = b"o:"
+#: Pattern of the names of records for SCAN; the other names match it too.
+RECORDS = b"o:*"
 _HEAD = 5
 #: Bytes of the longest name.
 MAX_NAME = _HEAD + MAX_SERIAL

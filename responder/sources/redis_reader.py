@@ -27,7 +27,7 @@ REDIS_FAILURES = (*LINK_FAILURES, RedisError)
 BREAKER_S = 1.0
 #: As MGET, which would bring a value of 512 MiB as well as one of a record's size. It costs the edge the same; a
 #: pipeline of GETRANGE would cost 25 us per name.
-_CUT_VALUES = (
+CUT_VALUES = (
     b"""local values = {}
 for at, name in ipairs(KEYS) do
   local value = redis.pcall('GETRANGE', name, 0, %d)
@@ -70,7 +70,7 @@ def connect(url: str, timeout_s: float) -> "Redis":
 
 async def cut_values(client: "Redis", names: list[bytes]) -> Any:
     """Return the values, each cut by the server behind MAX_RECORD bytes; None where there is no string."""
-    return await client.execute_command("EVAL_RO", _CUT_VALUES, len(names), *names)  # type: ignore[no-untyped-call]
+    return await client.execute_command("EVAL_RO", CUT_VALUES, len(names), *names)  # type: ignore[no-untyped-call]
 
 
 def may_not_run(error: ResponseError) -> bool:

@@ -50,6 +50,7 @@ class Instance:
             "FASTOCSP_CRL_DEBOUNCE": "100ms",
             "FASTOCSP_METRICS_LISTEN": "127.0.0.1:0",
             "FASTOCSP_WARM_INTERVAL": "3s",
+            "FASTOCSP_WARM_UP_CORE": "0",  # tests decide what is in the table
             **settings,
         }
         self.process: subprocess.Popen[bytes] | None = None
