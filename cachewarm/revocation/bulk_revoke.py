@@ -5,7 +5,7 @@ The word of the edges is for the last chunk's position, so for every one before 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cachewarm.errors import Refused
@@ -68,14 +68,16 @@ async def revoke_many(
     progress: Callable[[int], None] | None = None,
 ) -> BulkOutcome:
     """Revoke them all; those that the inventory does not know are left alone and named."""
-    wanted = [revocations.Revocation(serial, reason) for serial in serials]
+    wanted = (revocations.Revocation(serial, reason) for serial in sorted(serials))  # neighbours share index pages
     try:
         async with lent(ledger) as connection, watched(connection, waiting.holders):
             issuer_id = (await require_issuer(connection, issuer_id)).issuer_id
             result = await revocations.bulk_revoke(connection, issuer_id, wanted, actor=actor, progress=progress)
     except OutcomeUnknown:
         return BulkOutcome(issuer_id, None, Confirmation(Outcome.UNKNOWN))
-    known = sorted(set(serials) - set(result.unknown))
+    unknown = set(result.unknown)
+    known = sorted(set(serials) - unknown)
+    result = replace(result, unknown=tuple(serial for serial in serials if serial in unknown))
     questions = waiting.ledger or ledger
 
     async def still_so() -> bool:

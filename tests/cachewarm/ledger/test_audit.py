@@ -1,5 +1,8 @@
 """The audit chain: append-only, gapless, and tampering is found."""
 
+import hashlib
+import struct
+
 import asyncpg
 import pytest
 
@@ -76,6 +79,28 @@ async def test_tampering_is_found_at_its_place(chain: Connection, tampering: str
     await chain.execute("alter table audit_events disable trigger all")
     await chain.execute(tampering)
     assert (await verify_audit(chain)).broken_at == broken_at
+
+
+async def test_rows_of_one_statement_are_chained_as_the_format_says(owner: Connection, chain: Connection) -> None:
+    """Every hash, computed here: previous hash, number, microseconds, and each field behind its length (-1: null)."""
+    await owner.fetchval(
+        """select audit_append_rows(array[('ä', 'b', null, '\\x00ff', '{"a": 1}')::audit_entry,
+             ('', 'b', 'ca', null, '{}')::audit_entry, ('c', 'd', 'ca', '', '[]')::audit_entry])"""
+    )
+    rows = await owner.fetch(
+        """select seq, (extract(epoch from at) * 1000000)::int8 as us, actor, action, issuer_id, serial_number,
+                  detail::text, prev_hash, hash from audit_events order by seq"""
+    )
+    assert len(rows) == 14
+    last = hashlib.sha256(b"").digest()
+    for number, row in enumerate(rows, 1):
+        covered = last + struct.pack(">qq", row["seq"], row["us"])
+        for name in ("actor", "action", "issuer_id", "serial_number", "detail"):
+            value = row[name]
+            octets = value.encode() if isinstance(value, str) else value
+            covered += struct.pack(">i", -1 if octets is None else len(octets)) + (octets or b"")
+        assert (row["seq"], row["prev_hash"], row["hash"]) == (number, last, hashlib.sha256(covered).digest())
+        last = row["hash"]
 
 
 async def test_fields_cannot_be_shifted_into_each_other(owner: Connection) -> None:

@@ -12,7 +12,7 @@ from cachewarm.ledger.audit import list_audit
 from cachewarm.ledger.connect import Connection, OutcomeUnknown, connect
 from cachewarm.ledger.inventory import get_certificate
 from cachewarm.ledger.issuers import Issuer
-from cachewarm.ledger.revocations import CHANNEL, Revocation, bulk_revoke, purge_expired, revoke, unhold
+from cachewarm.ledger.revocations import _REVOKE, CHANNEL, Revocation, bulk_revoke, purge_expired, revoke, unhold
 from responder.domain.status import CRLReason
 from tests.cachewarm.ledger.conftest import NOW, serial
 from tests.cachewarm.ledger.reading import GENESIS, feed_read, items_of
@@ -89,7 +89,7 @@ async def test_an_unknown_certificate_can_be_revoked_on_purpose(writer: Connecti
 
 
 async def test_bulk_goes_in_chunks_and_resumes(writer: Connection, issuer: Issuer) -> None:
-    """12,000 in three transactions; stopped after the first, a second run does the rest; duplicates count once."""
+    """12,000 in twelve transactions; stopped after the first, a second run does the rest; duplicates count once."""
     wanted = [Revocation(serial(n), CRLReason.superseded, NOW - timedelta(hours=1)) for n in range(12_000)]
     seen: list[int] = []
 
@@ -102,8 +102,8 @@ async def test_bulk_goes_in_chunks_and_resumes(writer: Connection, issuer: Issue
     result = await bulk_revoke(
         writer, "ca", [*wanted, wanted[0]], actor="tests", allow_unknown=True, progress=seen.append
     )
-    assert seen == [5000, 5000, 5000, 2001]
-    assert (result.asked, result.changed, result.unknown) == (12_001, 7_000, ())
+    assert seen == [1000] * 13 + [1]
+    assert (result.asked, result.changed, result.unknown) == (12_001, 11_000, ())
     answer = await feed_read(writer, 0, 0, GENESIS)
     assert (answer.head, result.seq) == (12, 12)
     assert len({item.serial_number for event in answer.rows for item in items_of(event.payload)}) == 12_000
@@ -113,6 +113,25 @@ async def test_bulk_leaves_unknown_certificates_alone_and_names_them(writer: Con
     """Without allow_unknown the known ones are revoked and the others reported."""
     result = await bulk_revoke(writer, "ca", [Revocation(serial(n)) for n in (1, 2, 500)], actor="tests")
     assert (result.changed, result.unknown) == (2, (serial(500),))
+
+
+async def test_a_bulk_revocation_locks_the_ledger_for_one_event_at_a_time(writer: Connection, issuer: Issuer) -> None:
+    """A single revocation beside it waits for a transaction of at most 1,000 rows, which is one event of the feed."""
+    wanted = [Revocation(serial(number)) for number in range(3500)]
+    await bulk_revoke(writer, "ca", wanted, actor="tests", allow_unknown=True)
+    rows = await writer.fetch("select count(*) as n from certificate_revocations group by xmin::text order by 1")
+    assert [row["n"] for row in rows] == [500, 1000, 1000, 1000]
+    assert await writer.fetchval("select array_agg(n order by seq) from revocation_events") == [1000, 1000, 1000, 500]
+
+
+async def test_a_bulk_revocation_never_reads_the_whole_revoked_set(writer: Connection, issuer: Issuer) -> None:
+    """Unknown serial numbers are looked up in the index, however many certificates are revoked."""
+    wanted = [Revocation(serial(number)) for number in range(4000)]
+    await bulk_revoke(writer, "ca", wanted, actor="tests", allow_unknown=True)
+    serials = [serial(number) for number in range(10_000, 11_000)]
+    nothing = [None] * len(serials)
+    plan = await writer.fetch("explain " + _REVOKE, "ca", serials, [0] * len(serials), nothing, nothing, "tests", False)
+    assert not [row[0] for row in plan if "Seq Scan on certificate" in row[0]]
 
 
 async def test_purging_takes_only_what_has_expired(writer: Connection, issuer: Issuer) -> None:
