@@ -7,15 +7,15 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import fail, progress, reported, say, show
-from cachewarm.importer.import_index import ImportResult, StillRevoked, import_entries, problems_of
-from cachewarm.importer.openssl_index import IndexEntry, IndexStatus, Problem, read_index
+from cachewarm.importer.import_index import ImportResult, StillRevoked, UnfitIndex, import_staged, stage
+from cachewarm.importer.openssl_index import iter_index
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.issuers import require_issuer
 from responder.domain.serial import serial_hex
@@ -43,30 +43,30 @@ def openssl_command(
 ) -> None:
     """Import an index.txt: all of it or, when one line is wrong, nothing. A repeat takes what is new since."""
     with reported():
-        read = read_index(index)
-        problems = problems_of(read, int(time.time()))
-        if problems:
-            _complain(index, problems)
         begun = time.monotonic()
-        done = asyncio.run(_import(settings_of(data_dir), issuer, read.entries))
+        try:
+            done = asyncio.run(_import(settings_of(data_dir), issuer, index))
+        except UnfitIndex as error:
+            _complain(index, error)
         _warn(done.still_revoked, issuer)
         show(_result(issuer, done, time.monotonic() - begun), as_json=as_json)
 
 
-async def _import(settings: Settings, issuer_id: str, entries: Sequence[IndexEntry]) -> ImportResult:
+async def _import(settings: Settings, issuer_id: str, index: Path) -> ImportResult:
     async with connected(settings.require_database(), name="fastocsp import") as connection:
         issuer = await require_issuer(connection, issuer_id)
-        rows = len(entries) + sum(entry.status is IndexStatus.REVOKED for entry in entries)
-        with progress("importing", rows) as meter:
-            return await import_entries(connection, issuer, entries, actor=actor_name(), progress=meter.advance)
+        with index.open("rb") as file, progress("reading", None) as meter:
+            staged = await stage(connection, iter_index(file), progress=meter.advance)
+        with progress("importing", staged.rows) as meter:
+            return await import_staged(connection, issuer, staged, actor=actor_name(), progress=meter.advance)
 
 
-def _complain(index: Path, problems: Sequence[Problem]) -> None:
-    for problem in problems[:SAID]:
+def _complain(index: Path, unfit: UnfitIndex) -> NoReturn:
+    for problem in unfit.problems:
         say(f"{index}:{problem.line}: {problem.reason}")
-    if len(problems) > SAID:
-        say(f"and {len(problems) - SAID} more")
-    fail(f"{len(problems)} lines of {index} cannot be imported: nothing was")
+    if unfit.count > len(unfit.problems):
+        say(f"and {unfit.count - len(unfit.problems)} more")
+    fail(f"{unfit.count} lines of {index} cannot be imported: nothing was")
 
 
 def _warn(still: Sequence[StillRevoked], issuer: str) -> None:

@@ -1,26 +1,28 @@
 """What an index.txt says, taken over into the ledger: the inventory and the revocations.
 
-Everything is judged before anything is written. Up to ATOMIC lines go in one transaction: certificates first, as they
-lock nobody out, then revocations, for which other revokers wait. A larger file goes in a transaction per chunk,
-revocations before certificates: after a crash a certificate may be missing (answered as never issued), but none is
-good that the file calls revoked. Repeating it finishes the work and changes nothing that is done.
+Lines are read one after the other into a temporary table, and everything is judged there before anything is written.
+Up to ATOMIC lines go in one transaction: certificates first, as they lock nobody out, then revocations, for which other
+revokers wait. A larger file goes in a transaction per page, revocations before certificates: after a crash a
+certificate may be missing (answered as never issued), but none is good that the file calls revoked. Repeating it
+finishes the work and changes nothing that is done.
 
 index.txt does not know notBefore: the CA's own notBefore is written, or the certificate's end where that is earlier.
 Nothing is un-revoked here: a certificate that the file calls valid and the ledger revoked is reported.
 """
 
-import datetime
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from cachewarm.ca.certificate import moment
 from cachewarm.ca.odd_names import load_certificate
-from cachewarm.importer.openssl_index import Index, IndexEntry, IndexStatus, Problem
-from cachewarm.ledger import inventory, issuers, revocations
+from cachewarm.errors import Refused
+from cachewarm.importer.openssl_index import IndexEntry, IndexStatus, Problem
+from cachewarm.ledger import import_lines, issuers, revocations
 from cachewarm.ledger.connect import Connection, changing
-from cachewarm.ledger.revoked_among import revoked_among
+from cachewarm.ledger.import_lines import ImportLine, UnfitLine
+from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
 
 #: Lines of one transaction at most: some seconds, below the time that other revokers wait for the lock.
@@ -31,6 +33,10 @@ AHEAD_S = 86400
 LEDGER_AHEAD_S = 50
 #: The ledger's invalidity dates are after 1970-01-01 and before 9999-12-31.
 DATES = (1, 253402214399)
+#: Lines between two reports of progress.
+PROGRESS_LINES = 1000
+#: Problems that are kept to be shown; the others are counted.
+SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -54,81 +60,123 @@ class ImportResult:
     still_revoked: list[StillRevoked] = field(default_factory=list)
 
 
-def problems_of(index: Index, now: int) -> list[Problem]:
-    """What cannot be read, and what the ledger would refuse, by line."""
-    found = [*index.problems, *(problem for entry in index.entries for problem in _unfit(entry, now))]
-    return sorted(found, key=lambda problem: problem.line)
+class UnfitIndex(Refused):
+    """The lines that cannot be imported: how many, and the first of them. Nothing was written."""
+
+    def __init__(self, count: int, problems: Sequence[Problem]) -> None:
+        super().__init__(f"{count} lines cannot be imported: nothing was")
+        self.count, self.problems = count, problems
 
 
-def _unfit(entry: IndexEntry, now: int) -> Iterator[Problem]:
-    if entry.revoked_at is not None and not 0 <= entry.revoked_at <= now + AHEAD_S:
-        when = moment(entry.revoked_at).isoformat()
-        where = "more than a day in the future" if entry.revoked_at > now else "before 1970"
-        yield Problem(entry.line, f"the revocation date {when} is {where}")
+@dataclass(frozen=True)
+class StagedIndex:
+    """The lines of a file, all of them fit: how many of each status, and how many invalidity dates are left out."""
+
+    counts: Counter[IndexStatus]
+    dates_dropped: int
+
+    @property
+    def rows(self) -> int:
+        """Rows that an import writes at most: one per certificate and one per revocation."""
+        return self.counts.total() + self.counts[IndexStatus.REVOKED]
 
 
-async def import_entries(
+async def stage(
+    connection: Connection, found: Iterable[IndexEntry | Problem], *, progress: Callable[[int], None]
+) -> StagedIndex:
+    """Read the lines into the session's temporary table and judge them all; UnfitIndex when one is unfit.
+
+    `progress` is called with numbers of lines.
+    """
+    reader = _Reader(int(time.time()) + AHEAD_S, progress)
+    is_unique = await import_lines.copy_lines(connection, reader.fit(found))
+    if reader.problem_count or reader.times_out_of_range or not is_unique:
+        count, unfit = await import_lines.unfit_lines(connection, reader.latest, SHOWN)
+        problems = sorted([*reader.problems, *(_problem(each, reader.latest) for each in unfit)])[:SHOWN]
+        raise UnfitIndex(reader.problem_count + count, problems)
+    return StagedIndex(reader.counts, reader.dates_dropped)
+
+
+class _Reader:
+    """Counts what passes on its way into the table."""
+
+    def __init__(self, latest: int, progress: Callable[[int], None]) -> None:
+        self.latest, self._progress = latest, progress
+        self.counts: Counter[IndexStatus] = Counter()
+        self.problems: list[Problem] = []
+        self.problem_count = self.times_out_of_range = self.dates_dropped = 0
+
+    def fit(self, found: Iterable[IndexEntry | Problem]) -> Iterator[ImportLine]:
+        """Yield the lines that could be read."""
+        for number, one in enumerate(found, 1):
+            if number % PROGRESS_LINES == 0:
+                self._progress(PROGRESS_LINES)
+            if isinstance(one, Problem):
+                self.problem_count += 1
+                if len(self.problems) < SHOWN:
+                    self.problems.append(one)
+                continue
+            line, serial, subject, not_after, status, revoked_at, reason, date = one
+            self.counts[status] += 1
+            if revoked_at is not None:
+                self.times_out_of_range += not 0 <= revoked_at <= self.latest
+                self.dates_dropped += date is not None and not DATES[0] <= date <= DATES[1]
+            yield ImportLine(line, serial, subject, not_after, status is IndexStatus.GOOD, revoked_at, reason, date)
+
+
+def _problem(unfit: UnfitLine, latest: int) -> Problem:
+    if unfit.line != unfit.first_line or unfit.revoked_at is None:
+        return Problem(unfit.line, f"serial {serial_hex(unfit.serial_number)} is already in line {unfit.first_line}")
+    where = "more than a day in the future" if unfit.revoked_at > latest else "before 1970"
+    return Problem(unfit.line, f"the revocation date {moment(unfit.revoked_at).isoformat()} is {where}")
+
+
+async def import_staged(
     connection: Connection,
     issuer: issuers.Issuer,
-    entries: Sequence[IndexEntry],
+    staged: StagedIndex,
     *,
     actor: str,
     progress: Callable[[int], None],
 ) -> ImportResult:
-    """Write it all; `progress` hears of rows, one for a certificate and one for a revocation."""
-    counts = {status: sum(entry.status is status for entry in entries) for status in IndexStatus}
+    """Write the staged lines; `progress` is called with numbers of rows, as in StagedIndex.rows."""
+    counts = staged.counts
     done = ImportResult(
-        good=counts[IndexStatus.GOOD], revoked=counts[IndexStatus.REVOKED], expired=counts[IndexStatus.EXPIRED]
+        good=counts[IndexStatus.GOOD],
+        revoked=counts[IndexStatus.REVOKED],
+        expired=counts[IndexStatus.EXPIRED],
+        dates_dropped=staged.dates_dropped,
     )
-    done.dates_dropped = sum(entry.invalidity_date is not None and _date(entry) is None for entry in entries)
-    earliest = load_certificate(issuer.cert_der).not_valid_before_utc
-    certificates = [_certificate(entry, earliest) for entry in entries]
-    latest = int(time.time()) + LEDGER_AHEAD_S
-    revoked = [_revocation(entry, latest) for entry in entries if entry.status is IndexStatus.REVOKED]
-    add = partial(inventory.add_certificates, connection, issuer.issuer_id, certificates, progress=progress)
-    revoke = partial(
-        revocations.bulk_revoke,
-        connection,
-        issuer.issuer_id,
-        revoked,
-        actor=actor,
-        allow_unknown=True,
-        progress=progress,
-    )
-    if len(entries) <= ATOMIC:
+    if counts.total() <= ATOMIC:
         with changing():
             async with connection.transaction():
-                done.new_certificates = await add()
-                done.changed_revocations = (await revoke()).changed
+                done.new_certificates = await _add(connection, issuer, progress)
+                done.changed_revocations = await _revoke(connection, issuer, actor, progress)
     else:
-        done.changed_revocations = (await revoke()).changed
-        done.new_certificates = await add()
+        done.changed_revocations = await _revoke(connection, issuer, actor, progress)
+        done.new_certificates = await _add(connection, issuer, progress)
     await revocations.nudge(connection)
-    done.still_revoked = await _still_revoked(connection, issuer.issuer_id, entries)
+    found = await import_lines.good_but_revoked(connection, issuer.issuer_id)
+    done.still_revoked = [StillRevoked(serial, CRLReason(reason)) for serial, reason in found]
     return done
 
 
-def _certificate(entry: IndexEntry, earliest: datetime.datetime) -> inventory.NewCertificate:
-    ends = moment(entry.not_after)
-    return inventory.NewCertificate(
-        serial_number=entry.serial, not_before=min(earliest, ends), not_after=ends, subject=entry.subject
-    )
+async def _add(connection: Connection, issuer: issuers.Issuer, progress: Callable[[int], None]) -> int:
+    earliest = load_certificate(issuer.cert_der).not_valid_before_utc
+    added, last = 0, b""
+    while True:
+        count, new, last = await import_lines.add_page(connection, issuer.issuer_id, earliest, last)
+        if not count:
+            return added
+        added += new
+        progress(count)
 
 
-def _revocation(entry: IndexEntry, latest: int) -> revocations.Revocation:
-    date = _date(entry)
-    since = None if date is None else moment(date)
-    at = None if entry.revoked_at is None else moment(min(entry.revoked_at, latest))
-    return revocations.Revocation(entry.serial, entry.reason or CRLReason.unspecified, at, since)
-
-
-def _date(entry: IndexEntry) -> int | None:
-    """Return the invalidity date; None when there is none or the ledger cannot hold it. It is informative only."""
-    date = entry.invalidity_date
-    return date if date is not None and DATES[0] <= date <= DATES[1] else None
-
-
-async def _still_revoked(connection: Connection, issuer_id: str, entries: Sequence[IndexEntry]) -> list[StillRevoked]:
-    valid = [entry.serial for entry in entries if entry.status is IndexStatus.GOOD]
-    found = await revoked_among(connection, issuer_id, valid)
-    return [StillRevoked(serial, CRLReason(reason)) for serial, reason in found]
+async def _revoke(connection: Connection, issuer: issuers.Issuer, actor: str, progress: Callable[[int], None]) -> int:
+    changed, latest = 0, int(time.time()) + LEDGER_AHEAD_S
+    async for page in import_lines.revoked_pages(connection, latest, DATES):
+        done = await revocations.bulk_revoke(
+            connection, issuer.issuer_id, page, actor=actor, allow_unknown=True, progress=progress
+        )
+        changed += done.changed
+    return changed

@@ -19,8 +19,8 @@ from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.verify_published import published_crls
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
-from cachewarm.importer.import_index import import_entries, problems_of
-from cachewarm.importer.openssl_index import read_index
+from cachewarm.importer.import_index import import_staged, stage
+from cachewarm.importer.openssl_index import iter_index
 from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import crls, issuers, mirrors
 from cachewarm.ledger.connect import Connection, connect
@@ -28,8 +28,7 @@ from cachewarm.mirror.faults import NotMirrored
 from cachewarm.mirror.fetch import Limits
 from cachewarm.mirror.sync import SyncContext, SyncResult, sync
 from cachewarm.mirror.verify_published import check_mirrored
-from cachewarm.status.issuers import overviews
-from cachewarm.status.issuers import problems_of as problems_of_issuer
+from cachewarm.status.issuers import overviews, problems_of
 from responder.domain.crl_window import CRLWindow
 from responder.feed.catalog import read_issuers
 from tests.support.foreign_ca import ForeignCA
@@ -152,7 +151,7 @@ async def test_a_serial_of_21_bytes_is_skipped_and_shown(connection: Connection,
     assert await issuer.revoked() == {FIVE: 1, SIX: 4}
     assert (await issuer.mirror()).skipped == 1
     (seen,) = await overviews(connection)
-    found = problems_of_issuer(seen, datetime.now(UTC), ready_coverage=0.5, grace=timedelta(days=1))
+    found = problems_of(seen, datetime.now(UTC), ready_coverage=0.5, grace=timedelta(days=1))
     assert any("entries skipped, serial number over 20 bytes: 1" in each for each in found)
 
 
@@ -173,14 +172,19 @@ async def test_forms_of_a_crl_follow_one_another(connection: Connection, tmp_pat
         assert set(await issuer.revoked()) >= serials
 
 
+async def _import_index(connection: Connection, issuer: Issuer, index: Path) -> None:
+    with index.open("rb") as file:
+        staged = await stage(connection, iter_index(file), progress=lambda _: None)
+    await import_staged(connection, await issuer.row(), staged, actor="tests", progress=lambda _: None)
+
+
 async def test_a_switch_to_crls_without_a_number_takes_effect_with_the_first_one(
     connection: Connection, database: DatabaseURLs, tmp_path: Path
 ) -> None:
     """A valid certificate keeps its status while the first CRL is refused; with the option CRLs go by thisUpdate."""
     folder = INPUTS / "no-number"
     issuer = await issuer_of(connection, folder, tmp_path, cert="ca.crt", has_source=False)
-    index = read_index(folder / "index.txt")
-    await import_entries(connection, await issuer.row(), index.entries, actor="tests", progress=lambda _: None)
+    await _import_index(connection, issuer, folder / "index.txt")
     wish = issuers.CRLWish(source=issuer.source.as_uri())
     await issuers.change_issuer(connection, "input", crls=wish, actor="tests")
     refused = await issuer.refusal("crl.pem")
@@ -248,7 +252,5 @@ async def test_times_slightly_ahead_are_taken_at_once(connection: Connection, tm
     await issuer.feed("ahead.crl")
     assert await connection.fetchval("select revoked_at <= now() from certificate_revocations")
     assert await connection.fetchval("select good_from <= now() from crl_mirrors")
-    index = read_index(tmp_path / "index.txt")
-    assert problems_of(index, int(time.time())) == []
-    await import_entries(connection, await issuer.row(), index.entries, actor="tests", progress=lambda _: None)
+    await _import_index(connection, issuer, tmp_path / "index.txt")
     assert await issuer.revoked() == {FIVE: 1, b"\x18": 1}

@@ -50,3 +50,88 @@ begin
   update audit_head set seq = s, hash = h;
   return s;
 end $$;
+
+-- Certificates are looked up by arrays of serial numbers, an issuer at a time. A join of rows leaves it to estimates which
+-- side drives it, and these are wrong while a table fills: 1,000 rows then meet every certificate of the issuer.
+create or replace function revocations_inserted() returns trigger language plpgsql security definer
+  set search_path = pg_catalog, public, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+  one_each constant int := 1000;
+  items bytea[];
+  w mirror_writing;
+  changed record;
+begin
+  perform revocations_refuse_times_ahead((select max(revoked_at) from newt));
+  select array_agg(feed_item(1, i.issuer_no, n.serial_number, n.revoked_at, n.reason, n.invalidity_date)
+                   order by n.issuer_id, n.serial_number) into items
+    from newt n join issuers i using (issuer_id);
+  if coalesce(cardinality(items), 0) <> (select count(*) from newt) then
+    raise exception 'a revocation names an issuer that does not exist' using errcode = '23503';
+  end if;
+  perform feed_append(items);
+  for changed in select n.issuer_id, array_agg(n.serial_number order by n.serial_number) as serials from newt n group by n.issuer_id loop
+    update certificates c set status = 'revoked'
+      where c.issuer_id = changed.issuer_id and c.serial_number = any(changed.serials) and c.status <> 'revoked';
+  end loop;
+  if cardinality(items) > one_each then
+    select * into w from mirror_writing;
+  end if;
+  if w.issuer_id is not null then
+    perform audit_append_rows(array[(w.actor, 'mirror', w.issuer_id, null, jsonb_build_object('login', session_user,
+        'entries', cardinality(items), 'crl_number', w.crl_number, 'crl_sha256', encode(w.crl_sha256, 'hex'),
+        'items_sha256', encode(sha256(x.octets), 'hex')))::audit_entry])
+      from (select string_agg(u.item, ''::bytea order by u.o) as octets from unnest(items) with ordinality u(item, o)) x;
+    return null;
+  end if;
+  perform audit_append_rows(array_agg(
+      (n.revoked_by, 'revoke', n.issuer_id, n.serial_number, revocation_detail(n.revoked_at, n.reason, n.invalidity_date))::audit_entry
+      order by n.issuer_id, n.serial_number)) from newt n;
+  return null;
+end $$;
+
+-- Of many certificates that arrive few are revoked: those are looked up first, and no other row is written twice.
+create or replace function certificates_settle(p_issuer_id text, p_serial_numbers bytea[]) returns void language sql security definer
+  set search_path = pg_catalog, public, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+  update certificates c set status = 'revoked'
+    where c.issuer_id = p_issuer_id and c.status <> 'revoked'
+      and c.serial_number = any(array(select r.serial_number from certificate_revocations r
+                                       where r.issuer_id = p_issuer_id and r.serial_number = any(p_serial_numbers))) $$;
+
+create or replace function certificates_inserted() returns trigger language plpgsql security definer
+  set search_path = pg_catalog, public, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare changed record;
+begin
+  for changed in select n.issuer_id, case when r.serial_number is null then 'good' else 'revoked' end as status,
+                       array_agg(n.serial_number order by n.serial_number) as serials
+                  from newt n left join certificate_revocations r using (issuer_id, serial_number)
+                 where n.status <> case when r.serial_number is null then 'good' else 'revoked' end group by 1, 2 loop
+    update certificates c set status = changed.status
+      where c.issuer_id = changed.issuer_id and c.serial_number = any(changed.serials) and c.status <> changed.status;
+  end loop;
+  return null;
+end $$;
+
+create or replace function certificates_updated() returns trigger language plpgsql security definer
+  set search_path = pg_catalog, public, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare changed record;
+begin
+  if exists (select issuer_id, serial_number from oldt except select issuer_id, serial_number from newt) then
+    raise exception 'issuer_id and serial_number of a certificate never change' using errcode = '23001';
+  end if;
+  for changed in select n.issuer_id, n.status, array_agg(n.serial_number) as serials
+                   from (select issuer_id, serial_number, status from newt except select issuer_id, serial_number, status from oldt) n
+                  group by 1, 2 loop
+    if (select count(*) from certificate_revocations r where r.issuer_id = changed.issuer_id and r.serial_number = any(changed.serials))
+        <> (case changed.status when 'revoked' then cardinality(changed.serials) else 0 end) then
+      raise exception 'certificates.status follows certificate_revocations: write there' using errcode = '23001';
+    end if;
+  end loop;
+  for changed in select n.issuer_id, array_agg(n.serial_number) as serials
+                   from (select issuer_id, serial_number, not_after from newt except select issuer_id, serial_number, not_after from oldt) n
+                  group by 1 loop
+    if exists (select from certificate_revocations r where r.issuer_id = changed.issuer_id and r.serial_number = any(changed.serials)) then
+      raise exception 'not_after of a revoked certificate never changes' using errcode = '23001';
+    end if;
+  end loop;
+  return null;
+end $$;
