@@ -40,3 +40,16 @@ def vanished_entries(
     Both are entries as `entries_of` returns them, ascending by serial; times are epoch seconds. In a delta
     removeFromCRL revokes nothing. WireError for entries that are malformed or out of order.
     """
+
+def summarize_entries(entries: bytes | bytearray | memoryview) -> tuple[int, int, int, bool]:
+    """Number of entries that a CertID can name and of others, the latest revocation time, whether all serials ascend.
+
+    `entries` is what `entries_of` returns; ascending numbers are distinct. WireError for an entry that is malformed. A
+    time that is unreadable counts as 9999-12-31.
+    """
+
+def split_entries(der: bytes) -> tuple[int, int, int, int, int]:
+    """Offsets in the DER of a CRL: TBSCertList, its content, the first entry, the ends of entries and TBSCertList.
+
+    Without entries both offsets of the entries are the same. WireError when it is no CRL.
+    """

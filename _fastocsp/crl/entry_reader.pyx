@@ -329,10 +329,10 @@ def entries_of(bytes der not None):
     return memoryview(der)[begin:begin + octets_left(&entries)]
 
 
-cdef struct Walk:                 # through entries that ascend by serial
+cdef struct Walk:                 # through entries that ascend by the keys of their serial numbers
     Cursor entries
     Entry entry
-    Octets before                 # the serial before; n is 0 at the beginning
+    Entry before                  # the one before; its serial.n is 0 at the beginning
     bint ended
 
 
@@ -345,30 +345,41 @@ cdef int advance(Walk* walk, bint is_delta, Counts* counts) noexcept nogil:
             return -1
         if outcome == 0:
             continue
-        if walk.before.n and order_of(walk.before, walk.entry.serial) >= 0:
+        if walk.before.serial.n and order_of(&walk.before, &walk.entry) >= 0:
             return fail_at(&walk.entries, walk.entry.serial.p, "the entries do not ascend by serial number")
-        walk.before = walk.entry.serial
+        walk.before = walk.entry
         if not (is_delta and walk.entry.reason == REMOVE_FROM_CRL):
             return 0
     walk.ended = True
     return 0
 
 
-cdef inline int order_of(Octets a, Octets b) noexcept nogil:
-    cdef int order = memcmp(a.p, b.p, min(a.n, b.n))
-    return order if order != 0 else <int>a.n - <int>b.n
+cdef inline int order_of(const Entry* a, const Entry* b) noexcept nogil:
+    """Of their keys: that of a negative number begins with 00, so it is below every other one but 00 itself."""
+    cdef int order
+    if a.is_negative != b.is_negative:
+        if a.is_negative:
+            return 1 if b.serial.n == 1 and b.serial.p[0] == 0 else -1
+        return -1 if a.serial.n == 1 and a.serial.p[0] == 0 else 1
+    order = memcmp(a.serial.p, b.serial.p, min(a.serial.n, b.serial.n))
+    return order if order != 0 else <int>a.serial.n - <int>b.serial.n
 
 
 cdef int next_vanished(Walk* old, Walk* new, bint is_delta, Counts* counts) noexcept nogil:
     """1: the entry of `old` has vanished; 0: there are no more; -1."""
     cdef int order
     while not old.ended:
-        order = -1 if new.ended else order_of(old.entry.serial, new.entry.serial)
+        order = -1 if new.ended else order_of(&old.entry, &new.entry)
         if order < 0:
             return 1
         if advance(old if order == 0 else new, is_delta, counts) < 0:
             return -1
     return 0
+
+
+cdef bytes key_of(const Entry* entry):
+    cdef bytes content = (<const char*>entry.serial.p)[:entry.serial.n]
+    return b"\0" + content if entry.is_negative else content
 
 
 def vanished_entries(before not None, after not None, bint is_delta=False):
@@ -389,14 +400,14 @@ def vanished_entries(before not None, after not None, bint is_delta=False):
     if octets.n:
         octets.p = &b[0]
     open_cursor(&new.entries, octets, &fault)
-    old.before.n = new.before.n = 0
+    old.before.serial.n = new.before.serial.n = 0
     old.ended = new.ended = False
     with nogil:
         outcome = advance(&old, is_delta, &counts) or advance(&new, is_delta, &counts)
         if outcome == 0:
             outcome = next_vanished(&old, &new, is_delta, &counts)
     while outcome == 1:
-        found.append(((<const char*>old.entry.serial.p)[:old.entry.serial.n], old.entry.revoked_at, old.entry.reason,
+        found.append((key_of(&old.entry), old.entry.revoked_at, old.entry.reason,
                       old.entry.invalidity_date if old.entry.invalidity_date > 0 else None))
         with nogil:
             outcome = advance(&old, is_delta, &counts)
@@ -405,3 +416,48 @@ def vanished_entries(before not None, after not None, bint is_delta=False):
     if outcome < 0:
         raise WireError("entries are malformed, or do not ascend by serial number", 0)
     return found
+
+
+def summarize_entries(entries not None):
+    cdef const uint8_t[::1] whole = entries
+    cdef Octets octets
+    cdef Cursor c
+    cdef Fault fault
+    cdef Counts counts = Counts(0, 0, 0, 0, 0)
+    cdef Entry entry, before
+    cdef int64_t latest = 0
+    cdef bint ascends = True
+    cdef int outcome = 0
+    if len(whole) == 0:
+        return 0, 0, 0, True
+    fault.at = NULL
+    octets.p, octets.n = &whole[0], len(whole)
+    before.serial.n = 0
+    with nogil:
+        open_cursor(&c, octets, &fault)
+        while outcome >= 0 and octets_left(&c):
+            outcome = read_entry(&c, True, LATEST_DATE, &entry, &counts)
+            if outcome == 1:
+                latest = max(latest, entry.revoked_at)
+                ascends = ascends and (before.serial.n == 0 or order_of(&before, &entry) < 0)
+                before = entry
+    if outcome < 0:
+        raise wire_error(WireError, &fault, octets.p)
+    return counts.rows, counts.skipped, latest, ascends
+
+
+def split_entries(bytes der not None):
+    # CertificateList ::= SEQUENCE { tbsCertList SEQUENCE, signatureAlgorithm, signature }
+    cdef Cursor c, entries, inside
+    cdef Element whole, tbs
+    cdef Fault fault
+    cdef const uint8_t* start = octets_of(der).p
+    fault.at = NULL
+    open_cursor(&c, octets_of(der), &fault)
+    if find_entries(&c, &entries) < 0:
+        raise wire_error(WireError, &fault, start)
+    open_cursor(&c, octets_of(der), &fault)
+    read_element(&c, &whole)
+    open_cursor(&inside, whole.content, &fault)
+    read_element(&inside, &tbs)
+    return tbs.der.p - start, tbs.content.p - start, entries.p - start, entries.end - start, inside.p - start

@@ -182,7 +182,7 @@ def _verdict(issuer_id: str, part: str, number: int | None, problem: str | None)
 async def _generate(connection: Any, settings: Settings, issuer_id: str, *, delta: bool, force: bool) -> dict[str, Any]:
     from cachewarm.crl.regenerate import regenerate, regenerate_delta
     from cachewarm.crl.schedule import rules_of
-    from cachewarm.crl.verify_published import published_crls
+    from cachewarm.ledger.crls import made_parts
     from cachewarm.ledger.issuers import require_issuer
 
     issuer = await require_issuer(connection, issuer_id)
@@ -199,12 +199,12 @@ async def _generate(connection: Any, settings: Settings, issuer_id: str, *, delt
                 fail("timed out after 5 min waiting for another process that builds this CRL")
             await asyncio.sleep(_TURN_S)
             meter.advance(0)
-    made = await published_crls(connection, issuer_id)
+    made = await made_parts(connection, issuer_id, number)
     return {
         "issuer_id": issuer_id,
         "crl_number": number,
-        "crls": [one.part or "complete" for one in made if one.crl_number == number],
-        "revoked_count": next((one.revoked_count for one in made if one.crl_number == number), None),
+        "crls": [part or "complete" for part in made],
+        "revoked_count": next(iter(made.values()), None),
         "took_s": round(time.monotonic() - begun, 2),
     }
 

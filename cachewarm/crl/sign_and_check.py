@@ -123,6 +123,7 @@ def _make(
     released: frozenset[bytes] | None,
 ) -> SignedCRL:
     der = build(context.issuer, context.authority.key, entries.parts[0], entries.latest, fields)
+    entries.parts[0].clear()  # they are in the CRL now, which may be large
     expected = Expected(
         scope=fields.scope,
         base_number=fields.base_number,

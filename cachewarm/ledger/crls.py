@@ -1,7 +1,8 @@
 """CRLs: numbers that only grow, the current CRLs of each issuer, what deltas are based on, a log of every build."""
 
+import io
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,8 @@ from cachewarm.ledger.connect import Connection, one_row, translated
 
 #: Builds per issuer that `cached_crls` returns.
 RECENT = 5
+#: Bytes of a CRL that travel at once: asyncpg and asyncio copy what they send and receive, some of it three times.
+PIECE = 1 << 20
 #: Characters of an error that are kept.
 ERROR_LIMIT = 1000
 
@@ -204,40 +207,95 @@ async def raise_crl_number(connection: Connection, issuer_id: str, last: int) ->
 async def write_crl(connection: Connection, crl: CachedCRL) -> bool:
     """Replace the issuer's CRL unless the one there has a higher number; False: it has, and stays."""
     with translated():
-        done = await connection.execute(
-            """insert into crl_cache as c (issuer_id, crl_number, crl_der, this_update, next_update, generated_at,
-                 generation_duration_ms, revoked_count, generation, seq)
-                 values ($1, $2::text::numeric, $3, $4, $5, $6, $7, $8, $9, $10)
-               on conflict (issuer_id) do update set crl_number = excluded.crl_number, crl_der = excluded.crl_der,
-                 this_update = excluded.this_update, next_update = excluded.next_update,
-                 generated_at = excluded.generated_at,
-                 generation_duration_ms = excluded.generation_duration_ms, revoked_count = excluded.revoked_count,
-                 generation = excluded.generation, seq = excluded.seq
-               where c.crl_number < excluded.crl_number""",
-            crl.issuer_id,
-            str(crl.crl_number),
-            crl.crl_der,
-            crl.this_update,
-            crl.next_update,
-            crl.generated_at,
-            crl.generation_duration_ms,
-            crl.revoked_count,
-            crl.generation,
-            crl.seq,
-        )
+        if len(crl.crl_der) <= PIECE:
+            return await _write_crl(connection, crl, "$10::bytea", crl.crl_der)
+        async with connection.transaction():
+            await connection.execute("create temp table if not exists crl_pieces (n int, piece bytea) on commit drop")
+            await connection.execute("truncate crl_pieces")
+            await connection.copy_records_to_table("crl_pieces", records=_pieces(crl.crl_der))
+            return await _write_crl(connection, crl, "(select string_agg(piece, '' order by n) from crl_pieces)")
+
+
+async def _write_crl(connection: Connection, crl: CachedCRL, der_sql: str, *der: bytes) -> bool:
+    done = await connection.execute(
+        f"""insert into crl_cache as c (issuer_id, crl_number, this_update, next_update, generated_at,
+             generation_duration_ms, revoked_count, generation, seq, crl_der)
+             values ($1, $2::text::numeric, $3, $4, $5, $6, $7, $8, $9, {der_sql})
+           on conflict (issuer_id) do update set crl_number = excluded.crl_number, crl_der = excluded.crl_der,
+             this_update = excluded.this_update, next_update = excluded.next_update,
+             generated_at = excluded.generated_at,
+             generation_duration_ms = excluded.generation_duration_ms, revoked_count = excluded.revoked_count,
+             generation = excluded.generation, seq = excluded.seq
+           where c.crl_number < excluded.crl_number""",  # noqa: S608 - our own words
+        crl.issuer_id,
+        str(crl.crl_number),
+        crl.this_update,
+        crl.next_update,
+        crl.generated_at,
+        crl.generation_duration_ms,
+        crl.revoked_count,
+        crl.generation,
+        crl.seq,
+        *der,
+    )
     return bool(done.endswith(" 1"))
+
+
+def _pieces(der: bytes) -> Iterator[tuple[int, bytes]]:
+    for begin in range(0, len(der), PIECE):
+        yield begin, der[begin : begin + PIECE]
+
+
+async def made_parts(connection: Connection, issuer_id: str, number: int) -> dict[str, int]:
+    """Return the names of the published CRLs of that number ("": the complete one) and how many entries each has."""
+    with translated():
+        rows = await connection.fetch(
+            """select '' as part, revoked_count from crl_cache where issuer_id = $1 and crl_number = $2::text::numeric
+               union all
+               select part, revoked_count from crl_parts where issuer_id = $1 and crl_number = $2::text::numeric
+               order by part""",
+            issuer_id,
+            str(number),
+        )
+    return {row["part"]: row["revoked_count"] for row in rows}
 
 
 async def read_crl(connection: Connection, issuer_id: str) -> CachedCRL | None:
     """The issuer's CRL."""
+    while True:
+        with translated():
+            row = await connection.fetchrow(
+                """select issuer_id, crl_number::text as crl_number, this_update, next_update, generated_at,
+                          generation_duration_ms, revoked_count, generation, seq, octet_length(crl_der) as size
+                     from crl_cache where issuer_id = $1""",
+                issuer_id,
+            )
+        if row is None:
+            return None
+        fields = dict(row)
+        der = await _read_pieces(connection, issuer_id, fields["crl_number"], fields.pop("size"))
+        if der is not None:
+            return CachedCRL(**fields | {"crl_number": int(fields["crl_number"]), "crl_der": der})
+
+
+async def _read_pieces(connection: Connection, issuer_id: str, number: str, size: int) -> bytes | None:
+    """Return the DER of the CRL of that number, held once; None when another one has replaced it."""
+    whole = io.BytesIO()
     with translated():
-        row = await connection.fetchrow(
-            """select issuer_id, crl_number, crl_der, this_update, next_update, generated_at, generation_duration_ms,
-                      revoked_count, generation, seq
-                 from crl_cache where issuer_id = $1""",
-            issuer_id,
-        )
-    return CachedCRL(**dict(row) | {"crl_number": int(row["crl_number"])}) if row else None
+        for begin in range(1, size + 1, PIECE):
+            piece = await connection.fetchval(
+                """select substring(crl_der from $3 for $4) from crl_cache
+                    where issuer_id = $1 and crl_number = $2::text::numeric and octet_length(crl_der) = $5""",
+                issuer_id,
+                number,
+                begin,
+                PIECE,
+                size,
+            )
+            if piece is None:
+                return None
+            whole.write(piece)
+    return whole.getvalue()
 
 
 async def log_crl_build(connection: Connection, build: CRLBuild) -> None:

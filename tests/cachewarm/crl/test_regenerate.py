@@ -54,6 +54,19 @@ async def test_a_changed_reason_is_in_the_next_crl(plant: Plant) -> None:
         assert reasons((await published(plant.connection))[""]) == {serial: reason}
 
 
+async def test_a_large_crl_travels_in_pieces_and_is_the_same(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written and read in many pieces; of a later CRL nothing is mixed in."""
+    monkeypatch.setattr(crls, "PIECE", 100)
+    for number, leaf in enumerate(plant.leaves[:3], 1):
+        await revoke(plant.connection, "ca", leaf.serial, actor="tests")
+        assert await regenerate(plant.connection, plant.issuer, None, RULES) == number
+    kept = await crls.read_crl(plant.connection, "ca")
+    assert kept is not None
+    assert kept.crl_der == await plant.connection.fetchval("select crl_der from crl_cache")
+    assert {entry.serial for entry in peek_crl(kept.crl_der).entries()} == {leaf.serial for leaf in plant.leaves[:3]}
+    assert await crls.made_parts(plant.connection, "ca", 3) == {"": 3}
+
+
 async def test_a_broken_row_does_not_stop_the_next_one(plant: Plant) -> None:
     """Somebody damaged crl_cache: the next build replaces it, with a higher number."""
     await regenerate(plant.connection, plant.issuer, None, RULES)

@@ -11,7 +11,7 @@ from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from _fastocsp.crl.entry_reader import EntryReader
+from _fastocsp.crl.entry_reader import EntryReader, entries_of, summarize_entries, vanished_entries
 from _fastocsp.wire.errors import WireError
 from tests.support.foreign_ca import HOLD, REMOVED, REVOKED_AT, STOLEN, ForeignCA
 
@@ -170,6 +170,33 @@ def test_an_invalidity_date_out_of_range_is_left_out_and_counted(date: datetime)
     last = datetime(9999, 12, 30, 23, 59, 59)  # noqa: DTZ001
     kept = read(CA.crl(1, {5: STOLEN}, entry_more=((x509.InvalidityDate(last), False),)))
     assert [row.invalidity_date for row in rows(kept)] == [int(last.replace(tzinfo=UTC).timestamp())]
+
+
+def test_a_negative_serial_number_comes_first_and_keeps_its_key() -> None:
+    """Entries ascend by their keys in the ledger, where a negative number begins with 00."""
+    der = CA.crl(1, {299: STOLEN, 300: HOLD}).replace(b"\x02\x02\x01\x2b", b"\x02\x02\xff\xfe")
+    entries = entries_of(der)
+    assert summarize_entries(entries) == (2, 0, REVOKED, True)
+    assert [entry[0] for entry in vanished_entries(entries, b"")] == [b"\0\xfe", b"\x01\x2c"]
+    assert vanished_entries(entries, entries) == []
+
+
+@given(st.lists(st.integers(1 << 16, 1 << 168), unique=True, max_size=20))
+def test_a_summary_counts_every_entry(serials: list[int]) -> None:
+    """Entries with a serial number that no certificate can have are apart, and the order is told."""
+    der = CA.crl(1, dict.fromkeys(range(1000, 1000 + len(serials))))
+    for number, serial in enumerate(serials, 1000):
+        der = with_serial(der, number, serial)
+    keys = [serial.to_bytes((serial.bit_length() + 7) // 8) for serial in serials if serial < 1 << 160]
+    expected = (len(keys), len(serials) - len(keys), REVOKED if keys else 0, keys == sorted(keys))
+    assert summarize_entries(entries_of(der)) == expected
+
+
+def test_malformed_entries_have_no_summary() -> None:
+    """WireError at the first one."""
+    entries = bytes(entries_of(CA.crl(1, {300: STOLEN})))
+    with pytest.raises(WireError):
+        summarize_entries(entries[:-1])
 
 
 def with_serial(der: bytes, old: int, new: int) -> bytes:
