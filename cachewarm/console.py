@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 import typer
 
 from cachewarm.errors import CachewarmError
-from responder.config import ConfigError
 
 
 def show(result: Mapping[str, Any], *, as_json: bool) -> None:
@@ -125,7 +124,7 @@ def reported() -> Iterator[None]:
     """Turns errors an operator can mend into one clear line: usage 2, the rest 1."""
     try:
         yield
-    except ConfigError as error:
+    except _config_error() as error:
         fail(str(error), status=2)
     except CachewarmError as error:
         fail(str(error))
@@ -133,6 +132,13 @@ def reported() -> Iterator[None]:
         fail(f"nothing listens there: {error}")
     except OSError as error:
         fail(str(error))
+
+
+def _config_error() -> type[Exception]:
+    """Return the class of errors in settings, which is loaded when there is an error: not for every command."""
+    from responder.config import ConfigError
+
+    return ConfigError
 
 
 def _plain(value: Any) -> str:

@@ -5,23 +5,24 @@ Exit status as `fastocsp revoke`: 0 done (and confirmed, when --wait was asked),
 Run it again after any failure: what was done is skipped, with its earliest time.
 """
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cachewarm.cli.options import AsJson, DataDir, actor_name, run_with_ledger, settings_of
 from cachewarm.cli.revoke import Force, Patience, Wait, holder_watch, leave, reason_of
-from cachewarm.config import Settings
 from cachewarm.console import progress, reported, say, show
 from cachewarm.errors import Refused
-from cachewarm.revocation.bulk_revoke import BulkOutcome, parse_serials, revoke_many
-from cachewarm.revocation.confirmation import Confirmation, Outcome, Waiting
 from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
+
+if TYPE_CHECKING:
+    from cachewarm.config import Settings
+    from cachewarm.revocation.bulk_revoke import BulkOutcome
+    from cachewarm.revocation.confirmation import Waiting
 
 SAID = 50
 
@@ -41,6 +42,11 @@ def bulk_revoke(
     as_json: AsJson = False,
 ) -> None:
     """Revoke many certificates. Repeating it is safe; one line that cannot be read revokes none."""
+    import asyncio
+
+    from cachewarm.revocation.bulk_revoke import parse_serials
+    from cachewarm.revocation.confirmation import Waiting
+
     with reported():
         because = reason_of(reason)
         wanted = parse_serials(_lines(serials))
@@ -62,15 +68,17 @@ def _lines(path: Path) -> list[str]:
 
 
 async def _revoke(
-    settings: Settings,
+    settings: "Settings",
     issuer_id: str,
     serials: Sequence[bytes],
     reason: CRLReason,
-    waiting: Waiting,
-) -> BulkOutcome:
+    waiting: "Waiting",
+) -> "BulkOutcome":
     from cachewarm.ledger.connect import OutcomeUnknown
+    from cachewarm.revocation.bulk_revoke import BulkOutcome, revoke_many
+    from cachewarm.revocation.confirmation import Confirmation, Outcome
 
-    async def attempt(connection: Any) -> BulkOutcome:
+    async def attempt(connection: Any) -> "BulkOutcome":
         with progress("revoking", len(serials)) as meter:
             done = await revoke_many(
                 connection,

@@ -3,21 +3,19 @@
 Exit status: 0 done, 1 failed (a build that is refused; a CRL that no client could use), 2 usage.
 """
 
-import asyncio
-import base64
-import hashlib
-import textwrap
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of, with_ledger
-from cachewarm.config import Settings
 from cachewarm.console import fail, progress, reported, say, show, show_rows
+
+if TYPE_CHECKING:
+    from cachewarm.config import Settings
 
 app = typer.Typer(help="CRLs: list, show, generate, fetch, verify.", no_args_is_help=True)
 
@@ -151,6 +149,8 @@ def verify_command(
     """Check every published CRL as a client would: form, signature, window, scope, entries. Status 1 if one fails."""
 
     async def read(connection: Any) -> list[dict[str, Any]]:
+        import asyncio
+
         from cachewarm.crl.verify_published import check_published, published_crls
         from cachewarm.ledger.issuers import list_issuers, require_issuer
         from cachewarm.mirror.verify_published import check_mirrored
@@ -179,7 +179,11 @@ def _verdict(issuer_id: str, part: str, number: int | None, problem: str | None)
     return {"issuer_id": issuer_id, "part": part, "crl_number": number, "ok": problem is None, "problem": problem}
 
 
-async def _generate(connection: Any, settings: Settings, issuer_id: str, *, delta: bool, force: bool) -> dict[str, Any]:
+async def _generate(
+    connection: Any, settings: "Settings", issuer_id: str, *, delta: bool, force: bool
+) -> dict[str, Any]:
+    import asyncio
+
     from cachewarm.crl.regenerate import regenerate, regenerate_delta
     from cachewarm.crl.schedule import rules_of
     from cachewarm.ledger.crls import made_parts
@@ -209,7 +213,9 @@ async def _generate(connection: Any, settings: Settings, issuer_id: str, *, delt
     }
 
 
-async def _fetch(connection: Any, settings: Settings, issuer: Any, renumbered_by: str | None) -> dict[str, Any]:
+async def _fetch(connection: Any, settings: "Settings", issuer: Any, renumbered_by: str | None) -> dict[str, Any]:
+    import asyncio
+
     from cachewarm.errors import Refused, Transient
     from cachewarm.ledger.mirrors import mirrors
     from cachewarm.mirror.sync import SyncContext, limits_of, sync
@@ -243,6 +249,8 @@ async def _fetch(connection: Any, settings: Settings, issuer: Any, renumbered_by
 
 
 def _facts(issuer: Any, one: Any) -> dict[str, Any]:
+    import hashlib
+
     from cachewarm.crl.parse import peek_crl
     from cachewarm.crl.parts import part_url
 
@@ -279,6 +287,9 @@ def _line(row: dict[str, Any]) -> dict[str, Any]:
 
 def _pem(der: bytes) -> bytes:
     """RFC 7468 7."""
+    import base64
+    import textwrap
+
     lines = textwrap.wrap(base64.b64encode(der).decode(), 64)
     return "\n".join(["-----BEGIN X509 CRL-----", *lines, "-----END X509 CRL-----", ""]).encode()
 

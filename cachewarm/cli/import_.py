@@ -3,23 +3,21 @@
 Exit status: 0 done, 1 failed (a file with one bad line imports nothing), 2 usage. Repeat it as often as you like.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of
-from cachewarm.config import Settings
 from cachewarm.console import fail, progress, reported, say, show
-from cachewarm.importer.import_index import ImportResult, StillRevoked, UnfitIndex, import_staged, stage
-from cachewarm.importer.openssl_index import iter_index
-from cachewarm.ledger.connect import connected
-from cachewarm.ledger.issuers import require_issuer
 from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
+
+if TYPE_CHECKING:
+    from cachewarm.config import Settings
+    from cachewarm.importer.import_index import ImportResult, StillRevoked, UnfitIndex
 
 app = typer.Typer(help="Take over the inventory and the revocations of another CA.", no_args_is_help=True)
 #: Lines of the same kind that are written out before only their number is said.
@@ -42,6 +40,10 @@ def openssl_command(
     as_json: AsJson = False,
 ) -> None:
     """Import an index.txt: all of it or, when one line is wrong, nothing. A repeat takes what is new since."""
+    import asyncio
+
+    from cachewarm.importer.import_index import UnfitIndex
+
     with reported():
         begun = time.monotonic()
         try:
@@ -52,7 +54,12 @@ def openssl_command(
         show(_result(issuer, done, time.monotonic() - begun), as_json=as_json)
 
 
-async def _import(settings: Settings, issuer_id: str, index: Path) -> ImportResult:
+async def _import(settings: "Settings", issuer_id: str, index: Path) -> "ImportResult":
+    from cachewarm.importer.import_index import import_staged, stage
+    from cachewarm.importer.openssl_index import iter_index
+    from cachewarm.ledger.connect import connected
+    from cachewarm.ledger.issuers import require_issuer
+
     async with connected(settings.require_database(), name="fastocsp import") as connection:
         issuer = await require_issuer(connection, issuer_id)
         with index.open("rb") as file, progress("reading", None) as meter:
@@ -61,7 +68,7 @@ async def _import(settings: Settings, issuer_id: str, index: Path) -> ImportResu
             return await import_staged(connection, issuer, staged, actor=actor_name(), progress=meter.advance)
 
 
-def _complain(index: Path, unfit: UnfitIndex) -> NoReturn:
+def _complain(index: Path, unfit: "UnfitIndex") -> NoReturn:
     for problem in unfit.problems:
         say(f"{index}:{problem.line}: {problem.reason}")
     if unfit.count > len(unfit.problems):
@@ -69,7 +76,7 @@ def _complain(index: Path, unfit: UnfitIndex) -> NoReturn:
     fail(f"{unfit.count} lines of {index} cannot be imported: nothing was")
 
 
-def _warn(still: Sequence[StillRevoked], issuer: str) -> None:
+def _warn(still: "Sequence[StillRevoked]", issuer: str) -> None:
     for one in still[:SAID]:
         said = f"{serial_hex(one.serial)} is valid in the file and stays revoked here ({one.reason.name})"
         if one.reason is CRLReason.certificateHold:
@@ -79,7 +86,7 @@ def _warn(still: Sequence[StillRevoked], issuer: str) -> None:
         say(f"and {len(still) - SAID} more are valid in the file and revoked here")
 
 
-def _result(issuer: str, done: ImportResult, took_s: float) -> dict[str, Any]:
+def _result(issuer: str, done: "ImportResult", took_s: float) -> dict[str, Any]:
     return {
         "issuer_id": issuer,
         "good": done.good,

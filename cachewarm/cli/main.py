@@ -43,9 +43,10 @@ class LazyGroup(TyperGroup):
         module, attribute, text = COMMANDS[name]
         target = getattr(importlib.import_module(f"cachewarm.cli.{module}"), attribute)
         if isinstance(target, typer.Typer):
+            target.rich_markup_mode = None  # rich takes a third of the time of --help
             command = typer.main.get_command(target)
         else:
-            alone = typer.Typer(add_completion=False)
+            alone = typer.Typer(add_completion=False, rich_markup_mode=None)
             alone.command()(target)
             command = typer.main.get_command(alone)
         command.name, command.help, command.short_help = name, command.help or text, text

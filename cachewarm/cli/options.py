@@ -1,19 +1,18 @@
 """Options that many commands share, and how they find the running instance."""
 
-import asyncio
-import getpass
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 
-from cachewarm.config import Settings
 from cachewarm.console import logs_to_the_person, say
 from cachewarm.errors import Refused, Transient
-from responder.config import load_settings, parse_duration
+
+if TYPE_CHECKING:
+    from cachewarm.config import Settings
 
 T = TypeVar("T")
 #: Seconds that a command tries again while Postgres is away: a restart takes some.
@@ -35,13 +34,16 @@ Validity = Annotated[
 ]
 
 
-def settings_of(data_dir: Path | None, **given: Any) -> Settings:
+def settings_of(data_dir: Path | None, **given: Any) -> "Settings":
     """Settings of that instance, over them the environment, over it the command line."""
+    from cachewarm.config import Settings
+    from responder.config import load_settings
+
     return load_settings(Settings, data_dir=data_dir, **given)
 
 
 async def run_with_ledger(
-    settings: Settings,
+    settings: "Settings",
     act: Callable[[Any], Awaitable[T]],
     *,
     name: str = "fastocsp command",
@@ -54,6 +56,8 @@ async def run_with_ledger(
     be safe to repeat; where it is not, only connecting is tried again. OutcomeUnknown when an attempt may have
     committed and no later one could tell.
     """
+    import asyncio
+
     from cachewarm.ledger.connect import OutcomeUnknown, connected
 
     until = time.monotonic() + (LEDGER_PATIENCE_S if patience_s is None else patience_s)
@@ -74,14 +78,18 @@ async def run_with_ledger(
         pause_s = min(2 * pause_s, 1.0)
 
 
-def with_ledger(settings: Settings, act: Callable[[Any], Awaitable[T]]) -> T:
+def with_ledger(settings: "Settings", act: Callable[[Any], Awaitable[T]]) -> T:
     """Return what `act` returns for a connection to the ledger; see run_with_ledger."""
+    import asyncio
+
     logs_to_the_person()
     return asyncio.run(run_with_ledger(settings, act))
 
 
 def actor_name() -> str:
     """Who the audit chain says it was."""
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -101,6 +109,8 @@ def seconds_of(validity: str | None) -> int | None:
     """The whole seconds of --validity, at least one."""
     if validity is None:
         return None
+    from responder.config import parse_duration
+
     with given_by("--validity"):
         seconds = int(cast("float", parse_duration(validity)))
         if not 1 <= seconds < LATEST_END - time.time():

@@ -4,19 +4,20 @@ Exit status: 0 done (and confirmed, when --wait was asked), 1 failed, 2 usage, 3
 --patience (BOUNDED), 4 the connection was lost while committing (UNKNOWN: repeat it, that is safe).
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, run_with_ledger, settings_of
-from cachewarm.config import Settings
 from cachewarm.console import reported, say, show
 from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
+
+if TYPE_CHECKING:
+    from cachewarm.config import Settings
 
 Serial = Annotated[str | None, typer.Option("--serial", metavar="HEX", help="Serial number, hexadecimal.")]
 Cert = Annotated[Path | None, typer.Option("--cert", help="The certificate, PEM or DER.", exists=True, dir_okay=False)]
@@ -78,7 +79,7 @@ def revoke(
             )
 
         named = Named(serial, cert, issuer)
-        done = asyncio.run(_carry_out(settings, named, act, wait=wait, patience=patience, force=force))
+        done = _carry_out(settings, named, act, wait=wait, patience=patience, force=force)
         _report(done, "revoked", wait=wait, as_json=as_json)
 
 
@@ -103,7 +104,7 @@ def unhold(
             return await unhold(connection, target, actor=actor_name(), waiting=waiting)
 
         named = Named(serial, cert, issuer)
-        done = asyncio.run(_carry_out(settings, named, act, wait=wait, patience=patience, force=force))
+        done = _carry_out(settings, named, act, wait=wait, patience=patience, force=force)
         _report(done, "good", wait=wait, as_json=as_json)
 
 
@@ -111,10 +112,10 @@ def unhold(
 Act = Callable[[Any, Any, Any], Awaitable[Any]]
 
 
-async def _carry_out(
-    settings: Settings, named: Named, act: Act, *, wait: bool, patience: float | None, force: bool
-) -> Any:
+def _carry_out(settings: "Settings", named: Named, act: Act, *, wait: bool, patience: float | None, force: bool) -> Any:
     """Do it, again while Postgres is away: that is safe, and what the first attempt did stays."""
+    import asyncio
+
     from cachewarm.ledger.connect import OutcomeUnknown
     from cachewarm.revocation import revoke
     from cachewarm.revocation.confirmation import Confirmation, Outcome, Waiting
@@ -131,14 +132,14 @@ async def _carry_out(
         return done
 
     try:
-        return await run_with_ledger(settings, attempt, name="fastocsp revoke", patience_s=patience)
+        return asyncio.run(run_with_ledger(settings, attempt, name="fastocsp revoke", patience_s=patience))
     except OutcomeUnknown:
         if target is None:
             raise
         return revoke.RevocationOutcome(target, None, Confirmation(Outcome.UNKNOWN))
 
 
-def holder_watch(settings: Settings, *, force: bool) -> Any:
+def holder_watch(settings: "Settings", *, force: bool) -> Any:
     """What a command does when somebody holds the ledger: tell the person, and end the holder with `force`."""
     from cachewarm.ledger.connect import connected
     from cachewarm.ledger.holders import HolderWatch

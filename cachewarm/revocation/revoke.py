@@ -4,20 +4,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cryptography import x509
-
-from cachewarm.ca.certificate import read_certificate
-from cachewarm.ca.odd_names import load_certificate
-from cachewarm.ca.responder_certificate import issued_by
 from cachewarm.errors import Refused
 from cachewarm.ledger import inventory, issuers, revocations
 from cachewarm.ledger.connect import Connection, OutcomeUnknown, Queries, lent
 from cachewarm.ledger.holders import watched
-from cachewarm.records.keyring import domain_issuer
 from cachewarm.revocation.confirmation import NO_WAIT, Confirmation, Outcome, Waiting, confirm
 from responder.domain.serial import parse_serial, serial_octets
 from responder.domain.status import CRLReason
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,8 @@ async def find_target(
 ) -> Target:
     """What a hex serial number or a file names; the issuer is found when only one comes into question."""
     if cert is not None:
+        from cachewarm.ca.certificate import read_certificate  # most commands name a serial number
+
         certificate = read_certificate(cert.read_bytes(), name=str(cert))
         issuer = issuer_id or await _issuer_of(connection, certificate)
         return Target(issuer, serial_octets(certificate.serial_number))
@@ -74,7 +74,11 @@ async def find_target(
     return Target(await inventory.find_issuer_of(connection, octets), octets)
 
 
-async def _issuer_of(connection: Connection, certificate: x509.Certificate) -> str:
+async def _issuer_of(connection: Connection, certificate: "x509.Certificate") -> str:
+    from cachewarm.ca.odd_names import load_certificate
+    from cachewarm.ca.responder_certificate import issued_by
+    from cachewarm.records.keyring import domain_issuer
+
     for issuer in await issuers.list_issuers(connection):
         ca = load_certificate(domain_issuer(issuer).cert_der)
         if issued_by(certificate, ca):

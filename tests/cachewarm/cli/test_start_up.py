@@ -1,0 +1,54 @@
+"""What a command loads before it does anything: by the names of modules, as times depend on the machine."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cachewarm.cli.main import COMMANDS
+from tests.cachewarm.cli.conftest import Fastocsp
+
+#: Loads the command, lets it end, and names the packages that are there then. typer itself needs pydantic.
+PROGRAM = """
+import contextlib, io, json, sys
+from cachewarm.cli.main import main
+with contextlib.redirect_stdout(io.StringIO()):
+    try:
+        main(sys.argv[1:])
+    except SystemExit as end:
+        status = end.code
+print(json.dumps([status, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+HEAVY = {"asyncio", "asyncpg", "asn1crypto", "cryptography", "pydantic_settings", "redis", "structlog"}
+#: Commands that still load what they work with to show their help.
+BUSY = {"ca", "check-config", "db", "edge", "issuer", "status"}
+
+
+def loaded_by(fastocsp: Fastocsp, *words: str) -> set[str]:
+    """Return the packages that the command needed; it must have succeeded."""
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words],
+        env=fastocsp.environ,
+        cwd=fastocsp.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status, packages = json.loads(ended.stdout)
+    assert not status, ended.stderr
+    return set(packages)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_loads_little(offline: Fastocsp, command: str) -> None:
+    """Neither a renderer of markdown nor, in most commands, settings, event loop, database driver, cryptography."""
+    unwanted = {"rich"} if command in BUSY else {"rich"} | HEAVY
+    assert loaded_by(offline, command, "--help") & unwanted == set()
+
+
+def test_a_revocation_by_serial_number_loads_no_cryptography(root_ca: Fastocsp) -> None:
+    """Certificates are read only where the command line names one, and the logger only where something is logged."""
+    serial = str(root_ca("ca", "issue", "root", "--name", "a.example", "--json").json["serial"])
+    packages = loaded_by(root_ca, "revoke", "--serial", serial, "--issuer", "root", "--json")
+    assert packages & {"asn1crypto", "cryptography", "redis", "rich", "structlog"} == set()
