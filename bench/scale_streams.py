@@ -1,0 +1,246 @@
+"""`python -m bench.scale_streams`: imports, bulk revocation and CRLs of a million, and what commands need to start.
+
+Each function prints its rows (what, goal, value) and returns them. Real servers, and commands as processes of their
+own; the embedded Postgres has the settings of the quickstart. Figures of a busy machine are worth little: the CPU time
+is printed beside the wall clock. BENCH_LINES scales the large rows.
+"""
+
+import asyncio
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import asyncpg
+
+from cachewarm.embedded.postgres import EmbeddedPostgres
+from cachewarm.embedded.provision import DatabaseURLs, provision
+from cachewarm.ledger.audit import verify_audit
+from cachewarm.ledger.connect import connected
+from cachewarm.revocation.bulk_revoke import revoke_many
+from cachewarm.revocation.confirmation import Waiting
+from cachewarm.revocation.revoke import Target, revoke
+from responder.domain.status import CRLReason
+
+LINES = int(os.environ.get("BENCH_LINES", "1000000"))
+SMALL = min(100_000, LINES)
+BULK = min(100_000, LINES // 2)
+STARTS = 7
+
+_FILL_REVOKED = """
+alter table certificate_revocations disable trigger user;
+insert into certificate_revocations (issuer_id, serial_number, revoked_at, reason, revoked_by)
+  select issuer_id, serial_number, now(), 1, 'bench' from certificates limit {count} on conflict do nothing;
+alter table certificate_revocations enable trigger user;
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; a value above the goal misses it, unless `at_least`."""
+
+    name: str
+    unit: str
+    goal: float
+    value: float
+    at_least: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether the goal is reached."""
+        return self.value >= self.goal if self.at_least else self.value <= self.goal
+
+    def __str__(self) -> str:
+        sign, verdict = (">=" if self.at_least else "<="), ("ok" if self.holds else "missed")
+        return f"{self.name:<52} goal {sign} {self.goal:g} {self.unit:<6} {self.value:10.4g} {self.unit:<6} {verdict}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What a command took: wall clock and CPU in seconds, its peak memory in MB."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A running Postgres with a migrated database, and a working folder beside it."""
+
+    urls: DatabaseURLs
+    folder: Path
+
+    def run(self, *words: object) -> Ended:
+        """Run `fastocsp` with those words as a process of its own."""
+        environ = os.environ | {
+            "FASTOCSP_DATABASE_URL": self.urls.cli,
+            "FASTOCSP_DATA_DIR": str(self.folder / "data"),
+        }
+        command = [sys.executable, "-m", "cachewarm.cli.main", *map(str, words)]
+        begun = time.perf_counter()
+        process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        error = process.stderr.read() if process.stderr else b""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise RuntimeError(f"{command}: {error.decode()}")
+        return Ended(
+            wall_s=time.perf_counter() - begun,
+            cpu_s=usage.ru_utime + usage.ru_stime,
+            peak_mb=usage.ru_maxrss / 1024,
+        )
+
+
+@contextmanager
+def ledger() -> Iterator[Ledger]:
+    """A new database with the local root `root`; everything is gone at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="fastocsp-bench-"))
+    folder.chmod(0o755)
+    try:
+        server = EmbeddedPostgres(folder)
+        server.start()
+        try:
+            made = Ledger(asyncio.run(provision(server)), folder)
+            made.run("ca", "init", "--id", "root", "--subject", "CN=Root")
+            yield made
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_index(path: Path, count: int, first: int = 0) -> None:
+    """Write an index.txt of that many lines, a tenth of them revoked, with random serial numbers."""
+    with path.open("w") as file:
+        for n in range(first, first + count):
+            day, serial = (
+                f"{n % 28 + 1:02d}{n // 3600 % 24:02d}{n // 60 % 60:02d}{n % 60:02d}",
+                serial_of(n).hex().upper(),
+            )
+            what = f"R\t4001{day}Z\t2501{day}Z,keyCompromise" if n % 10 == 0 else f"V\t4001{day}Z\t"
+            file.write(f"{what}\t{serial}\tunknown\t/C=DE/O=Example/CN=host-{n}.example.org\n")
+
+
+def serial_of(n: int) -> bytes:
+    """A random serial number of 16 bytes."""
+    return b"\x4e" + sha256(n.to_bytes(8)).digest()[:15]
+
+
+def shown(rows: list[Row], *remarks: str) -> list[Row]:
+    """Print the rows, and return them."""
+    sys.stdout.write("".join(f"{line}\n" for line in [*rows, *(f"  {remark}" for remark in remarks)]))
+    sys.stdout.flush()
+    return rows
+
+
+def imports(at: Ledger) -> list[Row]:
+    """Import 100,000 and a million lines of other certificates."""
+    rows = []
+    for name, first, count, goal_s in (("100k", LINES, SMALL, 3.0), ("1M", 0, LINES, 30.0)):
+        path = at.folder / "index.txt"
+        write_index(path, count, first)
+        ended = at.run("import", "openssl", path, "--issuer", "root")
+        rows.append(Row(f"import of {name} index lines ({count})", "s", goal_s, ended.wall_s))
+        rows.append(Row(f"import of {name} index lines, memory of the command", "MB", 80, ended.peak_mb))
+    return shown(rows)
+
+
+def bulk(at: Ledger) -> list[Row]:
+    """Revoke 100,000 certificates that the million lines named as valid, with single revocations beside it."""
+    return shown(asyncio.run(_bulk(at)))
+
+
+async def _bulk(at: Ledger) -> list[Row]:
+    serials = [serial_of(n) for n in range(LINES) if n % 10][: BULK + 1000]
+    singles, many = serials[:1000], serials[1000:]
+    waits: list[float] = []
+    async with connected(at.urls.cli) as connection, connected(at.urls.cli) as beside:
+
+        async def alone() -> None:
+            for serial in singles:
+                begun = time.perf_counter()
+                await revoke(
+                    beside,
+                    Target("root", serial),
+                    reason=CRLReason.superseded,
+                    invalidity_date=None,
+                    actor="bench",
+                    waiting=Waiting(True),
+                )
+                waits.append(time.perf_counter() - begun)
+                await asyncio.sleep(0.02)
+
+        task = asyncio.create_task(alone())
+        begun = time.perf_counter()
+        done = await revoke_many(connection, "root", many, reason=CRLReason.superseded, actor="bench")
+        took = time.perf_counter() - begun
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert done.result is not None
+        assert done.result.changed == len(many)
+    async with connected(at.urls.owner) as owner:
+        assert (await verify_audit(owner)).broken_at is None
+    p99 = statistics.quantiles(waits, n=100)[98] if len(waits) > 1 else waits[0]
+    return [
+        Row(f"bulk revocation of {len(many)}, audit and feed included", "/s", 20_000, len(many) / took, at_least=True),
+        Row(f"`revoke --wait` beside it, p99 of {len(waits)}", "ms", 100, p99 * 1000),
+    ]
+
+
+def crls(at: Ledger) -> list[Row]:
+    """Make the CRL of a million entries, with one of a million before it."""
+    asyncio.run(_fill(at.urls))
+    at.run("crl", "generate", "root", "--force")
+    ended = at.run("crl", "generate", "root", "--force")
+    return shown(
+        [
+            Row(f"`crl generate` of {LINES} entries", "s", 3, ended.wall_s),
+            Row(f"`crl generate` of {LINES} entries, memory", "MB", 150, ended.peak_mb),
+        ],
+        f"{ended.cpu_s:.1f} s of CPU in the command",
+    )
+
+
+async def _fill(urls: DatabaseURLs) -> None:
+    owner = await asyncpg.connect(urls.owner)
+    try:
+        await owner.execute(_FILL_REVOKED.format(count=LINES))
+        await owner.execute("vacuum analyze")
+    finally:
+        await owner.close()
+
+
+def starts(at: Ledger) -> list[Row]:
+    """Start-up CPU of a revocation and of a subcommand's --help, the best of seven."""
+    serial = serial_of(1).hex()
+    words = {
+        "start-up CPU of `revoke`": (0.15, ("revoke", "--serial", serial, "--issuer", "root")),
+        "start-up CPU of `revoke --help`": (0.12, ("revoke", "--help")),
+        "start-up CPU of `crl generate --help`": (0.12, ("crl", "generate", "--help")),
+    }
+    return shown(
+        [
+            Row(name, "s", goal, min(at.run(*command).cpu_s for _ in range(STARTS)))
+            for name, (goal, command) in words.items()
+        ]
+    )
+
+
+def main() -> None:
+    """Measure and print every row."""
+    with ledger() as at:
+        rows = [*imports(at), *starts(at), *bulk(at), *crls(at)]
+    sys.stdout.write(f"{sum(row.holds for row in rows)} of {len(rows)} goals reached\n")
+
+
+if __name__ == "__main__":
+    main()
