@@ -135,3 +135,30 @@ begin
   end loop;
   return null;
 end $$;
+
+create or replace function revocations_deleted() returns trigger language plpgsql security definer
+  set search_path = pg_catalog, public, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+  refused text;
+  changed record;
+begin
+  select format('%s of %s (reason %s)', encode(serial_number, 'hex'), issuer_id, reason) into refused
+    from oldt where reason <> 6 and not is_expired(issuer_id, serial_number) limit 1;
+  if found then
+    raise exception 'certificate % stays revoked: only a certificateHold may be released, or a row purged after its certificate expired', refused
+      using errcode = '23001';
+  end if;
+  for changed in select o.issuer_id, array_agg(o.serial_number order by o.serial_number) as serials from oldt o group by o.issuer_id loop
+    update certificates c set status = 'good'      -- an expired certificate keeps saying what it was
+      where c.issuer_id = changed.issuer_id and c.serial_number = any(changed.serials) and c.status <> 'good' and c.not_after > now();
+  end loop;
+  perform feed_append(array_agg(feed_item(case when gone.expired then 3 else 2 end, gone.issuer_no, gone.serial_number, null, null, null)
+                                order by gone.issuer_id, gone.serial_number)),
+          audit_append_rows(array_agg(
+            (acting(), case when gone.expired then 'purge' else 'release' end, gone.issuer_id, gone.serial_number,
+             revocation_detail(gone.revoked_at, gone.reason, gone.invalidity_date))::audit_entry
+            order by gone.issuer_id, gone.serial_number))
+    from (select o.*, i.issuer_no, is_expired(o.issuer_id, o.serial_number) as expired
+            from oldt o join issuers i using (issuer_id)) gone;
+  return null;
+end $$;
