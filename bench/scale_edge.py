@@ -24,15 +24,15 @@ from redis import Redis
 from _fastocsp.ocsp.record import pack_record
 from _fastocsp.table.table import Table
 from _fastocsp.wire import codes
+from _fastocsp.wire.types import Record
+from bench.presign import signing_of
 from cachewarm.embedded.valkey import EmbeddedValkey
-from responder.domain.catalog import Catalog, templates
-from responder.domain.issuer import Issuer
+from cachewarm.keys.soft_key import KeyKind
+from responder.domain.catalog import Catalog
 from responder.domain.key import Key
 from responder.domain.redis_layout import record_name
-from responder.domain.responder import ResponderCertificate
 from responder.edge.usage import USAGE_NAME, UsageLog, load_usage
 from responder.worker.warm_up import Throttle, WarmUp
-from tests.support.ca import der, make_authority
 
 ISSUER_NO, ALGORITHM = 1, codes.SHA256
 TABLE_BYTES = 1 << 29
@@ -55,20 +55,19 @@ def serial(number: int) -> bytes:
 
 def catalog_and_records(count: int, seed_now: int) -> tuple[Catalog, Iterator[tuple[Key, bytes]]]:
     """A catalog of one issuer, and records of it that are verified by it, in order of their rank."""
-    authority = make_authority()
-    issuer = Issuer.from_certificate(der(authority.root), issuer_id="bench", issuer_no=ISSUER_NO)
-    responder = ResponderCertificate.from_der(der(authority.delegate))
-    template = templates(issuer, responder)[ALGORITHM]
-    plain = authority.record(this_update=seed_now - 600, next_update=seed_now + 80_000, produced_at=seed_now - 600)
-    plain = plain._replace(hash_algorithm=ALGORITHM, responder=responder.responder)
+    signing = signing_of(KeyKind.P256)
+    template, responder = signing.templates[ALGORITHM], signing.pair.certificate
+    plain = Record(
+        ALGORITHM, codes.GOOD, responder.responder, seed_now - 600, seed_now + 80_000, seed_now - 600, generation=1
+    )
 
     def made() -> Iterator[tuple[Key, bytes]]:
         for number in range(count):
             name = serial(number)
-            signature = authority.sign(template.tbs(name, plain))
+            signature = signing.pair.key.sign(template.tbs(name, plain))
             yield Key(ISSUER_NO, ALGORITHM, name), pack_record(plain._replace(signature=signature))
 
-    return Catalog(issuers=(issuer,), responders={ISSUER_NO: (responder,)}), made()
+    return Catalog(issuers=(signing.issuer,), responders={ISSUER_NO: (responder,)}), made()
 
 
 def fill_redis(url: str, count: int) -> Catalog:
@@ -144,7 +143,7 @@ def cold_edge(count: int, *, asked: int, has_usage: bool) -> list[Row]:
     from _fastocsp.table.memory import make_table_memory
     from responder.domain.catalog import dump_catalog
 
-    folder = Path(tempfile.mkdtemp(prefix="fastocsp-bench-", dir="/dev/shm"))  # noqa: S108 - a private folder
+    folder = Path(tempfile.mkdtemp(prefix="fastocsp-bench-", dir="/dev/shm"))
     folder.chmod(0o711)
     server = EmbeddedValkey(folder, maxmemory=4 << 30)
     server.start()

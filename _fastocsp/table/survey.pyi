@@ -33,6 +33,17 @@ def by_uses(
     places: one that was never used may be taken for another one that was.
     """
 
+def absent(table: Table, names: list[bytes], skip: int) -> list[bytes]:
+    """Return the names, as `by_uses` has them, of which the table has no record; what is no name is left out."""
+
+def take_tagged(
+    table: Table, key: bytes, tags: Tags, names: list[bytes], values: list[bytes | None], skip: int
+) -> tuple[int, list[int]]:
+    """Put those records into the table that have their tag; return how many, and the places of other records.
+
+    What is None or no record is in neither. A record that another process kept from being put is among the others.
+    """
+
 def is_tagged(key: bytes, tags: Tags, issuer_no: int, hash_algorithm: int, serial: bytes, record: bytes) -> bool:
     """Return whether the tag of exactly this record under exactly this key is among the tags."""
 

@@ -8,8 +8,9 @@ key that only this edge has: whoever can write to Redis cannot make one.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from _fastocsp.ocsp.record cimport MAX_RECORD
-from _fastocsp.table.entry cimport Found, algorithm_of, copy_entry, used_of, whose_serial_len
+from _fastocsp.ocsp.record cimport MAX_RECORD, RecordHead, read_record
+from _fastocsp.table.entry cimport Found, TableKey, algorithm_of, copy_entry, used_of, whose_serial_len
+from _fastocsp.table.hash cimport set_key
 from _fastocsp.table.memory cimport CHUNK, GRANULE, Map, load64
 from _fastocsp.table.table cimport Table
 from _fastocsp.wire.codes cimport MAX_SERIAL
@@ -151,6 +152,60 @@ def by_uses(bytes key not None, const uint8_t[::1] sketch not None, list names n
         uses = sketch[siphash(key, <const uint8_t*>name + skip, len(name) - skip) & mask]
         (most if uses >= often else some if uses else none).append(name)
     return most, some, none
+
+
+cdef int set_named(TableKey* key, bytes name, size_t skip) noexcept:
+    """The key of a name of by_uses; -1 for anything else."""
+    cdef const uint8_t* p = name
+    cdef size_t n = len(name)
+    if n <= skip + NAME_HEAD or n > skip + NAME_HEAD + MAX_SERIAL:
+        return -1
+    p += skip
+    set_key(key, <uint16_t>(p[0] << 8 | p[1]), p[2], p + NAME_HEAD, n - skip - NAME_HEAD)
+    return 0
+
+
+def absent(Table table not None, list names not None, size_t skip):
+    cdef list found = []
+    cdef TableKey key
+    cdef Found entry
+    cdef bytes name
+    for each in names:
+        name = each
+        if set_named(&key, name, skip) == 0 and not table.find(&key, &entry):
+            found.append(name)
+    return found
+
+
+def take_tagged(Table table not None, bytes key not None, const uint64_t[::1] tags not None, list names not None,
+                list values not None, size_t skip):
+    cdef uint8_t octets[NAME_HEAD + MAX_SERIAL + MAX_RECORD + 1]
+    cdef list left = []
+    cdef size_t taken = 0
+    cdef size_t n, at
+    cdef TableKey place
+    cdef RecordHead head
+    cdef bytes name, record
+    if len(key) != KEY_OCTETS or tags.shape[0] == 0 or tags.shape[0] & (tags.shape[0] - 1):
+        raise ValueError("a key has 16 bytes, and tags a power of two of places")
+    for at in range(len(names)):
+        name = names[at]
+        if values[at] is None:
+            continue
+        record = values[at]
+        if len(record) > MAX_RECORD or set_named(&place, name, skip) < 0 or read_record(record, len(record), &head) != 0:
+            continue
+        n = len(name) - skip
+        memcpy(octets, <const uint8_t*>name + skip, n)
+        if (head.hash_algorithm != place.hash_algorithm
+                or not tag_listed(tags, tag_of(key, octets, n, record, len(record)))
+                or table.memory.take() < 0):
+            left.append(at)
+            continue
+        table.keep(&place, &head, record, len(record))
+        table.memory.give()
+        taken += 1
+    return taken, left
 
 
 def is_tagged(bytes key not None, const uint64_t[::1] tags not None, int issuer_no, int hash_algorithm,

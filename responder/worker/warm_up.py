@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -22,7 +23,7 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from _fastocsp.ocsp.record import unpack_record
-from _fastocsp.table.survey import by_uses, is_tagged
+from _fastocsp.table.survey import absent, by_uses, take_tagged
 from _fastocsp.table.table import Table
 from _fastocsp.wire.errors import MalformedRecord
 from responder.config import EdgeSettings
@@ -43,6 +44,7 @@ OFTEN = 2
 TIMEOUT_S, SCANNED_AT_ONCE = 5.0, 2000
 #: Names that were used seldom and wait for the end of the first scan; the others are found by the second one.
 MOST_WAITING = 2_000_000
+_VERIFIED_AT_ONCE = 64
 _PREFIX = 2  # bytes of a name before what the sketch counts
 _TRIES, _PAUSE_S = 20, 0.002  # while another process writes into the table
 
@@ -134,18 +136,34 @@ class WarmUp:
                 return
 
     def _fill(self, names: "Iterator[bytes] | Sequence[bytes]") -> None:
-        wanted: list[tuple[bytes, Key]] = []
-        for name in names:
-            key = self._key_of(name)
-            if key is not None and self._table.peek(*key) is None:
-                wanted.append((name, key))
-            if len(wanted) == MAX_KEYS:
+        left = iter(names)
+        while (part := list(islice(left, MAX_KEYS))) and not self.is_full:
+            wanted = absent(self._table, part, _PREFIX)
+            if wanted:
                 self._take(wanted)
-                wanted = []
-                if self.is_full:
-                    return
-        if wanted and not self.is_full:
-            self._take(wanted)
+
+    def _take(self, names: list[bytes]) -> None:
+        values, usage = self._values(names), self._usage
+        self.count.read += len(values) - values.count(None)
+        left = [at for at, octets in enumerate(values) if octets is not None]
+        if usage is not None:
+            taken, left = take_tagged(self._table, usage.key, usage.tags, names, values, _PREFIX)
+            self.count.tagged += taken
+        for at in left:
+            octets = values[at]
+            assert octets is not None
+            self._verify(names[at], octets)
+            if self.count.verified % _VERIFIED_AT_ONCE == 0:
+                self._throttle.pause()
+        self._throttle.pause()
+
+    def _verify(self, name: bytes, octets: bytes) -> None:
+        key = self._key_of(name)
+        if key is not None and self._is_right(key, octets):
+            self.count.verified += 1
+            self._put(key, octets)
+        else:
+            self.count.refused += 1
 
     def _key_of(self, name: bytes) -> Key | None:
         with contextlib.suppress(ValueError):
@@ -153,30 +171,13 @@ class WarmUp:
             return key if key.issuer_no in self._catalog.by_no else None
         return None
 
-    def _take(self, wanted: list[tuple[bytes, Key]]) -> None:
-        values = self._values([name for name, _ in wanted])
-        for (_, key), octets in zip(wanted, values, strict=True):
-            if octets is None:
-                continue
-            self.count.read += 1
-            if self._is_right(key, octets):
-                self._put(key, octets)
-            else:
-                self.count.refused += 1
-        self._throttle.pause()
-
     def _is_right(self, key: Key, octets: bytes) -> bool:
-        usage = self._usage
-        if usage is not None and is_tagged(usage.key, usage.tags, *key, octets):
-            self.count.tagged += 1
-            return True
         try:
             record = unpack_record(octets)
         except MalformedRecord:
             return False
         if record.hash_algorithm != key.hash_algorithm or not record.this_update <= time.time() < record.next_update:
             return False
-        self.count.verified += 1
         return self._catalog.verify(key, record)
 
     def _put(self, key: Key, octets: bytes) -> None:
