@@ -149,12 +149,13 @@ class Master:
 
     async def _warm_up(self) -> None:
         """Have the table filled from Redis once there are issuers, and again later when that was cut short."""
-        pause = WARM_UP_PAUSE_S
-        while self.settings.redis_url is not None and self.settings.warm_up_core > 0:
-            if self.catalog is not None and self.catalog.issuers and await self._run_warm_up() != ENDED_EARLY:
-                break
-            await asyncio.sleep(CATALOG_INTERVAL_S if not self.catalog or not self.catalog.issuers else pause)
-            pause = min(2 * pause, LONGEST_WARM_UP_PAUSE_S) if self.catalog and self.catalog.issuers else pause
+        if self.settings.redis_url is not None and self.settings.warm_up_core > 0:
+            while self.catalog is None or not self.catalog.issuers:
+                await asyncio.sleep(CATALOG_INTERVAL_S)
+            pause = WARM_UP_PAUSE_S
+            while await self._run_warm_up() == ENDED_EARLY:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_WARM_UP_PAUSE_S)
         await self._stopping.wait()
 
     async def _run_warm_up(self) -> int:

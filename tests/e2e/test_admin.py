@@ -41,10 +41,11 @@ def test_older_tls_is_refused(instance: Instance) -> None:
 
 @pytest.mark.parametrize("path", ["/api/v1/issuers", "/api/v1/certificates/demo:01"])
 def test_without_a_key_nothing_is_said(instance: Instance, path: str) -> None:
-    """401 without a key and with a wrong one; the health check is open."""
+    """401 without a key and with a wrong one; the health checks are open."""
     assert call(instance, path)[0] == 401
     assert call(instance, path, key="x" * 32)[0] == 401
-    assert call(instance, "/health") == (200, {"status": "ok"})
+    assert call(instance, "/health") == call(instance, "/livez") == (200, {"status": "ok"})
+    assert call(instance, "/readyz") == (200, {"ready": True, "reasons": []})
 
 
 def test_issuers_are_listed(instance: Instance) -> None:
