@@ -111,9 +111,10 @@ async def test_rows_of_before_are_counted_by_the_migration(
     await owner.execute("drop function certificates_counted, certificate_counts_fold, certificate_sample cascade")
     number = next(file.version for file in read_migrations() if file.name.endswith("_counts"))
     await owner.execute("delete from schema_migrations where version >= $1", number)
-    later = [file for file in read_migrations() if file.version > number]
-    assert later == [], "give this test the files up to the counts, once others follow"
-    assert len(await migrate(owner)) == 1
+    for file in read_migrations():
+        if file.version <= number:
+            (tmp_path / f"{file.name}.sql").write_text(file.sql)
+    assert len(await migrate(owner, tmp_path)) == 1
     assert await coverage.read_unexpired(owner) == {issuer.issuer_id: 9}
 
 
