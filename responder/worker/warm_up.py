@@ -1,9 +1,9 @@
 """Fill a cold host's table from Redis: one process per host, beside the workers, that ends when it has read all.
 
 It is never in front of a request: it has the lowest priority, takes WARM_UP_CORE at most, and takes the writers' turn
-for one record at a time. What was used often comes first, as the usage file of the life before tells, then what was
-used at all, then the rest. Records without a tag in that file are verified, as everywhere. It ends early when records
-of the table would have to make room.
+for one record at a time. It scans Redis three times, which is cheap: for what was used most, as the usage file of the
+life before tells, for what was used at all, and for the rest. Its memory is a page of names and records. Records
+without a tag in that file are verified, as everywhere. It ends early when records of the table would have to make room.
 """
 
 import contextlib
@@ -11,9 +11,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import structlog
@@ -39,11 +39,7 @@ from responder.sources.redis_reader import CUT_VALUES, MAX_KEYS, REDIS_FAILURES,
 log = structlog.get_logger("warm-up")
 #: Exit status of a run that should be tried again.
 ENDED_EARLY = 75
-#: Used in so many minutes counts as often.
-OFTEN = 2
 TIMEOUT_S, SCANNED_AT_ONCE = 5.0, 2000
-#: Names that were used seldom and wait for the end of the first scan; the others are found by the second one.
-MOST_WAITING = 2_000_000
 _VERIFIED_AT_ONCE = 64
 _PREFIX = 2  # bytes of a name before what the sketch counts
 _TRIES, _PAUSE_S = 20, 0.002  # while another process writes into the table
@@ -81,6 +77,18 @@ class Throttle:
         self._spent, self._at = self._cpu(), self._clock()
 
 
+def often_used(sketch: bytes | bytearray) -> int:
+    """Return from how many uses on a record is among the half that was used most, at least 2."""
+    counts = Counter(sketch)
+    used = len(sketch) - counts[0]
+    above = 0
+    for uses in range(max(counts), 1, -1):
+        above += counts[uses]
+        if 2 * above > used:
+            return uses + 1 if above > counts[uses] else uses
+    return 2
+
+
 class WarmUp:
     """One filling of the table; `client` is Redis's, `usage` None where no life before has left any."""
 
@@ -95,34 +103,26 @@ class WarmUp:
 
     def run(self) -> WarmUpCount:
         """Fill until everything was read or the table is full; what a lost link to Redis raises comes out."""
-        if self._usage is None:
-            self._fill(self._names())
-            return self.count
-        waiting: list[bytes] = []
-        unused = 0
+        usage = self._usage
+        if usage is not None:
+            often = often_used(usage.sketch)
+            for least in (often, 1):
+                for names in self._pages():
+                    most, some, _ = by_uses(usage.key, usage.sketch, names, _PREFIX, least)
+                    self._fill(most if least == often else most + some)
+                    if self.is_full:
+                        return self.count
+                log.info("used records read", least=least, **vars(self.count))
         for names in self._pages():
-            often, some, none = by_uses(self._usage.key, self._usage.sketch, names, _PREFIX, OFTEN)
-            self._fill(often)
-            unused += len(none)
-            if len(waiting) + len(some) <= MOST_WAITING:
-                waiting += some
-            else:
-                unused += len(some)
+            self._fill(names)
             if self.is_full:
-                return self.count
-        self._fill(waiting)
-        log.info("used records read", **vars(self.count))
-        if unused:
-            self._fill(self._names())
+                break
         return self.count
 
     @property
     def is_full(self) -> bool:
         """Records of the table have begun to make room for others."""
         return self._table.evicted > self._evicted
-
-    def _names(self) -> Iterator[bytes]:
-        return (name for names in self._pages() for name in names)
 
     def _pages(self) -> Iterator[list[bytes]]:
         """Names of records, some of them twice while Redis is growing."""
@@ -135,12 +135,11 @@ class WarmUp:
             if int(cursor) == 0:
                 return
 
-    def _fill(self, names: "Iterator[bytes] | Sequence[bytes]") -> None:
-        left = iter(names)
-        while (part := list(islice(left, MAX_KEYS))) and not self.is_full:
-            wanted = absent(self._table, part, _PREFIX)
-            if wanted:
-                self._take(wanted)
+    def _fill(self, names: list[bytes]) -> None:
+        wanted = absent(self._table, names, _PREFIX)
+        for at in range(0, len(wanted), MAX_KEYS):
+            if not self.is_full:
+                self._take(wanted[at : at + MAX_KEYS])
 
     def _take(self, names: list[bytes]) -> None:
         values, usage = self._values(names), self._usage
