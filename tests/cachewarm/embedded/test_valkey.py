@@ -31,11 +31,11 @@ def test_the_reader_reads_and_does_nothing_else(valkey: EmbeddedValkey) -> None:
         assert reader.xread({"s": "0"})
         assert reader.xinfo_stream("s")["length"] == 1
         assert reader.ping()
+        assert set(reader.scan_iter(match="k*")) == {b"k"}
         for command in (
             "SET k 2",
             "DEL k",
             "KEYS *",
-            "SCAN 0",
             "CONFIG GET *",
             "FLUSHALL",
             "XADD s * a b",
