@@ -145,12 +145,15 @@ class Walk:
         first = len(due) * rank // warmers
         return await self._visit(connection, due[first:] + due[:first], progress, time.monotonic() + seconds)
 
-    async def visit_oldest(self, connection: Connection, before: float) -> Count | None:
-        """Visit the segment that was not visited for longest, at least since `before`; None when there is none."""
+    async def visit_oldest(self, connection: Connection, before: float, seconds: float = float("inf")) -> Count | None:
+        """Visit the segment that was not visited for longest, at least since `before`; None when there is none.
+
+        The rest of one that has grown much is due at once where the time does not suffice.
+        """
         segment = self.segments.take_oldest(before)
         if segment is None:
             return None
-        return await self._visit(connection, [segment], lambda _: None, float("inf"))
+        return await self._visit(connection, [segment], lambda _: None, time.monotonic() + seconds)
 
     async def _visit(
         self, connection: Connection, segments: Sequence[Segment], progress: Callable[[Count], None], until: float

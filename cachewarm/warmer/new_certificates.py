@@ -18,7 +18,8 @@ from cachewarm.ledger import entered
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.inventory import InventoryRow
 from cachewarm.records.keyring import Keyring
-from cachewarm.warmer.inventory_walk import Walk
+from cachewarm.warmer.inventory_walk import PAGES, Walk
+from responder.process import end_tasks
 
 log = structlog.get_logger("walk")
 LOOK_S = 0.5
@@ -60,10 +61,18 @@ class NewCertificates:
             self._place = behind
             return 0
         signed, count, begun = 0, 0, time.monotonic()
-        async with aclosing(entered.entered_certificates(connection, since, self._batch)) as found:
-            async for place, rows in found:
-                signed += await self._sign(rows)
-                count, behind = count + len(rows), place
+        pages: set[asyncio.Task[int]] = set()
+        try:
+            async with aclosing(entered.entered_certificates(connection, since, self._batch)) as found:
+                async for place, rows in found:
+                    count, behind = count + len(rows), place
+                    pages.add(asyncio.create_task(self._sign(rows)))
+                    if len(pages) == PAGES:
+                        done, pages = await asyncio.wait(pages, return_when=asyncio.FIRST_COMPLETED)
+                        signed += sum(page.result() for page in done)
+            signed += sum(await asyncio.gather(*pages))
+        finally:
+            await end_tasks(pages)
         self._place = behind or since
         log.info("new certificates", certificates=count, signed=signed, seconds=round(time.monotonic() - begun, 2))
         return signed

@@ -97,7 +97,7 @@ class WalkRounds:
         whole = Count()
         while self._credit > 0:
             begun, used = time.monotonic(), time.process_time()
-            count = await self._walk.visit_oldest(connection, now - self._interval)
+            count = await self._walk.visit_oldest(connection, now - self._interval, ROUND_S)
             if count is None:
                 break
             _add(whole, count)

@@ -22,7 +22,10 @@ from _fastocsp.wire.codes import GOOD as GOOD_IN_RECORD
 from _fastocsp.wire.codes import REVOKED as REVOKED_IN_RECORD
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.revocations import revoke as write_revocation
-from tests.support.breakage import GOOD, REVOKED, ask, certificates, eventually, pid_of, stopped
+from responder.domain.key import Key
+from responder.domain.redis_layout import record_name
+from responder.domain.status import PRESIGNED
+from tests.support.breakage import GOOD, REVOKED, ask, busyness, certificates, eventually, pid_of, stopped
 from tests.support.fixtures import scratch
 from tests.support.instance import Instance
 from tests.support.rungs import name_of, status_in
@@ -164,3 +167,23 @@ def test_one_that_was_stopped_brings_nothing_old_back(pair: Pair, client: "redis
         assert all(client.exists(name_of(path)) for path in paths)
     [seq] = set(pair.fetch("select seq from warmer_cursor"))
     assert pair.fetch("select seq from feed_head") == [seq]
+
+
+def test_new_certificates_are_signed_at_once(pair: Pair, client: "redis.Redis") -> None:
+    """Entered by plain SQL: both hashes of each are in Redis long before the next verifying visit."""
+    serials = [b"\x5e" + os.urandom(15) for _ in range(40)]
+
+    async def enter() -> float:
+        async with connected(pair.instance.facts["database_url"]) as connection:
+            await connection.execute(
+                """insert into certificates (issuer_id, serial_number, not_before, not_after)
+                   select 'demo', s, now(), now() + interval '90 days' from unnest($1::bytea[]) s""",
+                serials,
+            )
+            return time.monotonic()
+
+    begun = asyncio.run(enter())
+    names = [record_name(Key(1, algorithm, serial)) for serial in serials for algorithm in PRESIGNED]
+    eventually(lambda: client.exists(*names) > 0, 5, "no record", pause_s=0.01)
+    assert time.monotonic() - begun < 1 * busyness()
+    eventually(lambda: client.exists(*names) == len(names), 5, "not all", pause_s=0.01)
