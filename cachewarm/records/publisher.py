@@ -102,8 +102,11 @@ class Publisher:
 
     async def kept(self, keys: Sequence[Key]) -> list[bytes | None]:
         """What is there now, cut behind MAX_RECORD bytes; None for what is no string."""
+        return await self.kept_under([record_name(key) for key in keys])
+
+    async def kept_under(self, names: list[bytes]) -> list[bytes | None]:
+        """Return the same, by the names of the records."""
         with _failures_as("Redis does not answer"):
-            names = [record_name(key) for key in keys]
             parts = [await cut_values(self._client, names[at : at + MAX_KEYS]) for at in range(0, len(names), MAX_KEYS)]
         return [value for part in parts for value in part]
 

@@ -278,28 +278,29 @@ class Walk:
         if signing is None or not rows:
             return PageOutcome(inventory=len(rows), is_blocked=bool(rows))
         statements = self._pipeline.statements_for(signing, rows)
-        keys = [Key(issuer_no, algorithm, row.serial_number) for row in rows for algorithm in PRESIGNED]
-        kept = await self._publisher.kept(keys)
+        begins = [record_name(Key(issuer_no, algorithm, b"")) for algorithm in PRESIGNED]
+        names = [begin + row.serial_number for row in rows for begin in begins]
+        kept = await self._publisher.kept_under(names)
         responders = ring.responders[issuer_no]
         due: list[tuple[Key, Statement]] = []
-        wake, rubbish = Wake(), []
-        for number, (key, octets) in enumerate(zip(keys, kept, strict=True)):
-            row, statement = rows[number // len(PRESIGNED)], statements[number // len(PRESIGNED)]
+        rubbish: list[tuple[Key, bytes]] = []
+        wake = Wake()
+        for number, (name, octets) in enumerate(zip(names, kept, strict=True)):
+            at, which = divmod(number, len(PRESIGNED))
+            (serial, not_after), statement = rows[at], statements[at]
             record = _record(octets) if octets else None
             if octets and record is None:
-                rubbish.append((key, octets))
+                rubbish.append((Key(issuer_no, PRESIGNED[which], serial), octets))
             if statement is None:
                 continue
+            found = None
             if record is not None and record.responder in responders and agrees(record, statement):
-                found = self._renewals.wake(
-                    record.produced_at, record.next_update, row.not_after, record_name(key), now
-                )
-            else:
-                found = None
+                found = self._renewals.wake(record.produced_at, record.next_update, not_after, name, now)
             if found is None:
-                due.append((key, statement))
-                found = self._renewals.first_wake(now, statement.next_update, row.not_after, record_name(key))
-            wake = min(wake, found)
+                due.append((Key(issuer_no, PRESIGNED[which], serial), statement))
+                found = self._renewals.first_wake(now, statement.next_update, not_after, name)
+            if found.at < wake.at:
+                wake = found
         await self._drop(rubbish)
         records = await self._sign(due, signing)
         await self._publisher.publish(records)
