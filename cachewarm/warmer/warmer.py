@@ -27,6 +27,7 @@ from cachewarm.ledger import faults, warmers
 from cachewarm.ledger import feed as ledger_feed
 from cachewarm.ledger.audit import verify_audit
 from cachewarm.ledger.connect import Connection, connect
+from cachewarm.ledger.entered import forget_changes
 from cachewarm.mirror.schedule import MirrorSchedule
 from cachewarm.orphans.watch import OrphanWatch
 from cachewarm.records.keyring import Keyring
@@ -187,14 +188,14 @@ class Warmer:
         await self._ready()
         await warmers.take_place(connection)
         await self.new.start(connection)
-        adoptions = self.agent.replica.adoptions
+        heard = self._whole_sets()
         while True:
             begun = time.monotonic()
             self.walk.share = await warmers.place(connection)
             await self.keys.read(connection)
             self.walk.follow()
-            if adoptions != self.agent.replica.adoptions:  # what changed in between, the pipeline was not told
-                adoptions = self.agent.replica.adoptions
+            if heard != self._whole_sets():  # what changed in between, the pipeline was not told
+                heard = self._whole_sets()
                 self.walk.segments.wake_all(self.now())
             count = await self.rounds.tick(connection, self.now())
             if self.walk.segments.next_due() > self.now():
@@ -204,6 +205,10 @@ class Warmer:
                 self._walk_faults = await report_faults(connection, faults.WALK, self._walk_faults, found, count.errors)
                 self._issuer_faults[faults.WALK] = list(found)
             await asyncio.sleep(max(0.0, begun + TICK_S - time.monotonic()))
+
+    def _whole_sets(self) -> tuple[int, int]:
+        """Return a value that differs once the revoked set was taken as a whole, or the ledger was restored."""
+        return self.agent.replica.adoptions, self.feed.position.generation
 
     async def _follow_inventory(self, connection: Connection) -> None:
         """Sign what is entered, within a second."""
@@ -240,11 +245,15 @@ class Warmer:
             await asyncio.sleep(self.settings.audit_chain_verify_interval)
 
     async def _trim(self, connection: Connection) -> None:
-        """Drop events of the feed that every edge has had for long; one that was away longer takes a snapshot."""
+        """Drop events of the feed that every edge has had for long, and old rows of the log of changed issuers.
+
+        An edge that was away longer takes a snapshot.
+        """
         while True:
             gone = await ledger_feed.trim_feed(connection, self.settings.feed_keep)
             if gone:
                 log.info("feed trimmed", events=gone)
+            await forget_changes(connection)
             await asyncio.sleep(self.settings.feed_trim_interval)
 
     async def _ready(self) -> None:
