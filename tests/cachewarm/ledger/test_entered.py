@@ -13,8 +13,8 @@ from cachewarm.ledger.issuers import Issuer, add_issuer
         ("update issuers set ocsp_url = 'http://x' where issuer_id = 'ca'", {"issuer", "crl", "mirror"}),
         ("delete from issuer_certificates where issuer_id = 'ca'", {"issuer"}),
         (
-            """insert into ocsp_responder_certs (issuer_id, cert_subject, serial_number, not_before, not_after, cert_der)
-               values ('ca', '', '\\x05', now(), now() + interval '1 day', '\\x00')""",
+            """insert into ocsp_responder_certs
+                 (issuer_id, cert_subject, serial_number, not_before, not_after, cert_der) values ('ca', '', '\\x05', now(), now() + interval '1 day', '\\x00')""",
             {"issuer"},
         ),
         (
@@ -34,8 +34,8 @@ async def test_a_change_is_logged_for_those_it_concerns(
     await owner.execute(statement)
     for kind in ("issuer", "crl", "mirror"):
         changed = await changed_issuers(writer, kind, place)
-        assert changed.ids == ({"ca"} if kind in about else set())
-        assert (await changed_issuers(writer, kind, changed.place)).ids == set()
+        assert changed.ids == frozenset({"ca"} if kind in about else ())
+        assert (await changed_issuers(writer, kind, changed.place)).ids == frozenset()
 
 
 async def test_old_changes_are_dropped(owner: Connection, writer: Connection, issuer: Issuer) -> None:
