@@ -5,22 +5,37 @@ reading's xmin on, but for those that were read before: what was under way then,
 later, once.
 """
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass, replace
+
+import asyncpg
 
 from cachewarm.ledger.connect import Connection, one_row, translated
+
+_SERVER = "pg_postmaster_start_time()::text as server, pg_snapshot_xmin(pg_current_snapshot())::text as xmin"
 
 
 @dataclass(frozen=True)
 class Place:
-    """How far a reader is: transactions before `xmin` were read, and of the later ones those in `seen`."""
+    """How far a reader is: transactions before `xmin` were read, and of the later ones those in `seen`.
 
+    `server` is the run of the Postgres that numbered them: another one may be a copy whose end differs.
+    """
+
+    server: str
     xmin: int
     seen: frozenset[int] = frozenset()
 
-    def after(self, xmin: int, found: frozenset[int]) -> "Place":
-        """Return the place after a reading whose snapshot had that xmin and that found rows of these transactions."""
-        return Place(xmin, frozenset(each for each in self.seen | found if each >= xmin))
+    def after(self, row: asyncpg.Record, found: Iterable[int] = ()) -> "Place":
+        """Return the place after a reading that found rows of these transactions; `row` has server and xmin."""
+        there = Place(row["server"], int(row["xmin"]))
+        if not self.leads_to(there):
+            return there
+        return replace(there, seen=frozenset(each for each in (*self.seen, *found) if each >= there.xmin))
+
+    def leads_to(self, there: "Place") -> bool:
+        """Return whether a reading that ended here missed nothing that was there before."""
+        return there.server == self.server and there.xmin >= self.xmin
 
     @property
     def arguments(self) -> tuple[str, list[str]]:
@@ -31,7 +46,8 @@ class Place:
 async def current_place(connection: Connection) -> Place:
     """Return the place of a reader who has read everything that is committed now, and nothing that is under way."""
     with translated():
-        return Place(int(await connection.fetchval("select pg_snapshot_xmin(pg_current_snapshot())::text")))
+        row = await one_row(connection, f"select {_SERVER}")
+    return Place(row["server"], int(row["xmin"]))
 
 
 @dataclass(frozen=True)
@@ -43,22 +59,20 @@ class ChangedIssuers:
 
 
 async def changed_issuers(connection: Connection, about: str, since: Place) -> ChangedIssuers:
-    """Return which issuers changed: `about` "issuer", "crl" or "mirror", as the migration 0023 says."""
+    """Return which issuers changed: `about` "issuer", "crl" or "mirror", as the migration that logs them says."""
     with translated():
         row = await one_row(
             connection,
-            """with fresh as (
-                 select issuer_id, entered from issuer_changes
-                  where about = $1 and entered >= $2::text::xid8 and entered <> all ($3::text[]::xid8[]))
-               select pg_snapshot_xmin(pg_current_snapshot())::text as xmin,
-                      (select array_agg(distinct issuer_id) from fresh) as ids,
-                      (select array_agg(distinct entered::text) from fresh) as seen""",
+            f"""with fresh as (
+                  select issuer_id, entered from issuer_changes
+                   where about = $1 and entered >= $2::text::xid8 and entered <> all ($3::text[]::xid8[]))
+                select {_SERVER}, (select array_agg(distinct issuer_id) from fresh) as ids,
+                       (select array_agg(distinct entered::text) from fresh) as seen""",  # noqa: S608 - our own constant
             about,
             *since.arguments,
         )
-    xmin = int(row["xmin"])
-    place = since.after(xmin, frozenset(map(int, row["seen"] or ())))
-    return ChangedIssuers(place, None if xmin < since.xmin else frozenset(row["ids"] or ()))
+    place = since.after(row, map(int, row["seen"] or ()))
+    return ChangedIssuers(place, frozenset(row["ids"] or ()) if since.leads_to(place) else None)
 
 
 async def forget_changes(connection: Connection) -> None:
@@ -85,12 +99,12 @@ async def any_entered(connection: Connection, since: Place) -> Place | None:
     with translated():
         row = await one_row(
             connection,
-            """select pg_snapshot_xmin(pg_current_snapshot())::text as xmin, exists (
-                 select from certificates
-                  where entered >= $1::text::xid8 and entered <> all ($2::text[]::xid8[])) as found""",
+            f"""select {_SERVER}, exists (
+                  select from certificates
+                   where entered >= $1::text::xid8 and entered <> all ($2::text[]::xid8[])) as found""",  # noqa: S608
             *since.arguments,
         )
-    return None if row["found"] else since.after(int(row["xmin"]), frozenset())
+    return None if row["found"] else since.after(row)
 
 
 async def entered_certificates(
@@ -103,7 +117,7 @@ async def entered_certificates(
     with translated():
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             await connection.execute("set local enable_seqscan = off")
-            xmin = int(await connection.fetchval("select pg_snapshot_xmin(pg_current_snapshot())::text"))
+            snapshot = await one_row(connection, f"select {_SERVER}")
             cursor = await connection.cursor(
                 """select issuer_id, serial_number, floor(extract(epoch from not_after))::int8 as not_after,
                           entered::text::int8 as entered
@@ -115,4 +129,4 @@ async def entered_certificates(
             while rows := await cursor.fetch(limit):
                 new = [NewCertificate(**dict(row)) for row in rows]
                 found |= {row.entered for row in new}
-                yield since.after(xmin, frozenset(found)), new
+                yield since.after(snapshot, found), new

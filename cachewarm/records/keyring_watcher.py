@@ -84,7 +84,6 @@ class KeyringWatcher:
         self._count = count_defect
         self._mutex = asyncio.Lock()
         self._place: Place | None = None
-        self._known: set[int] = set()
         self._files = KeyFiles(folder)
         self._ends: list[tuple[int, str]] = []
         self._retry_at: dict[str, float] = {}
@@ -137,11 +136,10 @@ class KeyringWatcher:
         return await load_keyring(connection, self._folder, self._passphrase, now, self.keyring, only)
 
     async def _changed(self, connection: Connection) -> tuple[Place, set[str] | None]:
-        """Return which issuers the ledger says were changed; None for all, as on a new connection."""
+        """Return which issuers the ledger says were changed; None for all, as after a failure."""
         if connection.is_closed():
             raise Transient("Postgres cannot be reached: the connection was lost")
-        if self._place is None or connection.get_server_pid() not in self._known:
-            self._known = {*list(self._known)[-100:], connection.get_server_pid()}
+        if self._place is None:
             return await current_place(connection), None
         changed = await changed_issuers(connection, "issuer", self._place)
         return changed.place, None if changed.ids is None else set(changed.ids)

@@ -56,9 +56,7 @@ class NewCertificates:
         behind = await entered.any_entered(connection, since)
         self._looked_s = time.monotonic() - begun
         if behind is not None:
-            if behind.xmin < since.xmin:  # another ledger, or one that lost its end: all of it may be new
-                self._walk.segments.wake_all(self._now())
-            self._place = behind
+            self._move(since, behind)
             return 0
         signed, count, begun = 0, 0, time.monotonic()
         pages: set[asyncio.Task[int]] = set()
@@ -73,9 +71,14 @@ class NewCertificates:
             signed += sum(await asyncio.gather(*pages))
         finally:
             await end_tasks(pages)
-        self._place = behind or since
+        self._move(since, behind or since)
         log.info("new certificates", certificates=count, signed=signed, seconds=round(time.monotonic() - begun, 2))
         return signed
+
+    def _move(self, since: entered.Place, behind: entered.Place) -> None:
+        self._place = behind
+        if not since.leads_to(behind):  # another server, which may have another end: all of it may be new
+            self._walk.segments.wake_all(self._now())
 
     async def _sign(self, rows: Sequence[entered.NewCertificate]) -> int:
         """Sign this warmer's share; the segments of the others' are visited a little later."""

@@ -1,5 +1,7 @@
 """The log of changed issuers: by whom ever, once each, and dropped when it is old."""
 
+from dataclasses import replace
+
 import pytest
 
 from cachewarm.ledger.connect import Connection
@@ -14,7 +16,8 @@ from cachewarm.ledger.issuers import Issuer, add_issuer
         ("delete from issuer_certificates where issuer_id = 'ca'", {"issuer"}),
         (
             """insert into ocsp_responder_certs
-                 (issuer_id, cert_subject, serial_number, not_before, not_after, cert_der) values ('ca', '', '\\x05', now(), now() + interval '1 day', '\\x00')""",
+                 (issuer_id, cert_subject, serial_number, not_before, not_after, cert_der)
+               values ('ca', '', '\\x05', now(), now() + interval '1 day', '\\x00')""",
             {"issuer"},
         ),
         (
@@ -43,3 +46,14 @@ async def test_old_changes_are_dropped(owner: Connection, writer: Connection, is
     await owner.execute("update issuer_changes set at = at - interval '2 hours' where about = 'crl'")
     await forget_changes(writer)
     assert {row["about"] for row in await owner.fetch("select about from issuer_changes")} == {"issuer", "mirror"}
+
+
+async def test_a_place_of_another_server_is_none_of_this_one(writer: Connection, issuer: Issuer) -> None:
+    """After a failover, or in a ledger that lost its end, any issuer may have changed."""
+    place = await current_place(writer)
+    for other in (replace(place, server="another run"), replace(place, xmin=place.xmin + 1000)):
+        changed = await changed_issuers(writer, "issuer", other)
+        assert changed.ids is None
+        assert changed.place.server == place.server
+        assert changed.place.xmin < place.xmin + 1000
+        assert (await changed_issuers(writer, "issuer", changed.place)).ids == frozenset()
