@@ -63,7 +63,11 @@ class Count:
 
 
 class PageOutcome(NamedTuple):
-    """What was found and done for one page of certificates. `is_blocked`: of some of them nothing could be stated."""
+    """What was found and done for one page of certificates.
+
+    `is_blocked`: of some of them nothing could be stated, or nothing that lasts longer than the record that is there,
+    until the issuer has another responder or CRL.
+    """
 
     inventory: int = 0
     covered: int = 0
@@ -284,7 +288,7 @@ class Walk:
         responders = ring.responders[issuer_no]
         due: list[tuple[Key, Statement]] = []
         rubbish: list[tuple[Key, bytes]] = []
-        wake = Wake()
+        wake, is_limited = Wake(), False
         for number, (name, octets) in enumerate(zip(names, kept, strict=True)):
             at, which = divmod(number, len(PRESIGNED))
             (serial, not_after), statement = rows[at], statements[at]
@@ -293,9 +297,11 @@ class Walk:
                 rubbish.append((Key(issuer_no, PRESIGNED[which], serial), octets))
             if statement is None:
                 continue
-            found = None
+            found, longest = None, statement.next_update
             if record is not None and record.responder in responders and agrees(record, statement):
-                found = self._renewals.wake(record.produced_at, record.next_update, not_after, name, now)
+                last = longest if not_after is None else min(not_after, longest)
+                found = self._renewals.wake(record.produced_at, record.next_update, last, name, now)
+                is_limited = is_limited or (last != not_after and record.next_update >= longest)
             if found is None:
                 due.append((Key(issuer_no, PRESIGNED[which], serial), statement))
                 found = self._renewals.first_wake(now, statement.next_update, not_after, name)
@@ -305,7 +311,7 @@ class Walk:
         records = await self._sign(due, signing)
         await self._publisher.publish(records)
         covered = sum(statement is not None for statement in statements)
-        return PageOutcome(len(rows), covered, len(records), covered < len(rows), wake)
+        return PageOutcome(len(rows), covered, len(records), is_limited or covered < len(rows), wake)
 
     async def _drop(self, rubbish: Sequence[tuple[Key, bytes]]) -> None:
         if rubbish:

@@ -19,7 +19,7 @@ class Segment:
     """Certificates of one issuer with serials above `after`, up to and including `until`.
 
     `due` and `visited` are epoch seconds, `visited` is 0 before the first visit. `inventory` and `covered` were counted
-    then; `is_blocked`: of some certificate nothing could be stated, which a new responder or CRL may change.
+    then; `is_blocked`: a new responder or CRL may allow records that could not be made then, or not for so long.
     """
 
     issuer_no: int

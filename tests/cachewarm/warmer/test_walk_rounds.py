@@ -13,6 +13,7 @@ from cachewarm.ledger.coverage import read_coverage
 from cachewarm.records.signing_pool import SigningPool
 from cachewarm.warmer import store_watch, walk_rounds
 from cachewarm.warmer.inventory_walk import Walk
+from cachewarm.warmer.responder_rotation import rotate_due
 from cachewarm.warmer.walk_rounds import WalkRounds
 from responder.domain.key import Key
 from responder.domain.redis_layout import WARM_MARK, WARMING, record_name
@@ -135,6 +136,26 @@ async def test_a_responder_that_is_gone_wakes_its_issuer(plant: Plant) -> None:
     assert await plant.rotate() == ["ca"]
     await plant.read_ring()
     assert await tick(plant, walk, rounds) == 14
+
+
+async def test_records_limited_by_their_responder_wait_for_the_next_one(plant: Plant) -> None:
+    """They are not signed again and again with the same end; a new responder wakes them before they expire."""
+    connection, terms = plant.connection, {"now": plant.now(), "grace_s": 1}
+    await connection.execute("delete from ocsp_responder_certs")
+    assert (await rotate_due(connection, plant.keys, None, validity_s=7200, **terms)).made == ["ca"]
+    await plant.read_ring()
+    walk, rounds = made(plant)
+    await tick(plant, walk, rounds)
+    assert walk.segments.next_due() <= plant.now() + 0.48 * 7200
+    assert (await walk.run(connection, lambda _: None)).signed == 0
+    assert walk.segments.next_due() > plant.now() + 7200
+    assert await plant.rotate() == ["ca"]
+    await connection.execute("update ocsp_responder_certs set created_at = created_at - interval '1 minute'")
+    await plant.read_ring()
+    walk.follow()
+    assert walk.segments.next_due() <= plant.now()
+    await tick(plant, walk, rounds)
+    assert walk.segments.next_due() <= plant.now() + 0.48 * 7200
 
 
 async def test_two_warmers_do_not_sign_everything_twice(plant: Plant) -> None:
