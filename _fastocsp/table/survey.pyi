@@ -4,8 +4,8 @@ from array import array
 
 from _fastocsp.table.table import Table
 
-Octets = bytes | bytearray | memoryview
-Tags = array[int] | memoryview
+_Octets = bytes | bytearray | memoryview
+_Tags = array[int] | memoryview
 
 def survey(
     table: Table,
@@ -25,7 +25,7 @@ def survey(
     """
 
 def by_uses(
-    key: bytes, sketch: Octets, names: list[bytes], skip: int, often: int
+    key: bytes, sketch: _Octets, names: list[bytes], skip: int, often: int
 ) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """Return the names that were used at least `often`, at least once, and never, as far as the sketch tells.
 
@@ -37,14 +37,14 @@ def absent(table: Table, names: list[bytes], skip: int) -> list[bytes]:
     """Return the names, as `by_uses` has them, of which the table has no record; what is no name is left out."""
 
 def take_tagged(
-    table: Table, key: bytes, tags: Tags, names: list[bytes], values: list[bytes | None], skip: int
+    table: Table, key: bytes, tags: _Tags, names: list[bytes], values: list[bytes | None], skip: int
 ) -> tuple[int, list[int]]:
     """Put those records into the table that have their tag; return how many, and the places of other records.
 
     What is None or no record is in neither. A record that another process kept from being put is among the others.
     """
 
-def is_tagged(key: bytes, tags: Tags, issuer_no: int, hash_algorithm: int, serial: bytes, record: bytes) -> bool:
+def is_tagged(key: bytes, tags: _Tags, issuer_no: int, hash_algorithm: int, serial: bytes, record: bytes) -> bool:
     """Return whether the tag of exactly this record under exactly this key is among the tags."""
 
 def siphash_of(key: bytes, octets: bytes) -> int:

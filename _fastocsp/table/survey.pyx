@@ -193,7 +193,9 @@ def take_tagged(Table table not None, bytes key not None, const uint64_t[::1] ta
         if values[at] is None:
             continue
         record = values[at]
-        if len(record) > MAX_RECORD or set_named(&place, name, skip) < 0 or read_record(record, len(record), &head) != 0:
+        if len(record) > MAX_RECORD or set_named(&place, name, skip) < 0:
+            continue
+        if read_record(record, len(record), &head) != 0:
             continue
         n = len(name) - skip
         memcpy(octets, <const uint8_t*>name + skip, n)

@@ -185,3 +185,17 @@ async def test_two_warmers_do_not_sign_everything_twice(plant: Plant) -> None:
     finally:
         for connection in connections:
             await connection.close()
+
+
+async def test_login_of_an_edge_is_no_warmer_whatever_it_locks(plant: Plant) -> None:
+    """It takes the locks of warmers that do not exist, and the warmer's own before it: nothing waits or is shared."""
+    stranger, warmer = await connect(plant.urls.edge), await connect(plant.urls.warmer)
+    try:
+        ours, theirs = warmer.get_server_pid(), stranger.get_server_pid()
+        for number in (ours, theirs, 1, 2, 3):
+            await stranger.execute("select pg_advisory_lock($1, $2)", warmers._CLASS, number)
+        await asyncio.wait_for(warmers.take_place(warmer), 10)
+        assert await warmers.place(warmer) == (0, 1)
+    finally:
+        await stranger.close()
+        await warmer.close()
