@@ -110,14 +110,20 @@ async def test_an_agent_asks_on_another_connection(
 
 
 async def test_a_master_reads_its_catalog_on(
-    database: DatabaseURLs, link: LastWords, dismiss: Callable[[], Awaitable[None]], tmp_path: Path
+    database: DatabaseURLs,
+    link: LastWords,
+    dismiss: Callable[[], Awaitable[None]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The task that follows the catalog ends of nothing that a ledger does."""
+    # the last words come while no query is under way: the samples of the coverage are seldom
+    monkeypatch.setattr("responder.edge.coverage_watch.PAUSE_S", 60.0)
     settings = EdgeSettings(data_dir=tmp_path, run_dir=tmp_path / "run", database_url=link.url(database.signer))
     master = Master(settings)
     with capture_logs() as said:
         task = asyncio.create_task(master._follow_catalog())
-        await becomes(lambda: master.catalog is not None, task)
+        await becomes(lambda: master.catalog is not None and master.coverage.report.at > 0, task)
         await dismiss()
         await becomes(lambda: any(ASKED_AGAIN in str(line.get("error")) for line in said), task)
         link.heal()
