@@ -19,7 +19,7 @@ SOURCES := $(wildcard _fastocsp/*.pyx _fastocsp/*.pxd responder/*/*.pyx responde
 PIP = pip() { $(BIN)/python -m pip --disable-pip-version-check "$$@" > $(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }; }; pip
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint types layers build trace asan tsan attacks fuzz faults bench bench-coherence bench-crl bench-crl-serving bench-growth bench-instructions bench-load bench-load-all bench-micro bench-overload bench-presign bench-signing bench-table docs clean tools
+.PHONY: help quickstart test check lint types layers build trace asan tsan attacks fuzz faults bench bench-coherence bench-crl bench-crl-serving bench-growth bench-instructions bench-load bench-load-all bench-micro bench-overload bench-presign bench-scale bench-signing bench-table docs clean tools
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -90,6 +90,9 @@ bench-signing: $(VENV)/.bench  ## Nonce answers, and `openssl ocsp` beside them
 
 bench-instructions: $(VENV)/.test  ## Instructions of an answer by function, the same on any day; needs valgrind
 	$(BIN)/python -m bench.instructions
+
+bench-scale: $(VENV)/.bench tools  ## The writer, cold edges, imports and CRLs at a million and more; half an hour (ARGS)
+	$(BIN)/python -m bench.scale $(ARGS)
 
 bench-growth: $(VENV)/.bench  ## Cost over records, connections, workers; docs/growth.png
 	$(BIN)/python -m bench.growth

@@ -5,7 +5,6 @@ in this process that the warm-up's own code fills at its own pace. The share of 
 table at each second: rank r of the Zipf distribution (s = 1.0) is asked with a share of 1 / (r * H(n)).
 """
 
-import argparse
 import asyncio
 import contextlib
 import hashlib
@@ -19,7 +18,6 @@ import time
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 from redis import Redis
@@ -29,6 +27,7 @@ from _fastocsp.table.table import Table
 from _fastocsp.wire import codes
 from _fastocsp.wire.types import Record
 from bench.presign import signing_of
+from bench.scale_rows import Row
 from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.keys.soft_key import KeyKind
 from responder.domain.catalog import Catalog
@@ -40,15 +39,6 @@ from responder.worker.warm_up import Throttle, WarmUp
 ISSUER_NO, ALGORITHM = 1, codes.SHA256
 TABLE_BYTES = 1 << 29
 GOAL_SHARE, GOAL_WITHIN_S, GOAL_WHOLE_S, GOAL_CORE = 0.95, 20.0, 300.0, 0.5
-
-
-class Row(NamedTuple):
-    """One line of the table: what was measured, its goal, its value, and whether the goal is met."""
-
-    row: str
-    goal: str
-    value: str
-    is_met: bool
 
 
 def serial(number: int) -> bytes:
@@ -202,22 +192,3 @@ def cold_edge(count: int, *, asked: int, has_usage: bool) -> list[Row]:
             whole_s <= GOAL_WHOLE_S and whole > 0.999,
         ),
     ]
-
-
-def main() -> None:
-    """Print the rows."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=2_000_000)
-    parser.add_argument("--asked", type=int, default=0, help="questions of the life before; 20 for each record if 0")
-    parser.add_argument("--first", action="store_true", help="also without the usage file")
-    given = parser.parse_args()
-    asked = given.asked or 20 * given.records
-    rows = cold_edge(given.records, asked=asked, has_usage=True)
-    if given.first:
-        rows += cold_edge(given.records, asked=asked, has_usage=False)
-    for each in rows:
-        print(f"| {each.row} | {each.goal} | {each.value} | {'met' if each.is_met else 'missed'} |")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""`python -m bench.scale_streams`: imports, bulk revocation and CRLs of a million, and what commands need to start.
+"""A part of `make bench-scale`: imports, bulk revocation and CRLs of a million, and what commands need to start.
 
 Each function prints its rows (what, goal, value) and returns them. Real servers, and commands as processes of their
 own; the embedded Postgres has the settings of the quickstart. Figures of a busy machine are worth little: the CPU time
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import asyncpg
 
+from bench import scale_rows
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, provision
 from cachewarm.ledger.audit import verify_audit
@@ -58,9 +59,12 @@ class Row:
         """Whether the goal is reached."""
         return self.value >= self.goal if self.at_least else self.value <= self.goal
 
-    def __str__(self) -> str:
-        sign, verdict = (">=" if self.at_least else "<="), ("ok" if self.holds else "missed")
-        return f"{self.name:<52} goal {sign} {self.goal:g} {self.unit:<6} {self.value:10.4g} {self.unit:<6} {verdict}"
+    def line(self) -> scale_rows.Row:
+        """Return it as text, as the other parts of the bench print theirs."""
+        sign = ">=" if self.at_least else "<="
+        return scale_rows.Row(
+            self.name, f"{sign} {self.goal:g} {self.unit}", f"{self.value:.4g} {self.unit}", self.holds
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,9 +140,9 @@ def serial_of(n: int) -> bytes:
 
 
 def shown(rows: list[Row], *remarks: str) -> list[Row]:
-    """Print the rows, and return them."""
-    sys.stdout.write("".join(f"{line}\n" for line in [*rows, *(f"  {remark}" for remark in remarks)]))
-    sys.stdout.flush()
+    """Say what is worth knowing beside the rows, and return them."""
+    for remark in remarks:
+        print(remark, file=sys.stderr)
     return rows
 
 
@@ -233,14 +237,3 @@ def starts(at: Ledger) -> list[Row]:
             for name, (goal, command) in words.items()
         ]
     )
-
-
-def main() -> None:
-    """Measure and print every row."""
-    with ledger() as at:
-        rows = [*imports(at), *starts(at), *bulk(at), *crls(at)]
-    sys.stdout.write(f"{sum(row.holds for row in rows)} of {len(rows)} goals reached\n")
-
-
-if __name__ == "__main__":
-    main()

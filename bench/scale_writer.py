@@ -4,7 +4,6 @@ Inventories are synthetic: rows straight by SQL, with the ledger's triggers off 
 function seeds what it needs in a fresh database, measures, and returns rows of (name, goal, value, verdict).
 """
 
-import argparse
 import asyncio
 import os
 import shutil
@@ -12,10 +11,8 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 from uuid import uuid4
 
 import asyncpg
@@ -23,6 +20,7 @@ import psutil
 import redis
 
 from bench.presign import DAY, founded
+from bench.scale_rows import Row
 from cachewarm.ca.authority import Authority, init_root
 from cachewarm.ca.certificate import parse_subject
 from cachewarm.ca.issuer_rows import responder_row
@@ -62,15 +60,6 @@ _REVOCATIONS = """
 insert into certificate_revocations (issuer_id, serial_number, revoked_at, reason)
   select $1, '\\x5e'::bytea || substr(sha256(int8send(n)), 1, 15), now() - interval '1 hour', 1
     from generate_series(1, $2::int) n"""
-
-
-class Row(NamedTuple):
-    """One line of the table; `holds` is whether the goal is reached."""
-
-    name: str
-    goal: str
-    value: str
-    holds: bool
 
 
 async def seed(owner_url: str, issuer_id: str, certificates: int, revoked: int, *, new: bool = False) -> None:
@@ -324,12 +313,6 @@ def cpu_of(supervisor: psutil.Process) -> dict[str, float]:
     return used
 
 
-def show(rows: Sequence[Row]) -> None:
-    """Print the rows."""
-    for row in rows:
-        print(f"{row.name:70} {row.goal:14} {row.value:34} {'holds' if row.holds else 'MISSED'}")
-
-
 def on_servers() -> list[Row]:
     """Run what needs a Postgres and a Valkey alone, each on a database of its own."""
     place = Path(tempfile.mkdtemp(prefix="fastocsp-scale-"))
@@ -352,13 +335,7 @@ def on_servers() -> list[Row]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def main() -> None:
-    """Measure everything and print it; --small takes a tenth of the rows."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true")
-    scale = 10 if parser.parse_args().small else 1
-    show([*on_servers(), *idle(1_000_000 // scale, 100_000 // scale), *issuers(10_000 // scale)])
-
-
-if __name__ == "__main__":
-    main()
+def measure(small: bool) -> list[Row]:
+    """Measure all rows about the writer; `small`: with a tenth of the inventory."""
+    scale = 10 if small else 1
+    return [*on_servers(), *idle(1_000_000 // scale, 100_000 // scale), *issuers(10_000 // scale)]

@@ -1,7 +1,7 @@
 """A look at all entries of a table, some chunks at a time: which were used lately, and a keyed tag of each.
 
 Both are for a later start of the edge. The sketch tells what is asked most; a tag proves that this edge has had exactly
-this record under exactly this key, so that it need not be verified once more (ADR 0021). Tags are SipHash-2-4 under a
+this record under exactly this key, so that it need not be verified once more (ADR 0022). Tags are SipHash-2-4 under a
 key that only this edge has: whoever can write to Redis cannot make one.
 """
 

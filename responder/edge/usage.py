@@ -3,7 +3,7 @@
 The sketch counts for each name, in one byte that names may share, the minutes in which its record was used; counts are
 halved now and then. A tag proves that this edge has had exactly this record: what Redis returns with a right tag is not
 verified once more. Both come from the table, in slices, and are kept in one file of the edge's data folder, about 20
-bytes per record. Whoever can write there can also write the catalog, which says whose signatures are right (ADR 0021).
+bytes per record. Whoever can write there can also write the catalog, which says whose signatures are right (ADR 0022).
 """
 
 import asyncio
