@@ -1,9 +1,10 @@
-"""Private keys that stay in a PKCS#11 token (an HSM, SoftHSM): found or generated there, used through a session pool.
+"""Private keys that stay in a PKCS#11 token (an HSM, SoftHSM): found or generated there, used through one session.
 
-OASIS PKCS#11 2.40. One `Token` per module, token and PIN source in a process. Its sessions are opened when they are
-needed, SESSIONS at most; whoever finds none free waits a bounded time. After an error of token or session every session
-is given up and the next caller begins anew, so a token that was away works again without a restart. A PIN that the
-token refused is not tried again until its file has another text: the token would lock itself.
+OASIS PKCS#11 2.40. One `Token` per module, token and PIN source in a process. The binding initializes a library for one
+thread (C_Initialize without arguments), and SoftHSM crashes when two are inside: callers wait for each other, a bounded
+time. After an error of token or session the library is initialized anew by the next caller, so a token that was away
+works again without a restart. A PIN that the token refused is not tried again until its file has another text: the
+token would lock itself.
 """
 
 import hashlib
@@ -27,8 +28,8 @@ from cachewarm.keys.soft_key import KeyKind
 from cachewarm.keys.token_uri import TokenURI, parse_token_uri
 from responder.domain.signature import PublicKey, SignatureScheme, scheme_of, verifier
 
-#: Signatures under way in one token; Seconds that a caller waits for one of them to end.
-SESSIONS, WAIT_S = 8, 5.0
+#: Seconds that a caller waits for another one's call to end.
+WAIT_S = 5.0
 #: DigestInfo of SHA-256 up to the digest (RFC 8017 9.2).
 _SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 _CURVES = {KeyKind.P256: "secp256r1", KeyKind.P384: "secp384r1"}
@@ -40,7 +41,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class PoolSession:
+class TokenSession:
     """A session of the library, and the private keys that it has found, by label and id."""
 
     session: Any
@@ -48,43 +49,36 @@ class PoolSession:
 
 
 class Module:
-    """A token's library, loaded once. It is initialized anew after an error, when nobody is inside of it: it would
-    otherwise crash whoever is.
+    """A token's library, loaded once. One call at a time is inside of it: it is initialized for one thread, and it is
+    initialized anew after an error.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._changed = threading.Condition()
-        self._inside = 0
+        self._inside = threading.Lock()
         self._is_broken = False
         #: Sessions of an earlier round are gone.
         self.round = 0
 
     @contextmanager
     def entered(self) -> Iterator[Any]:
-        """Lend the library. Transient when it is to be initialized anew and a call inside of it does not end."""
+        """Lend the library. Transient when another call inside of it does not end."""
         import pkcs11
 
-        with self._changed:
-            if not self._changed.wait_for(lambda: not (self._is_broken and self._inside), WAIT_S):
-                raise Transient(f"{self._path}: a call into the token has not ended for {WAIT_S:.0f} s")
+        if not self._inside.acquire(timeout=WAIT_S):
+            raise Transient(f"{self._path}: another call into the token has not ended for {WAIT_S:.0f} s")
+        try:
             library = pkcs11.lib(self._path)
             if self._is_broken:
                 library.reinitialize()
                 self._is_broken = False
                 self.round += 1
-            self._inside += 1
-        try:
             yield library
-        except Exception as error:
-            if isinstance(error, pkcs11.exceptions.PKCS11Error | RuntimeError):
-                with self._changed:
-                    self._is_broken = True
+        except (pkcs11.exceptions.PKCS11Error, RuntimeError):
+            self._is_broken = True
             raise
         finally:
-            with self._changed:
-                self._inside -= 1
-                self._changed.notify_all()
+            self._inside.release()
 
 
 class Token:
@@ -92,61 +86,43 @@ class Token:
 
     def __init__(self, uri: TokenURI) -> None:
         self._uri, self._module = uri, module_of(str(uri.module))
-        self._lock = threading.Lock()
-        self._places = threading.BoundedSemaphore(SESSIONS)
-        self._free: list[PoolSession] = []
-        self._login: Any = None
+        self._session: TokenSession | None = None
         self._round = -1
         self._refused_pin: bytes | None = None
 
-    def use(self, work: Callable[[PoolSession], T], *, write: bool = False) -> T:
+    def use(self, work: Callable[[TokenSession], T], *, write: bool = False) -> T:
         """Return what `work` returns for a session. Transient: the token is away or busy; Refused: PIN, module."""
-        if not self._places.acquire(timeout=WAIT_S):
-            raise Transient(f"{self._uri.text}: all {SESSIONS} sessions have been busy for {WAIT_S:.0f} s")
-        try:
-            with self._translated(), self._module.entered() as library:
-                lent = self._lend(library, write=write)
-                found = work(lent)
-                if write:
-                    lent.session.close()
-                else:
-                    self._free.append(lent)
-                return found
-        finally:
-            self._places.release()
-
-    def _lend(self, library: Any, *, write: bool) -> PoolSession:
-        """Return a free session or a new one, after the login if there was none: that is the whole process's."""
-        with self._lock:
-            if self._round != self._module.round:
-                self._free, self._login, self._round = [], None, self._module.round
-            token = None if self._free and not write and self._login else self._token(library)
-            if self._login is None:
-                self._login = self._logged_in(token)
-            if token is None:
-                return self._free.pop()
-            return PoolSession(token.open(rw=write))
+        with self._translated(), self._module.entered() as library:
+            session = self._logged_in(library)
+            if not write:
+                return work(session)
+            with self._token(library).open(rw=True) as writing:  # it did not log in, so its end logs out nobody
+                return work(TokenSession(writing))
 
     def _token(self, library: Any) -> Any:
-        return library.get_token(
-            token_label=self._uri.token, token_serial=None if self._uri.serial is None else self._uri.serial.encode()
-        )
+        serial = None if self._uri.serial is None else self._uri.serial.encode()
+        return library.get_token(token_label=self._uri.token, token_serial=serial)
 
-    def _logged_in(self, token: Any) -> Any:
-        """Return the session that logged in; it is never closed, as that would log out the others."""
+    def _logged_in(self, library: Any) -> TokenSession:
+        """Return the session of this round, which logged in: the login is the whole process's."""
         from pkcs11.exceptions import PinIncorrect, PinInvalid, PinLenRange, UserAlreadyLoggedIn
 
+        if self._session is not None and self._round == self._module.round:
+            return self._session
         pin = self._uri.pin()
         digest = hashlib.sha256(pin.encode()).digest()
         if digest == self._refused_pin:
             raise Refused(f"{self._uri.text}: the token refused this PIN; it is not tried again until it changes")
+        token = self._token(library)
         try:
-            return token.open(user_pin=pin)
+            session = token.open(user_pin=pin)
         except UserAlreadyLoggedIn:
-            return token.open()
+            session = token.open()
         except (PinIncorrect, PinInvalid, PinLenRange) as error:
             self._refused_pin = digest
             raise Refused(f"{self._uri.text}: the token refused the PIN of {self._uri.pin_source}") from error
+        self._session, self._round = TokenSession(session), self._module.round
+        return self._session
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -235,7 +211,7 @@ class TokenKey:
                 raise Refused("an Ed25519 key signs bytes, not their hash (RFC 8032)")
 
     def _signed(self, octets: bytes, mechanism: Any) -> bytes:
-        def work(lent: PoolSession) -> bytes:
+        def work(lent: TokenSession) -> bytes:
             return bytes(_private_key(lent, self._uri).sign(octets, mechanism=mechanism))
 
         return token_of(self._uri).use(work)
@@ -263,7 +239,7 @@ def token_of(uri: TokenURI) -> Token:
         return _tokens[place]
 
 
-def _private_key(lent: PoolSession, uri: TokenURI) -> Any:
+def _private_key(lent: TokenSession, uri: TokenURI) -> Any:
     from pkcs11 import ObjectClass
     from pkcs11.exceptions import MultipleObjectsReturned, NoSuchKey
 
@@ -280,7 +256,7 @@ def _private_key(lent: PoolSession, uri: TokenURI) -> Any:
     return found
 
 
-def _public_key(lent: PoolSession, uri: TokenURI) -> PublicKey | None:
+def _public_key(lent: TokenSession, uri: TokenURI) -> PublicKey | None:
     """Return the public key of that name; None when there is none."""
     from pkcs11 import ObjectClass
     from pkcs11.exceptions import MultipleObjectsReturned, NoSuchKey
@@ -315,7 +291,7 @@ def _loaded(found: Any) -> PublicKey:
     raise ValueError(f"a key of type {found.key_type.name} does not sign here")
 
 
-def _generate(lent: PoolSession, uri: TokenURI, kind: KeyKind) -> None:
+def _generate(lent: TokenSession, uri: TokenURI, kind: KeyKind) -> None:
     from pkcs11 import Attribute, KeyType, MechanismFlag
     from pkcs11.util.ec import encode_named_curve_parameters
 

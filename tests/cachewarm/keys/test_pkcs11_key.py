@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidSignature
 
 from cachewarm.errors import Refused, Transient
 from cachewarm.keys import pkcs11_key
-from cachewarm.keys.pkcs11_key import SESSIONS, Token, TokenKey, module_of, token_key, token_of
+from cachewarm.keys.pkcs11_key import Token, TokenKey, module_of, token_key, token_of
 from cachewarm.keys.signing_key import sign_parts
 from cachewarm.keys.soft_key import KeyKind
 from cachewarm.keys.token_uri import parse_token_uri
@@ -66,7 +66,7 @@ def test_generated_key_cannot_be_taken_out(store: SoftHSM) -> None:
     uri = parse_token_uri(store.uri("main", "kept"))
     TokenKey.generate(uri.text, KeyKind.P256)
 
-    def look(lent: pkcs11_key.PoolSession) -> None:
+    def look(lent: pkcs11_key.TokenSession) -> None:
         found = lent.session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label="kept")
         assert found[pkcs11.Attribute.SENSITIVE]
         assert not found[pkcs11.Attribute.EXTRACTABLE]
@@ -77,36 +77,31 @@ def test_generated_key_cannot_be_taken_out(store: SoftHSM) -> None:
     token_of(uri).use(look)
 
 
-def test_threads_share_a_bounded_number_of_sessions(store: SoftHSM) -> None:
-    """More callers than sessions: all of them get their signature."""
+def test_threads_wait_for_each_other(store: SoftHSM) -> None:
+    """The library is for one thread at a time: with two inside, the process crashed."""
     key = token_key(store.uri("main", "shared"), KeyKind.P256)
     signatures: list[bytes] = []
 
     def sign() -> None:
-        signatures.extend(key.sign(b"x") for _ in range(10))
+        signatures.extend(key.sign(b"x") for _ in range(50))
 
-    threads = [threading.Thread(target=sign) for _ in range(3 * SESSIONS)]
+    threads = [threading.Thread(target=sign) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
-    assert len(signatures) == 30 * SESSIONS
+        thread.join(100)
+    assert len(signatures) == 16 * 50
     verify = verifier(key.public_key)
     for signature in signatures:
         verify(signature, b"x")
-    assert len(token_of(parse_token_uri(store.uri("main", "shared")))._free) <= SESSIONS
 
 
-def test_busy_token_is_waited_for_a_bounded_time(store: SoftHSM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_call_that_does_not_end_is_waited_for_a_bounded_time(store: SoftHSM, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then it is a failure that is tried again later."""
     monkeypatch.setattr(pkcs11_key, "WAIT_S", 0.05)
-    token = token_of(parse_token_uri(store.uri("main", "busy")))
-    for _ in range(SESSIONS):
-        assert token._places.acquire(timeout=1)
-    with pytest.raises(Transient, match="sessions have been busy"):
-        token.use(lambda lent: lent)
-    for _ in range(SESSIONS):
-        token._places.release()
+    uri = parse_token_uri(store.uri("main", "busy"))
+    with module_of(str(uri.module))._inside, pytest.raises(Transient, match="has not ended for"):
+        token_of(uri).use(lambda session: session)
 
 
 def test_token_that_vanishes_works_again_when_it_is_back(store: SoftHSM) -> None:
@@ -132,9 +127,9 @@ def test_wrong_pin_is_tried_once(store: SoftHSM, monkeypatch: pytest.MonkeyPatch
     tried = []
     real = Token._logged_in
 
-    def counting(self: Token, token: object) -> object:
+    def counting(self: Token, library: object) -> object:
         tried.append(self._refused_pin)
-        return real(self, token)
+        return real(self, library)
 
     monkeypatch.setattr(Token, "_logged_in", counting)
     with pytest.raises(Refused, match="the token refused the PIN of"):
