@@ -5,18 +5,18 @@ Exit status: 0 done, 1 failed, 2 usage. Passphrases come from files or are asked
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cachewarm.cli.options import AsJson, DataDir, settings_of
-from cachewarm.config import Settings
 from cachewarm.console import reported, say, show, show_rows
 from cachewarm.errors import Refused
-from cachewarm.keys.key_file import write_new
-from cachewarm.keys.rewrap import Outcome, Rewrapped, form_of, key_files, rewrap
-from cachewarm.keys.soft_key import SoftKey
 from responder.secret_files import read_secret_text
+
+if TYPE_CHECKING:
+    from cachewarm.config import Settings
+    from cachewarm.keys.rewrap import Rewrapped
 
 app = typer.Typer(help="Private keys in files.", no_args_is_help=True)
 
@@ -29,6 +29,8 @@ Files = Annotated[
 @app.command("list")
 def list_command(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Show the key files of this host and how each is protected."""
+    from cachewarm.keys.rewrap import form_of
+
     with reported():
         rows = [{"file": str(path), "form": form_of(path).value} for path in _files(settings_of(data_dir), None)]
         show_rows(rows, as_json=as_json, name="keys")
@@ -52,6 +54,8 @@ def rewrap_command(
     as_json: AsJson = False,
 ) -> None:
     """Seal key files under CONFIG_ENCRYPTION_KEY. It can be stopped and run again at any point."""
+    from cachewarm.keys.rewrap import Outcome, rewrap
+
     with reported():
         settings = settings_of(data_dir)
         if settings.passphrase is None:
@@ -79,6 +83,9 @@ def export_command(
     as_json: AsJson = False,
 ) -> None:
     """Write a key as encrypted PKCS#8 for another program, openssl for example."""
+    from cachewarm.keys.key_file import write_new
+    from cachewarm.keys.soft_key import SoftKey
+
     with reported():
         key = SoftKey.load(file, settings_of(data_dir).passphrase)
         if passphrase_file is not None:
@@ -94,7 +101,9 @@ def export_command(
         show({"key": str(file), "written": str(out)}, as_json=as_json)
 
 
-def _files(settings: Settings, named: list[Path] | None) -> list[Path]:
+def _files(settings: "Settings", named: list[Path] | None) -> list[Path]:
+    from cachewarm.keys.rewrap import key_files
+
     if named:
         return named
     found = key_files(settings.keys)
@@ -103,6 +112,8 @@ def _files(settings: Settings, named: list[Path] | None) -> list[Path]:
     return found
 
 
-def _row(done: Rewrapped, *, dry_run: bool) -> dict[str, str]:
+def _row(done: "Rewrapped", *, dry_run: bool) -> dict[str, str]:
+    from cachewarm.keys.rewrap import Outcome
+
     would = dry_run and done.outcome is Outcome.SEALED
     return {"file": str(done.path), "form": done.form.value, "result": "would be sealed" if would else done.outcome}

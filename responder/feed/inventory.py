@@ -5,9 +5,10 @@ Every query costs the same with ten issuers as with ten thousand, but for the co
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from responder.feed.poll import Connection
+if TYPE_CHECKING:
+    from responder.feed.poll import Connection
 
 #: A reading that takes longer is given up, and its connection with it.
 TIMEOUT_S = 5.0
@@ -39,13 +40,13 @@ class WarmerHealth:
         return asdict(self)
 
 
-async def read_unexpired(connection: Connection) -> dict[str, int]:
+async def read_unexpired(connection: "Connection") -> dict[str, int]:
     """Return how many certificates of each issuer have not expired, to four hours; issuers without any are left out."""
     rows = await connection.fetch("select issuer_id, unexpired from certificate_inventory", timeout=TIMEOUT_S)
     return {row["issuer_id"]: row["unexpired"] for row in rows}
 
 
-async def read_warmers(connection: Connection) -> list[WarmerHealth]:
+async def read_warmers(connection: "Connection") -> list[WarmerHealth]:
     """Return the warmers of the last day, the one heard of last first."""
     rows = await connection.fetch(
         "select age_s, walk_age_s, queue, rotation_failures, missing, failing from warmer_health order by age_s",
@@ -54,7 +55,7 @@ async def read_warmers(connection: Connection) -> list[WarmerHealth]:
     return [WarmerHealth(**dict(row)) for row in rows]
 
 
-async def draw_certificates(connection: Connection, blocks: int) -> list[SampledCertificate]:
+async def draw_certificates(connection: "Connection", blocks: int) -> list[SampledCertificate]:
     """Return at most one certificate from each of `blocks` blocks of the table, drawn by lot, expired ones too."""
     rows = await connection.fetch(
         "select issuer_id, serial_number, date_part('epoch', not_after) from certificate_sample($1)",
@@ -65,7 +66,7 @@ async def draw_certificates(connection: Connection, blocks: int) -> list[Sampled
 
 
 async def next_certificates(
-    connection: Connection, after: Mapping[str, bytes], at_most: int
+    connection: "Connection", after: Mapping[str, bytes], at_most: int
 ) -> dict[str, list[SampledCertificate]]:
     """Return for each issuer id its next certificates above that serial number, at most `at_most`, expired ones too."""
     rows = await connection.fetch(_NEXT, list(after), list(after.values()), at_most, timeout=TIMEOUT_S)
