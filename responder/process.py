@@ -59,7 +59,9 @@ async def _start(
     pipe: int | None = None,
     pass_fds: Sequence[int] = (),
 ) -> asyncio.subprocess.Process:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    # nor where a service manager put this process's secrets: a child would read back what it was not given
+    withheld = ("CREDENTIALS_DIRECTORY", PREFIX)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(withheld)}
     words = [sys.executable, "-m", module, *arguments, str(os.getpid())]
     return await asyncio.create_subprocess_exec(
         *words, env={**inherited, **environ}, stdin=pipe, stdout=pipe, pass_fds=pass_fds

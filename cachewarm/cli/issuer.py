@@ -4,7 +4,6 @@ Exit status: 0 done, 1 failed, 2 usage. What is refused leaves neither a file no
 """
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +11,12 @@ import typer
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cachewarm.ca.adopt import Adopted, AdoptionRequest, adopt, issuer_id_of
-from cachewarm.ca.authority import Authority, check_ca, may_sign_crls
+from cachewarm.ca.adopt import Adopted, AdoptionRequest, adopt
+from cachewarm.ca.authority import check_ca, may_sign_crls
 from cachewarm.ca.certificate import read_certificate
-from cachewarm.ca.external_responder import ExternalResponder, validate
 from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.profiles import check_url
-from cachewarm.ca.registry import ca_key_path, check_id
+from cachewarm.ca.registry import check_id
 from cachewarm.cli.crl_options import (
     AcceptUnnumbered,
     CRLScope,
@@ -29,14 +27,12 @@ from cachewarm.cli.crl_options import (
     check_source,
     crl_wish,
 )
+from cachewarm.cli.issuer_keys import ca_key_of, responder_of
 from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, run_with_ledger, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show, show_rows
 from cachewarm.errors import Refused
-from cachewarm.keys.brought_key import BroughtKey, new_key_file, open_brought_key
-from cachewarm.keys.pkcs11_key import load_token_key
-from cachewarm.keys.soft_key import SoftKey
-from cachewarm.keys.token_uri import parse_token_uri
+from cachewarm.keys.brought_key import new_key_file
 from cachewarm.ledger import issuers
 from cachewarm.status.issuers import Overview, fields_of, overviews, row_of
 from responder.domain.status import UnissuedPolicy
@@ -129,24 +125,15 @@ def add_command(
         ca = _ca(cert or settings.ca_cert_path)
         with given_by("--key-passphrase-file"):
             passphrase = None if key_passphrase_file is None else read_secret_text(key_passphrase_file).encode()
-        if key_uri is not None:
-            if key is not None:
-                raise typer.BadParameter("name the key's file or its place in a token", param_hint="--key, --key-uri")
-            with given_by("--key-uri"):
-                Authority(ca, load_token_key(parse_token_uri(key_uri).text))
-            ca_key = None
-            key_reference: str | None = key_uri
-        else:
-            ca_key = _ca_key(ca, cert, key, settings, passphrase=passphrase, issuer_id=issuer_id)
-            key_reference = None if ca_key is None else str(ca_key.path)
-        if crl_url is not None and key_reference is not None:
+        ca_key = ca_key_of(ca, cert, key, key_uri, settings, passphrase=passphrase, issuer_id=issuer_id)
+        if crl_url is not None and ca_key is not None:
             with given_by("--crl-url"):
                 check_url(crl_url, "the URL")
         brought = AdoptionRequest(
             ca=ca,
             issuer_id=issuer_id,
-            responder=_responder(responder_cert, responder_key, ca, settings, passphrase),
-            ca_key=key_reference,
+            responder=responder_of(responder_cert, responder_key, ca, settings, passphrase),
+            ca_key=None if ca_key is None else ca_key.reference,
             publishes_crl=crl,
             unissued_policy=unissued,
             ocsp_url=ocsp_url,
@@ -236,44 +223,6 @@ def _ca(path: Path | None) -> x509.Certificate:
         ca = read_certificate(path.read_bytes(), name=str(path))
         check_ca(ca)
     return ca
-
-
-def _responder(
-    cert: Path | None, key: Path | None, ca: x509.Certificate, settings: Settings, passphrase: bytes | None
-) -> tuple[ExternalResponder, SoftKey] | None:
-    if cert is None and key is None:
-        return None
-    if cert is None or key is None:
-        missing = "--responder-key" if key is None else "--responder-cert"
-        raise typer.BadParameter("certificate and key come together", param_hint=missing)
-    with given_by("--responder-key"):
-        private, _ = open_brought_key(key, settings.passphrase, passphrase)
-    with given_by("--responder-cert"):
-        return validate(cert.read_bytes(), private, ca, now=int(time.time())), private
-
-
-def _ca_key(
-    ca: x509.Certificate,
-    cert: Path | None,
-    key: Path | None,
-    settings: Settings,
-    *,
-    passphrase: bytes | None,
-    issuer_id: str | None,
-) -> BroughtKey | None:
-    """Return --key, else CA_KEY_PATH when it is about this CA."""
-    path = key
-    if path is None and (cert is None or (settings.ca_cert_path and cert.samefile(settings.ca_cert_path))):
-        path = settings.ca_key_path
-    if path is None:
-        return None
-    with given_by("--key"):
-        private, is_ours = open_brought_key(path, settings.passphrase, passphrase)
-        Authority(ca, private)
-        if is_ours:
-            return BroughtKey(path.absolute())
-        target = ca_key_path(settings.keys.absolute(), issuer_id or issuer_id_of(ca))
-        return BroughtKey.copied(private, target, settings.passphrase)
 
 
 def _report(done: Adopted, brought: AdoptionRequest, *, as_json: bool) -> None:

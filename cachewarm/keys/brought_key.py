@@ -14,9 +14,9 @@ from cachewarm.keys.soft_key import SoftKey
 
 @dataclass(frozen=True)
 class BroughtKey:
-    """Where the key is, or will be once `new_key_file` has written `content` there."""
+    """Where the key is: a file or a PKCS#11 URI. `content`, unless None, is what `new_key_file` writes there."""
 
-    path: Path
+    reference: str
     content: bytes | None = None
 
     @classmethod
@@ -25,23 +25,24 @@ class BroughtKey:
         if passphrase is None:
             raise Refused("set FASTOCSP_CONFIG_ENCRYPTION_KEY first: the key would be kept without a passphrase")
         if not path.exists():
-            return cls(path, key.file_content(path, passphrase))
+            return cls(str(path), key.file_content(path, passphrase))
         if SoftKey.load(path, passphrase).public_key != key.public_key:
             raise Refused(f"{path} has another key: move it away first")
-        return cls(path)
+        return cls(str(path))
 
 
 @contextmanager
 def new_key_file(brought: BroughtKey | None) -> Iterator[None]:
     """Write the file that is to be kept; it is taken away again when the body is refused."""
-    is_new = brought is not None and brought.content is not None
-    if brought is not None and brought.content is not None:
-        write_new(brought.path, brought.content)
+    if brought is None or brought.content is None:
+        yield
+        return
+    path = Path(brought.reference)
+    write_new(path, brought.content)
     try:
         yield
     except Refused:
-        if brought is not None and is_new:
-            brought.path.unlink()
+        path.unlink()
         raise
 
 

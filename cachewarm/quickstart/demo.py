@@ -12,7 +12,8 @@ from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.profiles import DAY_S
 from cachewarm.ca.registry import enter, found_ca, load_authority, pointers_of
 from cachewarm.config import Settings
-from cachewarm.console import progress
+from cachewarm.console import progress, say
+from cachewarm.errors import Refused
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import issuers, samples
 from cachewarm.ledger.connect import Connection
@@ -60,7 +61,7 @@ async def prepare(connection: Connection, settings: Settings, certificates: int,
             actor="quickstart",
         )
     else:
-        load_authority(issuer, settings.passphrase)  # with a wrong passphrase nothing would ever be signed
+        _refuse_wrong_passphrase(issuer, settings.passphrase)
     folder = settings.data_dir / "certs"
     folder.mkdir(exist_ok=True)
     await _issue_missing(connection, issuer, settings, folder, certificates)
@@ -68,6 +69,16 @@ async def prepare(connection: Connection, settings: Settings, certificates: int,
     issuer_cert = settings.data_dir / "issuer.pem"
     issuer_cert.write_bytes(pem(issuer.cert_der))
     return await _chosen(connection, issuer, folder, issuer_cert)
+
+
+def _refuse_wrong_passphrase(issuer: issuers.Issuer, passphrase: bytes | None) -> None:
+    """Refused when the CA's key does not open: nothing would ever be signed. A key that is gone stops no start."""
+    try:
+        load_authority(issuer, passphrase)
+    except Refused as error:
+        if issuer.key_path is not None and Path(issuer.key_path).exists():
+            raise
+        say(f"{error}; what is signed already is answered")
 
 
 async def _issue_missing(

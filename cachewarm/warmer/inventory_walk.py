@@ -2,45 +2,30 @@
 
 Pre-signing, renewal and repair are one thing, the visit of a segment (segments.py): it asks Redis, not its own memory,
 so an emptied Redis, a rotated responder, a lost write and a new import are all mended the same way. A visit that is
-interrupted leaves what it had published; the next one finds that done.
-
-Where much is due, other processes sign (cachewarm/records/signing_pool.py), and several pages are under way at once:
-one is signed while the next is read and the one before is published. What is stated is decided here, as of now.
+interrupted leaves what it had published; the next one finds that done. Several pages are under way at once: one is
+signed (page.py) while the next is read and the one before is published.
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import structlog
 
-from _fastocsp.ocsp.record import Record, pack_record, unpack_record
-from _fastocsp.wire.codes import REVOKED
-from _fastocsp.wire.errors import MalformedRecord
 from cachewarm.errors import Fatal, Transient
 from cachewarm.ledger import coverage, inventory
 from cachewarm.ledger.connect import Connection
-from cachewarm.records.keyring import Keyring, Signing
-from cachewarm.records.mint import check, mint, unsigned_record
+from cachewarm.records.keyring import Keyring
 from cachewarm.records.publisher import Publisher
 from cachewarm.records.signing_pool import ProcessesLost, SigningPool
-from cachewarm.records.statement import Statement
 from cachewarm.warmer.event_pipeline import Pipeline
-from cachewarm.warmer.renewal import Renewals, Wake, phase_of, visit_at
+from cachewarm.warmer.page import PageSigner
+from cachewarm.warmer.renewal import phase_of, visit_at
 from cachewarm.warmer.segments import Segment, Segments
-from responder.domain.key import Key
-from responder.domain.redis_layout import record_name
-from responder.domain.status import PRESIGNED
 from responder.process import end_tasks
 
 log = structlog.get_logger("walk")
-#: Signatures made before the loop gets its turn; of as many one, drawn by lot, is verified. The pipeline verifies all.
-SIGNED_A_TURN = 64
-#: Fewer than so many are signed here: other processes would take longer to be told.
-POOLED_FROM = 256
 #: Pages under way.
 PAGES = 4
 #: Seconds until a segment whose visit failed is visited again.
@@ -62,20 +47,6 @@ class Count:
     errors: dict[str, Exception] = field(default_factory=dict)
 
 
-class PageOutcome(NamedTuple):
-    """What was found and done for one page of certificates.
-
-    `is_blocked`: of some of them nothing could be stated, or nothing that lasts longer than the record that is there,
-    until the issuer has another responder or CRL.
-    """
-
-    inventory: int = 0
-    covered: int = 0
-    signed: int = 0
-    is_blocked: bool = False
-    wake: Wake = Wake()
-
-
 class Walk:
     """Visits segments. One visit at a time; `sign_new` may run beside it."""
 
@@ -88,9 +59,8 @@ class Walk:
         batch: int,
         pool: SigningPool,
     ) -> None:
-        self._pipeline, self._publisher, self._keyring = pipeline, publisher, keyring
-        self._now, self._batch, self._pool = now, batch, pool
-        self._renewals = Renewals(pipeline.validity_s)
+        self._keyring, self._now, self._batch = keyring, now, batch
+        self._pages = PageSigner(pipeline, publisher, keyring, now, pool)
         self._followed = Keyring()
         self._failing: dict[Segment, str] = {}
         self._written: dict[str, tuple[int, int]] = {}
@@ -192,7 +162,7 @@ class Walk:
 
     async def sign_new(self, issuer_no: int, rows: Sequence[inventory.InventoryRow]) -> int:
         """Sign certificates that were entered just now; return how many records were signed."""
-        outcome = await self._page(issuer_no, rows)
+        outcome = await self._pages.sign(issuer_no, rows)
         now = self._now()
         for row in rows:
             segment = self.segments.find(issuer_no, row.serial_number)
@@ -254,7 +224,7 @@ class Walk:
             self.segments.wake(segment, self._now() + RETRY_S)
             return segment
         try:
-            outcome = await self._page(segment.issuer_no, rows)
+            outcome = await self._pages.sign(segment.issuer_no, rows)
         except Exception as error:
             # whatever is wrong with this issuer, the next one must be visited
             ours = isinstance(error, ProcessesLost) or not isinstance(error, (Transient, Fatal))
@@ -275,73 +245,6 @@ class Walk:
         count.signed += outcome.signed
         return segment
 
-    async def _page(self, issuer_no: int, rows: Sequence[inventory.InventoryRow]) -> PageOutcome:
-        ring, now = self._keyring(), self._now()
-        signing = ring.signing.get(issuer_no)
-        rows = [row for row in rows if row.not_after is None or row.not_after > now]
-        if signing is None or not rows:
-            return PageOutcome(inventory=len(rows), is_blocked=bool(rows))
-        statements = self._pipeline.statements_for(signing, rows)
-        begins = [record_name(Key(issuer_no, algorithm, b"")) for algorithm in PRESIGNED]
-        names = [begin + row.serial_number for row in rows for begin in begins]
-        kept = await self._publisher.kept_under(names)
-        responders = ring.responders[issuer_no]
-        due: list[tuple[Key, Statement]] = []
-        rubbish: list[tuple[Key, bytes]] = []
-        wake, is_limited = Wake(), False
-        for number, (name, octets) in enumerate(zip(names, kept, strict=True)):
-            at, which = divmod(number, len(PRESIGNED))
-            (serial, not_after), statement = rows[at], statements[at]
-            record = _record(octets) if octets else None
-            if octets and record is None:
-                rubbish.append((Key(issuer_no, PRESIGNED[which], serial), octets))
-            if statement is None:
-                continue
-            found, longest = None, statement.next_update
-            if record is not None and record.responder in responders and agrees(record, statement):
-                last = longest if not_after is None else min(not_after, longest)
-                found = self._renewals.wake(record.produced_at, record.next_update, last, name, now)
-                is_limited = is_limited or (last != not_after and record.next_update >= longest)
-            if found is None:
-                due.append((Key(issuer_no, PRESIGNED[which], serial), statement))
-                found = self._renewals.first_wake(now, statement.next_update, not_after, name)
-            if found.at < wake.at:
-                wake = found
-        await self._drop(rubbish)
-        records = await self._sign(due, signing)
-        await self._publisher.publish(records)
-        covered = sum(statement is not None for statement in statements)
-        return PageOutcome(len(rows), covered, len(records), is_limited or covered < len(rows), wake)
-
-    async def _drop(self, rubbish: Sequence[tuple[Key, bytes]]) -> None:
-        if rubbish:
-            log.warning("not records, dropped", count=len(rubbish), first=record_name(rubbish[0][0]).hex())
-            await self._publisher.discard(rubbish)
-
-    async def _sign(self, due: Sequence[tuple[Key, Statement]], signing: Signing) -> list[tuple[Key, bytes]]:
-        if len(due) < POOLED_FROM or not self._pool.signs_for(signing):
-            return await self._sign_here(due, signing)
-        now, templates = self._now(), signing.templates
-        unsigned = [
-            (key.serial, pack_record(unsigned_record(statement, templates[key.hash_algorithm], now)))
-            for key, statement in due
-        ]
-        records = await self._pool.sign(signing, unsigned)
-        return [(key, record) for (key, _), record in zip(due, records, strict=True)]
-
-    async def _sign_here(self, due: Sequence[tuple[Key, Statement]], signing: Signing) -> list[tuple[Key, bytes]]:
-        records = []
-        for number, (key, statement) in enumerate(due):
-            if number % SIGNED_A_TURN == 0:
-                await asyncio.sleep(0)
-                drawn = number + secrets.randbelow(min(SIGNED_A_TURN, len(due) - number))
-            template = signing.templates[key.hash_algorithm]
-            record = mint(statement, key.serial, template, signing.pair.key, self._now())
-            if number == drawn:
-                check(record, key.serial, template, signing.pair.certificate)
-            records.append((key, record))
-        return records
-
 
 def _is_stated_anew(number: int, before: Keyring, now: Keyring) -> bool:
     """Return whether records that were right under the keyring before may be wrong or missing now.
@@ -354,19 +257,3 @@ def _is_stated_anew(number: int, before: Keyring, now: Keyring) -> bool:
     if (number in before.signing) != (number in now.signing):
         return True
     return replace(before.issuers[number], windows=None) != replace(now.issuers[number], windows=None)
-
-
-def _record(octets: bytes) -> Record | None:
-    """None for octets that are no record."""
-    try:
-        return unpack_record(octets)
-    except MalformedRecord:
-        return None
-
-
-def agrees(record: Record, statement: Statement) -> bool:
-    """The record says what the statement says; for revoked, with the same time and reason."""
-    if record.status != statement.status:
-        return False
-    same = (record.revocation_time, record.reason) == (statement.revocation_time, statement.reason)
-    return record.status != REVOKED or same

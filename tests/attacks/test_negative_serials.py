@@ -16,6 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from cachewarm.embedded.provision import DatabaseURLs
+from cachewarm.ledger.connect import connected
+from responder.domain.serial import serial_number, serial_octets
 from tests.support import odd_requests as odd
 from tests.support.breakage import eventually
 from tests.support.foreign_ca import STOLEN, ForeignCA, name_of
@@ -125,3 +128,21 @@ def test_openssl_is_told_revoked_for_a_negative_serial(instance: Instance, ca: F
         )
         assert "Response verify OK" in done.stdout + done.stderr
         assert f"{serial}: {expected}" in done.stdout, done.stdout + done.stderr
+
+
+async def test_ledger_takes_one_spelling_of_a_serial_number(database: DatabaseURLs) -> None:
+    """What the writers of CRLs and answers would refuse cannot be entered: one such row would cost the whole CRL."""
+    ends = (0x00, 0x01, 0x7F, 0x80, 0xFF)
+    spelt = [bytes(each) for length in range(5) for each in itertools.product(ends, repeat=length)]
+    spelt += [b"\x01" * 20, b"\x01" * 21, b"\0" + b"\x80" * 20, b"\0" + b"\x80" * 21]
+    async with connected(database.owner) as owner:
+        query = "select array_agg(each) from unnest($1::bytea[]) each where is_serial_number(each)"
+        taken = await owner.fetchval(query, spelt)
+    assert set(taken) == {key for key in spelt if _is_key(key)}
+
+
+def _is_key(spelt: bytes) -> bool:
+    try:
+        return spelt != b"" and serial_octets(serial_number(spelt)) == spelt
+    except ValueError:
+        return False

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from responder.process import start_module
+
 ARM = """
 import os, signal
 from responder.parent import die_with_parent
@@ -67,3 +71,19 @@ log.info("fourth")
     assert done.returncode == 0
     assert [line["event"] for line in events] == ["log lines lost", "third", "fourth"]
     assert events[0]["count"] == 2
+
+
+async def test_a_child_does_not_find_its_parents_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It has the settings that it is given; neither files of secrets nor credentials of the service manager."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("FASTOCSP_DATABASE_URL_FILE", str(tmp_path / "url"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    shown = tmp_path / "shown"
+    (tmp_path / "shows_environment.py").write_text(
+        f"import json, os, pathlib; pathlib.Path({str(shown)!r}).write_text(json.dumps(dict(os.environ)))"
+    )
+    child = await start_module("shows_environment", [], {"FASTOCSP_PORT": "1"})
+    assert await child.wait() == 0
+    names = set(json.loads(shown.read_text()))
+    assert "FASTOCSP_PORT" in names
+    assert names & {"CREDENTIALS_DIRECTORY", "FASTOCSP_DATABASE_URL_FILE"} == set()

@@ -20,7 +20,9 @@ class SoftHSM:
         self.conf.write_text(f"directories.tokendir = {self.tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
         self.pin_file = folder / "pin"
         self.pin_file.write_text(PIN + "\n")
-        self.module = next(path for path in MODULES if path.exists())
+        found = [path for path in MODULES if path.exists()]
+        assert found, "apt-get install softhsm2"
+        self.module = found[0]
 
     @property
     def environ(self) -> dict[str, str]:

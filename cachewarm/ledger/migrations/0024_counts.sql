@@ -1,8 +1,8 @@
 -- How many certificates of each issuer have not expired, without counting them, and how the warmers are.
 --
 -- Writers of certificates append what they changed, so no two of them meet in one row: one row for each statement, issuer
--- and slot of expiry, which is four hours. A warmer folds the changes into buckets and totals. What is not folded yet is added when the number is
--- read, so the number is exact to the slot, whether a warmer runs or not.
+-- and slot of expiry, which is four hours. A warmer folds the changes into buckets and totals. What is not folded yet is
+-- added when the number is read, so the number is exact to the slot, whether a warmer runs or not.
 
 create table certificate_counts (
   expires_slot bigint not null,         -- four-hour slots since 1970: not_after is in this one

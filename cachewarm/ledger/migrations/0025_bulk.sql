@@ -1,8 +1,11 @@
 -- Many rows per statement at less cost per row. What is written, and every hash, is the same as before.
 
--- Not STRICT, so that Postgres inlines it into the CHECK constraints that call it for every row; null stays null.
+-- Not STRICT, so that Postgres inlines it into the CHECK constraints that call it for every row; null stays null. A negative
+-- number is as short as it can be (X.690 8.3.2): writers of CRLs refuse any other spelling, and one row would cost the CRL.
 create or replace function is_serial_number(octets bytea) returns bool language sql immutable parallel safe as $$
-  select case when octet_length(octets) between 2 and 21 and get_byte(octets, 0) = 0 then get_byte(octets, 1) >= 128
+  select case when octet_length(octets) between 2 and 21 and get_byte(octets, 0) = 0
+              then get_byte(octets, 1) >= 128
+                   and (octet_length(octets) = 2 or get_byte(octets, 1) < 255 or get_byte(octets, 2) < 128)
               else octet_length(octets) between 1 and 20 end $$;
 
 -- clock_timestamp(), as in the function: now() is the start of the statement, after which every row's own time is.

@@ -9,10 +9,11 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 
 from cachewarm.errors import Refused, Transient
-from cachewarm.keys import pkcs11_key
-from cachewarm.keys.pkcs11_key import Token, TokenKey, module_of, token_key, token_of
+from cachewarm.keys import token as token_module
+from cachewarm.keys.pkcs11_key import TokenKey, token_key
 from cachewarm.keys.signing_key import sign_parts
 from cachewarm.keys.soft_key import KeyKind
+from cachewarm.keys.token import Token, TokenSession, module_of, token_of
 from cachewarm.keys.token_uri import parse_token_uri
 from responder.domain.signature import verifier
 from tests.support.softhsm import PIN, SoftHSM
@@ -27,12 +28,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHSM]:
             patch.setenv(name, value)
         made.add_token("main")
         yield made
-    pkcs11_key._tokens.clear()
+    token_module._tokens.clear()
 
 
 def forget(store: SoftHSM) -> None:
     """As a new process would begin."""
-    pkcs11_key._tokens.clear()
+    token_module._tokens.clear()
     module_of.cache_clear()
     pkcs11.lib(str(store.module)).reinitialize()
 
@@ -66,7 +67,7 @@ def test_generated_key_cannot_be_taken_out(store: SoftHSM) -> None:
     uri = parse_token_uri(store.uri("main", "kept"))
     TokenKey.generate(uri.text, KeyKind.P256)
 
-    def look(lent: pkcs11_key.TokenSession) -> None:
+    def look(lent: TokenSession) -> None:
         found = lent.session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label="kept")
         assert found[pkcs11.Attribute.SENSITIVE]
         assert not found[pkcs11.Attribute.EXTRACTABLE]
@@ -98,7 +99,7 @@ def test_threads_wait_for_each_other(store: SoftHSM) -> None:
 
 def test_call_that_does_not_end_is_waited_for_a_bounded_time(store: SoftHSM, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then it is a failure that is tried again later."""
-    monkeypatch.setattr(pkcs11_key, "WAIT_S", 0.05)
+    monkeypatch.setattr(token_module, "WAIT_S", 0.05)
     uri = parse_token_uri(store.uri("main", "busy"))
     with module_of(str(uri.module))._inside, pytest.raises(Transient, match="has not ended for"):
         token_of(uri).use(lambda session: session)
