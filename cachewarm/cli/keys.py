@@ -32,7 +32,10 @@ def list_command(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     from cachewarm.keys.rewrap import form_of
 
     with reported():
-        rows = [{"file": str(path), "form": form_of(path).value} for path in _files(settings_of(data_dir), None)]
+        settings = settings_of(data_dir)
+        rows = [{"file": str(path), "form": form_of(path).value} for path in _files(settings, None)]
+        if not rows:
+            say(f"there are no key files in {settings.keys}")
         show_rows(rows, as_json=as_json, name="keys")
 
 
@@ -87,7 +90,10 @@ def export_command(
     from cachewarm.keys.soft_key import SoftKey
 
     with reported():
-        key = SoftKey.load(file, settings_of(data_dir).passphrase)
+        try:
+            key = SoftKey.load(file, settings_of(data_dir).passphrase)
+        except OSError as error:
+            raise Refused(f"{file} cannot be read: {error.strerror or error}") from error
         if passphrase_file is not None:
             passphrase = read_secret_text(passphrase_file)
         elif sys.stdin.isatty():

@@ -14,12 +14,14 @@ import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from responder.domain.serial import MAX_BYTES, serial_octets
 from responder.domain.status import CRLReason
 
 _FIELDS = 6
+#: Bytes; openssl's own lines have some hundreds.
+LONGEST_LINE = 65536
 _TAB = re.compile(r"(?<!\\)\t")
 _SERIAL = re.compile(r"-?[0-9A-Fa-f]+", re.ASCII)
 _UTC_TIME = re.compile(r"\d{12}Z", re.ASCII)
@@ -63,6 +65,15 @@ class Problem(NamedTuple):
     reason: str
 
 
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a file; of one longer than LONGEST_LINE its beginning, which `parse_line` refuses."""
+    while line := file.readline(LONGEST_LINE + 1):
+        rest = line
+        while len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
+            rest = file.readline(LONGEST_LINE + 1)
+        yield line
+
+
 def iter_index(lines: Iterable[bytes]) -> Iterator[IndexEntry | Problem]:
     """Yield an entry or a problem for each line that is no comment."""
     for number, line in enumerate(lines, 1):
@@ -76,6 +87,8 @@ def iter_index(lines: Iterable[bytes]) -> Iterator[IndexEntry | Problem]:
 
 def parse_line(line: bytes, number: int) -> IndexEntry:
     """The entry of one line, with or without its line end; ValueError says what is wrong with it."""
+    if len(line) > LONGEST_LINE:
+        raise ValueError(f"longer than {LONGEST_LINE} bytes")
     text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
     if "\0" in text:
         raise ValueError("a NUL byte")

@@ -1,6 +1,7 @@
 """index.txt: as `openssl ca` itself writes it, as people break it, and as nobody ever wrote it."""
 
 import datetime
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from cachewarm.ca.certificate import epoch
 from cachewarm.crl.parse import peek_crl
 from cachewarm.importer.openssl_index import (
+    LONGEST_LINE,
     IndexEntry,
     IndexStatus,
     Problem,
     iter_index,
+    lines_of,
     parse_line,
     parse_revocation,
     parse_time,
@@ -189,6 +192,17 @@ def test_years_of_utc_time_turn_at_fifty() -> None:
     """RFC 5280 4.1.2.5.1: 50 is 1950, 49 is 2049; four digits are what they say."""
     assert parse_time("500101000000Z") == parse_time("19500101000000Z")
     assert parse_time("491231235959Z") == parse_time("20491231235959Z") == 2524607999
+
+
+def test_line_without_an_end_is_a_problem_and_takes_no_memory() -> None:
+    """A hostile file; what comes behind it is read."""
+    good = b"V\t301231000000Z\t\t01\tunknown\t/CN=a\n"
+    long = 40 * LONGEST_LINE
+    lines = list(lines_of(io.BytesIO(good + b"V" * long + b"\n" + good + b"V" * LONGEST_LINE + b"\n" + good)))
+    assert max(map(len, lines)) == LONGEST_LINE + 1
+    found = list(iter_index(lines))
+    assert [type(each) for each in found] == [IndexEntry, Problem, IndexEntry, Problem, IndexEntry]
+    assert {each.reason for each in found if isinstance(each, Problem)} == {f"longer than {LONGEST_LINE} bytes"}
 
 
 def test_a_file_is_read_line_by_line() -> None:
