@@ -39,3 +39,5 @@ cdef void put_answer_query(Sink* s, uint32_t number, const AnswerQuery* asked) n
 cdef int next_frame(Octets* octets, Frame* out) noexcept nogil
 # 0, or -1 for a body that is not one record and something behind it
 cdef int read_signed(Octets body, SignedAnswer* out) noexcept nogil
+# 0, or -1 for an ASK_ANSWER body that asks for anything but one certificate and a nonce of 1..MAX_NONCE bytes
+cdef int read_asked(Octets body, AnswerQuery* out) noexcept nogil

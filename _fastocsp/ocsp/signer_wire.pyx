@@ -77,7 +77,6 @@ cdef int read_signed(Octets body, SignedAnswer* out) noexcept nogil:
 
 
 cdef int read_asked(Octets body, AnswerQuery* out) noexcept nogil:
-    """0, or -1 for an ASK_ANSWER body that asks for anything but one certificate and a nonce of 1..MAX_NONCE octets."""
     cdef Cursor c
     cdef Fault fault
     cdef uint8_t count = 0

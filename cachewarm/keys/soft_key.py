@@ -6,6 +6,7 @@ other tools; `fastocsp keys rewrap` brings them into today's form.
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from asn1crypto import keys as asn1_keys
@@ -45,7 +46,8 @@ class SoftKey:
         self._private_key = private_key
         self._public_key: PublicKey = private_key.public_key()
         self._scheme = _checked_scheme(self._public_key)
-        self._sign = _signer(private_key, self._scheme.hash)
+        #: Signature over those bytes: the library's own call, without a line of Python around it.
+        self.sign = _signer(private_key, self._scheme.hash)
         self._sign_digest = _signer(private_key, Prehashed(self._scheme.hash)) if self._scheme.hash else None
 
     @classmethod
@@ -107,10 +109,6 @@ class SoftKey:
         """DER of the AlgorithmIdentifier of its signatures."""
         return self._scheme.algorithm
 
-    def sign(self, tbs: bytes) -> bytes:
-        """Signature over those octets."""
-        return self._sign(tbs)
-
     def sign_digest(self, digest: bytes) -> bytes:
         """The same signature, given the hash of the octets."""
         if self._sign_digest is None:
@@ -162,6 +160,5 @@ def _signer(key: PrivateKey, hash_: Hash | Prehashed | None) -> Callable[[bytes]
     if hash_ is None:
         raise Refused("this key has no hash to sign with")
     if isinstance(key, rsa.RSAPrivateKey):
-        return lambda octets: key.sign(octets, padding.PKCS1v15(), hash_)
-    ecdsa = ec.ECDSA(hash_)
-    return lambda octets: key.sign(octets, ecdsa)
+        return partial(key.sign, padding=padding.PKCS1v15(), algorithm=hash_)
+    return partial(key.sign, signature_algorithm=ec.ECDSA(hash_))

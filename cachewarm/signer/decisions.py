@@ -5,9 +5,11 @@ refusal that clients see, and caches what is the same for many certificates. A c
 nonce, never the status.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from _fastocsp.ocsp.nonce_answers import SharedStatement, answer_batch
 from _fastocsp.ocsp.response import Template
 from cachewarm.keys.signing_key import SigningKey
 from cachewarm.records.keyring import Keyring, Signing
@@ -35,13 +37,31 @@ class Unsigned(NamedTuple):
     key: SigningKey
 
 
-class StatementCache(NamedTuple):
-    """The last `good` of an issuer that is the same for all of its certificates, and its records by hash algorithm."""
+class SharedStatements:
+    """The `good` of each issuer that is the same for all of its certificates, at one moment and with one keyring."""
 
-    signing: Signing
-    at: Moment
-    statement: Statement
-    records: dict[int, bytes]
+    def __init__(self) -> None:
+        self._at: tuple[Moment, Keyring] | None = None
+        self.by_issuer: dict[tuple[int, int], SharedStatement] = {}
+
+    def begin(self, at: Moment, keyring: Keyring) -> None:
+        """Forget what was stated at another moment, or would be signed with keys that may have been replaced."""
+        if self._at is None or self._at[0] != at or self._at[1] is not keyring:
+            self._at, self.by_issuer = (at, keyring), {}
+
+
+class Batch(NamedTuple):
+    """What came of the frames at the head of a connection's bytes.
+
+    `answers` are whole frames; `left` are the (number, kind, body) that memory alone cannot answer; `failed` are the
+    (number, error) of those that could not be signed; `read` counts frames, `used` their bytes.
+    """
+
+    answers: list[bytes]
+    left: list[tuple[int, int, bytes]]
+    failed: list[tuple[int, Exception]]
+    read: int
+    used: int
 
 
 class SignerDecisions:
@@ -57,7 +77,7 @@ class SignerDecisions:
     ) -> None:
         self._feed, self._inventory, self._keyring = feed, inventory, keyring
         self._now, self._validity = now, validity_s
-        self._shared: dict[int, StatementCache] = {}
+        self._shared = SharedStatements()
 
     async def record(self, key: Key) -> Found:
         """Return a fresh record and whether it may be stored. Unauthorized or TryLater otherwise."""
@@ -79,19 +99,31 @@ class SignerDecisions:
 
     def moment(self) -> Moment:
         """Return now, for a batch of requests during which nothing is awaited."""
-        return Moment(self._now(), self._feed.as_of, self._feed.position)
+        at = Moment(self._now(), self._feed.as_of, self._feed.position)
+        self._shared.begin(at, self._keyring())
+        return at
+
+    def answer_batch(self, octets: bytes, most: int) -> Batch:
+        """Answer what compiled code can of the first `most` frames, at the last `moment`: a nonce, and one issued
+        certificate that is good.
+        """
+        return Batch(*answer_batch(octets, most, self._shared.by_issuer, self._inventory.recent, self._feed.image))
 
     def state_at_once(self, key: Key, nonce: bytes, at: Moment) -> Unsigned | None:
-        """Return what is to be signed about a certificate known to be issued; None when the ledger must be queried."""
+        """Return what is to be signed about a certificate known to be issued; None when the ledger must be queried.
+
+        A statement that holds for other certificates too is kept for `answer_batch`.
+        """
         not_after = self._inventory.known(key.issuer_no, key.serial)
         if not_after is None:
             return None
         signing = self._signing(key)
         template = signing.templates[key.hash_algorithm]
+        record = unsigned_octets(self._stated(signing, key.serial, not_after, at), template, at.now)
         if is_shared(not_after, at, self._validity) and self._feed.revoked(key.issuer_no, key.serial) is None:
-            record = self._shared_record(signing, key, not_after, at)
-        else:
-            record = unsigned_octets(self._stated(signing, key.serial, not_after, at), template, at.now)
+            self._shared.by_issuer[key.issuer_no, key.hash_algorithm] = SharedStatement(
+                template, record, math.ceil(at.now + self._validity), signing.pair.key.sign
+            )
         return Unsigned(template, record, template.tbs(key.serial, record, nonce), signing.pair.key)
 
     def _signing(self, key: Key) -> Signing:
@@ -118,18 +150,6 @@ class SignerDecisions:
     def _stated(self, signing: Signing, serial: bytes, not_after: int | None, at: Moment) -> Statement:
         """Nothing was awaited since `at`: what the feed brought by then counts."""
         return _answerable(statement_for(self._feed, signing, serial, not_after, at, self._validity))
-
-    def _shared_record(self, signing: Signing, key: Key, not_after: int, at: Moment) -> bytes:
-        """Return the unsigned record of `good`, the same for all of the issuer's certificates at this moment."""
-        shared = self._shared.get(key.issuer_no)
-        if shared is None or shared.signing is not signing or shared.at != at:
-            shared = StatementCache(signing, at, self._stated(signing, key.serial, not_after, at), {})
-            self._shared[key.issuer_no] = shared
-        record = shared.records.get(key.hash_algorithm)
-        if record is None:
-            record = unsigned_octets(shared.statement, signing.templates[key.hash_algorithm], at.now)
-            shared.records[key.hash_algorithm] = record
-        return record
 
 
 def _answerable(stated: Statement | NoStatement) -> Statement:

@@ -34,7 +34,8 @@ class InventoryCache:
     def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
         self._connect = connect
         self._connection: Connection | None = None
-        self._known: OrderedDict[Serial, int] = OrderedDict()
+        #: Epoch seconds of the end of certificates that were asked for, the last one asked for at the end.
+        self.recent: OrderedDict[Serial, int] = OrderedDict()
         self._wanted: Wanted = {}
         self._asking: asyncio.Task[None] | None = None
         self._open_until = 0.0
@@ -42,9 +43,9 @@ class InventoryCache:
     def known(self, issuer_no: int, serial: bytes) -> int | None:
         """Epoch seconds of the certificate's end, None when the ledger must be asked."""
         wanted = (issuer_no, serial)
-        not_after = self._known.get(wanted)
+        not_after = self.recent.get(wanted)
         if not_after is not None:
-            self._known.move_to_end(wanted)
+            self.recent.move_to_end(wanted)
         return not_after
 
     async def not_after(self, issuer_no: int, serial: bytes) -> int | None:
@@ -121,9 +122,9 @@ class InventoryCache:
         return found
 
     def _keep(self, serial: Serial, not_after: int) -> None:
-        self._known[serial] = not_after
-        if len(self._known) > KEPT:
-            self._known.popitem(last=False)
+        self.recent[serial] = not_after
+        if len(self.recent) > KEPT:
+            self.recent.popitem(last=False)
 
     def _drop_connection(self) -> None:
         if self._connection is not None:

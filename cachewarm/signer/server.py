@@ -9,7 +9,7 @@ ends its connection; nothing else a client sends can.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -24,7 +24,6 @@ from _fastocsp.ocsp.signer_wire import (
     pack_frame,
     pack_signed,
     pack_signed_answer,
-    split_frames,
     unpack_answer_query,
     unpack_asked,
     unpack_record_query,
@@ -44,8 +43,6 @@ T = TypeVar("T")
 BATCH, TURN_S = 16, 0.002
 #: Questions of one connection that are read ahead; more stay in its socket. To stop reading costs a call of the kernel.
 UNREAD_OCTETS = 65536
-#: Number, kind, body.
-Frame = tuple[int, int, bytes]
 
 
 class SignerServer:
@@ -64,17 +61,20 @@ class SignerServer:
         path.chmod(0o660)
         return server
 
-    def take(self, line: "SignerConnection", frames: Sequence[Frame]) -> bytes:
-        """The frames that answer those questions which memory can answer; tasks will write the others. WireError.
+    def take(self, line: "SignerConnection", octets: bytes, most: int) -> tuple[bytes, int, int]:
+        """Answer the first `most` frames of those bytes: return the answers that memory can give, how many frames were
+        read and how many bytes they took. Tasks will write the other answers. WireError for what is no question.
 
         All are stated, then all are signed: either part runs from the processor's caches.
         """
-        for _, kind, _ in frames:
+        at = self._decisions.moment()
+        batch = self._decisions.answer_batch(octets, most)
+        replies = batch.answers
+        replies += [pack_frame(number, outcome_of(error), b"") for number, error in batch.failed]
+        unsigned = []
+        for number, kind, body in batch.left:
             if kind not in (ASK_RECORD, ASK_ANSWER):
                 raise WireError("not a question")
-        at = self._decisions.moment()
-        replies, unsigned = [], []
-        for number, kind, body in frames:
             asked = unpack_asked(body) if kind == ASK_ANSWER else None
             try:
                 stated = self._decisions.state_at_once(Key(*asked[:3]), asked[3], at) if asked else None
@@ -88,7 +88,7 @@ class SignerServer:
             else:
                 self._begin(line, number, kind, body)
         replies += [_signed(*each) for each in unsigned]
-        return b"".join(replies)
+        return b"".join(replies), batch.read, batch.used
 
     def _begin(self, line: "SignerConnection", number: int, kind: int, body: bytes) -> None:
         self.under_way += 1
@@ -160,9 +160,9 @@ class SignerConnection(asyncio.Protocol):
         self._turn = None
         begun, most = time.monotonic(), self._most
         try:
-            frames, used = split_frames(self._unread, most)
+            answers, read, used = self._server.take(self, self._unread, most)
             self._unread = self._unread[used:]
-            self.write(self._server.take(self, frames))
+            self.write(answers)
         except WireError as error:
             log.warning("not a frame of ours", error=str(error))
             self._transport.close()
@@ -173,9 +173,9 @@ class SignerConnection(asyncio.Protocol):
             self._transport.close()
             return
         self._adapt(time.monotonic() - begun)
-        if len(frames) == most and not self._full:
+        if read == most and not self._full:
             self._turn = asyncio.get_running_loop().call_soon(self._work)
-        self._read(not self._full and (len(frames) < most or len(self._unread) < UNREAD_OCTETS))
+        self._read(not self._full and (read < most or len(self._unread) < UNREAD_OCTETS))
 
     def _adapt(self, took_s: float) -> None:
         if took_s > TURN_S:

@@ -3,16 +3,20 @@
 import base64
 import resource
 import sys
+from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 
 from _fastocsp.cache.response_patches import Stencils
 from _fastocsp.crl.entry_writer import EntryWriter
 from _fastocsp.http.path import decode_get
 from _fastocsp.ocsp.certid import parse_cert_id
+from _fastocsp.ocsp.nonce_answers import SharedStatement, answer_batch
 from _fastocsp.ocsp.record import pack_record, unpack_record
 from _fastocsp.ocsp.request import parse_request
 from _fastocsp.ocsp.response import Template, encode_signed, responder_id_by_key
 from _fastocsp.ocsp.signer_wire import pack_asked, pack_signed, split_frames, unpack_asked, unpack_signed
+from _fastocsp.revoked.image import RevokedImage, image_size
 from _fastocsp.wire.errors import WireError
 from _fastocsp.wire.types import Record
 from tests.fastocsp.corpus import octets_of
@@ -24,9 +28,11 @@ PATH, BAD_PATH = base64.b64encode(REQUEST), base64.b64encode(REQUEST).replace(b"
 RECORD = Record(1, 1, b"respondr", 1, 2, 1, reason=1, revocation_time=1, signature=b"s" * 71)
 GOOD = pack_record(RECORD._replace(status=0, reason=255, revocation_time=0))
 ROWS = stream([Entry(bytes((n + 1, n)), 5, n % 5) for n in range(100)])
+LISTED = RevokedImage(bytearray(image_size({}, 1)), writable=True)
+LISTED.build({}, 1)
 
 
-def template() -> Template:
+def template(signature_algorithm: bytes = b"\x30\x00", certs: Sequence[bytes] = (b"\x30\x00",)) -> Template:
     """A template, made anew in some rounds."""
     return Template(
         hash_algorithm=1,
@@ -34,8 +40,8 @@ def template() -> Template:
         issuer_key_hash=b"k" * 20,
         responder_id=responder_id_by_key(b"h" * 20),
         responder=b"respondr",
-        signature_algorithm=b"\x30\x00",
-        certs=[b"\x30\x00"],
+        signature_algorithm=signature_algorithm,
+        certs=certs,
     )
 
 
@@ -54,6 +60,8 @@ def one_round(made: Template, number: int) -> None:
     unpack_asked(asked[2])
     unpack_signed(signed[2])
     split_frames(frames[: number % len(frames)], 2)
+    stated = SharedStatement(made, GOOD, 0, lambda tbs: tbs[:8])
+    answer_batch(frames, 2, {(1, 1): stated}, OrderedDict([((1, b"s" * 16), number)]), LISTED)
     for parse, bad in ((parse_request, REQUEST[: number % len(REQUEST)]), (unpack_record, octets[: number % 100])):
         with suppress(WireError):
             parse(bad)

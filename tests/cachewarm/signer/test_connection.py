@@ -164,7 +164,7 @@ async def test_refusals_stand_in_the_batch_like_answers(under_test: SignerUnderT
     """An issuer without a pair, a hash without a template, a serial never issued: each ends its own question."""
     await under_test.learn()
     number, serial = under_test.plant.issuer.issuer_no, under_test.plant.leaves[0].serial
-    under_test.issued._keep((number + 1, serial), under_test.issued._known[number, serial])
+    under_test.issued._keep((number + 1, serial), under_test.issued.recent[number, serial])
     octets = (
         under_test.question(1, b"n")
         + pack_asked(2, number + 1, 1, serial, b"n")
