@@ -24,6 +24,7 @@ import asyncpg
 import redis
 
 from _fastocsp.ocsp.record import pack_record
+from _fastocsp.ocsp.signing_runs import join_runs
 from _fastocsp.wire.codes import GOOD
 from cachewarm.ca.responder_certificate import ResponderPair
 from cachewarm.embedded.postgres import EmbeddedPostgres
@@ -36,7 +37,6 @@ from cachewarm.records.keyring import Keyring, Signing, load_keyring
 from cachewarm.records.mint import check, unsigned_record
 from cachewarm.records.publisher import Publisher
 from cachewarm.records.publisher import connect as connect_redis
-from cachewarm.records.signing_frames import join
 from cachewarm.records.signing_pool import BATCH, SigningPool
 from cachewarm.records.statement import Statement
 from cachewarm.warmer.event_pipeline import Pipeline
@@ -97,8 +97,8 @@ def unsigned(signing: Signing, count: int) -> list[tuple[bytes, bytes]]:
 def one_core(signing: Signing, count: int) -> dict[str, float]:
     """Records per CPU second: signed as a signing process does it, the signature alone, and the check of one record."""
     asked = unsigned(signing, BATCH)
-    pair = signing_process.Pair(signing.pair.key, signing.templates)
-    body, tbs = join([run for each in asked for run in each]), signing.templates[1].tbs(*asked[0])
+    pair = signing_process.Pair(signing.pair.key, dict(signing.templates))
+    body, tbs = join_runs([run for each in asked for run in each]), signing.templates[1].tbs(*asked[0])
     begun = time.process_time()
     for _ in range(count // BATCH):
         signing_process.sign_all(pair, body)

@@ -25,6 +25,9 @@ def pack_record(record: Record) -> bytes:
 def seal_record(octets: bytes, signature: bytes) -> bytes:
     """The same record with that signature. Raises MalformedRecord for octets that unpack_record would not take."""
 
+def next_update_of(octets: bytes) -> int:
+    """Epoch seconds of the record's nextUpdate. Raises MalformedRecord."""
+
 def hash_algorithm_of(octets: bytes) -> int:
     """Of the CertID that was signed, with PARAMETERS_ABSENT. Raises MalformedRecord as unpack_record does."""
 

@@ -265,6 +265,12 @@ def hash_algorithm_of(bytes octets not None):
     return head.hash_algorithm
 
 
+def next_update_of(bytes octets not None):
+    cdef RecordHead head
+    read_or_raise(octets, &head)
+    return head.next_update
+
+
 def unpack_record(bytes octets not None):
     cdef RecordHead head
     cdef Sink s

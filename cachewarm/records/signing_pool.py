@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import structlog
 
 from _fastocsp.ocsp.record import hash_algorithm_of, seal_record
+from _fastocsp.ocsp.signing_runs import join_runs, split_runs
 from cachewarm.errors import Refused, Transient
 from cachewarm.keys.soft_key import SoftKey
 from cachewarm.records import signing_frames, signing_process
@@ -75,11 +76,11 @@ class SigningProcess:
                 signing_frames.pack(signing_frames.Frame(signing_frames.PAIR, number, _handed_over(signing)))
             )
             self._told[number] = signing
-        body = signing_frames.join([run for each in batch for run in each])
+        body = join_runs([run for each in batch for run in each])
         self._asked.write(signing_frames.pack(signing_frames.Frame(signing_frames.SIGN, number, body)))
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting.append(answer)
-        return signing_frames.split(await answer)
+        return split_runs(await answer)
 
     async def end(self) -> None:
         """Kill it: it has nothing to tidy up."""

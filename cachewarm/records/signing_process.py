@@ -8,12 +8,11 @@ with its pipe, and with the warmer that started it.
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from _fastocsp.ocsp.record import hash_algorithm_of
 from _fastocsp.ocsp.response import Template
+from _fastocsp.ocsp.signing_runs import join_runs, sign_runs, split_runs
 from cachewarm.keys.signing_key import SigningKey
 from cachewarm.keys.soft_key import SoftKey
 from cachewarm.records import signing_frames
@@ -28,31 +27,24 @@ class Pair:
     """A key, and the templates of the answers that it signs by hash algorithm."""
 
     key: SigningKey
-    templates: Mapping[int, Template]
+    templates: dict[int, Template]
 
 
 def body_of(pem: bytes, issuer: Issuer, responder: ResponderCertificate) -> bytes:
     """What a PAIR frame carries."""
-    return signing_frames.join([pem, issuer.cert_der, responder.cert_der])
+    return join_runs([pem, issuer.cert_der, responder.cert_der])
 
 
 def read_pair(frame: signing_frames.Frame) -> Pair:
     """The pair of a PAIR frame."""
-    pem, issuer_der, responder_der = signing_frames.split(frame.body)
+    pem, issuer_der, responder_der = split_runs(frame.body)
     issuer = Issuer.from_certificate(issuer_der, issuer_id="issuer", issuer_no=frame.pair)
     return Pair(SoftKey.from_pem(pem), templates(issuer, ResponderCertificate.from_der(responder_der)))
 
 
 def sign_all(pair: Pair, body: bytes) -> bytes:
     """The body of the answer to a SIGN frame; ValueError for a record that is not this pair's."""
-    runs = signing_frames.split(body)
-    sign, by_algorithm = pair.key.sign, pair.templates
-    return signing_frames.join(
-        [
-            sign(by_algorithm[hash_algorithm_of(record)].tbs(serial, record))
-            for serial, record in zip(runs[::2], runs[1::2], strict=True)
-        ]
-    )
+    return sign_runs(body, pair.templates, pair.key.sign)
 
 
 def serve(asked: BinaryIO, answered: BinaryIO) -> None:

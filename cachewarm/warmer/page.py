@@ -7,15 +7,16 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+from zlib import crc32
 
 import structlog
 
-from _fastocsp.ocsp.record import Record, pack_record, unpack_record
+from _fastocsp.ocsp.record import Record, unpack_record
 from _fastocsp.wire.codes import REVOKED
 from _fastocsp.wire.errors import MalformedRecord
 from cachewarm.ledger import inventory
 from cachewarm.records.keyring import Keyring, Signing
-from cachewarm.records.mint import check, mint, unsigned_record
+from cachewarm.records.mint import check, mint, unsigned_octets
 from cachewarm.records.publisher import Publisher
 from cachewarm.records.signing_pool import SigningPool
 from cachewarm.records.statement import Statement
@@ -46,6 +47,16 @@ class PageOutcome(NamedTuple):
     wake: Wake = Wake()
 
 
+class Due(NamedTuple):
+    """A record that is to be signed: its name in Redis, what it is about and what it states."""
+
+    name: bytes
+    serial: bytes
+    not_after: int | None
+    statement: Statement
+    algorithm: int
+
+
 class PageSigner:
     """Signs what is due of pages; several may be under way."""
 
@@ -73,7 +84,7 @@ class PageSigner:
         names = [begin + row.serial_number for row in rows for begin in begins]
         kept = await self._publisher.kept_under(names)
         responders = ring.responders[issuer_no]
-        due: list[tuple[Key, Statement]] = []
+        due: list[Due] = []
         rubbish: list[tuple[Key, bytes]] = []
         wake, is_limited = Wake(), False
         for number, (name, octets) in enumerate(zip(names, kept, strict=True)):
@@ -90,13 +101,13 @@ class PageSigner:
                 found = self._renewals.wake(record.produced_at, record.next_update, last, name, now)
                 is_limited = is_limited or (last != not_after and record.next_update >= longest)
             if found is None:
-                due.append((Key(issuer_no, PRESIGNED[which], serial), statement))
-                found = self._renewals.first_wake(now, statement.next_update, not_after, name)
-            if found.at < wake.at:
+                due.append(Due(name, serial, not_after, statement, PRESIGNED[which]))
+            elif found.at < wake.at:
                 wake = found
         await self._drop(rubbish)
         records = await self._sign(due, signing)
-        await self._publisher.publish(records)
+        await self._publisher.publish_under([(each.name, record) for each, record in zip(due, records, strict=True)])
+        wake = min(wake, self._first_wake(due, now), key=lambda each: each.at)
         covered = sum(statement is not None for statement in statements)
         return PageOutcome(len(rows), covered, len(records), is_limited or covered < len(rows), wake)
 
@@ -105,28 +116,46 @@ class PageSigner:
             log.warning("not records, dropped", count=len(rubbish), first=record_name(rubbish[0][0]).hex())
             await self._publisher.discard(rubbish)
 
-    async def _sign(self, due: Sequence[tuple[Key, Statement]], signing: Signing) -> list[tuple[Key, bytes]]:
+    def _first_wake(self, due: Sequence[Due], now: int) -> Wake:
+        """Return when the first of the records that are signed now must be visited.
+
+        Of those with the same life, names decide: only the earliest name is asked about.
+        """
+        earliest: dict[tuple[int, int | None], tuple[int, bytes]] = {}
+        for each in due:
+            end = each.statement.next_update
+            last = each.not_after if each.not_after is not None and end >= each.not_after else None
+            place = crc32(each.name)
+            if (end, last) not in earliest or place < earliest[end, last][0]:
+                earliest[end, last] = place, each.name
+        wakes = [self._renewals.first_wake(now, end, last, name) for (end, last), (_, name) in earliest.items()]
+        return min(wakes, key=lambda each: each.at, default=Wake())
+
+    async def _sign(self, due: Sequence[Due], signing: Signing) -> list[bytes]:
         if len(due) < POOLED_FROM or not self._pool.signs_for(signing):
             return await self._sign_here(due, signing)
         now, templates = self._now(), signing.templates
-        unsigned = [
-            (key.serial, pack_record(unsigned_record(statement, templates[key.hash_algorithm], now)))
-            for key, statement in due
-        ]
-        records = await self._pool.sign(signing, unsigned)
-        return [(key, record) for (key, _), record in zip(due, records, strict=True)]
+        packed: dict[tuple[int, int], bytes] = {}
+        unsigned = []
+        for each in due:
+            same = (id(each.statement), each.algorithm)
+            record = packed.get(same)
+            if record is None:
+                record = packed[same] = unsigned_octets(each.statement, templates[each.algorithm], now)
+            unsigned.append((each.serial, record))
+        return await self._pool.sign(signing, unsigned)
 
-    async def _sign_here(self, due: Sequence[tuple[Key, Statement]], signing: Signing) -> list[tuple[Key, bytes]]:
+    async def _sign_here(self, due: Sequence[Due], signing: Signing) -> list[bytes]:
         records = []
-        for number, (key, statement) in enumerate(due):
+        for number, each in enumerate(due):
             if number % SIGNED_A_TURN == 0:
                 await asyncio.sleep(0)
                 drawn = number + secrets.randbelow(min(SIGNED_A_TURN, len(due) - number))
-            template = signing.templates[key.hash_algorithm]
-            record = mint(statement, key.serial, template, signing.pair.key, self._now())
+            template = signing.templates[each.algorithm]
+            record = mint(each.statement, each.serial, template, signing.pair.key, self._now())
             if number == drawn:
-                check(record, key.serial, template, signing.pair.certificate)
-            records.append((key, record))
+                check(record, each.serial, template, signing.pair.certificate)
+            records.append(record)
         return records
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from _fastocsp.ocsp.record import hash_algorithm_of, pack_record, unpack_record
+from _fastocsp.ocsp.signing_runs import join_runs, split_runs
 from _fastocsp.wire.codes import GOOD
 from cachewarm.ca.responder_certificate import ResponderPair, make
 from cachewarm.errors import Refused, Transient
-from cachewarm.records import signing_frames
 from cachewarm.records.keyring import Signing
 from cachewarm.records.mint import check, unsigned_record
 from cachewarm.records.signing_pool import BATCH, START_S, SigningPool, Unsigned, sealed
@@ -201,9 +201,9 @@ def _runs(pid: int) -> bool:
 def test_a_body_that_ends_within_a_run_is_refused() -> None:
     """Every prefix of a body but those between two runs."""
     runs = [b"", b"a", b"bcd" * 100]
-    body = signing_frames.join(runs)
-    assert signing_frames.split(body) == runs
+    body = join_runs(runs)
+    assert split_runs(body) == runs
     whole = {0, 4, 9, len(body)}
     for end in set(range(len(body))) - whole:
         with pytest.raises(ValueError, match="ends within"):
-            signing_frames.split(body[:end])
+            split_runs(body[:end])

@@ -122,7 +122,7 @@ async def test_a_round_that_fails_is_continued(plant: Plant, monkeypatch: pytest
         raise Transient("no")
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(plant.publisher), "publish", refused)
+        patched.setattr(type(plant.publisher), "publish_under", refused)
         with pytest.raises(Transient):
             await tick(plant, walk, rounds)
     assert await tick(plant, walk, rounds) == 12
