@@ -156,6 +156,12 @@ class EdgeSettings(BaseSettings):
         le=1,
         description="part of a core that fills the table from Redis after a start, beside the workers; 0 for none",
     )
+    sandbox: str = Field(
+        "auto",
+        pattern="^(require|auto|off)$",
+        description="auto: processes give up the files, ports and calls of the kernel that they do not need, as far as "
+        "it can (Landlock, seccomp); require: they do not run where it cannot; off: for debuggers and profilers",
+    )
     nonce_policy: str = Field(
         "strict",
         pattern="^(strict|rfc9654)$",

@@ -19,6 +19,7 @@ from cachewarm.records import signing_frames
 from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate
+from responder.hidden_memory import hide_memory
 from responder.parent import die_with_parent
 
 
@@ -62,6 +63,7 @@ def main() -> None:
     """`python -m cachewarm.records.signing_process PARENT`."""
     die_with_parent(signal.SIGKILL, int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hide_memory()
     try:
         serve(sys.stdin.buffer, sys.stdout.buffer)
     except BrokenPipeError:

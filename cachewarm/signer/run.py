@@ -18,12 +18,15 @@ from cachewarm.signer.decisions import SignerDecisions
 from cachewarm.signer.inventory_cache import InventoryCache
 from cachewarm.signer.server import SignerServer
 from responder.clock import read_clock
+from responder.config import parse_address
 from responder.feed.agent import FeedAgent
 from responder.feed.journal import Journal
 from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
+from responder.landlock import Allowed
 from responder.parent import die_with_parent
 from responder.process import set_up_process
+from responder.sandbox import Sandbox, confine, files_of, ports_of
 from responder.web.process_metrics import ProcessMetrics, run_metrics
 
 log = structlog.get_logger("signer")
@@ -31,7 +34,6 @@ log = structlog.get_logger("signer")
 
 async def serve(settings: Settings) -> None:
     """Until SIGTERM or SIGINT."""
-    settings.signer.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # it may be there before the edge
     stopping = asyncio.Event()
     for sig in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sig, stopping.set)
@@ -81,6 +83,23 @@ async def serve(settings: Settings) -> None:
             settings.signer.unlink()
 
 
+def confine_signer(settings: Settings) -> Sandbox:
+    """Confine this process: its keys to read, its journal and the folder of its socket to write, the ledger to ask."""
+    url = settings.require_database().get_secret_value()
+    journal = settings.data_dir / "signer"
+    with contextlib.suppress(OSError):
+        journal.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.signer.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # it may be there before the edge
+    metrics = [parse_address(settings.signer_metrics_listen)[1]] if settings.signer_metrics_listen else []
+    allowed = Allowed(
+        reads=[settings.keys, Path.home() / ".postgresql", *files_of(url)],
+        writes=[journal, settings.signer.parent],
+        connects=ports_of(url),
+        binds=metrics,
+    )
+    return confine(settings.sandbox, allowed, refuse_calls=True, holds_keys=True)
+
+
 def open_journal(folder: Path) -> Journal | None:
     """Return the signer's own journal of the feed, None where it cannot have one.
 
@@ -103,4 +122,5 @@ def run_signer(settings: Settings, *, child: bool = False) -> None:
     if child:
         die_with_parent(signal.SIGTERM, os.getppid())
     set_up_process(settings, "signer")
+    confine_signer(settings)
     uvloop.run(serve(settings))

@@ -46,6 +46,7 @@ from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
+from responder.hidden_memory import hide_memory
 from responder.parent import die_with_parent
 from responder.process import end_tasks, set_up_process
 from responder.retry import Failures, Pauses, run_forever
@@ -304,6 +305,8 @@ def run_warmer(settings: Settings, *, child: bool = False) -> None:
     if child:
         die_with_parent(signal.SIGTERM, os.getppid())
     set_up_process(settings, "warmer")
+    if settings.sandbox != "off":
+        hide_memory()
     try:
         uvloop.run(_until_told(settings))
     except asyncio.CancelledError:

@@ -33,6 +33,7 @@ from responder.hotpath.limits import LIMITER_NAME
 from responder.hotpath.slow_request import SlowRequest
 from responder.process import end_tasks
 from responder.retry import Failures, Pauses, run_forever
+from responder.sandbox import Sandbox
 from responder.sources.redis import CachedSource
 from responder.sources.redis_reader import ANNOUNCED_AT_ONCE, REDIS_FAILURES, Announcements, BatchReader, connect
 from responder.sources.signer import SignerSource
@@ -95,6 +96,8 @@ class EdgeContext:
         self._tasks: set[asyncio.Task[object]] = set()
         self.connections: set[Connection] = set()
         self.bridge: OpenConnections | None = None
+        #: What this worker gave up.
+        self.sandbox = Sandbox()
         self.load_catalog()
 
     async def start(self) -> None:

@@ -87,6 +87,10 @@ class EdgeCollector:
             "1 while the journal cannot be written and no new revocation is acknowledged",
             value=page.get(SLOT_UNJOURNALED),
         )
+        sandbox = GaugeMetricFamily("fastocsp_sandbox", "1 for each confinement of the workers", labels=["by"])
+        sandbox.add_metric(["landlock"], float(edge.sandbox.landlock > 0))
+        sandbox.add_metric(["seccomp"], float(edge.sandbox.seccomp))
+        yield sandbox
         yield from _coverage(edge)
         ends = GaugeMetricFamily(
             "fastocsp_crl_next_update_seconds",

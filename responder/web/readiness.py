@@ -63,6 +63,7 @@ def readiness(edge: EdgeContext) -> dict[str, Any]:
         "warmers": [_warmer(each, now) for each in known.warmers],
         "journal": "not writable: nothing new is acknowledged" if edge.page.get(SLOT_UNJOURNALED) else "written",
         "insecure_links": edge.settings.insecure_links,
+        "sandbox": edge.sandbox.state,
         "issuer_faults": edge.catalog.issuer_faults,
         "orphans": edge.catalog.orphans,
         "issuers": {issuer_id: _issuer(known, issuer_id, warned[issuer_id], now) for issuer_id in listed},

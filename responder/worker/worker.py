@@ -25,6 +25,7 @@ from responder.process import raise_open_files, set_up_process
 from responder.web.app import build_app
 from responder.web.http_protocol import ColdProtocol
 from responder.web.metrics_app import NoBridge, build_metrics_app
+from responder.worker.confinement import confine_worker
 from responder.worker.loop_bridge import LoopBridge
 
 log = structlog.get_logger("worker")
@@ -54,6 +55,7 @@ def run_worker(settings: EdgeSettings, slot: int, table_fd: int, parent: int) ->
     settings = settings.model_copy(update={"max_connections": room})
     edge = EdgeContext(settings, slot, table_fd)
     server = EdgeServer(_config(settings, build_app(edge)), edge, bind(settings.host, settings.port))
+    edge.sandbox = confine_worker(settings)
     gc.freeze()
     log.info("serving", host=settings.host, port=settings.port)
     server.run(sockets=[])

@@ -1,11 +1,13 @@
 """Commands beside a running quickstart: a second CA at work, and what status says."""
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.breakage import metrics, ready
 from tests.support.instance import Instance
 
 PATIENCE_S = 30
@@ -53,6 +55,17 @@ def test_status_of_a_healthy_instance_has_no_problem(instance: Instance) -> None
     assert demo["covered"] == demo["inventory"] > 0
     assert demo["crl_number"] >= 1
     assert (said["redis"]["reachable"], said["edge"]["ready"]) == (True, True)
+
+
+def test_processes_that_parse_or_sign_are_confined(instance: Instance) -> None:
+    """The kernel says so of the worker and the signer, `/ready` of the worker; nobody reads the signer's memory."""
+    pids = instance.facts["pids"]
+    for pid in (pids["edge"][0], pids["signer"]):
+        said = dict(re.findall(r"(?m)^(\w+):\t(.*)$", Path(f"/proc/{pid}/status").read_text()))
+        assert (said["Seccomp"], said["NoNewPrivs"]) == ("2", "1")
+        assert re.search(r"Max core file size\s+0\s+0", Path(f"/proc/{pid}/limits").read_text())
+    assert ready(instance)[1]["sandbox"] == "on"
+    assert (metrics(instance)["sandbox:landlock"], metrics(instance)["sandbox:seccomp"]) == (1, 1)
 
 
 def test_check_config_of_a_quickstart(instance: Instance) -> None:
