@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from _fastocsp.crl.entry_writer import EntryWriter
-from _fastocsp.crl.fields import Fields, Scope, certificate_list, tbs_parts
+from _fastocsp.crl.fields import Fields, Scope, certificate_list, tbs_frame
 from cachewarm.keys.signing_key import sign_parts
 from cachewarm.keys.soft_key import SoftKey
 from tests.reference.crl import ECDSA_SHA256, REASONS, Entry, moment
@@ -61,8 +61,11 @@ def ours(rows: bytes) -> bytes:
     """The whole CRL from rows in memory."""
     writer = EntryWriter()
     writer.feed(rows)
-    tbs = tbs_parts(FIELDS, writer.take_parts()[0])
-    return certificate_list(tbs, ECDSA_SHA256, sign_parts(KEY, tbs))
+    [entries] = writer.take_parts()
+    frame = before, after = tbs_frame(FIELDS, len(entries))
+    with memoryview(entries) as view:
+        signature = sign_parts(KEY, [before, view, after])
+    return certificate_list(frame, entries, ECDSA_SHA256, signature)
 
 
 def encode_and_hash(rows: bytes) -> bytes:
@@ -70,7 +73,9 @@ def encode_and_hash(rows: bytes) -> bytes:
     writer = EntryWriter()
     writer.feed(rows)
     digest = hashlib.sha256()
-    for part in tbs_parts(FIELDS, writer.take_parts()[0]):
+    [entries] = writer.take_parts()
+    before, after = tbs_frame(FIELDS, len(entries))
+    for part in (before, entries, after):
         digest.update(part)
     return digest.digest()
 

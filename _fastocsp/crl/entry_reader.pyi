@@ -32,22 +32,6 @@ class EntryReader:
 def entries_of(der: bytes) -> memoryview:
     """The entries of a CRL in that DER, one after the other, without a copy; WireError when it is none."""
 
-def vanished_entries(
-    before: bytes | bytearray | memoryview, after: bytes | bytearray | memoryview, is_delta: bool = False
-) -> list[tuple[bytes, int, int, int | None]]:
-    """(serial, revocation time, reason, invalidity date) of entries of `before` whose serials `after` does not revoke.
-
-    Both are entries as `entries_of` returns them, ascending by serial; times are epoch seconds. In a delta
-    removeFromCRL revokes nothing. WireError for entries that are malformed or out of order.
-    """
-
-def summarize_entries(entries: bytes | bytearray | memoryview) -> tuple[int, int, int, bool]:
-    """Number of entries that a CertID can name and of others, the latest revocation time, whether all serials ascend.
-
-    `entries` is what `entries_of` returns; ascending numbers are distinct. WireError for an entry that is malformed. A
-    time that is unreadable counts as 9999-12-31.
-    """
-
 def split_entries(der: bytes) -> tuple[int, int, int, int, int]:
     """Offsets in the DER of a CRL: TBSCertList, its content, the first entry, the ends of entries and TBSCertList.
 

@@ -1,5 +1,7 @@
 from typing import final
 
+from _fastocsp.crl.entry_buffer import EntryBuffer
+
 @final
 class EntryWriter:
     """Writes the entries of a CRL from the octets of a `COPY (select serial, revoked_at, reason, invalidity_date,
@@ -19,7 +21,7 @@ class EntryWriter:
         """The next octets, cut anywhere; WireError when they are no such stream, name a serial number twice or out of
         its order, or a reason that may not stand there.
         """
-    def take_parts(self) -> list[bytearray]:
+    def take_parts(self) -> list[EntryBuffer]:
         """Content octets of revokedCertificates: of all, then of each shard. WireError: the stream has not ended."""
 
 def shard_of(serial_number: bytes, shards: int) -> int:

@@ -9,11 +9,10 @@ its GeneralNames). Rows of one certificate issuer ascend by the octets of the se
 
 cimport cython
 
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Resize
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
+from _fastocsp.crl.entry_buffer cimport EntryBuffer
 from _fastocsp.wire.codes cimport MAX_SERIAL
 from _fastocsp.wire.der cimport (
     GENERALIZED_TIME, OCTET_STRING, SEQUENCE, Cursor, Fault, Octets, octets_before, octets_left, open_cursor,
@@ -39,7 +38,6 @@ cdef enum:
     REMOVE_FROM_CRL = 8
     LAST_REASON = 10
     MAX_SHARDS = 4096
-    FIRST_ROOM = 4096
 
 cdef int64_t YEAR_2050 = 2524608000             # the first second that UTCTime does not have, RFC 5280 5.1.2.4
 cdef int64_t YEAR_10000 = 253402300800          # the first second that GeneralizedTime does not have
@@ -60,11 +58,6 @@ cdef struct Row:
 cdef struct Day:
     int64_t number                # since the epoch; -1 before the first use
     uint8_t digits[8]             # YYYYMMDD
-
-cdef struct Part:
-    uint8_t* p
-    size_t used
-    size_t room
 
 
 cdef inline void turn_to(Day* day, int64_t number) noexcept nogil:
@@ -233,8 +226,8 @@ cdef class EntryWriter:
     """See the stub."""
 
     cdef bytes _rest
-    cdef list _owners             # a bytearray for each part: all entries, then shard after shard
-    cdef Part* _parts
+    cdef EntryBuffer _whole       # all entries
+    cdef list _parts              # that, then an EntryBuffer for each shard
     cdef size_t _shards
     cdef bint _is_delta
     cdef bint _begun
@@ -252,17 +245,11 @@ cdef class EntryWriter:
         self._shards = shards
         self._is_delta = is_delta
         self._rest = b""
-        self._owners = []
         self._day.number = self._invalid.number = -1
-        self._parts = <Part*>calloc(1 + self._shards, sizeof(Part))
-        if self._parts == NULL:
-            raise MemoryError
-        for index in range(1 + shards):
-            self._owners.append(bytearray())
-            self._grow(index, 0)
-
-    def __dealloc__(self):
-        free(self._parts)
+        self._whole = EntryBuffer()
+        self._parts = [self._whole]
+        for _ in range(shards):
+            self._parts.append(EntryBuffer())
 
     def feed(self, piece not None):
         cdef bytes octets = self._rest + bytes(piece)
@@ -272,7 +259,7 @@ cdef class EntryWriter:
         cdef const uint8_t* begin
         cdef Row row
         cdef Outcome outcome
-        if self._owners is None:
+        if self._parts is None:
             raise ValueError("the entries were taken already")
         fault.at = NULL
         open_cursor(&c, all_of_it, &fault)
@@ -304,15 +291,14 @@ cdef class EntryWriter:
     cdef int _take(self, const Row* row) except -1:
         """One entry, to all of them and to its shard."""
         cdef size_t room = FIXED_ENTRY + (16 + row.certificate_issuer.n if row.certificate_issuer.n else 0)
-        cdef Part* part = self._parts
+        cdef EntryBuffer part = self._whole
         cdef Sink s
         cdef Octets entry
-        cdef size_t shard
         if row.reason == 7 or row.reason > LAST_REASON or (row.reason == REMOVE_FROM_CRL and not self._is_delta):
             raise WireError(f"reason {row.reason} may not stand in this CRL")
         self._require_ascent(row)
         if part.room - part.used < room:
-            self._grow(0, room)
+            part.grow(room)
         open_sink(&s, part.p + part.used, part.room - part.used)
         put_entry(&s, row, &self._day, &self._invalid)
         if s.overflow:
@@ -321,12 +307,10 @@ cdef class EntryWriter:
         entry.n = sink_used(&s)
         part.used += entry.n
         if self._shards:
-            shard = 1 + <size_t>(shard_hash(row.serial) % self._shards)
-            part = self._parts + shard
+            part = <EntryBuffer>self._parts[1 + <Py_ssize_t>(shard_hash(row.serial) % self._shards)]
             if part.room - part.used < entry.n:
-                self._grow(shard, entry.n)
-            open_sink(&s, part.p + part.used, part.room - part.used)
-            put_octets(&s, entry)
+                part.grow(entry.n)
+            memcpy(part.p + part.used, entry.p, entry.n)
             part.used += entry.n
         self.count += 1
         self.latest = max(self.latest, row.revoked_at)
@@ -341,19 +325,9 @@ cdef class EntryWriter:
         self._last_n = row.serial.n
         return 0
 
-    cdef int _grow(self, size_t index, size_t least) except -1:
-        cdef Part* part = self._parts + index
-        cdef bytearray owner = self._owners[index]
-        part.room = max(2 * part.room, part.used + least, <size_t>FIRST_ROOM)
-        PyByteArray_Resize(owner, part.room)
-        part.p = <uint8_t*>PyByteArray_AS_STRING(owner)
-        return 0
-
     def take_parts(self):
-        if not self._ended or self._owners is None:
+        if not self._ended or self._parts is None:
             raise WireError("the COPY stream is cut short", len(self._rest))
-        taken = self._owners
-        self._owners = None
-        for index, owner in enumerate(taken):
-            PyByteArray_Resize(owner, self._parts[<size_t>index].used)
+        taken = self._parts
+        self._parts = None
         return taken

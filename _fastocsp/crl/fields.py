@@ -5,6 +5,7 @@ Pure. The entries themselves come from `_fastocsp.crl.entry_writer`; nothing her
 
 from dataclasses import dataclass
 
+from _fastocsp.crl.entry_buffer import EntryBuffer
 from _fastocsp.crl.entry_writer import time_element
 from _fastocsp.wire.sink import tlv, unsigned_integer
 
@@ -83,18 +84,22 @@ class Fields:
         return tlv(0xA0, tlv(_SEQUENCE, b"".join(found)))
 
 
-def tbs_parts(fields: Fields, entries: bytes | bytearray) -> list[bytes | bytearray]:
-    """The TBSCertList in pieces: whoever hashes it need not hold it twice. Without entries no list (5.1.2.6)."""
+def tbs_frame(fields: Fields, size: int) -> tuple[bytes, bytes]:
+    """Return what is before and after `size` bytes of entries in the TBSCertList. Without entries no list (5.1.2.6)."""
     head, tail = fields.head(), fields.tail()
-    opened = header(_SEQUENCE, len(entries)) if entries else b""
-    content = len(head) + len(opened) + len(entries) + len(tail)
-    return [header(_SEQUENCE, content) + head + opened, entries, tail]
+    opened = header(_SEQUENCE, size) if size else b""
+    content = len(head) + len(opened) + size + len(tail)
+    return header(_SEQUENCE, content) + head + opened, tail
 
 
-def certificate_list(tbs: list[bytes | bytearray], signature_algorithm: bytes, signature: bytes) -> bytes:
-    """The signed CRL, RFC 5280 5.1.1."""
+def certificate_list(
+    frame: tuple[bytes, bytes], entries: EntryBuffer, signature_algorithm: bytes, signature: bytes
+) -> bytes:
+    """Return the signed CRL, RFC 5280 5.1.1; the entries are moved into it, and the buffer is empty afterwards."""
+    before, after = frame
     end = signature_algorithm + tlv(_BIT_STRING, b"\0" + signature)
-    return b"".join([header(_SEQUENCE, sum(map(len, tbs)) + len(end)), *tbs, end])
+    opened = header(_SEQUENCE, len(before) + len(entries) + len(after) + len(end))
+    return entries.framed(opened + before, after + end)
 
 
 def header(tag: int, n: int) -> bytes:

@@ -6,8 +6,9 @@ point), 5.2.6 (freshest). Pure: values in, bytes out.
 
 from dataclasses import dataclass
 
+from _fastocsp.crl.entry_buffer import EntryBuffer
 from _fastocsp.crl.entry_writer import EntryWriter
-from _fastocsp.crl.fields import Fields, Scope, certificate_list, tbs_parts
+from _fastocsp.crl.fields import Fields, Scope, certificate_list, tbs_frame
 from cachewarm.ca.certificate import key_identifier
 from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.profiles import check_url
@@ -50,7 +51,7 @@ class EncodedEntries:
 
     count: int
     latest: int
-    parts: list[bytearray]
+    parts: list[EntryBuffer]
 
 
 def encoded_entries(writer: EntryWriter) -> EncodedEntries:
@@ -58,8 +59,8 @@ def encoded_entries(writer: EntryWriter) -> EncodedEntries:
     return EncodedEntries(writer.count, writer.latest, writer.take_parts())
 
 
-def build(issuer: Issuer, signing_key: SigningKey, entries: bytes | bytearray, latest: int, fields: CRLFields) -> bytes:
-    """Return the DER of a v2 CRL with these entries, the latest of which was revoked at `latest`.
+def build(issuer: Issuer, signing_key: SigningKey, entries: EntryBuffer, latest: int, fields: CRLFields) -> bytes:
+    """Return the DER of a v2 CRL with these entries, which are moved there; the latest was revoked at `latest`.
 
     Refused for a key that is not the issuer's, and for an entry that is revoked after thisUpdate.
     """
@@ -79,5 +80,7 @@ def build(issuer: Issuer, signing_key: SigningKey, entries: bytes | bytearray, l
         base_number=fields.base_number,
         freshest_url=fields.freshest_url,
     )
-    tbs = tbs_parts(whole, entries)
-    return certificate_list(tbs, signing_key.signature_algorithm, sign_parts(signing_key, tbs))
+    frame = before, after = tbs_frame(whole, len(entries))
+    with memoryview(entries) as view:
+        signature = sign_parts(signing_key, [before, view, after])
+    return certificate_list(frame, entries, signing_key.signature_algorithm, signature)

@@ -11,13 +11,12 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from _fastocsp.crl.entry_reader import entries_of, vanished_entries
-from _fastocsp.wire.errors import WireError
 from cachewarm.crl import rules
+from cachewarm.crl.comparison import Difference
+from cachewarm.crl.earlier import EarlierCRL, held_crl
 from cachewarm.crl.parse import ReadCRL
 from cachewarm.crl.plan import SETTLED_S
 from cachewarm.crl.rules import CAFacts, CRLProblem
-from cachewarm.errors import Refused
 from cachewarm.ledger import orphans
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.issuers import Issuer
@@ -33,22 +32,17 @@ class CarryOver:
     new_orphans: int
 
 
-async def carry_over(
-    connection: Connection, issuer: Issuer, previous: Sequence[ReadCRL], entries: bytes | bytearray
-) -> CarryOver:
-    """Compare the entries of the next CRL with those of the previous ones, and open orphans for what was lost."""
+async def carry_over(connection: Connection, issuer: Issuer, differences: Sequence[Difference]) -> CarryOver:
+    """Look why entries of earlier CRLs are gone, and open orphans for those that were lost."""
     released: set[bytes] = set()
     carried = 0
-    for crl in previous:
-        gone = _gone(crl, entries)
-        if not gone:
-            continue
-        since = datetime.fromtimestamp(crl.this_update, UTC) - timedelta(seconds=SETTLED_S)
+    for crl, gone in ((each.crl, each.gone) for each in differences if each.gone):
+        since = datetime.fromtimestamp(crl.fields.this_update, UTC) - timedelta(seconds=SETTLED_S)
         lost = await orphans.vanished(connection, issuer.issuer_id, [entry[0] for entry in gone], since)
         released |= {entry[0] for entry in gone} - lost
         if lost:
             held = [entry for entry in gone if entry[0] in lost]
-            carried += await orphans.carry(connection, issuer.issuer_id, crl.number or 0, held)
+            carried += await orphans.carry(connection, issuer.issuer_id, crl.number, held)
             log.error(
                 "CRL entries vanished from the ledger and are kept",
                 issuer_id=issuer.issuer_id,
@@ -58,7 +52,7 @@ async def carry_over(
     return CarryOver(frozenset(released), carried)
 
 
-async def reported_crls(connection: Connection, issuer: Issuer, above: int | None) -> list[ReadCRL]:
+async def reported_crls(connection: Connection, issuer: Issuer, above: int | None) -> list[EarlierCRL]:
     """Return the complete CRLs with a number above that one which edges sent and the issuer signed."""
     found = []
     for login, der in await orphans.reported_crls(connection, issuer.issuer_no):
@@ -67,7 +61,7 @@ async def reported_crls(connection: Connection, issuer: Issuer, above: int | Non
         if isinstance(read, CRLProblem) or problem is not None:
             log.warning("reported CRL refused", issuer_id=issuer.issuer_id, login=login, error=str(problem))
         elif above is None or (read.number or 0) > above:
-            found.append(read)
+            found.append(held_crl(read))
     return found
 
 
@@ -86,10 +80,3 @@ def _problem(crl: ReadCRL, issuer: Issuer) -> CRLProblem | None:
         *rules.signature_problems(crl, ca),
     )
     return rules.first_problem(checks)
-
-
-def _gone(crl: ReadCRL, entries: bytes | bytearray) -> list[orphans.CRLEntry]:
-    try:
-        return vanished_entries(entries_of(crl.der), entries, crl.base_number is not None)
-    except WireError as error:
-        raise Refused(f"CRL {crl.number} cannot be compared with the next one: {error}") from error

@@ -15,7 +15,8 @@ from asn1crypto import core, parser
 from asn1crypto import crl as asn1
 from asn1crypto import x509 as asn1_x509
 
-from _fastocsp.crl.entry_reader import entries_of, split_entries, summarize_entries
+from _fastocsp.crl.entry_comparison import summarize_entries
+from _fastocsp.crl.entry_reader import entries_of, split_entries
 from _fastocsp.crl.fields import header
 from _fastocsp.wire.errors import WireError
 from cachewarm.crl.plan import RevokedEntry
@@ -95,11 +96,11 @@ class EntrySummary(NamedTuple):
 def peek_crl(crl_der: bytes) -> ReadCRL:
     """Parse the CRL in that DER; ValueError when it is none, or when bytes follow it."""
     with _value_errors():
-        bare, signed_part = _without_entries(crl_der)
+        bare, signed_part = _bare(crl_der)
         return _read(asn1.CertificateList.load(bare, strict=True), crl_der, signed_part)
 
 
-def _without_entries(der: bytes) -> tuple[bytes, tuple[int, int] | None]:
+def _bare(der: bytes) -> tuple[bytes, tuple[int, int] | None]:
     """Return the CRL without its revokedCertificates and where in `der` the TBSCertList is.
 
     Return `der` itself when there is nothing to leave out, or for asn1crypto to tell what is wrong with it.
@@ -110,10 +111,19 @@ def _without_entries(der: bytes) -> tuple[bytes, tuple[int, int] | None]:
         return der, None
     if first == end:
         return der, None
-    opened = len(header(_SEQUENCE, end - first))
-    fields = der[content : first - opened] + der[end:tbs_end]
-    inside = header(_SEQUENCE, len(fields)) + fields + der[tbs_end:]
-    return header(_SEQUENCE, len(inside)) + inside, (begin, tbs_end)
+    opened = first - len(header(_SEQUENCE, end - first))
+    return without_entries(der, der[end:], content, opened, tbs_end - end), (begin, tbs_end)
+
+
+def without_entries(before: bytes, after: bytes, content: int, opened: int, tbs_rest: int) -> bytes:
+    """Return a CRL without its revokedCertificates, of the bytes `before` and `after` these.
+
+    `content` is where the content of the TBSCertList begins, `opened` where the list of entries does. The first
+    `tbs_rest` bytes after the list belong to the TBSCertList.
+    """
+    fields = before[content:opened] + after[:tbs_rest]
+    inside = header(_SEQUENCE, len(fields)) + fields + after[tbs_rest:]
+    return header(_SEQUENCE, len(inside)) + inside
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import time
 from _fastocsp.revoked.ledger_wire import parse_items
 from _fastocsp.wire.types import REPORTED_ITEM
 from cachewarm.ledger.connect import Connection
-from cachewarm.ledger.crls import events_after, oldest_place
+from cachewarm.ledger.crl_states import events_after, oldest_place
 from cachewarm.ledger.feed import feed_position
 
 #: Events read at a time; one has up to a thousand changes.

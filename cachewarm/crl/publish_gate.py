@@ -6,10 +6,13 @@ client or the next CRL depends on is compared with what it must be. RFC 5280 5.1
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 
+from _fastocsp.crl.entry_reader import entries_of
 from _fastocsp.crl.fields import Scope
 from cachewarm.crl import rules
-from cachewarm.crl.parse import ReadCRL, peek_crl
+from cachewarm.crl.comparison import Difference
+from cachewarm.crl.parse import ReadCRL
 from cachewarm.crl.rules import CAFacts, CRLProblem, PreviousCRL, Rule
 
 #: Entries that may always go, and that may always come.
@@ -21,39 +24,41 @@ class Expected:
     """What a new CRL must contain.
 
     `revoked_count` is counted in the ledger apart from the entries, so a CRL that lost some is refused. It is None
-    where nothing was counted. `released` are the serials that may be gone since the previous CRL; None: entries are not
-    compared with it.
+    where nothing was counted. `since` is how the entries differ from those of the CRL that it replaces, None where they
+    are not compared; of these only the serials in `released` may be gone.
     """
 
     scope: Scope
     base_number: int | None = None
     freshest_url: str | None = None
     revoked_count: int | None = None
-    released: frozenset[bytes] | None = None
+    since: Difference | None = None
+    released: frozenset[bytes] = frozenset()
 
 
 def gate(
-    new_der: bytes, old_der: bytes | None, issuer_cert: bytes, expected: Expected, *, now: int
+    new_der: bytes, old: PreviousCRL | None, issuer_cert: bytes, expected: Expected, *, now: int
 ) -> CRLProblem | int:
     """Return the number of entries of a CRL that may replace the old one, or the first problem. Never raises."""
     new = rules.read_crl(new_der)
     if isinstance(new, CRLProblem):
         return new
-    old = None if old_der is None else rules.read_crl(old_der)
-    if isinstance(old, CRLProblem):
-        return CRLProblem(
-            Rule.PREVIOUS, f"the published CRL does not parse ({old.text}): delete its row, then it is rebuilt"
-        )
     problem = rules.first_problem(_problems(new, old, issuer_cert, expected, now))
-    return new.summary().entries if problem is None else problem
+    if problem is not None:
+        return problem
+    try:
+        summary = new.summary()
+    except ValueError as error:
+        return CRLProblem(Rule.ENTRIES, f"an entry cannot be read: {error}")
+    problem = rules.first_problem(rules.entry_problems(new, summary, expected.revoked_count))
+    return summary.entries if problem is None else problem
 
 
-def size_problem(new_count: int, old_der: bytes, *, shrink: float, growth: float) -> CRLProblem | None:
+def size_problem(new_count: int, old_count: int, *, shrink: float, growth: float) -> CRLProblem | None:
     """Return a problem for a CRL that lost more than `shrink` of its entries, or has more than `growth` times as many.
 
     A growth of 0 is no limit. A hundred entries may always go and a hundred thousand may always come.
     """
-    old_count = peek_crl(old_der).summary().entries
     counts = f"it has {new_count} entries, the published one {old_count}"
     if old_count - new_count > max(SHRINK_FREE, shrink * old_count):
         return CRLProblem(Rule.SIZE, f"{counts}: too few under CRL_SHRINK_LIMIT")
@@ -63,7 +68,7 @@ def size_problem(new_count: int, old_der: bytes, *, shrink: float, growth: float
 
 
 def _problems(
-    new: ReadCRL, old: ReadCRL | None, issuer_cert: bytes, expected: Expected, now: int
+    new: ReadCRL, old: PreviousCRL | None, issuer_cert: bytes, expected: Expected, now: int
 ) -> Iterator[CRLProblem]:
     ca = CAFacts.of(issuer_cert)
     yield from rules.version_problems(new)
@@ -74,12 +79,11 @@ def _problems(
     yield from rules.window_problems(new, now)
     yield from rules.number_problems(new)
     if old is not None:
-        yield from rules.succession_problems(new, PreviousCRL(old.number, old.this_update))
+        yield from rules.succession_problems(new, old)
     yield from rules.distribution_point_problems(new, expected.scope)
     yield from _critical_problems(new, expected)
-    yield from rules.entry_problems(new, expected.revoked_count)
-    if old is not None and expected.released is not None:
-        yield from rules.vanished_problems(new, old, expected.released)
+    if expected.since is not None:
+        yield from _comparison_problems(new, expected.since, expected.released)
 
 
 def _delta_problems(new: ReadCRL, expected: Expected) -> Iterator[CRLProblem]:
@@ -89,6 +93,17 @@ def _delta_problems(new: ReadCRL, expected: Expected) -> Iterator[CRLProblem]:
     if new.freshest != (() if expected.freshest_url is None else (expected.freshest_url,)):
         found = " ".join(new.freshest) or "nowhere"
         yield CRLProblem(Rule.FRESHEST, f"it names its delta at {found}, not at {expected.freshest_url}")
+
+
+def _comparison_problems(new: ReadCRL, since: Difference, released: frozenset[bytes]) -> Iterator[CRLProblem]:
+    if sha256(entries_of(new.der)).digest() != since.entries_sha256:
+        yield CRLProblem(Rule.ENTRIES, "its entries are not those that were compared with the published CRL")
+    lost = [entry[0] for entry in since.gone if entry[0] not in released]
+    if lost:
+        yield CRLProblem(
+            Rule.VANISHED,
+            f"{len(lost)} entries of the published CRL are gone without release or expiry, such as {lost[0].hex()}",
+        )
 
 
 def _critical_problems(new: ReadCRL, expected: Expected) -> Iterator[CRLProblem]:

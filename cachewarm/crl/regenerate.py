@@ -8,31 +8,34 @@ gate. What the ledger lost and a published CRL had is carried forward (carry_ove
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import structlog
 
+from _fastocsp.crl.entry_buffer import EntryBuffer
 from cachewarm.ca.registry import load_authority
-from cachewarm.crl.carry_over import carry_over, forget_reported_crls, reported_crls
-from cachewarm.crl.parse import ReadCRL
-from cachewarm.crl.parts import DELTA
+from cachewarm.crl.carry_over import CarryOver, carry_over, forget_reported_crls, reported_crls
+from cachewarm.crl.comparison import Difference, compare
+from cachewarm.crl.earlier import EarlierCRL, earlier_crl
+from cachewarm.crl.parts import COMPLETE, DELTA
 from cachewarm.crl.plan import expired_before
-from cachewarm.crl.rules import CAFacts, first_problem, key_usage_problems, read_crl
+from cachewarm.crl.rules import CAFacts, PreviousCRL, first_problem, key_usage_problems
 from cachewarm.crl.sign_and_check import (
     BuildContext,
     Changes,
+    Replaced,
     Rules,
     SignedCRL,
     make_complete,
     make_delta,
     make_shard,
-    parsed_update,
 )
 from cachewarm.crl.snapshot import Snapshot, read_changes, read_snapshot
 from cachewarm.errors import Refused, Transient
 from cachewarm.ledger import crl_parts, crls, issuers
 from cachewarm.ledger.connect import Connection
+from cachewarm.ledger.crl_pieces import StoredCRL, stored_crls
 from cachewarm.records.keyring import domain_issuer
 
 log = structlog.get_logger("crl")
@@ -53,8 +56,8 @@ async def regenerate_delta(
 ) -> int | None:
     """The same for a delta alone, on the bases that there are; a complete build when there are none."""
     bases = await crl_parts.read_bases(connection, issuer.issuer_id)
-    complete = await crls.read_crl(connection, issuer.issuer_id) if bases else None
-    if complete is None or parsed_update(complete.crl_der) is None:
+    stored = await stored_crls(connection, issuer.issuer_id) if bases else {}
+    if await earlier_crl(connection, stored.get(COMPLETE)) is None:
         return await regenerate(connection, issuer, passphrase, rules)
     return await _in_turn(connection, issuer, passphrase, rules, "delta", _delta)
 
@@ -119,33 +122,36 @@ async def _record(
 
 async def _complete(connection: Connection, context: BuildContext) -> SignedCRL:
     issuer_id = context.row.issuer_id
-    last = await crls.read_crl(connection, issuer_id)
-    update = None if last is None else parsed_update(last.crl_der)
-    if update is not None:
-        await asyncio.sleep(
-            min(context.rules.apart_s, max(0.0, update.timestamp() + context.rules.apart_s - time.time()))
-        )
-    last_der = None if last is None or update is None else last.crl_der
-    old = await crl_parts.read_parts(connection, issuer_id)
+    stored = await stored_crls(connection, issuer_id)
+    last = await earlier_crl(connection, stored.get(COMPLETE))
+    if last is not None:
+        due = last.fields.this_update + context.rules.apart_s
+        await asyncio.sleep(min(context.rules.apart_s, max(0.0, due - time.time())))
+    update = None if last is None else datetime.fromtimestamp(last.fields.this_update, UTC)
     known = await crl_parts.read_bases(connection, issuer_id)
-    previous = await _previous(connection, context.row, last_der) + _read(_der(old, DELTA))
+    last_delta = await earlier_crl(connection, stored.get(DELTA))
+    others = await _reported(connection, context.row, last) + ([] if last_delta is None else [last_delta])
     number = await crls.next_crl_number(connection, issuer_id)
 
     async def read() -> Snapshot:
         return await read_snapshot(connection, context.row, number, update, known, context.rules.base_age_s)
 
     seen = await read()
-    kept = await carry_over(connection, context.row, previous, seen.entries.parts[0])
+    before = ([] if last is None else [last]) + others
+    differences = await compare(before, seen.entries.parts[0])
+    kept = await carry_over(connection, context.row, differences)
     if kept.new_orphans:
         seen = await read()
-        kept = await carry_over(connection, context.row, previous, seen.entries.parts[0])
-    whole = await asyncio.to_thread(make_complete, context, number, seen.entries, seen.count, last_der, kept.released)
-    parts = await _shards(context, whole, seen.entries.parts[1:], old)
+        differences = await compare(before, seen.entries.parts[0])
+        kept = await carry_over(connection, context.row, differences)
+    replaced = _replaced(last, differences, kept)
+    whole = await asyncio.to_thread(make_complete, context, number, seen.entries, seen.count, replaced)
+    parts = await _shards(connection, context, whole, seen.entries.parts[1:], stored)
     if seen.changes is not None:
-        delta_der, base = _der(old, DELTA), seen.bases[0].crl_number
-        allowed = await carry_over(connection, context.row, _read(delta_der), seen.changes.parts[0])
-        changes = Changes(seen.changes, base, allowed.released)
-        made = await asyncio.to_thread(make_delta, context, number, changes, delta_der, whole)
+        base = seen.bases[0].crl_number
+        differences = await compare([] if last_delta is None else [last_delta], seen.changes.parts[0])
+        replaced = _replaced(last_delta, differences, await carry_over(connection, context.row, differences))
+        made = await asyncio.to_thread(make_delta, context, number, Changes(seen.changes, base), replaced, whole)
         parts.append(_part(context, DELTA, made, base))
     cached = crls.CachedCRL(
         issuer_id=issuer_id,
@@ -164,27 +170,35 @@ async def _complete(connection: Connection, context: BuildContext) -> SignedCRL:
     return whole
 
 
-async def _previous(connection: Connection, issuer: issuers.Issuer, last_der: bytes | None) -> list[ReadCRL]:
-    """The published CRL, and later ones that only edges have: the next number is above theirs too."""
-    known = _read(last_der)
-    reported = await reported_crls(connection, issuer, known[0].number if known else None)
+async def _reported(connection: Connection, issuer: issuers.Issuer, last: EarlierCRL | None) -> list[EarlierCRL]:
+    """Later CRLs that only edges have: the next number is above theirs too."""
+    reported = await reported_crls(connection, issuer, None if last is None else last.fields.number)
     for crl in reported:
-        await crls.raise_crl_number(connection, issuer.issuer_id, crl.number or 0)
-    return known + reported
+        await crls.raise_crl_number(connection, issuer.issuer_id, crl.number)
+    return reported
 
 
-def _read(der: bytes | None) -> list[ReadCRL]:
-    """The CRL if there is one that parses."""
-    read = None if der is None else read_crl(der)
-    return [read] if isinstance(read, ReadCRL) else []
+def _replaced(old: EarlierCRL | None, differences: Sequence[Difference], kept: CarryOver) -> Replaced:
+    """The CRL to replace, if there is one, which is the first that was compared."""
+    return Replaced(None) if old is None else Replaced(_facts(old), differences[0], kept.released)
+
+
+def _facts(crl: EarlierCRL | None) -> PreviousCRL | None:
+    """What the next CRL must be newer than."""
+    return None if crl is None else PreviousCRL(crl.fields.number, crl.fields.this_update)
 
 
 async def _shards(
-    context: BuildContext, whole: SignedCRL, parts: list[bytearray], old: dict[str, crls.CRLPart]
+    connection: Connection,
+    context: BuildContext,
+    whole: SignedCRL,
+    parts: list[EntryBuffer],
+    stored: dict[str, StoredCRL],
 ) -> list[crls.CRLPart]:
     made = []
     for shard, entries in enumerate(parts):
-        one = await asyncio.to_thread(make_shard, context, whole, shard, entries, _der(old, str(shard)))
+        old = _facts(await earlier_crl(connection, stored.get(str(shard))))
+        one = await asyncio.to_thread(make_shard, context, whole, shard, entries, old)
         made.append(_part(context, str(shard), one))
     if made and sum(part.revoked_count for part in made) != whole.count:
         raise Refused("the shards together do not have the entries of the complete CRL")
@@ -194,19 +208,25 @@ async def _shards(
 async def _delta(connection: Connection, context: BuildContext) -> SignedCRL:
     issuer_id = context.row.issuer_id
     bases = await crl_parts.read_bases(connection, issuer_id)
-    complete = await crls.read_crl(connection, issuer_id)
+    stored = await stored_crls(connection, issuer_id)
+    complete = await earlier_crl(connection, stored.get(COMPLETE))
     if complete is None or not bases:
         raise Transient("the complete CRL that the delta belongs to is gone: a new one comes first")
-    old = await crl_parts.read_parts(connection, issuer_id)
+    last_delta = await earlier_crl(connection, stored.get(DELTA))
     number = await crls.next_crl_number(connection, issuer_id)
-    limit = max(expired_before(complete.this_update), bases[0].expired_before)
-    delta_der, base = _der(old, DELTA), bases[0].crl_number
+    complete_update = datetime.fromtimestamp(complete.fields.this_update, UTC)
+    limit = max(expired_before(complete_update), bases[0].expired_before)
+    base = bases[0].crl_number
     entries = await read_changes(connection, issuer_id, bases[0], limit)
-    kept = await carry_over(connection, context.row, _read(delta_der), entries.parts[0])
+    before = [] if last_delta is None else [last_delta]
+    differences = await compare(before, entries.parts[0])
+    kept = await carry_over(connection, context.row, differences)
     if kept.new_orphans:
         entries = await read_changes(connection, issuer_id, bases[0], limit)
-    changes = Changes(entries, base, kept.released)
-    made = await asyncio.to_thread(make_delta, context, number, changes, delta_der, None)
+        differences = await compare(before, entries.parts[0])
+        kept = await carry_over(connection, context.row, differences)
+    replaced = _replaced(last_delta, differences, kept)
+    made = await asyncio.to_thread(make_delta, context, number, Changes(entries, base), replaced, None)
     await crl_parts.publish(connection, None, [_part(context, DELTA, made, base)], bases=bases[:1])
     return made
 
@@ -223,12 +243,6 @@ def _part(context: BuildContext, part: str, made: SignedCRL, base_number: int | 
         generated_at=datetime.now(UTC),
         revoked_count=made.count,
     )
-
-
-def _der(parts: dict[str, crls.CRLPart], part: str) -> bytes | None:
-    """The published CRL of that name when it parses: one that somebody damaged is replaced."""
-    found = parts.get(part)
-    return None if found is None or parsed_update(found.crl_der) is None else found.crl_der
 
 
 def since_ms(started: datetime) -> int:

@@ -13,11 +13,9 @@ from typing import cast
 from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from _fastocsp.crl.entry_reader import entries_of, vanished_entries
 from _fastocsp.crl.fields import Scope
-from _fastocsp.wire.errors import WireError
 from cachewarm.crl.build import NUMBER_LIMIT
-from cachewarm.crl.parse import ReadCRL, peek_crl
+from cachewarm.crl.parse import EntrySummary, ReadCRL, peek_crl
 from responder.domain.certificate import key_hash, may_sign_crls, read_facts
 from responder.domain.signature import is_signed_by
 
@@ -250,13 +248,8 @@ def distribution_point_problems(crl: ReadCRL, expected: Scope) -> Iterator[CRLPr
         )
 
 
-def entry_problems(crl: ReadCRL, revoked_count: int | None) -> Iterator[CRLProblem]:
+def entry_problems(crl: ReadCRL, summary: EntrySummary, revoked_count: int | None) -> Iterator[CRLProblem]:
     """Yield problems of the entries of a CRL made here; `revoked_count` is the ledger's count, None when unknown."""
-    try:
-        summary = crl.summary()
-    except ValueError as error:
-        yield CRLProblem(Rule.ENTRIES, f"an entry cannot be read: {error}")
-        return
     if revoked_count is not None and summary.entries != revoked_count:
         yield CRLProblem(Rule.ENTRIES, f"it has {summary.entries} entries, the ledger {revoked_count}")
     if summary.distinct != summary.entries:
@@ -265,21 +258,6 @@ def entry_problems(crl: ReadCRL, revoked_count: int | None) -> Iterator[CRLProbl
         yield CRLProblem(Rule.ENTRIES, "it has a serial number that no certificate can have")
     if summary.latest > crl.this_update:
         yield CRLProblem(Rule.ENTRIES, "it has an entry revoked after its thisUpdate")
-
-
-def vanished_problems(crl: ReadCRL, previous: ReadCRL, released: frozenset[bytes]) -> Iterator[CRLProblem]:
-    """Yield a problem when an entry of the previous CRL is gone and its serial is not among `released`."""
-    try:
-        gone = vanished_entries(entries_of(previous.der), entries_of(crl.der), crl.base_number is not None)
-    except WireError as error:
-        yield CRLProblem(Rule.PREVIOUS, f"its entries cannot be compared with those of the published CRL: {error}")
-        return
-    lost = [serial for serial, _, _, _ in gone if serial not in released]
-    if lost:
-        yield CRLProblem(
-            Rule.VANISHED,
-            f"{len(lost)} entries of the published CRL are gone without release or expiry, such as {lost[0].hex()}",
-        )
 
 
 def _same_name(one_der: bytes, other_der: bytes) -> bool:

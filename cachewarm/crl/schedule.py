@@ -20,7 +20,7 @@ from cachewarm.crl.regenerate import regenerate, regenerate_delta
 from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.verify_published import check_published, published_crls
 from cachewarm.errors import CachewarmError, Fatal, Transient
-from cachewarm.ledger import crls, issuers
+from cachewarm.ledger import crl_states, issuers
 from cachewarm.ledger.chunks import chunks
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.entered import changed_issuers, current_place
@@ -36,13 +36,13 @@ class _Rows:
 
     def __init__(self) -> None:
         self.issuers: dict[str, issuers.Issuer] = {}
-        self.states: dict[str, crls.ScheduledCRL] = {}
+        self.states: dict[str, crl_states.ScheduledCRL] = {}
         self._ids: dict[int, str] = {}
 
     async def read(self, connection: Connection, ids: Sequence[str]) -> None:
         """Read these again."""
         found = {issuer.issuer_id: issuer for issuer in await issuers.list_issuers(connection, ids)}
-        states = await crls.scheduled_crls(connection, ids)
+        states = await crl_states.scheduled_crls(connection, ids)
         for issuer_id in ids:
             self.issuers.pop(issuer_id, None)
             self.states.pop(issuer_id, None)
@@ -97,7 +97,7 @@ class CRLSchedule:
             place = changed.place
             await asyncio.sleep(TICK_S)
 
-    def _next_look(self, issuer: issuers.Issuer, state: crls.ScheduledCRL) -> float:
+    def _next_look(self, issuer: issuers.Issuer, state: crl_states.ScheduledCRL) -> float:
         """Return when CRLs can be due again without a change in the ledger, on the monotonic clock."""
         now = time.monotonic()
         if self._changes.is_settling(state.generation):
@@ -114,7 +114,7 @@ class CRLSchedule:
             times.append(max(delta, self._not_before.get((issuer.issuer_id, DELTA), (0.0, 0.0))[0]))
         return min(times)
 
-    async def _look_after(self, connection: Connection, issuer: issuers.Issuer, state: crls.ScheduledCRL) -> None:
+    async def _look_after(self, connection: Connection, issuer: issuers.Issuer, state: crl_states.ScheduledCRL) -> None:
         """Make what is due; a failure of any kind is this issuer's alone, unless the connection is lost."""
         if self._changes.is_settling(state.generation):
             return
@@ -136,7 +136,7 @@ class CRLSchedule:
         """Return whether the pause after a failure is not over; a delta that fails does not delay complete CRLs."""
         return time.monotonic() < self._not_before.get((issuer.issuer_id, kind), (0.0, 0.0))[0]
 
-    async def _is_due(self, connection: Connection, issuer: issuers.Issuer, state: crls.ScheduledCRL) -> bool:
+    async def _is_due(self, connection: Connection, issuer: issuers.Issuer, state: crl_states.ScheduledCRL) -> bool:
         if not state.is_usable or state.age_s is None or self._has_lacked(issuer, state):
             return True
         old = self._settings.crl_generation_interval * (1 - self._jitter)
@@ -144,7 +144,7 @@ class CRLSchedule:
             return True
         return state.parts != set(wanted_parts(issuer)) or await self._is_broken(connection, issuer, state)
 
-    def _has_lacked(self, issuer: issuers.Issuer, state: crls.ScheduledCRL) -> bool:
+    def _has_lacked(self, issuer: issuers.Issuer, state: crl_states.ScheduledCRL) -> bool:
         """Return whether a change has been lacking for CRL_DEBOUNCE, so that one CRL has many revocations."""
         if not self._changes.lacks(issuer.issuer_no, state.generation, state.seq):
             self._lacking.pop(issuer.issuer_id, None)
@@ -152,11 +152,11 @@ class CRLSchedule:
         since = self._lacking.setdefault(issuer.issuer_id, time.monotonic())
         return time.monotonic() >= since + self._settings.crl_debounce
 
-    def _is_delta_due(self, state: crls.ScheduledCRL) -> bool:
+    def _is_delta_due(self, state: crl_states.ScheduledCRL) -> bool:
         age = state.delta_age_s
         return age is None or age >= self._settings.crl_delta_interval * (1 - self._jitter)
 
-    async def _is_broken(self, connection: Connection, issuer: issuers.Issuer, state: crls.ScheduledCRL) -> bool:
+    async def _is_broken(self, connection: Connection, issuer: issuers.Issuer, state: crl_states.ScheduledCRL) -> bool:
         """Return whether a row is damaged or no longer what the issuer's should be.
 
         CRLs are checked once after every change of a row or of the issuer. Each is checked as of its own thisUpdate,

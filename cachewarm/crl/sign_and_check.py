@@ -2,15 +2,16 @@
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
+from _fastocsp.crl.entry_buffer import EntryBuffer
 from cachewarm.ca.authority import Authority
 from cachewarm.crl.build import CRLFields, EncodedEntries, build
-from cachewarm.crl.parse import peek_crl
+from cachewarm.crl.comparison import Difference
 from cachewarm.crl.parts import COMPLETE, DELTA, part_url, scope_of
 from cachewarm.crl.plan import window
 from cachewarm.crl.publish_gate import Expected, gate, size_problem
-from cachewarm.crl.rules import CRLProblem
+from cachewarm.crl.rules import CRLProblem, PreviousCRL
 from cachewarm.errors import Refused
 from cachewarm.ledger import issuers
 from responder.domain.issuer import Issuer
@@ -44,6 +45,18 @@ class BuildContext:
     started: datetime
 
 
+@dataclass(frozen=True)
+class Replaced:
+    """The CRL that a new one replaces, None for the first one.
+
+    `since`: how the entries differ, where they are compared; only the serials in `released` may be gone.
+    """
+
+    crl: PreviousCRL | None
+    since: Difference | None = None
+    released: frozenset[bytes] = frozenset()
+
+
 @dataclass(frozen=True, kw_only=True)
 class SignedCRL:
     """A CRL that passed the gate; times in epoch seconds."""
@@ -60,12 +73,9 @@ def make_complete(
     number: int,
     entries: EncodedEntries,
     count: int,
-    old: bytes | None,
-    released: frozenset[bytes],
+    replaced: Replaced,
 ) -> SignedCRL:
-    """The complete CRL; `count` is what the ledger says it must have, apart from its entries. Of the old one's entries
-    only `released` may be gone.
-    """
+    """The complete CRL; `count` is what the ledger says it must have, apart from its entries."""
     start, end = window(context.issuer, int(time.time()), int(context.rules.validity_s))
     fields = CRLFields(
         number=number,
@@ -74,15 +84,18 @@ def make_complete(
         scope=scope_of(context.row, COMPLETE),
         freshest_url=part_url(context.row.crl_url, DELTA) if context.row.delta_crl else None,
     )
-    made = _make(context, entries, fields, old, count, released)
-    if old is not None and not context.rules.force:
-        problem = size_problem(made.count, old, shrink=context.rules.shrink_limit, growth=context.rules.growth_limit)
+    made = _make(context, entries, fields, replaced, count)
+    limits = context.rules
+    if replaced.since is not None and not limits.force:
+        problem = size_problem(made.count, replaced.since.count, shrink=limits.shrink_limit, growth=limits.growth_limit)
         if problem is not None:
             raise _not_published(problem)
     return made
 
 
-def make_shard(context: BuildContext, whole: SignedCRL, shard: int, entries: bytearray, old: bytes | None) -> SignedCRL:
+def make_shard(
+    context: BuildContext, whole: SignedCRL, shard: int, entries: EntryBuffer, old: PreviousCRL | None
+) -> SignedCRL:
     """A shard of that complete CRL: its number, its times."""
     fields = CRLFields(
         number=whole.number,
@@ -90,20 +103,19 @@ def make_shard(context: BuildContext, whole: SignedCRL, shard: int, entries: byt
         next_update=whole.next_update,
         scope=scope_of(context.row, str(shard)),
     )
-    return _make(context, EncodedEntries(0, 0, [entries]), fields, old, None, None)
+    return _make(context, EncodedEntries(0, 0, [entries]), fields, Replaced(old), None)
 
 
 @dataclass(frozen=True)
 class Changes:
-    """Entries of a delta on the CRL of number `base`; of the old delta's entries only `released` may be gone."""
+    """Entries of a delta on the CRL of number `base`."""
 
     entries: EncodedEntries
     base: int
-    released: frozenset[bytes]
 
 
 def make_delta(
-    context: BuildContext, number: int, changes: Changes, old: bytes | None, whole: SignedCRL | None
+    context: BuildContext, number: int, changes: Changes, replaced: Replaced, whole: SignedCRL | None
 ) -> SignedCRL:
     """A delta; with a complete CRL of the same moment it has its thisUpdate (RFC 5280 5.2.4)."""
     now = int(time.time()) if whole is None else whole.this_update
@@ -111,27 +123,26 @@ def make_delta(
     fields = CRLFields(
         number=number, this_update=start, next_update=end, scope=scope_of(context.row, DELTA), base_number=changes.base
     )
-    return _make(context, changes.entries, fields, old, None, changes.released)
+    return _make(context, changes.entries, fields, replaced, None)
 
 
 def _make(
     context: BuildContext,
     entries: EncodedEntries,
     fields: CRLFields,
-    old: bytes | None,
+    replaced: Replaced,
     revoked_count: int | None,
-    released: frozenset[bytes] | None,
 ) -> SignedCRL:
     der = build(context.issuer, context.authority.key, entries.parts[0], entries.latest, fields)
-    entries.parts[0].clear()  # they are in the CRL now, which may be large
     expected = Expected(
         scope=fields.scope,
         base_number=fields.base_number,
         freshest_url=fields.freshest_url,
         revoked_count=revoked_count,
-        released=released,
+        since=replaced.since,
+        released=replaced.released,
     )
-    checked = gate(der, old, context.issuer.cert_der, expected, now=int(time.time()))
+    checked = gate(der, replaced.crl, context.issuer.cert_der, expected, now=int(time.time()))
     if isinstance(checked, CRLProblem):
         raise _not_published(checked)
     return SignedCRL(
@@ -145,11 +156,3 @@ def _make(
 
 def _not_published(problem: CRLProblem) -> Refused:
     return Refused(f"the new CRL is not published ({problem.rule}): {problem.text}")
-
-
-def parsed_update(der: bytes) -> datetime | None:
-    """Return the thisUpdate of a CRL; None for bytes that are none."""
-    try:
-        return datetime.fromtimestamp(peek_crl(der).this_update, UTC)
-    except ValueError:
-        return None

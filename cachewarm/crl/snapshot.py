@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from _fastocsp.crl.entry_writer import EntryWriter
+from _fastocsp.crl.row_sorter import RowSorter
 from _fastocsp.wire.errors import WireError
 from cachewarm.crl.build import EncodedEntries, encoded_entries
 from cachewarm.crl.plan import expired_before
@@ -52,7 +53,10 @@ async def read_snapshot(
             change_no = await rows.last_change(connection, issuer.issuer_id)
             count = await rows.count_entries(connection, issuer.issuer_id, limit)
             try:
-                await rows.copy_entries(connection, issuer.issuer_id, limit, writer.feed)
+                sorter = RowSorter()
+                await rows.copy_entries(connection, issuer.issuer_id, limit, sorter.feed)
+                while piece := sorter.read():
+                    writer.feed(piece)
                 entries = encoded_entries(writer)
             except WireError as error:
                 raise Refused(f"the revoked set of {issuer.issuer_id} cannot be encoded as a CRL: {error}") from error

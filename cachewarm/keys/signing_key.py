@@ -34,7 +34,7 @@ class SigningKey(Protocol):
         ...
 
 
-def sign_parts(key: SigningKey, parts: Sequence[bytes | bytearray]) -> bytes:
+def sign_parts(key: SigningKey, parts: Sequence[bytes | bytearray | memoryview]) -> bytes:
     """Signature over the parts one after the other, which are not joined for it where the kind of key allows that."""
     algorithm = scheme_of(key.public_key).hash
     if algorithm is None:

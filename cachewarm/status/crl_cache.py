@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from cachewarm.ledger.connect import Connection
-from cachewarm.ledger.crls import cached_crls
+from cachewarm.ledger.crl_states import cached_crls
 
 
 async def cache_rows(connection: Connection) -> dict[str, Any]:

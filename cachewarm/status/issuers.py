@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from cachewarm.ledger import coverage, crls, faults, issuers, mirrors, responders
+from cachewarm.ledger import coverage, crl_states, faults, issuers, mirrors, responders
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.faults import IssuerFault
 
@@ -26,7 +26,7 @@ class Overview:
     responder: responders.ResponderCert | None
     coverage: coverage.Coverage | None
     unexpired: int
-    crl: crls.CRLState
+    crl: crl_states.CRLState
     mirror: mirrors.Mirror | None = None
     faults: tuple[IssuerFault, ...] = ()
 
@@ -45,7 +45,7 @@ async def overviews(connection: Connection) -> list[Overview]:
     """Every issuer, by id."""
     counted = {each.issuer_id: each for each in await coverage.read_coverage(connection)}
     unexpired = await coverage.read_unexpired(connection)
-    lists = {each.issuer_id: each for each in await crls.crl_states(connection)}
+    lists = {each.issuer_id: each for each in await crl_states.crl_states(connection)}
     mirrored = {each.issuer_id: each for each in await mirrors.mirrors(connection)}
     faulty = await faults.issuer_faults(connection)
     certs: dict[str, responders.ResponderCert] = {}
@@ -164,7 +164,7 @@ def _of_crl(seen: Overview, now: datetime) -> list[str]:
     return found
 
 
-def _of_mirror(mirror: mirrors.Mirror, crl: crls.CRLState, now: datetime) -> list[str]:
+def _of_mirror(mirror: mirrors.Mirror, crl: crl_states.CRLState, now: datetime) -> list[str]:
     name, found = mirror.issuer_id, []
     if mirror.is_waiting:
         found.append(f"no CRL of {name} was taken from its source yet: its status still comes from the inventory")

@@ -7,6 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from _fastocsp.crl.entry_buffer import EntryBuffer
 from _fastocsp.crl.entry_writer import EntryWriter
 from _fastocsp.crl.fields import Scope
 from _fastocsp.wire.errors import WireError
@@ -205,7 +206,7 @@ def test_impossible_crls_are_refused(p256: House) -> None:
         build(
             issuer_of(p256),
             p256.root.key,
-            b"",
+            EntryBuffer(),
             0,
             CRLFields(number=1, this_update=NOW, next_update=NOW + 1, scope=Scope()),
         )

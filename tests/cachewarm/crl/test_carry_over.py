@@ -7,10 +7,12 @@ import pytest
 
 from _fastocsp.crl.fields import Scope
 from cachewarm.crl.carry_over import CarryOver
+from cachewarm.crl.comparison import compare
+from cachewarm.crl.earlier import held_crl
 from cachewarm.crl.parse import peek_crl
 from cachewarm.crl.publish_gate import Expected, gate
 from cachewarm.crl.regenerate import regenerate, regenerate_delta
-from cachewarm.crl.rules import CRLProblem, Rule
+from cachewarm.crl.rules import CRLProblem, PreviousCRL, Rule
 from cachewarm.crl.sign_and_check import Rules
 from cachewarm.errors import Refused
 from cachewarm.ledger import crls, faults, issuers, orphans
@@ -21,7 +23,7 @@ from cachewarm.orphans.watch import OrphanWatch
 from cachewarm.records.keyring import domain_issuer
 from responder.domain.status import CRLReason
 from tests.cachewarm.conftest import NOW, House
-from tests.cachewarm.crl.test_build import ENTRIES, URL, crl_of
+from tests.cachewarm.crl.test_build import ENTRIES, URL, crl_of, encoded
 from tests.support.edges import register
 from tests.support.plant import DAY, Plant
 from tests.support.revocation_lists import combined, published, reasons
@@ -183,19 +185,26 @@ async def test_a_crl_that_only_an_edge_has_keeps_its_entries(plant: Plant) -> No
     assert set(proved.entries) == {serial}
 
 
-def test_the_gate_refuses_a_vanished_entry_whatever_the_ratio(p256: House) -> None:
-    """One of many, with every other rule kept; with its release it passes."""
-    old = crl_of(p256, number=7)
+async def test_the_gate_refuses_a_vanished_entry_whatever_the_ratio(p256: House) -> None:
+    """One of many, with every other rule kept; with its release it passes, and only with the entries compared."""
+    old = peek_crl(crl_of(p256, number=7))
+    [difference] = await compare([held_crl(old)], encoded(ENTRIES[1:]).parts[0])
+    [gone] = [entry[0] for entry in difference.gone]
+    assert difference.count == len(ENTRIES)
+
+    def judged(new: bytes, released: frozenset[bytes]) -> CRLProblem | int:
+        expected = Expected(scope=Scope(url=URL), since=difference, released=released)
+        return gate(new, PreviousCRL(old.number, old.this_update), p256.chain[1].cert_der, expected, now=NOW)
+
     new = crl_of(p256, ENTRIES[1:], number=8)
-    gone = sorted(entry.serial for entry in peek_crl(old).entries() if entry not in peek_crl(new).entries())
-    cert = p256.chain[1].cert_der
-    scope = Scope(url=URL)
-    refused = gate(new, old, cert, Expected(scope=scope, released=frozenset()), now=NOW)
+    refused = judged(new, frozenset())
     assert isinstance(refused, CRLProblem)
     assert refused.rule is Rule.VANISHED
-    assert gone[0].hex() in refused.text
-    passed = gate(new, old, cert, Expected(scope=scope, released=frozenset(gone)), now=NOW)
-    assert passed == len(ENTRIES) - 1
+    assert gone.hex() in refused.text
+    assert judged(new, frozenset({gone})) == len(ENTRIES) - 1
+    other = judged(crl_of(p256, ENTRIES[2:], number=8), frozenset({gone}))
+    assert isinstance(other, CRLProblem)
+    assert other.rule is Rule.ENTRIES
 
 
 async def test_a_builder_that_carries_nothing_over_is_stopped_by_the_gate(

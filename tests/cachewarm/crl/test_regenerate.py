@@ -1,6 +1,7 @@
 """CRLs from the ledger: complete, numbered, logged, and never a worse one in place of a better one."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from cachewarm.crl.regenerate import regenerate
 from cachewarm.crl.schedule import rules_of
 from cachewarm.crl.sign_and_check import Rules
 from cachewarm.errors import Refused
-from cachewarm.ledger import crls
+from cachewarm.ledger import crl_pieces, crls
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import revoke
 from responder.domain.status import CRLReason
@@ -56,7 +57,8 @@ async def test_a_changed_reason_is_in_the_next_crl(plant: Plant) -> None:
 
 async def test_a_large_crl_travels_in_pieces_and_is_the_same(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     """Written and read in many pieces; of a later CRL nothing is mixed in."""
-    monkeypatch.setattr(crls, "PIECE", 100)
+    for module in (crls, crl_pieces):
+        monkeypatch.setattr(module, "PIECE", 100)
     for number, leaf in enumerate(plant.leaves[:3], 1):
         await revoke(plant.connection, "ca", leaf.serial, actor="tests")
         assert await regenerate(plant.connection, plant.issuer, None, RULES) == number
@@ -65,6 +67,32 @@ async def test_a_large_crl_travels_in_pieces_and_is_the_same(plant: Plant, monke
     assert kept.crl_der == await plant.connection.fetchval("select crl_der from crl_cache")
     assert {entry.serial for entry in peek_crl(kept.crl_der).entries()} == {leaf.serial for leaf in plant.leaves[:3]}
     assert await crls.made_parts(plant.connection, "ca", 3) == {"": 3}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda der: b"",
+        lambda der: der[:1],
+        lambda der: der[:200],
+        lambda der: der[:-1],
+        lambda der: der + b"\0",
+        lambda der: der[:5] + b"\x84\xff\xff\xff\xff" + der[10:],
+        lambda der: der.replace(b"\x17\x0d", b"\x30\x0d"),
+    ],
+    ids=["empty", "tag", "head", "cut", "more", "length", "times"],
+)
+async def test_bytes_that_are_no_crl_are_replaced(plant: Plant, damage: Callable[[bytes], bytes]) -> None:
+    """Whatever the damage to its form, the next build does not read it as an earlier CRL."""
+    await revoke(plant.connection, "ca", plant.leaves[0].serial, reason=CRLReason.superseded, actor="tests")
+    await regenerate(plant.connection, plant.issuer, None, RULES)
+    kept = await crls.read_crl(plant.connection, "ca")
+    assert kept is not None
+    owner = await connect(plant.urls.owner)
+    await owner.execute("update crl_cache set crl_der = $1", damage(kept.crl_der))
+    await owner.close()
+    assert await regenerate(plant.connection, plant.issuer, None, RULES) == 2
+    assert reasons((await published(plant.connection))[""]) == {plant.leaves[0].serial: CRLReason.superseded}
 
 
 async def test_a_broken_row_does_not_stop_the_next_one(plant: Plant) -> None:

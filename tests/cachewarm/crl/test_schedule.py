@@ -11,11 +11,12 @@ from pathlib import Path
 
 import structlog
 
+from _fastocsp.crl.entry_buffer import EntryBuffer
 from cachewarm.config import Settings
 from cachewarm.crl.build import CRLFields, build
 from cachewarm.crl.parts import COMPLETE, scope_of
 from cachewarm.crl.schedule import CRLSchedule
-from cachewarm.ledger import crls, issuers
+from cachewarm.ledger import crl_states, crls, issuers
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.feed import begin_generation, feed_position, trim_feed
 from cachewarm.ledger.revocations import revoke, unhold
@@ -171,7 +172,7 @@ async def test_a_crl_of_a_warmer_whose_clock_is_ahead_is_left_alone(plant: Plant
     """Half a minute ahead is no damage: nothing is built, and nothing refused, because of it."""
     scope, begins = scope_of(plant.issuer, COMPLETE), int(time.time()) + 30
     shape = CRLFields(number=5, this_update=begins, next_update=begins + 86400, scope=scope)
-    der = build(domain_issuer(plant.issuer), plant.authority.key, bytearray(), 0, shape)
+    der = build(domain_issuer(plant.issuer), plant.authority.key, EntryBuffer(), 0, shape)
     begin, end = (datetime.fromtimestamp(each, UTC) for each in (shape.this_update, shape.next_update))
     head = await feed_position(plant.connection)
     crl = crls.CachedCRL(
@@ -235,5 +236,5 @@ async def test_a_tick_reads_the_state_of_all_issuers_in_one_statement(plant: Pla
             plant.connection, f"ca{number}", subject="CN=x", cert_der=bytes((number,)), key_path="x", actor="tests"
         )
     statements.clear()
-    states = await crls.scheduled_crls(plant.connection)
+    states = await crl_states.scheduled_crls(plant.connection)
     assert (len(states), len(statements)) == (6, 1)

@@ -11,7 +11,8 @@ from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from _fastocsp.crl.entry_reader import EntryReader, entries_of, summarize_entries, vanished_entries
+from _fastocsp.crl.entry_comparison import EntryComparison, summarize_entries
+from _fastocsp.crl.entry_reader import EntryReader, entries_of
 from _fastocsp.wire.errors import WireError
 from tests.support.foreign_ca import HOLD, REMOVED, REVOKED_AT, STOLEN, ForeignCA
 
@@ -177,8 +178,8 @@ def test_a_negative_serial_number_comes_first_and_keeps_its_key() -> None:
     der = CA.crl(1, {299: STOLEN, 300: HOLD}).replace(b"\x02\x02\x01\x2b", b"\x02\x02\xff\xfe")
     entries = entries_of(der)
     assert summarize_entries(entries) == (2, 0, REVOKED, True)
-    assert [entry[0] for entry in vanished_entries(entries, b"")] == [b"\0\xfe", b"\x01\x2c"]
-    assert vanished_entries(entries, entries) == []
+    assert [entry[0] for entry in EntryComparison(b"").feed(entries)] == [b"\0\xfe", b"\x01\x2c"]
+    assert EntryComparison(entries).feed(entries) == []
 
 
 @given(st.lists(st.integers(1 << 16, 1 << 168), unique=True, max_size=20))

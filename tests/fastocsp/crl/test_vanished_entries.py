@@ -1,10 +1,11 @@
-"""Entries of one CRL that another one lacks, against plain sets."""
+"""Entries of one CRL that another one lacks, against plain sets, however the earlier one is cut into pieces."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _fastocsp.crl.entry_reader import entries_of, vanished_entries
+from _fastocsp.crl.entry_comparison import EntryComparison
+from _fastocsp.crl.entry_reader import entries_of
 from _fastocsp.crl.entry_writer import EntryWriter
 from _fastocsp.wire.errors import WireError
 from tests.reference.crl import Entry
@@ -21,22 +22,49 @@ def encoded(entries: dict[bytes, int]) -> bytes:
     return bytes(writer.take_parts()[0])
 
 
-@given(sets, sets)
-def test_vanished_is_what_was_revoked_and_is_not(before: dict[bytes, int], after: dict[bytes, int]) -> None:
+def vanished(before: bytes, after: bytes, size: int, *, is_delta: bool = False) -> list[tuple[bytes, int, int, object]]:
+    """Entries of `before`, which comes in pieces of that size, that `after` lacks."""
+    comparison = EntryComparison(after, is_delta)
+    found: list[tuple[bytes, int, int, object]] = []
+    for begin in range(0, len(before), size):
+        found += comparison.feed(before[begin : begin + size])
+    comparison.finish()
+    return found
+
+
+@given(sets, sets, st.integers(1, 99))
+def test_vanished_is_what_was_revoked_and_is_not(before: dict[bytes, int], after: dict[bytes, int], size: int) -> None:
     """Whatever the lengths; an entry that became removeFromCRL has vanished, one that was it has not."""
-    found = vanished_entries(encoded(before), encoded(after), is_delta=True)
+    found = vanished(encoded(before), encoded(after), size, is_delta=True)
     wanted = {serial for serial, reason in before.items() if reason != 8} - {
         serial for serial, reason in after.items() if reason != 8
     }
     assert found == [(serial, 1000, before[serial], 2000) for serial in sorted(wanted)]
 
 
-def test_entries_out_of_order_are_an_error() -> None:
+@given(sets, st.integers(1, 99))
+def test_entries_before_are_counted_whatever_the_pieces(before: dict[bytes, int], size: int) -> None:
+    """Also those that revoke nothing."""
+    octets, comparison = encoded(before), EntryComparison(b"", is_delta=True)
+    for begin in range(0, len(octets), size):
+        comparison.feed(octets[begin : begin + size])
+    assert comparison.count == len(before)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_entries_out_of_order_are_an_error(size: int) -> None:
     """And those that are cut short."""
     one, two = encoded({b"\x01": 1}), encoded({b"\x02": 1})
-    assert vanished_entries(one + two, two) == [(b"\x01", 1000, 1, 2000)]
+    assert vanished(one + two, two, size) == [(b"\x01", 1000, 1, 2000)]
     for before, after in ((two + one, one), (one[:-1], two), (one, two[:-1])):
         with pytest.raises(WireError):
-            vanished_entries(before, after)
+            vanished(before, after, size)
     with pytest.raises(WireError):
         entries_of(one)
+
+
+def test_a_length_without_end_is_an_error_before_everything_is_read() -> None:
+    """A damaged entry claims the rest of the CRL: it is not gathered."""
+    comparison = EntryComparison(b"")
+    with pytest.raises(WireError, match="malformed or too long"):
+        comparison.feed(b"\x30\x84\x7f\xff\xff\xff" + bytes(1 << 18))
