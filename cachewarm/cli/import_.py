@@ -56,14 +56,14 @@ def openssl_command(
 
 async def _import(settings: "Settings", issuer_id: str, index: Path) -> "ImportResult":
     from cachewarm.importer.import_index import import_staged, stage
-    from cachewarm.importer.openssl_index import iter_index, lines_of
+    from cachewarm.importer.openssl_index import blocks_of
     from cachewarm.ledger.connect import connected
     from cachewarm.ledger.issuers import require_issuer
 
     async with connected(settings.require_database(), name="fastocsp import") as connection:
         issuer = await require_issuer(connection, issuer_id)
         with index.open("rb") as file, progress("reading", None) as meter:
-            staged = await stage(connection, iter_index(lines_of(file)), progress=meter.advance)
+            staged = await stage(connection, blocks_of(file), progress=meter.advance)
         with progress("importing", staged.rows) as meter:
             return await import_staged(connection, issuer, staged, actor=actor_name(), progress=meter.advance)
 

@@ -1,6 +1,6 @@
 """What an index.txt says, taken over into the ledger: the inventory and the revocations.
 
-Lines are read one after the other into a temporary table, and everything is judged there before anything is written.
+The file is read block by block into a temporary table, and everything is judged there before anything is written.
 Up to ATOMIC lines go in one transaction: certificates first, as they lock nobody out, then revocations, for which other
 revokers wait. A larger file goes in a transaction per page, revocations before certificates: after a crash a
 certificate may be missing (answered as never issued), but none is good that the file calls revoked. Repeating it
@@ -14,11 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
+from _fastocsp.crl.index_lines import IndexReader
 from cachewarm.ca.certificate import moment
 from cachewarm.ca.odd_names import load_certificate
 from cachewarm.errors import Refused
-from cachewarm.importer.openssl_index import IndexEntry, IndexStatus, Problem
+from cachewarm.importer.openssl_index import LONGEST_LINE, IndexStatus, Problem, iter_index
 from cachewarm.ledger import import_lines, issuers, revocations
 from cachewarm.ledger.connect import Connection, changing
 from cachewarm.ledger.import_lines import ImportLine, UnfitLine
@@ -33,8 +35,6 @@ AHEAD_S = 86400
 LEDGER_AHEAD_S = 50
 #: The ledger's invalidity dates are after 1970-01-01 and before 9999-12-31.
 DATES = (1, 253402214399)
-#: Lines between two reports of progress.
-PROGRESS_LINES = 1000
 #: Problems that are kept to be shown; the others are counted.
 SHOWN = 50
 
@@ -81,15 +81,13 @@ class StagedIndex:
         return self.counts.total() + self.counts[IndexStatus.REVOKED]
 
 
-async def stage(
-    connection: Connection, found: Iterable[IndexEntry | Problem], *, progress: Callable[[int], None]
-) -> StagedIndex:
-    """Read the lines into the session's temporary table and judge them all; UnfitIndex when one is unfit.
+async def stage(connection: Connection, blocks: Iterable[bytes], *, progress: Callable[[int], None]) -> StagedIndex:
+    """Read the file into the session's temporary table and judge all its lines; UnfitIndex when one is unfit.
 
-    `progress` is called with numbers of lines.
+    `blocks` are the bytes of the file, cut anywhere. `progress` is called with numbers of lines.
     """
     reader = _Reader(int(time.time()) + AHEAD_S, progress)
-    is_unique = await import_lines.copy_lines(connection, reader.fit(found))
+    is_unique = await import_lines.copy_lines(connection, reader.rows(blocks))
     if reader.problem_count or reader.times_out_of_range or not is_unique:
         count, unfit = await import_lines.unfit_lines(connection, reader.latest, SHOWN)
         problems = sorted([*reader.problems, *(_problem(each, reader.latest) for each in unfit)])[:SHOWN]
@@ -106,11 +104,25 @@ class _Reader:
         self.problems: list[Problem] = []
         self.problem_count = self.times_out_of_range = self.dates_dropped = 0
 
-    def fit(self, found: Iterable[IndexEntry | Problem]) -> Iterator[ImportLine]:
-        """Yield the lines that could be read."""
-        for number, one in enumerate(found, 1):
-            if number % PROGRESS_LINES == 0:
-                self._progress(PROGRESS_LINES)
+    def rows(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the rows of the lines that could be read."""
+        reader, lines = IndexReader(self.latest, LONGEST_LINE), 0
+        for block in chain(blocks, (None,)):
+            rows, odd = reader.feed(block or b"", block is None)
+            yield rows + b"".join(self._others(odd))
+            self._progress(reader.lines - lines)
+            lines = reader.lines
+        usual = {
+            IndexStatus.GOOD: reader.good,
+            IndexStatus.REVOKED: reader.revoked,
+            IndexStatus.EXPIRED: reader.expired,
+        }
+        self.counts.update(usual)
+        self.times_out_of_range += reader.times_out_of_range
+
+    def _others(self, lines: list[tuple[int, bytes]]) -> Iterator[bytes]:
+        """Yield the rows of the lines that are not of the usual form."""
+        for one in iter_index(lines):
             if isinstance(one, Problem):
                 self.problem_count += 1
                 if len(self.problems) < SHOWN:
@@ -121,7 +133,9 @@ class _Reader:
             if revoked_at is not None:
                 self.times_out_of_range += not 0 <= revoked_at <= self.latest
                 self.dates_dropped += date is not None and not DATES[0] <= date <= DATES[1]
-            yield ImportLine(line, serial, subject, not_after, status is IndexStatus.GOOD, revoked_at, reason, date)
+            yield import_lines.row(
+                ImportLine(line, serial, subject, not_after, status is IndexStatus.GOOD, revoked_at, reason, date)
+            )
 
 
 def _problem(unfit: UnfitLine, latest: int) -> Problem:

@@ -5,8 +5,8 @@ A tab inside a field has a backslash before it; a line that begins with `#` is a
 `date[,reason[,argument]]`, where openssl's own reasons holdInstruction, keyTime and CAkeyTime carry an argument: an
 object identifier, or the date since which the key is not trusted.
 
-Any bytes give an entry or a problem for each line, never an exception. Lines are read one after the other, so that a
-file of any size needs the same memory. Whether one bad line spoils the import is the caller's decision.
+Any bytes give an entry or a problem for each line, never an exception. Whether one bad line spoils the import is the
+caller's decision. Lines of the usual form are read by `_fastocsp.crl.index_lines`, which must come to the same.
 """
 
 import datetime
@@ -22,6 +22,7 @@ from responder.domain.status import CRLReason
 _FIELDS = 6
 #: Bytes; openssl's own lines have some hundreds.
 LONGEST_LINE = 65536
+_BLOCK = 1 << 18
 _TAB = re.compile(r"(?<!\\)\t")
 _SERIAL = re.compile(r"-?[0-9A-Fa-f]+", re.ASCII)
 _UTC_TIME = re.compile(r"\d{12}Z", re.ASCII)
@@ -65,18 +66,15 @@ class Problem(NamedTuple):
     reason: str
 
 
-def lines_of(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of a file; of one longer than LONGEST_LINE its beginning, which `parse_line` refuses."""
-    while line := file.readline(LONGEST_LINE + 1):
-        rest = line
-        while len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
-            rest = file.readline(LONGEST_LINE + 1)
-        yield line
+def blocks_of(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the bytes of a file, some thousand lines at a time."""
+    while block := file.read(_BLOCK):
+        yield block
 
 
-def iter_index(lines: Iterable[bytes]) -> Iterator[IndexEntry | Problem]:
-    """Yield an entry or a problem for each line that is no comment."""
-    for number, line in enumerate(lines, 1):
+def iter_index(lines: Iterable[tuple[int, bytes]]) -> Iterator[IndexEntry | Problem]:
+    """Yield an entry or a problem for each line, which comes with its number, that is no comment."""
+    for number, line in lines:
         if line.startswith(b"#"):
             continue
         try:

@@ -35,7 +35,8 @@ select $1, u.serial_number, coalesce(u.revoked_at, (select clock_timestamp())), 
   from (select set_config('fastocsp.actor', $6, true)) acting(actor),
        unnest($2::bytea[], $3::smallint[], $4::timestamptz[], $5::timestamptz[])
        u(serial_number, reason, revoked_at, invalidity_date)
- where $7 or exists (select from certificates c where c.issuer_id = $1 and c.serial_number = u.serial_number)
+ where $7 or exists (select from certificates c where c.issuer_id = $1 and c.serial_number = u.serial_number
+                      offset 0)
           or exists (select from certificate_revocations x where x.issuer_id = $1 and x.serial_number = u.serial_number
                       offset 0)
  order by u.serial_number

@@ -20,7 +20,6 @@ from cachewarm.crl.verify_published import published_crls
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
 from cachewarm.importer.import_index import import_staged, stage
-from cachewarm.importer.openssl_index import iter_index
 from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import crls, issuers, mirrors
 from cachewarm.ledger.connect import Connection, connect
@@ -174,7 +173,7 @@ async def test_forms_of_a_crl_follow_one_another(connection: Connection, tmp_pat
 
 async def _import_index(connection: Connection, issuer: Issuer, index: Path) -> None:
     with index.open("rb") as file:
-        staged = await stage(connection, iter_index(file), progress=lambda _: None)
+        staged = await stage(connection, file, progress=lambda _: None)
     await import_staged(connection, await issuer.row(), staged, actor="tests", progress=lambda _: None)
 
 

@@ -9,7 +9,7 @@ from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
 from cachewarm.importer import import_index as module
 from cachewarm.importer.import_index import ImportResult, UnfitIndex, import_staged, stage
-from cachewarm.importer.openssl_index import Problem, iter_index
+from cachewarm.importer.openssl_index import Problem
 from cachewarm.ledger.connect import Connection, connected
 from cachewarm.ledger.issuers import Issuer
 from tests.support.plant import found_test_ca
@@ -27,7 +27,7 @@ async def take_in(
     connection: Connection, issuer: Issuer, *lines: bytes, progress: Callable[[int], None] = lambda _: None
 ) -> ImportResult:
     """Import these lines."""
-    staged = await stage(connection, iter_index(lines), progress=lambda _: None)
+    staged = await stage(connection, lines, progress=lambda _: None)
     return await import_staged(connection, issuer, staged, actor="tests", progress=progress)
 
 

@@ -1,8 +1,6 @@
 """index.txt: as `openssl ca` itself writes it, as people break it, and as nobody ever wrote it."""
 
 import datetime
-import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +11,10 @@ from hypothesis import strategies as st
 from cachewarm.ca.certificate import epoch
 from cachewarm.crl.parse import peek_crl
 from cachewarm.importer.openssl_index import (
-    LONGEST_LINE,
     IndexEntry,
     IndexStatus,
     Problem,
     iter_index,
-    lines_of,
     parse_line,
     parse_revocation,
     parse_time,
@@ -89,7 +85,7 @@ def openssl_ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def entries_of(path: Path) -> list[IndexEntry]:
     """The entries of a file that has no problem."""
     with path.open("rb") as file:
-        found = list(iter_index(file))
+        found = list(iter_index(enumerate(file, 1)))
     assert [one for one in found if isinstance(one, Problem)] == []
     return [one for one in found if isinstance(one, IndexEntry)]
 
@@ -162,7 +158,7 @@ def test_revocations_are_those_of_openssls_own_crl(openssl_ca: Path) -> None:
 def test_bad_line_is_a_problem_with_its_number(line: str, reason: str) -> None:
     """Each is named, with the number of the line, and the lines around it are still read."""
     good = b"V\t300101000000Z\t\t0A\tunknown\t/CN=good\n"
-    first, problem, last = iter_index([good, line.encode() + b"\n", good])
+    first, problem, last = iter_index(enumerate([good, line.encode() + b"\n", good], 1))
     assert isinstance(first, IndexEntry)
     assert isinstance(last, IndexEntry)
     assert isinstance(problem, Problem)
@@ -194,38 +190,13 @@ def test_years_of_utc_time_turn_at_fifty() -> None:
     assert parse_time("491231235959Z") == parse_time("20491231235959Z") == 2524607999
 
 
-def test_line_without_an_end_is_a_problem_and_takes_no_memory() -> None:
-    """A hostile file; what comes behind it is read."""
-    good = b"V\t301231000000Z\t\t01\tunknown\t/CN=a\n"
-    long = 40 * LONGEST_LINE
-    lines = list(lines_of(io.BytesIO(good + b"V" * long + b"\n" + good + b"V" * LONGEST_LINE + b"\n" + good)))
-    assert max(map(len, lines)) == LONGEST_LINE + 1
-    found = list(iter_index(lines))
-    assert [type(each) for each in found] == [IndexEntry, Problem, IndexEntry, Problem, IndexEntry]
-    assert {each.reason for each in found if isinstance(each, Problem)} == {f"longer than {LONGEST_LINE} bytes"}
-
-
-def test_a_file_is_read_line_by_line() -> None:
-    """No line is read before its entry is asked for, so a file of any size needs the same memory."""
-    read: list[int] = []
-
-    def lines() -> Iterator[bytes]:
-        for number in range(1, 4):
-            read.append(number)
-            yield b"V\t300101000000Z\t\t%02X\tunknown\t/CN=a\n" % number
-
-    found = iter_index(lines())
-    assert (next(found).line, read) == (1, [1])
-    assert (next(found).line, read) == (2, [1, 2])
-
-
 PIECES = (b"V", b"R", b"\t", b"\\", b",", b"keyTime", b"250101000000Z", b"0A", b"\0", b"\xff", b"/CN=x", b"#")
 
 
 @given(st.binary(max_size=300) | st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join))
 def test_any_line_is_an_entry_or_a_problem(line: bytes) -> None:
     """Whatever stands there, nothing raises, and an entry is always complete."""
-    for found in iter_index(line.split(b"\n")):
+    for found in iter_index(enumerate(line.split(b"\n"), 1)):
         if isinstance(found, IndexEntry):
             assert 1 <= len(found.serial) <= 20
             assert (found.status is IndexStatus.REVOKED) == (found.revoked_at is not None) == (found.reason is not None)
