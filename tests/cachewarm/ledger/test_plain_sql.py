@@ -1,5 +1,6 @@
 """What plain SQL does to the revoked set: all of it in one transaction, or a clear refusal."""
 
+import asyncio
 from typing import Literal
 
 import asyncpg
@@ -93,6 +94,11 @@ async def test_revocation_times_are_rounded_down(writer: Connection, issuer: Iss
         ("insert into certificate_revocations (issuer_id, serial_number) values ('ca', '')", "23514"),
         ("insert into certificate_revocations (issuer_id, serial_number) values ('none', '\\x01')", "23503"),
         (
+            "insert into certificates (issuer_id, serial_number, not_before, not_after) values"
+            " ('ca', '\\x51', now(), now()), ('none', '\\x51', now(), now())",
+            "23503",
+        ),
+        (
             REVOKE_AT + "now() + interval '61 s')",
             "23514",
         ),
@@ -123,6 +129,39 @@ async def test_without_foreign_keys_a_revocation_of_nobody_is_still_refused(owne
     await owner.execute("set session_replication_role = replica")
     with pytest.raises(asyncpg.ForeignKeyViolationError, match="does not exist"):
         await owner.execute("insert into certificate_revocations (issuer_id, serial_number) values ('none', '\\x01')")
+
+
+@pytest.mark.parametrize("table", ["certificates", "certificate_revocations"])
+async def test_an_issuer_with_rows_is_not_deleted(owner: Connection, issuer: Issuer, table: str) -> None:
+    """By the trigger alone, as a replica checks no references; without rows it goes."""
+    await owner.execute("set session_replication_role = replica")
+    await owner.execute("delete from certificates")
+    values = "now(), now()" if table == "certificates" else "now() - interval '1 h', null"
+    columns = "not_before, not_after" if table == "certificates" else "revoked_at, invalidity_date"
+    await owner.execute(f"insert into {table} (issuer_id, serial_number, {columns}) values ('ca', '\\x51', {values})")
+    with pytest.raises(asyncpg.ForeignKeyViolationError, match="has certificates or revocations"):
+        await owner.execute("delete from issuers where issuer_id = 'ca'")
+    if table == "certificates":
+        await owner.execute("delete from certificates")
+        assert await owner.execute("delete from issuers where issuer_id = 'ca'") == "DELETE 1"
+
+
+async def test_deleting_an_issuer_waits_for_who_enters_its_rows(owner: Connection, writer: Connection) -> None:
+    """As with a foreign key: the row is there first, and the issuer stays."""
+    await owner.execute("insert into issuers (issuer_id, subject, cert_der) values ('new', 'CN=New', '\\x00')")
+    await owner.execute("set session_replication_role = replica")
+    entering = writer.transaction()
+    await entering.start()
+    await writer.execute(
+        "insert into certificates (issuer_id, serial_number, not_before, not_after)"
+        " values ('new', '\\x51', now(), now())"
+    )
+    deleting = asyncio.create_task(owner.execute("delete from issuers where issuer_id = 'new'"))
+    while not await writer.fetchval("select exists (select from pg_locks where not granted)"):
+        assert not deleting.done()
+    await entering.commit()
+    with pytest.raises(asyncpg.ForeignKeyViolationError, match="has certificates or revocations"):
+        await deleting
 
 
 async def test_a_hold_is_released_by_deleting_it(writer: Connection, issuer: Issuer) -> None:
