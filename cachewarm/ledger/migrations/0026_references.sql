@@ -60,6 +60,7 @@ declare
   items bytea[];
   w mirror_writing;
   changed record;
+  detail jsonb;
 begin
   perform revocations_refuse_times_ahead((select max(revoked_at) from newt));
   select array_agg(feed_item(1, i.issuer_no, n.serial_number, n.revoked_at, n.reason, n.invalidity_date)
@@ -84,8 +85,13 @@ begin
       from (select string_agg(u.item, ''::bytea order by u.o) as octets from unnest(items) with ordinality u(item, o)) x;
     return null;
   end if;
+  -- Of many that are revoked at once the detail is the same.
+  select revocation_detail(min(revoked_at), min(reason), min(invalidity_date)) into detail from newt
+    having min(revoked_at) = max(revoked_at) and min(reason) = max(reason)
+       and min(invalidity_date) is not distinct from max(invalidity_date) and count(invalidity_date) in (0, count(*));
   perform audit_append_rows(array_agg(
-      (n.revoked_by, 'revoke', n.issuer_id, n.serial_number, revocation_detail(n.revoked_at, n.reason, n.invalidity_date))::audit_entry
+      (n.revoked_by, 'revoke', n.issuer_id, n.serial_number,
+       coalesce(detail, revocation_detail(n.revoked_at, n.reason, n.invalidity_date)))::audit_entry
       order by n.issuer_id, n.serial_number)) from newt n;
   return null;
 end $$;
