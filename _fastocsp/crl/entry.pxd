@@ -105,7 +105,7 @@ cdef inline int64_t read_invalidity_date(Octets value) noexcept nogil:
     open_cursor(&inside, value, &ignored)
     if peek_tag(&inside) != GENERALIZED_TIME or read_time(&inside, &when) < 0 or leave(&inside) < 0:
         return -1
-    return when if 0 < when < LATEST_DATE else -1
+    return when if 0 < when < <int64_t>LATEST_DATE else -1
 
 
 cdef inline int read_entry_extension(Cursor* c, bint is_delta, Entry* entry, Counts* counts) noexcept nogil:

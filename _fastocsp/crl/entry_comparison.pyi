@@ -19,7 +19,7 @@ class EntryComparison:
         revocation time, reason, invalidity date or None. Times are epoch seconds.
         """
     def finish(self) -> None:
-        """End the earlier CRL's entries; WireError when the last one is cut short."""
+        """End the earlier CRL's entries and let go of those after; WireError when the last one is cut short."""
 
 def summarize_entries(entries: bytes | bytearray | memoryview) -> tuple[int, int, int, bool]:
     """Number of entries that a CertID can name and of others, the latest revocation time, whether all serials ascend.

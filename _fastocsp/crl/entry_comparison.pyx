@@ -82,7 +82,7 @@ cdef class EntryComparison:
     """See the stub."""
 
     cdef const uint8_t[::1] _after
-    cdef bint _is_delta, _begun
+    cdef bint _is_delta, _begun, _finished
     cdef Walk _old, _new
     cdef Fault _fault
     cdef Counts _counts, _passed
@@ -113,6 +113,8 @@ cdef class EntryComparison:
         cdef Octets whole = octets_of(octets)
         cdef int outcome
         found = []
+        if self._finished:
+            raise ValueError("the comparison is finished")
         whole.n = whole_elements(whole)
         self._rest = octets[whole.n:]
         if len(self._rest) > LONGEST:
@@ -140,6 +142,8 @@ cdef class EntryComparison:
         return outcome or next_vanished(&self._old, &self._new, self._is_delta, &self._counts, &self._passed)
 
     def finish(self):
+        self._finished = True
+        self._after = None
         if self._rest:
             raise WireError("an entry is cut short", 0)
 

@@ -1,5 +1,6 @@
 """How the entries of the next CRL differ from those of the CRLs before it, of which a piece at a time is in memory."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -36,9 +37,15 @@ async def compare(earlier: Sequence[EarlierCRL], entries: EntryBuffer) -> list[D
 async def _compared(crl: EarlierCRL, entries: EntryBuffer, digest: bytes) -> Difference:
     comparison = EntryComparison(entries, crl.is_delta)
     gone: list[Entry] = []
+    pieces = crl.entry_pieces()
     try:
-        async for piece in crl.entry_pieces():
-            gone += comparison.feed(piece)
+        piece = await anext(pieces, None)
+        while piece is not None:
+            feeding = asyncio.create_task(asyncio.to_thread(comparison.feed, piece))
+            try:
+                piece = await anext(pieces, None)  # from the ledger, while the one before is compared
+            finally:
+                gone += await feeding
         comparison.finish()
     except WireError as error:
         raise Refused(f"CRL {crl.number} cannot be compared with the next one: {error}") from error

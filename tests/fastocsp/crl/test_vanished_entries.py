@@ -68,3 +68,15 @@ def test_a_length_without_end_is_an_error_before_everything_is_read() -> None:
     comparison = EntryComparison(b"")
     with pytest.raises(WireError, match="malformed or too long"):
         comparison.feed(b"\x30\x84\x7f\xff\xff\xff" + bytes(1 << 18))
+
+
+def test_a_finished_comparison_reads_nothing_and_holds_nothing() -> None:
+    """The entries after can be taken then, whoever still refers to the comparison."""
+    after = bytearray(encoded({b"\x01": 1}))
+    comparison = EntryComparison(memoryview(after))
+    with pytest.raises(BufferError):
+        after.clear()
+    comparison.finish()
+    after.clear()
+    with pytest.raises(ValueError, match="finished"):
+        comparison.feed(b"")
