@@ -6,6 +6,7 @@ is printed beside the wall clock. BENCH_LINES scales the large rows.
 """
 
 import asyncio
+import json
 import os
 import shutil
 import statistics
@@ -41,6 +42,16 @@ alter table certificate_revocations disable trigger user;
 insert into certificate_revocations (issuer_id, serial_number, revoked_at, reason, revoked_by)
   select issuer_id, serial_number, now(), 1, 'bench' from certificates limit {count} on conflict do nothing;
 alter table certificate_revocations enable trigger user;
+"""
+
+
+# A process of its own, which is small: a command's peak memory is at least that of the process which starts it.
+_RUN = """
+import json, os, resource, subprocess, sys, time
+begun = time.perf_counter()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+wall_s, usage = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps({"wall_s": wall_s, "cpu_s": usage.ru_utime + usage.ru_stime, "peak_mb": usage.ru_maxrss / 1024}))
 """
 
 
@@ -90,18 +101,10 @@ class Ledger:
             "FASTOCSP_DATA_DIR": str(self.folder / "data"),
         }
         command = [sys.executable, "-m", "cachewarm.cli.main", *map(str, words)]
-        begun = time.perf_counter()
-        process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        error = process.stderr.read() if process.stderr else b""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError(f"{command}: {error.decode()}")
-        return Ended(
-            wall_s=time.perf_counter() - begun,
-            cpu_s=usage.ru_utime + usage.ru_stime,
-            peak_mb=usage.ru_maxrss / 1024,
-        )
+        done = subprocess.run([sys.executable, "-c", _RUN, *command], env=environ, capture_output=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{command}: {done.stderr.decode()}")
+        return Ended(**json.loads(done.stdout))
 
 
 @contextmanager
