@@ -3,6 +3,7 @@
 The number is spent and the bases are chosen before; thisUpdate is taken after, so no entry lies ahead of it.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,20 +45,19 @@ async def read_snapshot(
 ) -> Snapshot:
     """Everything that is revoked now, but for what has expired and was on a CRL since, for CRL `number`."""
     limit = expired_before(last_this_update)
-    writer = EntryWriter(issuer.crl_shards)
+    sorter, writer = RowSorter(), EntryWriter(issuer.crl_shards)
     bases: list[CRLBase] = []
     changes = None
     with translated():
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             head = await feed_position(connection)
             change_no = await rows.last_change(connection, issuer.issuer_id)
-            count = await rows.count_entries(connection, issuer.issuer_id, limit)
             try:
-                sorter = RowSorter()
                 await rows.copy_entries(connection, issuer.issuer_id, limit, sorter.feed)
-                while piece := sorter.read():
-                    writer.feed(piece)
-                entries = encoded_entries(writer)
+                entries, count = await asyncio.gather(
+                    asyncio.to_thread(_encoded, sorter, writer),
+                    rows.count_entries(connection, issuer.issuer_id, limit),
+                )
             except WireError as error:
                 raise Refused(f"the revoked set of {issuer.issuer_id} cannot be encoded as a CRL: {error}") from error
             if issuer.delta_crl:
@@ -72,6 +72,12 @@ async def read_snapshot(
                 changes = await read_changes(connection, issuer.issuer_id, bases[0], limit)
     place = Cursor(head.generation, head.seq)
     return Snapshot(place=place, entries=entries, count=count, bases=bases, changes=changes)
+
+
+def _encoded(sorter: RowSorter, writer: EntryWriter) -> EncodedEntries:
+    while piece := sorter.read():
+        writer.feed(piece)
+    return encoded_entries(writer)
 
 
 async def read_changes(connection: Connection, issuer_id: str, base: CRLBase, limit: datetime) -> EncodedEntries:
