@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
-import typer
+import click
 
 from cachewarm.errors import CachewarmError
 
@@ -116,7 +116,7 @@ def logs_to_the_person() -> None:
 def fail(text: str, *, status: int = 1) -> NoReturn:
     """Say what is wrong and leave."""
     say(f"fastocsp: {text}")
-    raise typer.Exit(status)
+    raise click.exceptions.Exit(status)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def write_settings() -> None:
 
 def write_commands() -> None:
     """The help of every command."""
-    from typer.testing import CliRunner
+    from click.testing import CliRunner
 
     from cachewarm.cli.main import COMMANDS, app
 

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from cachewarm.cli.options import AsJson, DataDir, actor_name, run_with_ledger, settings_of
+from cachewarm.cli.parameters import Argument, Option
 from cachewarm.cli.revoke import Force, Patience, Wait, holder_watch, leave, reason_of
 from cachewarm.console import progress, reported, say, show
 from cachewarm.errors import Refused
@@ -29,12 +28,10 @@ SAID = 50
 
 def bulk_revoke(
     serials: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Serial numbers, hexadecimal, one a line; # comments; - reads stdin.")
+        Path, Argument(metavar="FILE", help="Serial numbers, hexadecimal, one a line; # comments; - reads stdin.")
     ],
-    issuer: Annotated[str, typer.Option("--issuer", metavar="ISSUER_ID", help="Whose certificates these are.")],
-    reason: Annotated[str, typer.Option(help="One of the RFC 5280 reasons by its name, for all of them.")] = (
-        "unspecified"
-    ),
+    issuer: Annotated[str, Option("--issuer", metavar="ISSUER_ID", help="Whose certificates these are.")],
+    reason: Annotated[str, Option(help="One of the RFC 5280 reasons by its name, for all of them.")] = ("unspecified"),
     wait: Wait = False,
     patience: Patience = None,
     force: Force = False,

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -31,6 +30,7 @@ from cachewarm.cli.options import (
     settings_of,
     with_ledger,
 )
+from cachewarm.cli.parameters import Argument, Group, Option
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show
 from cachewarm.keys.soft_key import KeyKind
@@ -38,19 +38,19 @@ from cachewarm.keys.token_uri import parse_token_uri
 from cachewarm.ledger import issuers
 from responder.domain.status import UnissuedPolicy
 
-app = typer.Typer(help="The local CA.", no_args_is_help=True)
+app = Group(help="The local CA.")
 app.command("issue")(issue_command)
 
-IssuerIdOption = Annotated[str, typer.Option("--id", help="Short name: a-z 0-9 . _ -; part of the public URLs.")]
-Subject = Annotated[str, typer.Option("--subject", metavar="NAME", help="CN=Example CA,O=Example,C=DE")]
-Key = Annotated[KeyKind, typer.Option("--key", help="Kind of the CA's key.")]
+IssuerIdOption = Annotated[str, Option("--id", help="Short name: a-z 0-9 . _ -; part of the public URLs.")]
+Subject = Annotated[str, Option("--subject", metavar="NAME", help="CN=Example CA,O=Example,C=DE")]
+Key = Annotated[KeyKind, Option("--key", help="Kind of the CA's key.")]
 Parent = Annotated[
-    str | None, typer.Option("--parent", metavar="ISSUER_ID", help="The CA above it; without one it is a root.")
+    str | None, Option("--parent", metavar="ISSUER_ID", help="The CA above it; without one it is a root.")
 ]
-Unissued = Annotated[UnissuedPolicy, typer.Option("--unissued", help="Answer for a serial number never issued.")]
+Unissued = Annotated[UnissuedPolicy, Option("--unissued", help="Answer for a serial number never issued.")]
 KeyUri = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--key-uri",
         metavar="PKCS11_URI",
         help="The CA's key is in this token, and is generated there unless there is one (docs/keys.md).",
@@ -59,7 +59,7 @@ KeyUri = Annotated[
 ]
 PublicUrl = Annotated[
     str | None,
-    typer.Option("--public-url", metavar="URL", help="http:// base of the URLs in certificates.", show_default=False),
+    Option("--public-url", metavar="URL", help="http:// base of the URLs in certificates.", show_default=False),
 ]
 
 
@@ -115,8 +115,8 @@ def init_command(
 @app.command("show")
 def show_command(
     *,
-    target: Annotated[str, typer.Argument(metavar="ISSUER_ID|FILE", help="A file that exists, else an issuer.")],
-    pem: Annotated[bool, typer.Option("--pem", help="The certificate itself.")] = False,
+    target: Annotated[str, Argument(metavar="ISSUER_ID|FILE", help="A file that exists, else an issuer.")],
+    pem: Annotated[bool, Option("--pem", help="The certificate itself.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:

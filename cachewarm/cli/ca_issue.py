@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+import click
 from cryptography import x509
 
 from cachewarm.ca.authority import Authority
@@ -22,6 +22,7 @@ from cachewarm.ca.issue import Terms, issue, issue_request, read_request
 from cachewarm.ca.profiles import PROFILES, Pointers, check_url, parse_names
 from cachewarm.ca.registry import enter, load_authority, pointers_of
 from cachewarm.cli.options import AsJson, DataDir, Validity, given_by, run_with_ledger, seconds_of, settings_of
+from cachewarm.cli.parameters import Argument, Option
 from cachewarm.config import Settings
 from cachewarm.console import reported, show
 from cachewarm.errors import Refused
@@ -29,12 +30,10 @@ from cachewarm.keys.key_file import SECRET_MODE, new_file
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import issuers
 
-Names = Annotated[list[str], typer.Option("--name", help="Host name, address, mail address or URI; repeat it.")]
-Csr = Annotated[
-    Path | None, typer.Option("--csr", help="Certification request, PEM or DER.", exists=True, dir_okay=False)
-]
-Key = Annotated[KeyKind | None, typer.Option("--key", help="Kind of the new key.", show_default="p256")]
-Out = Annotated[Path, typer.Option("--out", help="Folder for NAME.pem and NAME.key.", file_okay=False)]
+Names = Annotated[list[str], Option("--name", help="Host name, address, mail address or URI; repeat it.")]
+Csr = Annotated[Path | None, Option("--csr", help="Certification request, PEM or DER.", exists=True, dir_okay=False)]
+Key = Annotated[KeyKind | None, Option("--key", help="Kind of the new key.", show_default="p256")]
+Out = Annotated[Path, Option("--out", help="Folder for NAME.pem and NAME.key.", file_okay=False)]
 File = Path | None
 
 _PROFILES_HELP = "tls-server or tls-client."
@@ -58,30 +57,30 @@ class Wish:
 
 def issue_command(
     *,
-    issuer_id: Annotated[str, typer.Argument(metavar="ISSUER_ID", help="The CA, whose key is here.")],
-    name: Names = [],  # noqa: B006 - typer copies it
-    profile: Annotated[str, typer.Option("--profile", help=_PROFILES_HELP)] = "tls-server",
+    issuer_id: Annotated[str, Argument(metavar="ISSUER_ID", help="The CA, whose key is here.")],
+    name: Names = [],  # noqa: B006 - click passes a list of its own
+    profile: Annotated[str, Option("--profile", help=_PROFILES_HELP)] = "tls-server",
     csr: Csr = None,
     key: Key = None,
-    subject: Annotated[str | None, typer.Option("--subject", metavar="NAME", help="Default: the first name.")] = None,
+    subject: Annotated[str | None, Option("--subject", metavar="NAME", help="Default: the first name.")] = None,
     validity: Validity = None,
-    must_staple: Annotated[bool, typer.Option("--must-staple", help="Servers must staple an answer.")] = False,
-    ocsp_url: Annotated[str | None, typer.Option("--ocsp-url", metavar="URL", help="Instead of the issuer's.")] = None,
-    no_ocsp_url: Annotated[bool, typer.Option("--no-ocsp-url", help="Leave it out.")] = False,
-    crl_url: Annotated[str | None, typer.Option("--crl-url", metavar="URL", help="Instead of the issuer's.")] = None,
-    no_crl_url: Annotated[bool, typer.Option("--no-crl-url", help="Leave it out.")] = False,
-    ca_issuers_url: Annotated[str | None, typer.Option("--ca-issuers-url", metavar="URL", help="Likewise.")] = None,
-    no_ca_issuers_url: Annotated[bool, typer.Option("--no-ca-issuers-url", help="Leave it out.")] = False,
+    must_staple: Annotated[bool, Option("--must-staple", help="Servers must staple an answer.")] = False,
+    ocsp_url: Annotated[str | None, Option("--ocsp-url", metavar="URL", help="Instead of the issuer's.")] = None,
+    no_ocsp_url: Annotated[bool, Option("--no-ocsp-url", help="Leave it out.")] = False,
+    crl_url: Annotated[str | None, Option("--crl-url", metavar="URL", help="Instead of the issuer's.")] = None,
+    no_crl_url: Annotated[bool, Option("--no-crl-url", help="Leave it out.")] = False,
+    ca_issuers_url: Annotated[str | None, Option("--ca-issuers-url", metavar="URL", help="Likewise.")] = None,
+    no_ca_issuers_url: Annotated[bool, Option("--no-ca-issuers-url", help="Leave it out.")] = False,
     out: Out = Path(),
-    cert_out: Annotated[File, typer.Option("--cert-out", help="File of the certificate.", dir_okay=False)] = None,
-    key_out: Annotated[File, typer.Option("--key-out", help="File of the key.", dir_okay=False)] = None,
+    cert_out: Annotated[File, Option("--cert-out", help="File of the certificate.", dir_okay=False)] = None,
+    key_out: Annotated[File, Option("--key-out", help="File of the key.", dir_okay=False)] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Issue a certificate. Without --csr a key is made too: mode 0600, encrypted under CONFIG_ENCRYPTION_KEY."""
     with reported():
         if csr is not None and (key or key_out or subject):
-            raise typer.BadParameter("the request brings key and subject along", param_hint="--csr")
+            raise click.BadParameter("the request brings key and subject along", param_hint="--csr")
         urls = {
             "ocsp_url": _url("--ocsp-url", ocsp_url, without=no_ocsp_url),
             "ca_issuers_url": _url("--ca-issuers-url", ca_issuers_url, without=no_ca_issuers_url),
@@ -169,7 +168,7 @@ def _url(option: str, url: str | None, *, without: bool) -> str | None:
     if url is None:
         return None if without else _ISSUERS
     if without:
-        raise typer.BadParameter("a URL and none at all exclude each other", param_hint=option)
+        raise click.BadParameter("a URL and none at all exclude each other", param_hint=option)
     with given_by(option):
         return check_url(url, "the URL")
 
@@ -198,14 +197,14 @@ def _request(path: Path | None) -> bytes | None:
 
 def _profile(name: str) -> str:
     if name not in PROFILES:
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(PROFILES)}", param_hint="--profile")
+        raise click.BadParameter(f"{name!r} is none of {', '.join(PROFILES)}", param_hint="--profile")
     return name
 
 
 def _stem(names: Sequence[str], csr: Path | None) -> str:
     """The first name as a file name: `*.example` is `_.example`, a slash or a colon is an underscore."""
     if not names and csr is None:
-        raise typer.BadParameter("a certificate needs a name, or a request that has one", param_hint="--name")
+        raise click.BadParameter("a certificate needs a name, or a request that has one", param_hint="--name")
     first = names[0] if names or csr is None else csr.stem
     return "".join(letter if letter.isalnum() or letter in ".-@_" else "_" for letter in first).lstrip(".") or "_"
 

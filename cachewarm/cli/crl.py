@@ -9,19 +9,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+import click
 
 from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of, with_ledger
+from cachewarm.cli.parameters import Argument, Group, Option
 from cachewarm.console import fail, progress, reported, say, show, show_rows
 
 if TYPE_CHECKING:
     from cachewarm.config import Settings
 
-app = typer.Typer(help="CRLs: list, show, generate, fetch, verify.", no_args_is_help=True)
+app = Group(help="CRLs: list, show, generate, fetch, verify.")
 
-IssuerId = Annotated[str, typer.Argument(metavar="ISSUER_ID", help="As `fastocsp issuer list` names it.")]
+IssuerId = Annotated[str, Argument(metavar="ISSUER_ID", help="As `fastocsp issuer list` names it.")]
 Part = Annotated[
-    str, typer.Option("--part", metavar="NAME", help="`delta`, or a shard's number; the complete CRL without it.")
+    str, Option("--part", metavar="NAME", help="`delta`, or a shard's number; the complete CRL without it.")
 ]
 _TURN_S = 0.2
 _PATIENCE_S = 300.0
@@ -55,8 +56,8 @@ def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 def show_command(
     issuer: IssuerId,
     part: Part = "",
-    out: Annotated[Path | None, typer.Option("--out", help="Write the CRL to this file.", dir_okay=False)] = None,
-    form: Annotated[Form, typer.Option("--form", help="Of that file.")] = Form.DER,
+    out: Annotated[Path | None, Option("--out", help="Write the CRL to this file.", dir_okay=False)] = None,
+    form: Annotated[Form, Option("--form", help="Of that file.")] = Form.DER,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -81,9 +82,9 @@ def show_command(
 @app.command("generate")
 def generate_command(
     issuer: IssuerId,
-    delta: Annotated[bool, typer.Option("--delta", help="A delta alone, on the complete CRL that there is.")] = False,
+    delta: Annotated[bool, Option("--delta", help="A delta alone, on the complete CRL that there is.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Publish it even if it has far fewer or more entries than the last one.")
+        bool, Option("--force", help="Publish it even if it has far fewer or more entries than the last one.")
     ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -101,11 +102,11 @@ def generate_command(
 @app.command("fetch")
 def fetch_command(
     issuer: Annotated[
-        str | None, typer.Argument(metavar="ISSUER_ID", help="All issuers with a CRL source without it.")
+        str | None, Argument(metavar="ISSUER_ID", help="All issuers with a CRL source without it.")
     ] = None,
     accept_renumbered: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--accept-renumbered",
             help="Take a CRL with a number below the last one, this once: the CA began to number again. Audited.",
         ),
@@ -117,7 +118,7 @@ def fetch_command(
     with reported():
         settings = settings_of(data_dir)
         if accept_renumbered and issuer is None:
-            raise typer.BadParameter("name the issuer", param_hint="--accept-renumbered")
+            raise click.BadParameter("name the issuer", param_hint="--accept-renumbered")
         renumbered_by = actor_name() if accept_renumbered else None
 
         async def look(connection: Any) -> list[dict[str, Any]]:
@@ -142,7 +143,7 @@ def fetch_command(
 
 @app.command("verify")
 def verify_command(
-    issuer: Annotated[str | None, typer.Argument(metavar="ISSUER_ID", help="All issuers without it.")] = None,
+    issuer: Annotated[str | None, Argument(metavar="ISSUER_ID", help="All issuers without it.")] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:

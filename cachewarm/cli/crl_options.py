@@ -4,8 +4,7 @@ from enum import StrEnum
 from typing import Annotated
 from urllib.parse import urlsplit
 
-import typer
-
+from cachewarm.cli.parameters import Option
 from cachewarm.ledger.issuers import CRLWish
 
 
@@ -19,7 +18,7 @@ class Scope(StrEnum):
 
 CRLShards = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--crl-shards",
         min=0,
         max=4096,
@@ -28,16 +27,14 @@ CRLShards = Annotated[
         show_default="0",
     ),
 ]
-DeltaCRL = Annotated[
-    bool | None, typer.Option("--delta-crl/--no-delta-crl", help="Make delta CRLs too.", show_default="no")
-]
+DeltaCRL = Annotated[bool | None, Option("--delta-crl/--no-delta-crl", help="Make delta CRLs too.", show_default="no")]
 CRLScope = Annotated[
     Scope | None,
-    typer.Option("--crl-scope", help="What it issues, and its CRLs are about.", show_default="all"),
+    Option("--crl-scope", help="What it issues, and its CRLs are about.", show_default="all"),
 ]
 CRLSource = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--crl-source",
         metavar="URL",
         help="Fetch the CA's CRL there (http, https, file), serve it on, take status from it.",
@@ -46,11 +43,11 @@ CRLSource = Annotated[
 ]
 DeltaSource = Annotated[
     str | None,
-    typer.Option("--delta-url", metavar="URL", help="The same for its deltas.", show_default="as the CRL says"),
+    Option("--delta-url", metavar="URL", help="The same for its deltas.", show_default="as the CRL says"),
 ]
 AcceptUnnumbered = Annotated[
     bool | None,
-    typer.Option(
+    Option(
         "--accept-unnumbered/--no-accept-unnumbered",
         help="Take CRLs without a CRL number too, ordered by thisUpdate.",
         show_default="no",

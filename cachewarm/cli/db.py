@@ -5,22 +5,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
+import click
 from pydantic import SecretStr
 
 from _fastocsp.ocsp.record import MAX_GENERATION
+from cachewarm.cli.parameters import Group, Option
 from cachewarm.config import owner_url
 from cachewarm.console import fail, reported, say, show, show_rows
 
-app = typer.Typer(help="The ledger's schema and logins.", no_args_is_help=True)
+app = Group(help="The ledger's schema and logins.")
 
-DataDir = Annotated[Path | None, typer.Option(help="State folder of this instance.", show_default=".fastocsp")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+DataDir = Annotated[Path | None, Option(help="State folder of this instance.", show_default=".fastocsp")]
+AsJson = Annotated[bool, Option("--json", help="One JSON object on standard output.")]
 
 
 Write = Annotated[
     Path | None,
-    typer.Option("--write", help="Write each URL into a file of this folder, mode 0600, instead of showing it."),
+    Option("--write", help="Write each URL into a file of this folder, mode 0600, instead of showing it."),
 ]
 
 
@@ -65,7 +66,7 @@ def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 def restored_command(
     above: Annotated[
         int,
-        typer.Option(
+        Option(
             min=0, max=MAX_GENERATION - 1, help="The highest generation that an edge had: see its /ready, or its log."
         ),
     ] = 0,
@@ -86,11 +87,11 @@ def restored_command(
 
 @app.command("roles")
 def roles_command(
-    sql: Annotated[bool, typer.Option("--sql", help="Print what a DBA runs once, and connect to nothing.")] = False,
+    sql: Annotated[bool, Option("--sql", help="Print what a DBA runs once, and connect to nothing.")] = False,
     create: Annotated[
-        bool, typer.Option("--create", help="Make the logins of warmer, admin and commands; needs CREATEROLE.")
+        bool, Option("--create", help="Make the logins of warmer, admin and commands; needs CREATEROLE.")
     ] = False,
-    owner: Annotated[str, typer.Option(help="With --sql: the login that migrates the ledger.")] = "fastocsp",
+    owner: Annotated[str, Option(help="With --sql: the login that migrates the ledger.")] = "fastocsp",
     write: Write = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -113,7 +114,7 @@ def roles_command(
 
     with reported():
         if sql and create:
-            raise typer.BadParameter("--sql prints, --create makes: choose one")
+            raise click.BadParameter("--sql prints, --create makes: choose one")
         if sql:
             wanted = logins.of_writers()
             print_sql([*logins.groups_statements(owner), *(s for one in wanted for s in logins.login_statements(one))])

@@ -5,16 +5,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import typer
-
 from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, settings_of, with_ledger
+from cachewarm.cli.parameters import Argument, Group, Option
 from cachewarm.config import owner_url
 from cachewarm.console import fail, reported, say, show, show_rows
 from cachewarm.errors import Refused
 from responder.config import parse_duration
 from responder.domain.serial import serial_hex
 
-app = typer.Typer(help="Edges and their logins: add, list, remove, horizon, orphans.", no_args_is_help=True)
+app = Group(help="Edges and their logins: add, list, remove, horizon, orphans.")
 
 
 @app.command("list")
@@ -66,7 +65,7 @@ def _state(lease: Any) -> str:
 @app.command("horizon")
 def horizon_command(
     horizon: Annotated[
-        str | None, typer.Argument(metavar="TIME", help="The most that an edge may ask for: 2s to 1h.")
+        str | None, Argument(metavar="TIME", help="The most that an edge may ask for: 2s to 1h.")
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -96,12 +95,12 @@ def horizon_command(
 
 @app.command("add")
 def add_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Its FASTOCSP_EDGE_NAME: by default the host name.")],
-    sql: Annotated[bool, typer.Option("--sql", help="Print what a DBA runs, and connect to nothing.")] = False,
-    signer: Annotated[bool, typer.Option(help="Make the login of that host's signer too.")] = True,
+    name: Annotated[str, Argument(metavar="NAME", help="Its FASTOCSP_EDGE_NAME: by default the host name.")],
+    sql: Annotated[bool, Option("--sql", help="Print what a DBA runs, and connect to nothing.")] = False,
+    signer: Annotated[bool, Option(help="Make the login of that host's signer too.")] = True,
     write: Annotated[
         Path | None,
-        typer.Option("--write", help="Write each URL into a file of this folder, mode 0600, instead of showing it."),
+        Option("--write", help="Write each URL into a file of this folder, mode 0600, instead of showing it."),
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -134,7 +133,7 @@ def add_command(
 
 @app.command("remove")
 def remove_command(
-    name: Annotated[str, typer.Argument(metavar="EDGE", help="Its name, as `fastocsp edge list` shows it.")],
+    name: Annotated[str, Argument(metavar="EDGE", help="Its name, as `fastocsp edge list` shows it.")],
     data_dir: DataDir = None,
 ) -> None:
     """Take an edge's word away, at once: its polls are refused from now on, and no revocation waits for it after its

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import typer
-
 from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of
+from cachewarm.cli.parameters import Argument, Group, Option
 from cachewarm.console import fail, progress, reported, say, show
 from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
@@ -19,23 +18,18 @@ if TYPE_CHECKING:
     from cachewarm.config import Settings
     from cachewarm.importer.import_index import ImportResult, StillRevoked, UnfitIndex
 
-app = typer.Typer(help="Take over the inventory and the revocations of another CA.", no_args_is_help=True)
+app = Group(help="Take over the inventory and the revocations of another CA.")
 #: Lines of the same kind that are written out before only their number is said.
 SAID = 50
-
-
-@app.callback()
-def root() -> None:
-    """Take over the inventory and the revocations of another CA."""
 
 
 @app.command("openssl")
 def openssl_command(
     *,
     index: Annotated[
-        Path, typer.Argument(metavar="INDEX.TXT", help="Database of `openssl ca`.", exists=True, dir_okay=False)
+        Path, Argument(metavar="INDEX.TXT", help="Database of `openssl ca`.", exists=True, dir_okay=False)
     ],
-    issuer: Annotated[str, typer.Option("--issuer", metavar="ISSUER_ID", help="Whose certificates these are.")],
+    issuer: Annotated[str, Option("--issuer", metavar="ISSUER_ID", help="Whose certificates these are.")],
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:

@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+import click
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -29,6 +29,7 @@ from cachewarm.cli.crl_options import (
 )
 from cachewarm.cli.issuer_keys import ca_key_of, responder_of
 from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, run_with_ledger, settings_of
+from cachewarm.cli.parameters import Argument, Group, Option, Spec
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show, show_rows
 from cachewarm.errors import Refused
@@ -38,20 +39,18 @@ from cachewarm.status.issuers import Overview, fields_of, overviews, row_of
 from responder.domain.status import UnissuedPolicy
 from responder.secret_files import read_secret_text
 
-app = typer.Typer(help="Issuers whose certificates are answered for.", no_args_is_help=True)
+app = Group(help="Issuers whose certificates are answered for.")
 
 
-def _file(option: str, text: str) -> typer.models.OptionInfo:
-    return typer.Option(option, help=text, exists=True, dir_okay=False, show_default=False)  # type: ignore[no-any-return]
+def _file(option: str, text: str) -> Spec:
+    return Option(option, help=text, exists=True, dir_okay=False, show_default=False)
 
 
 Cert = Annotated[Path | None, _file("--cert", "The CA's certificate; default: FASTOCSP_CA_CERT_PATH.")]
 CaKey = Annotated[Path | None, _file("--key", "The CA's key, which stays where it is; default: FASTOCSP_CA_KEY_PATH.")]
 KeyUri = Annotated[
     str | None,
-    typer.Option(
-        "--key-uri", metavar="PKCS11_URI", help="The CA's key is in this token (docs/keys.md).", show_default=False
-    ),
+    Option("--key-uri", metavar="PKCS11_URI", help="The CA's key is in this token (docs/keys.md).", show_default=False),
 ]
 KeyPassphrase = Annotated[
     Path | None,
@@ -63,20 +62,20 @@ KeyPassphrase = Annotated[
 ]
 ResponderCert = Annotated[Path | None, _file("--responder-cert", "Responder certificate, issued by the CA.")]
 ResponderKey = Annotated[Path | None, _file("--responder-key", "Its key, PEM; a copy is kept.")]
-Id = Annotated[str | None, typer.Option("--id", help="Short name.", show_default="from the CA's common name")]
+Id = Annotated[str | None, Option("--id", help="Short name.", show_default="from the CA's common name")]
 PublishesCrl = Annotated[
-    bool | None, typer.Option("--crl/--no-crl", help="Make CRLs.", show_default="when the CA's key is here")
+    bool | None, Option("--crl/--no-crl", help="Make CRLs.", show_default="when the CA's key is here")
 ]
 Unissued = Annotated[
     UnissuedPolicy | None,
-    typer.Option("--unissued", help="Answer for a serial number never issued.", show_default="unauthorized"),
+    Option("--unissued", help="Answer for a serial number never issued.", show_default="unauthorized"),
 ]
 OcspUrl = Annotated[
-    str | None, typer.Option("--ocsp-url", metavar="URL", help="For new certificates.", show_default="our own")
+    str | None, Option("--ocsp-url", metavar="URL", help="For new certificates.", show_default="our own")
 ]
 CrlUrl = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--crl-url",
         metavar="URL",
         help="With the CA's key: for new certificates and CRLs, the one in the old ones. Without it: --crl-source.",
@@ -147,7 +146,7 @@ def add_command(
 
 @app.command("add-cert")
 def add_cert_command(
-    issuer_id: Annotated[str, typer.Argument(metavar="ISSUER_ID")],
+    issuer_id: Annotated[str, Argument(metavar="ISSUER_ID")],
     cert: Annotated[Path, _file("--cert", "Another certificate of this CA: same name, same key.")],
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -191,7 +190,7 @@ def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 @app.command("show")
 def show_command(
-    issuer_id: Annotated[str, typer.Argument(metavar="ISSUER_ID")], data_dir: DataDir = None, as_json: AsJson = False
+    issuer_id: Annotated[str, Argument(metavar="ISSUER_ID")], data_dir: DataDir = None, as_json: AsJson = False
 ) -> None:
     """One issuer: its responder and when that ends, its coverage, its CRL."""
     with reported():
@@ -218,7 +217,7 @@ async def _overviews(settings: Settings) -> list[Overview]:
 
 def _ca(path: Path | None) -> x509.Certificate:
     if path is None:
-        raise typer.BadParameter("name the CA's certificate", param_hint="--cert")
+        raise click.BadParameter("name the CA's certificate", param_hint="--cert")
     with given_by("--cert"):
         ca = read_certificate(path.read_bytes(), name=str(path))
         check_ca(ca)

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-import typer
+import click
 from cryptography import x509
 
 from cachewarm.ca.adopt import issuer_id_of
@@ -26,7 +26,7 @@ def responder_of(
         return None
     if cert is None or key is None:
         missing = "--responder-key" if key is None else "--responder-cert"
-        raise typer.BadParameter("certificate and key come together", param_hint=missing)
+        raise click.BadParameter("certificate and key come together", param_hint=missing)
     with given_by("--responder-key"):
         private, _ = open_brought_key(key, settings.passphrase, passphrase)
     with given_by("--responder-cert"):
@@ -46,7 +46,7 @@ def ca_key_of(
     """Return --key-uri or --key, else CA_KEY_PATH when it is about this CA; None when the key is not here."""
     if key_uri is not None:
         if key is not None:
-            raise typer.BadParameter("name the key's file or its place in a token", param_hint="--key, --key-uri")
+            raise click.BadParameter("name the key's file or its place in a token", param_hint="--key, --key-uri")
         with given_by("--key-uri"):
             Authority(ca, load_token_key(parse_token_uri(key_uri).text))
         return BroughtKey(key_uri)

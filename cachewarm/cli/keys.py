@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
 from cachewarm.cli.options import AsJson, DataDir, settings_of
+from cachewarm.cli.parameters import Argument, Group, Option
 from cachewarm.console import reported, say, show, show_rows
 from cachewarm.errors import Refused
 from responder.secret_files import read_secret_text
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from cachewarm.config import Settings
     from cachewarm.keys.rewrap import Rewrapped
 
-app = typer.Typer(help="Private keys in files.", no_args_is_help=True)
+app = Group(help="Private keys in files.")
 
 Files = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[FILE]...", help="Key files; without any, those of the key folder and CA_KEY_PATH."),
+    Argument(metavar="[FILE]...", help="Key files; without any, those of the key folder and CA_KEY_PATH."),
 ]
 
 
@@ -45,14 +46,14 @@ def rewrap_command(
     *,
     old_passphrase_file: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--old-passphrase-file",
             metavar="FILE",
             help="The passphrase before, for files that CONFIG_ENCRYPTION_KEY does not open.",
             show_default=False,
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Open every file and say what would be done.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Open every file and say what would be done.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -75,12 +76,12 @@ def rewrap_command(
 
 @app.command("export")
 def export_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A key file of this installation.")],
+    file: Annotated[Path, Argument(metavar="FILE", help="A key file of this installation.")],
     *,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="PEM file to write; it must not exist.")],
+    out: Annotated[Path, Option("--out", metavar="FILE", help="PEM file to write; it must not exist.")],
     passphrase_file: Annotated[
         Path | None,
-        typer.Option("--passphrase-file", metavar="FILE", help="Its passphrase; else asked for.", show_default=False),
+        Option("--passphrase-file", metavar="FILE", help="Its passphrase; else asked for.", show_default=False),
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -97,9 +98,9 @@ def export_command(
         if passphrase_file is not None:
             passphrase = read_secret_text(passphrase_file)
         elif sys.stdin.isatty():
-            passphrase = typer.prompt("Passphrase of the file", hide_input=True, confirmation_prompt=True, err=True)
+            passphrase = click.prompt("Passphrase of the file", hide_input=True, confirmation_prompt=True, err=True)
         else:
-            raise typer.BadParameter("name a file with the passphrase", param_hint="--passphrase-file")
+            raise click.BadParameter("name a file with the passphrase", param_hint="--passphrase-file")
         try:
             write_new(out, key.to_pem(passphrase.encode()))
         except FileExistsError as error:

@@ -1,11 +1,15 @@
 """The command `fastocsp`: each subcommand's module is loaded when it is asked for, so that `--help` is quick."""
 
+import gc
 import importlib
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-from typer.core import TyperGroup
+import click
 
+from cachewarm.cli.parameters import make_command
+
+#: Container objects that a command makes before the garbage collector looks at them: imports make tens of thousands.
+GC_THRESHOLD = 100_000
 #: name: (module, attribute, one line)
 COMMANDS = {
     "quickstart": ("serve", "quickstart", "Run everything on this machine, with a demo CA."),
@@ -29,7 +33,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(click.Group):
     """Loads a subcommand when it is named."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
@@ -42,13 +46,7 @@ class LazyGroup(TyperGroup):
             return None
         module, attribute, text = COMMANDS[name]
         target = getattr(importlib.import_module(f"cachewarm.cli.{module}"), attribute)
-        if isinstance(target, typer.Typer):
-            target.rich_markup_mode = None  # rich takes a third of the time of --help
-            command = typer.main.get_command(target)
-        else:
-            alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-            alone.command()(target)
-            command = typer.main.get_command(alone)
+        command = target if isinstance(target, click.Command) else make_command(target, name)
         command.name, command.help, command.short_help = name, command.help or text, text
         return command
 
@@ -58,33 +56,30 @@ class LazyGroup(TyperGroup):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
 
-app = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
-)
-
-
-def _say_version(asked: bool) -> None:
-    if asked:
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            typer.echo(f"fastocsp {version('fastocsp')}")
+            click.echo(f"fastocsp {version('fastocsp')}")
         except PackageNotFoundError:
-            typer.echo("fastocsp, not installed")
-        raise typer.Exit
+            click.echo("fastocsp, not installed")
+        ctx.exit()
 
 
-Version = Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")]
-
-
-@app.callback()
-def root(version: Version = False) -> None:
-    """An OCSP and CRL edge responder whose cache cannot lie."""
+VERSION = click.Option(
+    ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Print the version."
+)
+app = LazyGroup(params=[VERSION], no_args_is_help=True, help="An OCSP and CRL edge responder whose cache cannot lie.")
 
 
 def main(arguments: list[str] | None = None) -> Any:
     """Exit status: 0 done, 1 failed, 2 usage."""
-    return app(arguments)
+    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
+    try:
+        return app(arguments)
+    finally:
+        gc.freeze()  # the process ends: its last collection need not look at every module
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
-import typer
+import click
 
+from cachewarm.cli.parameters import Option
 from cachewarm.console import logs_to_the_person, say
 from cachewarm.errors import Refused, Transient
 
@@ -22,16 +23,14 @@ LATEST_END = 253_370_764_800
 
 DataDir = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--data-dir",
         help="Folder of the instance; FASTOCSP_DATA_DIR, else .fastocsp in this folder.",
         show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-Validity = Annotated[
-    str | None, typer.Option("--validity", metavar="TIME", help="How long: 90d, 10y.", show_default=False)
-]
+AsJson = Annotated[bool, Option("--json", help="One JSON object on standard output.")]
+Validity = Annotated[str | None, Option("--validity", metavar="TIME", help="How long: 90d, 10y.", show_default=False)]
 
 
 def settings_of(data_dir: Path | None, **given: Any) -> "Settings":
@@ -102,7 +101,7 @@ def given_by(option: str) -> Iterator[None]:
     try:
         yield
     except (Refused, ValueError) as error:
-        raise typer.BadParameter(str(error), param_hint=option) from error
+        raise click.BadParameter(str(error), param_hint=option) from error
 
 
 def seconds_of(validity: str | None) -> int | None:

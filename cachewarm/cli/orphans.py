@@ -6,21 +6,22 @@ An open orphan is answered `good` nowhere and stays in the CRLs. `confirm` makes
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+import click
 
 from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of, with_ledger
+from cachewarm.cli.parameters import Argument, Group, Option
 from cachewarm.console import fail, reported, say, show_rows
 
-app = typer.Typer(help="Revocations that the ledger lost: list, confirm, dismiss, limit.", no_args_is_help=True)
+app = Group(help="Revocations that the ledger lost: list, confirm, dismiss, limit.")
 
-Serial = Annotated[str | None, typer.Argument(metavar="[SERIAL]", help="Serial number, hexadecimal.")]
-IssuerId = Annotated[str | None, typer.Option("--issuer", help="Issuer; found by itself when only one has the orphan.")]
+Serial = Annotated[str | None, Argument(metavar="[SERIAL]", help="Serial number, hexadecimal.")]
+IssuerId = Annotated[str | None, Option("--issuer", help="Issuer; found by itself when only one has the orphan.")]
 
 
 @app.command("list")
 def list_command(
     issuer: IssuerId = None,
-    everything: Annotated[bool, typer.Option("--all", help="Decided ones too.")] = False,
+    everything: Annotated[bool, Option("--all", help="Decided ones too.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +42,7 @@ def confirm_command(
     issuer: IssuerId = None,
     evidence: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             exists=True,
             dir_okay=False,
             help="A CRL or OCSP answer of the issuer, DER or PEM. Without SERIAL: every open orphan that it lists.",
@@ -52,7 +53,7 @@ def confirm_command(
 ) -> None:
     """Revoke an orphan: time and reason are those of the evidence, else those that were reported. Audited."""
     if serial is None and evidence is None:
-        raise typer.BadParameter("name a SERIAL, or --evidence that lists them")
+        raise click.BadParameter("name a SERIAL, or --evidence that lists them")
     document = None if evidence is None else evidence.read_bytes()
 
     async def act(connection: Any) -> list[dict[str, Any]]:
@@ -90,8 +91,8 @@ def confirm_command(
 
 @app.command("dismiss")
 def dismiss_command(
-    serial: Annotated[str, typer.Argument(metavar="SERIAL", help="Serial number, hexadecimal.")],
-    why: Annotated[str, typer.Option(help="The reason, for the audit chain.")],
+    serial: Annotated[str, Argument(metavar="SERIAL", help="Serial number, hexadecimal.")],
+    why: Annotated[str, Option(help="The reason, for the audit chain.")],
     issuer: IssuerId = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -116,7 +117,7 @@ def dismiss_command(
 
 @app.command("limit")
 def limit_command(
-    orphans: Annotated[int, typer.Argument(min=1, max=1_000_000, help="Orphans per login.")],
+    orphans: Annotated[int, Argument(min=1, max=1_000_000, help="Orphans per login.")],
     data_dir: DataDir = None,
 ) -> None:
     """Set how many orphans one edge's login may report per hour, or have open; 1000 at first."""

@@ -9,9 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import typer
+import click
 
 from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, run_with_ledger, settings_of
+from cachewarm.cli.parameters import Option
 from cachewarm.console import reported, say, show
 from responder.domain.serial import serial_hex
 from responder.domain.status import CRLReason
@@ -19,15 +20,13 @@ from responder.domain.status import CRLReason
 if TYPE_CHECKING:
     from cachewarm.config import Settings
 
-Serial = Annotated[str | None, typer.Option("--serial", metavar="HEX", help="Serial number, hexadecimal.")]
-Cert = Annotated[Path | None, typer.Option("--cert", help="The certificate, PEM or DER.", exists=True, dir_okay=False)]
-IssuerId = Annotated[
-    str | None, typer.Option("--issuer", help="Issuer; found by itself when only one comes into question.")
-]
-Wait = Annotated[bool, typer.Option("--wait", help="Return when no edge can answer good any more.")]
+Serial = Annotated[str | None, Option("--serial", metavar="HEX", help="Serial number, hexadecimal.")]
+Cert = Annotated[Path | None, Option("--cert", help="The certificate, PEM or DER.", exists=True, dir_okay=False)]
+IssuerId = Annotated[str | None, Option("--issuer", help="Issuer; found by itself when only one comes into question.")]
+Wait = Annotated[bool, Option("--wait", help="Return when no edge can answer good any more.")]
 Patience = Annotated[
     float | None,
-    typer.Option(
+    Option(
         min=0,
         help="Seconds to wait at most, for Postgres too; default: the horizon; Postgres: 15.",
         show_default=False,
@@ -36,7 +35,7 @@ Patience = Annotated[
 
 Force = Annotated[
     bool,
-    typer.Option("--force", help="End the session that holds the ledger, if one does; the audit chain names it."),
+    Option("--force", help="End the session that holds the ledger, if one does; the audit chain names it."),
 ]
 
 EXIT_BOUNDED, EXIT_UNKNOWN = 3, 4
@@ -54,10 +53,10 @@ def revoke(
     serial: Serial = None,
     cert: Cert = None,
     issuer: IssuerId = None,
-    reason: Annotated[str, typer.Option(help="One of the RFC 5280 reasons by its name.")] = "unspecified",
+    reason: Annotated[str, Option(help="One of the RFC 5280 reasons by its name.")] = "unspecified",
     invalidity_date: Annotated[
         str | None,
-        typer.Option(help="Since when the key is suspect: 2026-05-04 or 2026-05-04T10:00:00Z. The earliest counts."),
+        Option(help="Since when the key is suspect: 2026-05-04 or 2026-05-04T10:00:00Z. The earliest counts."),
     ] = None,
     wait: Wait = False,
     patience: Patience = None,
@@ -152,7 +151,7 @@ def holder_watch(settings: "Settings", *, force: bool) -> Any:
 
 def _one_of(serial: str | None, cert: Path | None) -> None:
     if (serial is None) == (cert is None):
-        raise typer.BadParameter("name the certificate by --serial or by --cert")
+        raise click.BadParameter("name the certificate by --serial or by --cert")
 
 
 def reason_of(text: str) -> CRLReason:
@@ -160,9 +159,9 @@ def reason_of(text: str) -> CRLReason:
     try:
         reason = CRLReason.parse(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--reason") from error
+        raise click.BadParameter(str(error), param_hint="--reason") from error
     if reason is CRLReason.removeFromCRL:
-        raise typer.BadParameter(
+        raise click.BadParameter(
             "removeFromCRL takes a certificate off hold in a delta CRL: use `fastocsp unhold`", param_hint="--reason"
         )
     return reason
@@ -176,7 +175,7 @@ def _moment(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter("write 2026-05-04 or 2026-05-04T10:00:00Z", param_hint="--invalidity-date") from error
+        raise click.BadParameter("write 2026-05-04 or 2026-05-04T10:00:00Z", param_hint="--invalidity-date") from error
     with given_by("--invalidity-date"):
         return check_moment(moment, "the date")
 
@@ -212,8 +211,8 @@ def leave(waited: Any, *, wait: bool) -> None:
     match waited.outcome.value:
         case "UNKNOWN":
             say("the connection was lost while committing: repeat the command, that is safe")
-            raise typer.Exit(EXIT_UNKNOWN)
+            raise click.exceptions.Exit(EXIT_UNKNOWN)
         case "BOUNDED" if wait:
             edges = ", ".join(waited.edges)
             say(f"committed; not confirmed yet, but by {waited.until:%H:%M:%S} UTC at the latest: {edges}")
-            raise typer.Exit(EXIT_BOUNDED)
+            raise click.exceptions.Exit(EXIT_BOUNDED)

@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-import typer
+import click
 
 from cachewarm.cli.options import DataDir, settings_of
+from cachewarm.cli.parameters import Option
 from cachewarm.console import reported
 
-Host = Annotated[str | None, typer.Option(help="Address of the public listener.", show_default="127.0.0.1")]
-Port = Annotated[int | None, typer.Option(help="Port of the public listener.", show_default="8080")]
-AdminPort = Annotated[int | None, typer.Option(help="Port of the admin listener.", show_default="8443")]
-Workers = Annotated[int | None, typer.Option(help="Edge processes.", show_default="1")]
+Host = Annotated[str | None, Option(help="Address of the public listener.", show_default="127.0.0.1")]
+Port = Annotated[int | None, Option(help="Port of the public listener.", show_default="8080")]
+AdminPort = Annotated[int | None, Option(help="Port of the admin listener.", show_default="8443")]
+Workers = Annotated[int | None, Option(help="Edge processes.", show_default="1")]
 
 
 def quickstart(
@@ -19,13 +20,13 @@ def quickstart(
     port: Port = None,
     admin_port: AdminPort = None,
     workers: Workers = None,
-    certificates: Annotated[int, typer.Option(min=2, help="Demo certificates to issue.")] = 100,
-    revoked: Annotated[int, typer.Option(min=0, help="How many of them are revoked.")] = 10,
+    certificates: Annotated[int, Option(min=2, help="Demo certificates to issue.")] = 100,
+    revoked: Annotated[int, Option(min=0, help="How many of them are revoked.")] = 10,
 ) -> None:
     """Run everything on this machine: Postgres, Valkey, a demo CA, signer, warmer, edge, admin."""
     with reported():
         if revoked >= certificates:
-            raise typer.BadParameter("--revoked must be below --certificates: one has to stay good")
+            raise click.BadParameter("--revoked must be below --certificates: one has to stay good")
         settings = settings_of(data_dir, instance=False, host=host, port=port, admin_port=admin_port, workers=workers)
         from cachewarm.quickstart.run import Plan, run_quickstart
 

@@ -64,6 +64,6 @@ def open_brought_key(path: Path, ours: bytes | None, theirs: bytes | None) -> tu
 
 
 def _asked_for(path: Path) -> bytes:
-    import typer
+    import click
 
-    return str(typer.prompt(f"Passphrase of {path}", hide_input=True, err=True)).encode()
+    return str(click.prompt(f"Passphrase of {path}", hide_input=True, err=True)).encode()

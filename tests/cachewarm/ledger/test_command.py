@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from cachewarm.cli.db import app
 from cachewarm.embedded.postgres import EmbeddedPostgres
