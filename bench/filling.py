@@ -10,7 +10,7 @@ from _fastocsp.wire import codes
 from _fastocsp.wire.types import Record
 from responder.config import EdgeSettings
 
-BYTES_LIMIT: int = EdgeSettings.model_fields["table_bytes"].default
+BYTES_LIMIT: int = EdgeSettings.fields["table_bytes"].default
 
 
 def fill(worker: int, count: int) -> int:

@@ -5,10 +5,8 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
-from pydantic_settings import NoDecode
-
-from responder.config import INSTANCE_FILE, ConfigError, Duration, EdgeSettings, Size, load_settings, parse_address
+from responder.config import INSTANCE_FILE, Duration, EdgeSettings, Size, check_listen, load_settings
+from responder.setting_fields import ConfigError, Field, SecretStr
 
 
 def parse_api_keys(value: object) -> object:
@@ -25,7 +23,14 @@ def parse_api_keys(value: object) -> object:
     return keys
 
 
-ApiKeys = Annotated[dict[str, tuple[str, bool]], NoDecode, BeforeValidator(parse_api_keys)]
+ApiKeys = Annotated[dict[str, tuple[str, bool]], parse_api_keys]
+
+
+def check_passphrase(value: SecretStr | None) -> SecretStr | None:
+    """Return the passphrase of the private keys; ValueError when it is too short."""
+    if value is not None and len(value.get_secret_value().encode()) < 32:
+        raise ValueError("needs at least 32 octets")
+    return value
 
 
 class Settings(EdgeSettings):
@@ -79,10 +84,10 @@ class Settings(EdgeSettings):
     ca_cert_path: Path | None = Field(None, description="certificate of the CA that CA_KEY_PATH belongs to")
     ca_key_path: Path | None = Field(None, description="private key of a CA that was made elsewhere")
     config_encryption_key: SecretStr | None = Field(
-        None, description="passphrase of the private keys on disk, at least 32 octets"
+        None, check=check_passphrase, description="passphrase of the private keys on disk, at least 32 octets"
     )
     api_keys_named: ApiKeys = Field(
-        default_factory=dict, repr=False, description="name:key[:admin],... of the admin listener"
+        default_factory=dict, hidden=True, description="name:key[:admin],... of the admin listener"
     )
     cert_export_rate_limit_per_actor_hr: int = Field(
         50, ge=0, description="certificates one API key may export an hour"
@@ -112,26 +117,14 @@ class Settings(EdgeSettings):
         description="processes that sign ahead, by default one for each core; 0: the warmer signs by itself",
     )
     warmer_metrics_listen: str = Field(
-        "", description="address and port of the warmer's own metrics listener, as METRICS_LISTEN; empty for none"
+        "",
+        check=check_listen,
+        description="address and port of the warmer's own metrics listener, as METRICS_LISTEN; empty for none",
     )
-    signer_metrics_listen: str = Field("", description="the same for the signer")
+    signer_metrics_listen: str = Field("", check=check_listen, description="the same for the signer")
     signer_queue: int = Field(
         1024, ge=1, description="questions that wait for the ledger in the signer; more are answered tryLater"
     )
-
-    @field_validator("warmer_metrics_listen", "signer_metrics_listen")
-    @classmethod
-    def _metrics_address(cls, value: str) -> str:
-        if value:
-            parse_address(value)
-        return value
-
-    @field_validator("config_encryption_key")
-    @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value().encode()) < 32:
-            raise ValueError("needs at least 32 octets")
-        return value
 
     def require_database(self) -> SecretStr:
         """The ledger's URL; ConfigError when none is set."""

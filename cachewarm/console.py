@@ -136,7 +136,7 @@ def reported() -> Iterator[None]:
 
 def _config_error() -> type[Exception]:
     """Return the class of errors in settings, which is loaded when there is an error: not for every command."""
-    from responder.config import ConfigError
+    from responder.setting_fields import ConfigError
 
     return ConfigError
 

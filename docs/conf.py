@@ -22,8 +22,8 @@ def write_settings() -> None:
     from cachewarm.config import Settings
 
     lines = ["| Setting | Default | Meaning |", "|---|---|---|"]
-    for name, field in sorted(Settings.model_fields.items()):
-        default = field.get_default(call_default_factory=True, validated_data={})
+    for name, field in sorted(Settings.fields.items()):
+        default = field.default_value()
         shown = "" if default is None or default in ((), {}) else str(default)
         lines.append(f"| `FASTOCSP_{name.upper()}` | {shown} | {field.description} |")
     (HERE / "_settings.md").write_text("\n".join(lines) + "\n")

@@ -2,8 +2,9 @@
 
 import sys
 
-from responder.config import PREFIX, ConfigError, EdgeSettings, load_settings
+from responder.config import EdgeSettings, load_settings
 from responder.master import run_master
+from responder.setting_fields import PREFIX, ConfigError
 
 
 def main() -> None:
@@ -26,6 +27,6 @@ def main() -> None:
 
 def _usage() -> str:
     lines = ["usage: python -m responder [serve]", "", "Settings, from the environment:"]
-    for name, field in EdgeSettings.model_fields.items():
+    for name, field in EdgeSettings.fields.items():
         lines.append(f"  {PREFIX}{name.upper():<28} {field.description} [{field.default}]")
     return "\n".join(lines)

@@ -5,94 +5,38 @@ environment. `as_environment` is the way back, for a child process. A FASTOCSP_*
 a misspelt name would be silently ignored.
 """
 
-import ipaddress
 import json
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-
-from responder.links import STORES, link_problems
+from responder.links import link_problems
 from responder.secret_files import file_names, secrets_from_files
+from responder.setting_fields import PREFIX, ConfigError, Field, SecretStr, SettingsBase
+from responder.setting_values import Network, parse_address, parse_duration, parse_networks, parse_size, parse_stores
 
-PREFIX = "FASTOCSP_"
 INSTANCE_FILE = "quickstart.json"
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)?")
-_SIZE = re.compile(r"(\d+)\s*(k|m|g)?(?:i?b)?", re.IGNORECASE)
 
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]\s]+):(\d{1,5})")
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Duration = Annotated[float, parse_duration]
+Size = Annotated[int, parse_size]
+Stores = Annotated[tuple[str, ...], parse_stores]
+Networks = Annotated[tuple[Network, ...], parse_networks]
 
 
-class ConfigError(ValueError):
-    """Every problem of the settings, one a line."""
+def check_listen(value: str) -> str:
+    """Return the address with its port, or the empty text; ValueError for anything else."""
+    if value:
+        parse_address(value)
+    return value
 
 
-def parse_duration(value: object) -> object:
-    """Seconds from `250ms`, `30s`, `15m`, `24h`, `7d`, `2w`, `10y` (365 days each) or a bare number of seconds."""
-    if not isinstance(value, str):
-        return value
-    match = _DURATION.fullmatch(value.strip().lower())
-    if match is None:
-        raise ValueError(f"not a duration: {value!r} (write 250ms, 30s, 15m, 24h, 7d or 10y)")
-    return float(match[1]) * _UNITS[match[2] or "s"]
-
-
-def parse_size(value: object) -> object:
-    """Octets from `16KiB`, `1M` or a bare number."""
-    if not isinstance(value, str):
-        return value
-    match = _SIZE.fullmatch(value.strip())
-    if match is None:
-        raise ValueError(f"not a size: {value!r} (write 16384, 16KiB or 1MiB)")
-    return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[(match[2] or "").lower()]
-
-
-def parse_address(value: str) -> tuple[str, int]:
-    """Host and port of `127.0.0.1:9464` or `[::1]:9464`; ValueError for anything else."""
-    match = _ADDRESS.fullmatch(value.strip())
-    if match is None or int(match[2]) > 65535:
-        raise ValueError(f"not an address with a port: {value!r} (write 127.0.0.1:9464 or [::1]:9464)")
-    return match[1].strip("[]"), int(match[2])
-
-
-def parse_networks(value: object) -> object:
-    """Addresses and networks from a comma-separated list."""
-    if not isinstance(value, str):
-        return value
-    return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in value.split(",") if part.strip())
-
-
-def parse_stores(value: object) -> object:
-    """Names of stores, out of a comma-separated list."""
-    if not isinstance(value, str):
-        return value
-    names = tuple(part.strip() for part in value.split(",") if part.strip())
-    if unknown := set(names) - set(STORES):
-        raise ValueError(f"{', '.join(sorted(unknown))}: write {' or '.join(STORES)}, or both with a comma")
-    return names
-
-
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-Size = Annotated[int, BeforeValidator(parse_size)]
-Stores = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_stores)]
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_networks)]
-
-
-class EdgeSettings(BaseSettings):
+class EdgeSettings(SettingsBase):
     """What `fastocsp serve` needs; the write side adds its own in `cachewarm.config`."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     data_dir: Path = Field(
         Path(".fastocsp"),
-        validate_default=True,
+        check=lambda path: path.expanduser().absolute(),
         description="state of this instance: sockets, journal, keys of the quickstart",
     )
     run_dir: Path | None = Field(
@@ -130,10 +74,12 @@ class EdgeSettings(BaseSettings):
     )
     trusted_proxies: Networks = Field((), description="peers whose X-Forwarded-For is believed")
     metrics_listen: str = Field(
-        "127.0.0.1:9464", description="address and port of the metrics listener, [::1]:9464 for IPv6; empty for none"
+        "127.0.0.1:9464",
+        check=check_listen,
+        description="address and port of the metrics listener, [::1]:9464 for IPv6; empty for none",
     )
     metrics_allow: Networks = Field(
-        parse_networks("127.0.0.0/8,::1"),  # type: ignore[arg-type]
+        parse_networks("127.0.0.0/8,::1"),
         description="peers of the metrics listener that may read /metrics",
     )
     ready_coverage: float = Field(
@@ -216,23 +162,9 @@ class EdgeSettings(BaseSettings):
     )
     log_format: str = Field("auto", pattern="^(auto|json|text)$", description="text on a terminal, json otherwise")
 
-    @field_validator("data_dir")
-    @classmethod
-    def _from_anywhere(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
-
-    @field_validator("metrics_listen")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        if value:
-            parse_address(value)
-        return value
-
-    @model_validator(mode="after")
-    def _relations(self) -> Self:
+    def _conflicts(self) -> Iterator[str]:
         if self.poll_interval * 4 > self.horizon:
-            raise ValueError("POLL_INTERVAL must be at most a quarter of HORIZON")
-        return self
+            yield "POLL_INTERVAL must be at most a quarter of HORIZON"
 
     @property
     def run(self) -> Path:
@@ -258,8 +190,8 @@ def load_settings(cls: type[S], *, instance: bool = True, **given: Any) -> S:
     problems += secrets_from_files(PREFIX, secret_fields(cls), os.environ)[1]
     try:
         settings = cls(**gather(cls, instance=instance, **given))
-    except ValidationError as error:
-        problems += [_problem(entry) for entry in error.errors(include_input=False)]
+    except ConfigError as error:
+        problems += str(error).splitlines()
     else:
         problems += link_problems(_plain(settings.database_url), _plain(settings.redis_url), settings.insecure_links)
     if problems:
@@ -273,27 +205,23 @@ def _plain(secret: SecretStr | None) -> str | None:
 
 def gather(cls: type[EdgeSettings], *, instance: bool = True, **given: Any) -> dict[str, Any]:
     """The same values before anything is checked, as they were written."""
-    names = {PREFIX + field.upper(): field for field in cls.model_fields}
+    names = {PREFIX + field.upper(): field for field in cls.fields}
     values = {field: os.environ[name] for name, field in names.items() if name in os.environ}
     values |= secrets_from_files(PREFIX, secret_fields(cls), os.environ)[0]
     values |= {field: value for field, value in given.items() if value is not None}
-    folder = Path(values.get("data_dir", cls.model_fields["data_dir"].default)).expanduser().absolute()
+    folder = Path(values.get("data_dir", cls.fields["data_dir"].default)).expanduser().absolute()
     return (read_instance(folder, cls) if instance else {}) | values
 
 
 def unknown_names(cls: type[EdgeSettings], environ: Mapping[str, str]) -> list[str]:
     """FASTOCSP_* names of the environment that no setting has."""
-    known = {PREFIX + field.upper() for field in cls.model_fields} | file_names(PREFIX, secret_fields(cls))
+    known = {PREFIX + field.upper() for field in cls.fields} | file_names(PREFIX, secret_fields(cls))
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known | BUILD_NAMES)
 
 
 def secret_fields(cls: type[EdgeSettings]) -> list[str]:
     """Return the settings that may come from a file: those that are never shown."""
-    return [
-        name
-        for name, field in cls.model_fields.items()
-        if field.repr is False or SecretStr in getattr(field.annotation, "__args__", (field.annotation,))
-    ]
+    return [name for name, field in cls.fields.items() if field.is_secret]
 
 
 #: Read by setup.py, not by any process.
@@ -306,17 +234,12 @@ def read_instance(folder: Path, cls: type[EdgeSettings]) -> dict[str, Any]:
         written = json.loads((folder / INSTANCE_FILE).read_text())["settings"]
     except (FileNotFoundError, PermissionError, NotADirectoryError, KeyError, ValueError):
         return {}
-    return {field: value for field, value in written.items() if field in cls.model_fields}
-
-
-def _problem(entry: Mapping[str, Any]) -> str:
-    name = "_".join(str(part) for part in entry["loc"]).upper()
-    return f"{PREFIX}{name}: {entry['msg']}" if name else str(entry["msg"])
+    return {field: value for field, value in written.items() if field in cls.fields}
 
 
 def as_environment(settings: EdgeSettings) -> dict[str, str]:
     """FASTOCSP_* names and texts that `load_settings` reads back as the same settings."""
-    values = {field: getattr(settings, field) for field in type(settings).model_fields}
+    values = {field: getattr(settings, field) for field in type(settings).fields}
     return {PREFIX + field.upper(): _text(value) for field, value in values.items() if value is not None}
 
 

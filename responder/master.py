@@ -20,7 +20,7 @@ import structlog
 from _fastocsp.table.memory import make_table_memory
 from _fastocsp.table.table import Table
 from responder.clock import read_clock
-from responder.config import EdgeSettings, as_environment, parse_address
+from responder.config import EdgeSettings, as_environment
 from responder.domain.catalog import Catalog
 from responder.edge.coverage_watch import CoverageWatch
 from responder.edge.usage import UsageLog
@@ -38,6 +38,7 @@ from responder.log_limits import ChangeLog, RateLimitedLog
 from responder.parent import die_with_parent
 from responder.process import raise_open_files, set_up_process, start_module, stop
 from responder.retry import Failures, Pauses, run_forever
+from responder.setting_values import parse_address
 from responder.telemetry import INDEX, MASTER, open_row
 from responder.worker.warm_up import ENDED_EARLY
 
@@ -126,7 +127,7 @@ class Master:
         await run_forever(lambda: self._run_worker(slot), RESTART_PAUSES, failures, self._stopping)
 
     async def _run_worker(self, slot: int) -> None:
-        settings = self.settings.model_copy(update={"database_url": None})
+        settings = self.settings.replace(database_url=None)
         worker = self.workers[slot] = await start_module(
             "responder.worker.worker",
             [str(slot), str(self._table_fd)],
@@ -162,7 +163,7 @@ class Master:
         process = await start_module(
             "responder.worker.warm_up",
             [str(self._table_fd)],
-            as_environment(self.settings.model_copy(update={"database_url": None})),
+            as_environment(self.settings.replace(database_url=None)),
             pass_fds=[self._table_fd],
         )
         try:
@@ -233,9 +234,9 @@ def run_master(settings: EdgeSettings) -> None:
     set_up_process(settings, "edge-master")
     raise_open_files(OTHER_FILES)
     if not _workers_left(settings.run):
-        settings = settings.model_copy(update={"port": check_port(settings.host, settings.port)})
+        settings = settings.replace(port=check_port(settings.host, settings.port))
     if not _workers_left(settings.run):
-        settings = settings.model_copy(update={"metrics_listen": check_metrics_listen(settings.metrics_listen)})
+        settings = settings.replace(metrics_listen=check_metrics_listen(settings.metrics_listen))
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_run(settings))
 

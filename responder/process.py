@@ -11,7 +11,8 @@ from typing import Any
 
 import structlog
 
-from responder.config import PREFIX, EdgeSettings
+from responder.config import EdgeSettings
+from responder.setting_fields import PREFIX
 from responder.telemetry import set_up_logs
 
 log = structlog.get_logger("process")

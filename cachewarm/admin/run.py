@@ -10,9 +10,9 @@ import uvicorn
 from cachewarm.admin.app import build_app
 from cachewarm.admin.listener import BoundedProtocol
 from cachewarm.config import Settings
-from responder.config import ConfigError
 from responder.parent import die_with_parent
 from responder.process import set_up_process
+from responder.setting_fields import ConfigError
 
 log = structlog.get_logger("admin")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import click
-from pydantic import SecretStr
 
 from _fastocsp.ocsp.record import MAX_GENERATION
 from cachewarm.cli.parameters import Group, Option
 from cachewarm.config import owner_url
 from cachewarm.console import fail, reported, say, show, show_rows
+from responder.setting_fields import SecretStr
 
 app = Group(help="The ledger's schema and logins.")
 

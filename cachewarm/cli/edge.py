@@ -10,8 +10,8 @@ from cachewarm.cli.parameters import Argument, Group, Option
 from cachewarm.config import owner_url
 from cachewarm.console import fail, reported, say, show, show_rows
 from cachewarm.errors import Refused
-from responder.config import parse_duration
 from responder.domain.serial import serial_hex
+from responder.setting_values import parse_duration
 
 app = Group(help="Edges and their logins: add, list, remove, horizon, orphans.")
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from cachewarm.config import owner_url
 from cachewarm.console import say, show_rows
-from responder.config import ConfigError
 from responder.files import write_file
+from responder.setting_fields import ConfigError
 
 if TYPE_CHECKING:
     from cachewarm.ledger.logins import NewLogin

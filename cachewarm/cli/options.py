@@ -108,7 +108,7 @@ def seconds_of(validity: str | None) -> int | None:
     """The whole seconds of --validity, at least one."""
     if validity is None:
         return None
-    from responder.config import parse_duration
+    from responder.setting_values import parse_duration
 
     with given_by("--validity"):
         seconds = int(cast("float", parse_duration(validity)))

@@ -41,9 +41,7 @@ def serve(data_dir: DataDir = None, host: Host = None, port: Port = None, worker
 
         settings = settings_of(data_dir, host=host, port=port, workers=workers)
         settings.require_database()
-        run_master(
-            EdgeSettings.model_validate({field: getattr(settings, field) for field in EdgeSettings.model_fields})
-        )
+        run_master(EdgeSettings(**{field: getattr(settings, field) for field in EdgeSettings.fields}))
 
 
 def signer(data_dir: DataDir = None) -> None:

@@ -13,7 +13,8 @@ from cachewarm.config import Settings
 from cachewarm.console import fail, reported, say, show, show_rows
 from cachewarm.status.config_check import in_force, relation_problems, written_problems
 from cachewarm.status.instance import Part, survey
-from responder.config import ConfigError, gather
+from responder.config import gather
+from responder.setting_fields import ConfigError
 
 
 def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:

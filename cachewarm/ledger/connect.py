@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import cast
 
 import asyncpg
-from pydantic import SecretStr
 
 from cachewarm.errors import CachewarmError, Fatal, Refused, Transient
 from cachewarm.ledger.migrate import require_schema
 from responder.errors import LINK_FAILURES, reason
+from responder.setting_fields import SecretStr
 
 #: The connections and pools that this package hands out.
 Connection = asyncpg.Connection

@@ -17,8 +17,8 @@ def _edge(settings: Settings) -> None:
     from responder.config import EdgeSettings
     from responder.master import run_as_child
 
-    fields = {field: getattr(settings, field) for field in EdgeSettings.model_fields}
-    run_as_child(EdgeSettings.model_validate(fields))
+    fields = {field: getattr(settings, field) for field in EdgeSettings.fields}
+    run_as_child(EdgeSettings(**fields))
 
 
 def _signer(settings: Settings) -> None:

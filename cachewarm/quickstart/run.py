@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from pydantic import SecretStr
 
 from cachewarm.ca import listener_certificate
 from cachewarm.config import Settings, reachable
@@ -133,7 +132,7 @@ class Quickstart:
         if settings.admin_tls_cert is None:
             pem = listener_certificate.ensure(self.folder / "admin.pem", now=int(time.time()))
             chosen |= {"admin_tls_cert": pem, "admin_tls_key": pem}
-        return settings.model_copy(update=chosen)
+        return settings.replace(**chosen)
 
     def _secret(self, name: str) -> str:
         path = self.folder / name
@@ -145,26 +144,24 @@ class Quickstart:
     def _start(self) -> Demo:
         databases = self._start_postgres()
         redis_writer, redis_reader = self._start_redis()
-        self.settings = self.settings.model_copy(
-            update={"database_url": _secret_of(databases.cli), "redis_url": _secret_of(redis_writer)}
-        )
+        self.settings = self.settings.replace(database_url=databases.cli, redis_url=redis_writer)
         self._owner_url = databases.owner
         say("preparing the demo CA")
         demo = self._demo = self._run_unless_stopped(self._prepare())
         programs: dict[str, dict[str, Any]] = {
-            "signer": {"database_url": _secret_of(databases.signer)},
-            "warmer": {"database_url": _secret_of(databases.warmer)},
+            "signer": {"database_url": databases.signer},
+            "warmer": {"database_url": databases.warmer},
             "edge": {
-                "database_url": _secret_of(databases.edge),
-                "redis_url": _secret_of(redis_reader),
+                "database_url": databases.edge,
+                "redis_url": redis_reader,
                 "api_keys_named": {},
             },
-            "admin": {"database_url": _secret_of(databases.admin), "redis_url": _secret_of(redis_reader)},
+            "admin": {"database_url": databases.admin, "redis_url": redis_reader},
         }
         for name, differing in programs.items():
-            settings = self.settings.model_copy(update=differing)
+            settings = self.settings.replace(**differing)
             if name in ("edge", "admin"):
-                settings = settings.model_copy(update={"config_encryption_key": None})
+                settings = settings.replace(config_encryption_key=None)
             self.supervisor.start(name, Program(name, as_environment(settings), self._log(name)))
         base = f"http://{reachable(self.settings.host)}:{self.settings.port}"
         self._await("/ready", lambda: is_ready(base))
@@ -274,10 +271,6 @@ def _for_commands(settings: Settings) -> dict[str, str]:
         for name, text in environ.items()
         if name.removeprefix("FASTOCSP_").lower() not in hidden
     }
-
-
-def _secret_of(url: str) -> SecretStr:
-    return SecretStr(url)
 
 
 def run_quickstart(settings: Settings, plan: Plan) -> None:

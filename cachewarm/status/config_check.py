@@ -8,12 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
 from cachewarm.config import Settings
 from cachewarm.errors import Refused
 from cachewarm.keys.key_file import read_secret
-from responder.config import PREFIX
+from responder.setting_fields import PREFIX, SecretStr
 
 HIDDEN = "***"
 #: Files that must be there when they are named; of these two are private.
@@ -50,7 +48,7 @@ def relation_problems(settings: Settings) -> list[str]:
 
 def in_force(settings: Settings) -> dict[str, Any]:
     """Every setting by its environment name, secrets as ***."""
-    return {_name(field): _shown(field, getattr(settings, field)) for field in type(settings).model_fields}
+    return {_name(field): _shown(field, getattr(settings, field)) for field in type(settings).fields}
 
 
 def _urls(values: Mapping[str, Any]) -> Iterator[str]:

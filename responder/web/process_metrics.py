@@ -19,9 +19,10 @@ from starlette.routing import Route
 from uvicorn.server import ServerState
 
 from _fastocsp.shared.counters import Counters
-from responder.config import EdgeSettings, parse_address
+from responder.config import EdgeSettings
 from responder.edge.context import within
 from responder.retry import Failures, Pauses, run_forever
+from responder.setting_values import parse_address
 from responder.telemetry import HELP, ROW_SIZE
 from responder.web.health import NO_STORE
 from responder.web.http_protocol import ColdProtocol

@@ -17,11 +17,12 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.server import Server
 
-from responder.config import EdgeSettings, parse_address
+from responder.config import EdgeSettings
 from responder.edge.context import EdgeContext
 from responder.log_limits import limit_library_logs
 from responder.parent import die_with_parent
 from responder.process import raise_open_files, set_up_process
+from responder.setting_values import parse_address
 from responder.web.app import build_app
 from responder.web.http_protocol import ColdProtocol
 from responder.web.metrics_app import NoBridge, build_metrics_app
@@ -52,7 +53,7 @@ def run_worker(settings: EdgeSettings, slot: int, table_fd: int, parent: int) ->
     limit_library_logs()
     limit = raise_open_files(settings.max_connections + OTHER_FILES)
     room = max(1, min(settings.max_connections, limit - OTHER_FILES))
-    settings = settings.model_copy(update={"max_connections": room})
+    settings = settings.replace(max_connections=room)
     edge = EdgeContext(settings, slot, table_fd)
     server = EdgeServer(_config(settings, build_app(edge)), edge, bind(settings.host, settings.port))
     edge.sandbox = confine_worker(settings)

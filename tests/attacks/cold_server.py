@@ -48,7 +48,7 @@ async def cold_server(**settings: object) -> AsyncIterator[tuple[int, Bridge]]:
     app = Starlette(routes=[Route("/{path:path}", echo, methods=["GET", "POST"])])
     config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
-    state, edge, counters = ServerState(), EdgeSettings(**settings), Counters(bytearray(ROW_SIZE))  # type: ignore[arg-type]
+    state, edge, counters = ServerState(), EdgeSettings(**settings), Counters(bytearray(ROW_SIZE))
     bridge = Bridge()
     server = await asyncio.get_running_loop().create_server(
         lambda: ColdProtocol(config, state, {}, edge, counters, bridge, b""), "127.0.0.1", 0

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from cachewarm.config import Settings
-from responder.config import ConfigError, EdgeSettings, as_environment, load_settings, parse_duration, parse_size
+from responder.config import EdgeSettings, as_environment, load_settings
+from responder.setting_fields import ConfigError
+from responder.setting_values import parse_duration, parse_size
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from responder.config import ConfigError, EdgeSettings, load_settings
+from responder.config import EdgeSettings, load_settings
 from responder.links import is_loopback, link_problems, postgres_problem, redis_problem
+from responder.setting_fields import ConfigError
 
 POSTGRES = {
     "postgresql://u:p@/db?host=/run/x&port=5432": True,

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cachewarm.config import Settings
-from responder.config import ConfigError, load_settings
+from responder.config import load_settings
+from responder.setting_fields import ConfigError
 
 SECRET = "a passphrase of more than thirty-two bytes"
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import psutil
 
-from responder.config import PREFIX, EdgeSettings
+from responder.config import EdgeSettings
+from responder.setting_fields import PREFIX
 from tests.support.breakage import pid_of, ready
 from tests.support.instance import ROOT, START_S, Instance, free_port
 
@@ -28,7 +29,7 @@ class EdgeHost(Instance):
         (folder / "logs").mkdir()
         self.output = folder / "logs" / "edge.log"
         told = psutil.Process(pid_of(centre, "edge_master")).environ()
-        names = {PREFIX + field.upper() for field in set(EdgeSettings.model_fields) - _OWN}
+        names = {PREFIX + field.upper() for field in set(EdgeSettings.fields) - _OWN}
         self.environ = {key: text for key, text in told.items() if key in names} | {
             "PYTHONPATH": str(ROOT),
             "FASTOCSP_DATA_DIR": str(folder),

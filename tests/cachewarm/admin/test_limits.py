@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx2
 import pytest
 import uvicorn
-from pydantic import SecretStr
 from starlette.applications import Starlette
 
 from cachewarm.admin import listener
@@ -20,6 +19,7 @@ from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger.connect import Connection, connected
 from cachewarm.ledger.inventory import NewCertificate, add_certificates
 from cachewarm.ledger.issuers import add_issuer
+from responder.setting_fields import SecretStr
 from tests.cachewarm.ledger.conftest import NOW, YEAR, serial
 from tests.support.breakage import is_within
 from tests.support.edges import lease

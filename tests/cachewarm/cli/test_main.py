@@ -52,7 +52,7 @@ def test_modules_that_commands_import_late_can_be_imported_first() -> None:
     """Commands of these tests run where everything is imported already, those of users do not."""
     program = """
 import os, sys
-import asyncpg, cryptography.x509, pydantic_settings, redis.asyncio, structlog, typer
+import asyncpg, click, cryptography.x509, redis.asyncio, structlog
 for name in sys.argv[1:]:
     pid = os.fork()
     if not pid:

@@ -132,7 +132,7 @@ async def test_the_window_is_the_settings(plant: Plant) -> None:
 
 async def test_no_two_crls_have_one_last_modified(plant: Plant) -> None:
     """Three in a row, under the rules of the product: who has one of them gets the next by If-Modified-Since."""
-    rules, seen = rules_of(Settings(_env_file=None)), set()
+    rules, seen = rules_of(Settings()), set()
     for _ in range(3):
         await regenerate(plant.connection, plant.issuer, None, rules)
         kept = await crls.read_crl(plant.connection, "ca")

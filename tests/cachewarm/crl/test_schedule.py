@@ -29,7 +29,7 @@ from tests.support.revocation_lists import published, reasons
 @asynccontextmanager
 async def scheduled(plant: Plant, **settings: object) -> AsyncIterator[None]:
     """The loop of one warmer."""
-    schedule = CRLSchedule(Settings(_env_file=None, **({"crl_debounce": 0.1} | settings)))  # type: ignore[arg-type]
+    schedule = CRLSchedule(Settings(**({"crl_debounce": 0.1} | settings)))
     connection = await connect(plant.urls.cli)
     task = asyncio.create_task(schedule.run(connection))
     try:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import structlog
-from pydantic import SecretStr
 
 from cachewarm.config import Settings
 from cachewarm.ledger import issuers
@@ -17,6 +16,7 @@ from cachewarm.ledger.crls import crl_turn
 from cachewarm.ledger.mirrors import Mirror
 from cachewarm.mirror.schedule import MirrorSchedule, due_at
 from cachewarm.mirror.sync import SyncContext, sync
+from responder.setting_fields import SecretStr
 from tests.cachewarm.mirror.conftest import LIMITS, Mirrored
 from tests.support.foreign_ca import ForeignCA
 

@@ -5,7 +5,6 @@ import json
 import time
 
 import pytest
-from pydantic import SecretStr
 
 from cachewarm.config import Settings
 from cachewarm.embedded.valkey import EmbeddedValkey
@@ -14,6 +13,7 @@ from cachewarm.warmer import walk_progress
 from cachewarm.warmer.inventory_walk import Count
 from cachewarm.warmer.walk_progress import Meter, progress_of
 from responder.process import end_tasks
+from responder.setting_fields import SecretStr
 from tests.support.plant import Plant
 
 
