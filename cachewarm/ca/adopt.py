@@ -98,7 +98,7 @@ def _with_source(brought: AdoptionRequest, known: issuers.Issuer | None) -> Adop
     """A CA whose key is not here makes no CRL here: the CRL URL that is given for it is where its CRL comes from."""
     has_key = brought.ca_key is not None or (known is not None and known.key_path is not None)
     if not has_key and brought.crl_url is not None and brought.crls.source is None:
-        brought = replace(brought, crl_url=None, crls=replace(brought.crls, source=brought.crl_url))
+        brought = replace(brought, crl_url=None, crls=brought.crls._replace(source=brought.crl_url))
     if brought.crl_url is not None:
         check_url(brought.crl_url, "crl_url")
     source = brought.crls.source or (known.crl_source if known else None)

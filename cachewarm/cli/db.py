@@ -1,7 +1,6 @@
 """`fastocsp db`: bring the ledger to this version's schema, or say where it stands; its logins."""
 
 import asyncio
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -57,7 +56,7 @@ def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     with reported():
         states = asyncio.run(run(owner_url(data_dir)))
-        show_rows([asdict(state) for state in states], as_json=as_json, name="migrations")
+        show_rows([state._asdict() for state in states], as_json=as_json, name="migrations")
         if any(state.state != "applied" for state in states):
             fail("the schema is not this version's: run `fastocsp db migrate`")
 

@@ -4,8 +4,8 @@ What an answer of the feed means, and how an item is read, is the read side's: r
 _fastocsp.revoked.image.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -13,8 +13,7 @@ import asyncpg
 from cachewarm.ledger.connect import Connection, Queries, one_row, translated
 
 
-@dataclass(frozen=True, kw_only=True)
-class FeedPosition:
+class FeedPosition(NamedTuple):
     """Where the feed's head is. `horizon` is the most that any edge may ask for."""
 
     generation: int
@@ -26,8 +25,7 @@ class FeedPosition:
     horizon: timedelta
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lease:
+class Lease(NamedTuple):
     """An edge's lease; it has expired when `renewals` stood still for `horizon` on the judge's monotonic clock.
 
     `leased`: a lease may stand. `login` None: the row stands for leases whose edge has no login, or is not known.
@@ -47,8 +45,7 @@ class Lease:
 _LEASE = "edge, boot, horizon, acked_gen, acked, renewals, at, login, leased"
 
 
-@dataclass(frozen=True)
-class Cursor:
+class Cursor(NamedTuple):
     """How far a warmer is, or what a CRL has seen."""
 
     generation: int

@@ -7,8 +7,8 @@ then says who it is, goes on trying, and ends the holder where a person said so.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from cachewarm.errors import CachewarmError, Transient
 from cachewarm.ledger.connect import Connection, translated
@@ -19,8 +19,7 @@ PATIENT_S = 1.0
 _FINISH_S = 10.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Holder:
+class Holder(NamedTuple):
     """A session at the front of the queue; `since`, `state`, `query` are None where the ledger's owner may not see."""
 
     pid: int
@@ -36,8 +35,7 @@ class Holder:
         return f"{self.login} at {self.address}{since}{query}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class HolderWatch:
+class HolderWatch(NamedTuple):
     """What to do when the ledger is held: on which connection to ask, whom to tell, whether to end the holder."""
 
     connect: Callable[[], AbstractAsyncContextManager[Connection]]

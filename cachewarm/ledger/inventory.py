@@ -1,7 +1,6 @@
 """The inventory: which certificates were issued, walked in key order, looked up by serial number."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -23,8 +22,7 @@ select serial_number, floor(extract(epoch from max(not_after)))::int8 from (
 ) either group by serial_number order by serial_number limit $4"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewCertificate:
+class NewCertificate(NamedTuple):
     """What is needed to enter a certificate."""
 
     serial_number: bytes
@@ -34,8 +32,7 @@ class NewCertificate:
     cert_der: bytes | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Certificate:
+class Certificate(NamedTuple):
     """A row of the inventory, with its revocation if there is one."""
 
     issuer_id: str
@@ -62,8 +59,7 @@ class InventoryRow(NamedTuple):
     not_after: int | None
 
 
-@dataclass(frozen=True)
-class IssuedStatus:
+class IssuedStatus(NamedTuple):
     """What the signer may know: the certificate was issued, until when it is valid, what its row says."""
 
     not_after: datetime

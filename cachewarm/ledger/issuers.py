@@ -1,9 +1,8 @@
 """Issuers: the CAs whose certificates we answer for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Required, TypedDict, Unpack
+from typing import NamedTuple, Required, TypedDict, Unpack
 
 from cachewarm.errors import Refused
 from cachewarm.ledger.connect import Connection, translated
@@ -14,8 +13,7 @@ _COLUMNS = """issuer_id, issuer_no, subject, cert_der, key_path, responder_mode,
   accept_unnumbered"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Issuer:
+class Issuer(NamedTuple):
     """One row. `issuer_no` is its name in the feed; `key_path` is None for a CA whose key is not here.
 
     `crl_url` is where our CRL of it is served; `crl_source` is where a CRL that is made elsewhere is fetched from.
@@ -41,8 +39,7 @@ class Issuer:
     accept_unnumbered: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class CRLWish:
+class CRLWish(NamedTuple):
     """What CRLs an issuer has besides the complete one; None where nothing is said.
 
     scope         "all", or what the issuer issues and its CRLs say they are about: "user" or "ca" certificates alone

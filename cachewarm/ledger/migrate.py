@@ -7,8 +7,8 @@ wait for each other on a lock of schema_migrations, which no reader can take. A 
 
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 
@@ -25,8 +25,7 @@ create table if not exists schema_migrations (
 Connection = asyncpg.Connection
 
 
-@dataclass(frozen=True)
-class Migration:
+class Migration(NamedTuple):
     """One file, or one row of schema_migrations."""
 
     version: int
@@ -35,8 +34,7 @@ class Migration:
     sql: str = ""
 
 
-@dataclass(frozen=True)
-class MigrationState:
+class MigrationState(NamedTuple):
     """Where one migration stands: applied, pending, changed, missing or newer."""
 
     version: int

@@ -6,8 +6,8 @@ a position of the feed that holds it. A crash before COMMIT leaves nothing; afte
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from cachewarm.errors import Refused
 from cachewarm.ledger.chunks import chunks
@@ -51,8 +51,7 @@ returning serial_number
 """
 
 
-@dataclass(frozen=True)
-class Revocation:
+class Revocation(NamedTuple):
     """One certificate to revoke; `revoked_at` None is the moment of the transaction."""
 
     serial_number: bytes
@@ -61,8 +60,7 @@ class Revocation:
     invalidity_date: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class RevokeResult:
+class RevokeResult(NamedTuple):
     """What the ledger has now: an edge that acknowledged (generation, seq) has it. `reason` None: not revoked."""
 
     changed: bool
@@ -73,15 +71,14 @@ class RevokeResult:
     seq: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class BulkResult:
+class BulkResult(NamedTuple):
     """How a bulk revocation went; `unknown` were not in the inventory and were left alone."""
 
     asked: int
     changed: int
     generation: int
     seq: int
-    unknown: Sequence[bytes] = field(default_factory=tuple)
+    unknown: Sequence[bytes] = ()
 
 
 async def revoke(

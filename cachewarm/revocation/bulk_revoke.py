@@ -5,7 +5,7 @@ The word of the edges is for the last chunk's position, so for every one before 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from cachewarm.errors import Refused
@@ -77,7 +77,7 @@ async def revoke_many(
         return BulkOutcome(issuer_id, None, Confirmation(Outcome.UNKNOWN))
     unknown = set(result.unknown)
     known = sorted(set(serials) - unknown)
-    result = replace(result, unknown=tuple(serial for serial in serials if serial in unknown))
+    result = result._replace(unknown=tuple(serial for serial in serials if serial in unknown))
     questions = waiting.ledger or ledger
 
     async def still_so() -> bool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from cachewarm.ledger import feed
 from cachewarm.ledger.connect import Queries
@@ -48,8 +49,7 @@ class Confirmation:
     waited_s: float = field(default=0.0, compare=False)
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(NamedTuple):
     """Whether to wait for the edges, for how long at most (None: the bound), and on which connections, if not the same.
 
     A pool of their own keeps those who wait from holding up those who revoke. `holders`: what to do when somebody holds

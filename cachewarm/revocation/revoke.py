@@ -1,10 +1,9 @@
 """Revoking and releasing one certificate, from what a person names it by to the word of the edges."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cachewarm.errors import Refused
 from cachewarm.ledger import inventory, issuers, revocations
@@ -18,16 +17,14 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """One certificate."""
 
     issuer_id: str
     serial: bytes
 
 
-@dataclass(frozen=True)
-class RevocationOutcome:
+class RevocationOutcome(NamedTuple):
     """What the ledger has now, None when that is unknown, and what the edges acknowledged.
 
     `remark`: a sentence for the operator when the ledger keeps another reason than the one that was asked for.
@@ -110,7 +107,7 @@ async def revoke(
         return found is not None and found.revoked_at is not None
 
     done = await _carry_out(ledger, target, act, still_so, waiting)
-    return replace(done, remark=_remark(done, reason))
+    return done._replace(remark=_remark(done, reason))
 
 
 def _remark(done: RevocationOutcome, asked: CRLReason) -> str | None:

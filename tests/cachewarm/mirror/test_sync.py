@@ -377,7 +377,7 @@ async def test_an_error_with_bytes_of_strangers_can_be_recorded(mirrored: Mirror
 async def test_an_exception_that_was_not_foreseen_is_recorded(mirrored: Mirrored) -> None:
     """Here of the ledger's row itself: the certificate of the issuer is rubbish."""
     mirrored.source.put(mirrored.ca.crl(1, {1: None}))
-    issuer = replace(await mirrored.issuer(), cert_der=b"rubbish")
+    issuer = (await mirrored.issuer())._replace(cert_der=b"rubbish")
     with pytest.raises(ValueError, match="Insufficient data"):
         await sync(SyncContext(mirrored.connection, mirrored.limits), issuer)
     row = await mirrored.connection.fetchrow("select succeeded, fault from crl_generation_events")
