@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -33,10 +34,11 @@ from responder.feed.journal import Journal
 from responder.feed.poll import Connection, open_feed
 from responder.feed.shared import SharedFeed
 from responder.files import map_file, write_file
+from responder.forks import ForkedProcess, ForkServer
 from responder.hotpath.limits import LIMITER_NAME, limiter_octets
 from responder.log_limits import ChangeLog, RateLimitedLog
 from responder.parent import die_with_parent
-from responder.process import raise_open_files, set_up_process, start_module, stop
+from responder.process import raise_open_files, set_up_process, stop
 from responder.retry import Failures, Pauses, run_forever
 from responder.setting_values import parse_address
 from responder.telemetry import INDEX, MASTER, open_row
@@ -46,6 +48,7 @@ log = structlog.get_logger("master")
 CATALOG_INTERVAL_S = 1.0
 RESTART_PAUSES = Pauses(0.1, 5.0, healthy_s=10.0, between_s=0.1)
 PIDS_NAME = "edge.json"
+WORKER, WARM_UP = "responder.worker.worker", "responder.worker.warm_up"
 DRAIN_S = 10.0
 #: Before a warm-up that was cut short is tried again: at first, and at most.
 WARM_UP_PAUSE_S, LONGEST_WARM_UP_PAUSE_S = 10.0, 600.0
@@ -58,10 +61,11 @@ class WorkerEnded(Exception):
 
 
 class Master:
-    """One edge host."""
+    """One edge host. Its workers are made by `forks`, or by a fork server of its own."""
 
-    def __init__(self, settings: EdgeSettings) -> None:
+    def __init__(self, settings: EdgeSettings, forks: ForkServer | None = None) -> None:
         self.settings = settings
+        self._forks = forks
         self.state_folder = settings.data_dir / "edge"
         with contextlib.suppress(OSError):  # a full disk: what is kept there is written when there is space
             self.state_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -88,7 +92,7 @@ class Master:
         table = Table(settings.table_bytes, self._table_fd)
         self.coverage = CoverageWatch(settings, table, self.shared.find)
         self.usage = UsageLog(self.state_folder, table)
-        self.workers: dict[int, asyncio.subprocess.Process] = {}
+        self.workers: dict[int, ForkedProcess] = {}
         self._write_failures = RateLimitedLog()
         self._stopping = asyncio.Event()
 
@@ -119,6 +123,8 @@ class Master:
             await asyncio.gather(*work, stopped, return_exceptions=True)
             await self.coverage.close()
             await self.usage.end()
+            if self._forks is not None:
+                self._forks.end()
             (self.settings.run / PIDS_NAME).unlink(missing_ok=True)
 
     async def _keep_worker(self, slot: int) -> None:
@@ -126,14 +132,15 @@ class Master:
         failures = Failures(name=f"worker {slot}", event="", expected=(WorkerEnded,), count=self._count_defect)
         await run_forever(lambda: self._run_worker(slot), RESTART_PAUSES, failures, self._stopping)
 
+    async def start_module(self, module: str, words: Sequence[str], environ: Mapping[str, str]) -> ForkedProcess:
+        """Start a process of this host; "@0" among its words stands for the table's file."""
+        if self._forks is None or not self._forks.is_running:
+            self._forks = ForkServer.start([WORKER, WARM_UP])
+        return await self._forks.start_module(module, words, environ, [self._table_fd])
+
     async def _run_worker(self, slot: int) -> None:
         settings = self.settings.replace(database_url=None)
-        worker = self.workers[slot] = await start_module(
-            "responder.worker.worker",
-            [str(slot), str(self._table_fd)],
-            as_environment(settings),
-            pass_fds=[self._table_fd],
-        )
+        worker = self.workers[slot] = await self.start_module(WORKER, [str(slot), "@0"], as_environment(settings))
         try:
             self._write_pids()
             code = await worker.wait()
@@ -160,12 +167,8 @@ class Master:
         await self._stopping.wait()
 
     async def _run_warm_up(self) -> int:
-        process = await start_module(
-            "responder.worker.warm_up",
-            [str(self._table_fd)],
-            as_environment(self.settings.replace(database_url=None)),
-            pass_fds=[self._table_fd],
-        )
+        settings = self.settings.replace(database_url=None)
+        process = await self.start_module(WARM_UP, ["@0"], as_environment(settings))
         try:
             return await process.wait()
         finally:
@@ -227,8 +230,8 @@ class Master:
         self.shared.show_catalog(self._catalog_version)
 
 
-def run_master(settings: EdgeSettings) -> None:
-    """`fastocsp serve`: until told to stop."""
+def run_master(settings: EdgeSettings, forks: ForkServer | None = None) -> None:
+    """`fastocsp serve`: until told to stop. Workers are made by `forks`, or by a fork server of its own."""
     import uvloop
 
     set_up_process(settings, "edge-master")
@@ -238,7 +241,7 @@ def run_master(settings: EdgeSettings) -> None:
     if not _workers_left(settings.run):
         settings = settings.replace(metrics_listen=check_metrics_listen(settings.metrics_listen))
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(_run(settings))
+        uvloop.run(_run(settings, forks))
 
 
 def _workers_left(run: Path) -> bool:
@@ -272,14 +275,14 @@ def check_metrics_listen(listen: str) -> str:
     return f"[{host}]:{found}" if ":" in host else f"{host}:{found}"
 
 
-async def _run(settings: EdgeSettings) -> None:
-    await Master(settings).run()
+async def _run(settings: EdgeSettings, forks: ForkServer | None) -> None:
+    await Master(settings, forks).run()
 
 
-def run_as_child(settings: EdgeSettings) -> None:
+def run_as_child(settings: EdgeSettings, forks: ForkServer | None = None) -> None:
     """The same, ending with the process that started it."""
     die_with_parent(signal.SIGTERM, os.getppid())
-    run_master(settings)
+    run_master(settings, forks)
 
 
 def pids(run: Path) -> dict[str, object]:

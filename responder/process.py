@@ -7,7 +7,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -69,7 +69,17 @@ async def _start(
     )
 
 
-async def stop(process: asyncio.subprocess.Process, patience_s: float) -> None:
+class Stoppable(Protocol):
+    """A process that was started, by exec or by fork."""
+
+    @property
+    def returncode(self) -> int | None: ...  # noqa: D102
+    def terminate(self) -> None: ...  # noqa: D102
+    def kill(self) -> None: ...  # noqa: D102
+    async def wait(self) -> int: ...  # noqa: D102
+
+
+async def stop(process: Stoppable, patience_s: float) -> None:
     """SIGTERM, and SIGKILL when it takes longer than that."""
     if process.returncode is not None:
         return

@@ -1,24 +1,50 @@
-"""`python -m cachewarm.quickstart.child NAME`: one process of the quickstart, its settings in its environment."""
+"""`python -m cachewarm.quickstart.child NAME`: one process of the quickstart, its settings in its environment.
+
+The quickstart forks it (responder/fork_server.py); the edge is passed the way to the fork server, for its workers.
+"""
 
 import sys
 from collections.abc import Callable
 
 from cachewarm.config import Settings
 from responder.config import load_settings
+from responder.forks import ForkServer
+
+#: What these processes load, their workers included; it is loaded once, before any of them is forked.
+MODULES = [
+    "cachewarm.quickstart.child",
+    "responder.master",
+    "responder.worker.worker",
+    "responder.worker.warm_up",
+    "cachewarm.signer.run",
+    "cachewarm.warmer.warmer",
+    "cachewarm.admin.run",
+]
+FORKS = "--forks"
 
 
-def main(name: str) -> None:
-    """Run it until told to stop."""
+def main() -> None:
+    """Run it until told to stop: NAME, and `--forks FD` for the edge."""
+    name, *words = sys.argv[1:]
+    forks = ForkServer.at(int(words[1])) if words[:1] == [FORKS] else None
+    run(name, forks)
+
+
+def run(name: str, forks: ForkServer | None = None) -> None:
+    """Run the process of that name until told to stop."""
     settings = load_settings(Settings, instance=False)
-    _RUNNERS[name](settings)
+    if name == "edge":
+        _edge(settings, forks)
+    else:
+        _RUNNERS[name](settings)
 
 
-def _edge(settings: Settings) -> None:
+def _edge(settings: Settings, forks: ForkServer | None) -> None:
     from responder.config import EdgeSettings
     from responder.master import run_as_child
 
     fields = {field: getattr(settings, field) for field in EdgeSettings.fields}
-    run_as_child(EdgeSettings(**fields))
+    run_as_child(EdgeSettings(**fields), forks)
 
 
 def _signer(settings: Settings) -> None:
@@ -39,12 +65,7 @@ def _admin(settings: Settings) -> None:
     run_admin(settings, child=True)
 
 
-_RUNNERS: dict[str, Callable[[Settings], None]] = {
-    "edge": _edge,
-    "signer": _signer,
-    "warmer": _warmer,
-    "admin": _admin,
-}
+_RUNNERS: dict[str, Callable[[Settings], None]] = {"signer": _signer, "warmer": _warmer, "admin": _admin}
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

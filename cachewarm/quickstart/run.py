@@ -32,7 +32,7 @@ from cachewarm.ledger.feed import set_horizon
 from cachewarm.quickstart.demo import Demo, prepare
 from cachewarm.quickstart.outside import prepare_outside
 from cachewarm.quickstart.probes import is_ready, serves_crl, signs_live
-from cachewarm.quickstart.supervisor import Program, Supervisor
+from cachewarm.quickstart.supervisor import Forks, Program, Supervisor
 from cachewarm.quickstart.welcome import print_welcome
 from responder.config import INSTANCE_FILE, as_environment
 from responder.files import write_file
@@ -65,7 +65,7 @@ class Quickstart:
         self._file.unlink(missing_ok=True)
         self.plan = plan
         self.settings = self._complete(settings)
-        self.supervisor = Supervisor(self._write)
+        self.supervisor, self._forks = Supervisor(self._write), Forks()
         self._demo: Demo | None = None
         self._owner_url: str | None = None
         self._known_pids: dict[str, Any] = {}
@@ -94,6 +94,7 @@ class Quickstart:
         finally:
             self._file.unlink(missing_ok=True)
             self.supervisor.stop()
+            self._forks.end()
             self._lock.release()
 
     def _ask_to_stop(self, *_: object) -> None:
@@ -162,7 +163,7 @@ class Quickstart:
             settings = self.settings.replace(**differing)
             if name in ("edge", "admin"):
                 settings = settings.replace(config_encryption_key=None)
-            self.supervisor.start(name, Program(name, as_environment(settings), self._log(name)))
+            self.supervisor.start(name, Program(self._forks, name, as_environment(settings), self._log(name)))
         base = f"http://{reachable(self.settings.host)}:{self.settings.port}"
         self._await("/ready", lambda: is_ready(base))
         self._await("a live signature", lambda: signs_live(base, demo))

@@ -4,8 +4,6 @@ It is a plain loop in the main thread: the kernel ends a child when the thread t
 """
 
 import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,8 +11,10 @@ from typing import Protocol
 
 import structlog
 
-from cachewarm.embedded.process import Child
+from cachewarm.embedded.process import environment, open_log
 from cachewarm.errors import Interrupted
+from cachewarm.quickstart.child import FORKS, MODULES
+from responder.forks import ForkedProcess, ForkServer
 
 log = structlog.get_logger("supervisor")
 HEALTHY_S = 10.0
@@ -33,39 +33,66 @@ class ManagedProgram(Protocol):
     def stop(self) -> None: ...  # noqa: D102
 
 
-class Program:
-    """One of our own processes: `python -m cachewarm.quickstart.child NAME`, its settings in its environment."""
+class Forks:
+    """The process that our own programs are forked from; it is started when it is needed, and again when it has ended.
 
-    def __init__(self, name: str, environ: Mapping[str, str], log_path: Path) -> None:
-        inherited = {key: os.environ[key] for key in ("PYTHONPATH", "HOME") if key in os.environ}
-        self._name, self._environ, self._log = name, {**inherited, **environ}, log_path
-        self._child: Child | None = None
+    Its environment has no secret, and neither has it: `python -m responder.fork_server`.
+    """
+
+    def __init__(self) -> None:
+        self._server: ForkServer | None = None
+
+    def server(self) -> ForkServer:
+        """Return the one that runs."""
+        if self._server is None or not self._server.is_running:
+            inherited = {key: os.environ[key] for key in ("PYTHONPATH", "HOME") if key in os.environ}
+            self._server = ForkServer.start(MODULES, environment() | inherited)
+        return self._server
+
+    def end(self) -> None:
+        """End it."""
+        if self._server is not None:
+            self._server.end()
+
+
+class Program:
+    """One of our own processes, as `python -m cachewarm.quickstart.child NAME`, its settings in its environment."""
+
+    def __init__(self, forks: Forks, name: str, environ: Mapping[str, str], log_path: Path) -> None:
+        self._forks, self._name, self._environ, self._log = forks, name, environ, log_path
+        self._process: ForkedProcess | None = None
 
     @property
     def pid(self) -> int | None:
         """None before start and after stop."""
-        return self._child.pid if self._child else None
+        return self._process.pid if self._process else None
 
     @property
     def exit_status(self) -> int | None:
         """None while it runs."""
-        return self._child.exit_status if self._child else 0
+        return self._process.poll() if self._process else 0
 
     def start(self) -> None:
         """Start it; it says by itself when it is ready."""
-        self._child = Child(
-            [sys.executable, "-m", "cachewarm.quickstart.child", self._name],
-            log=self._log,
-            death_signal=signal.SIGTERM,
-            cwd=Path.cwd(),
-            environ=self._environ,
-        )
+        server = self._forks.server()
+        is_edge = self._name == "edge"
+        with open_log(self._log) as output:
+            self._process = server.fork(
+                "cachewarm.quickstart.child",
+                [self._name, *((FORKS, "@0") if is_edge else ())],
+                self._environ,
+                pass_fds=[server.requests.fileno()] if is_edge else [],
+                output=output.fileno(),
+            )
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL."""
-        if self._child is not None:
-            self._child.stop([(signal.SIGTERM, STOP_PATIENCE_S)])
-            self._child = None
+        if self._process is not None:
+            self._process.terminate()
+            if self._process.wait_for(STOP_PATIENCE_S) is None:
+                self._process.kill()
+                self._process.wait_for(STOP_PATIENCE_S)
+            self._process = None
 
 
 class Supervisor:

@@ -4,7 +4,6 @@ product with one safety taken out; what sits in the ledger is taken out of a tes
 Nothing of this can be switched on in the product: it has no such settings.
 """
 
-import asyncio
 import ctypes
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 import asyncpg
 
 from cachewarm.quickstart import child
-from responder import master
 from responder.clock import Instant, read_clock
 from responder.config import EdgeSettings, load_settings
 from responder.feed import machine
 from responder.feed.machine import Effect, FeedMachine, PollReply
+from responder.forks import ForkedProcess
 from responder.hotpath.gate import Gate
-from responder.process import start_module
+from responder.master import WORKER, Master
 from responder.worker import worker
 
 LEASE_FROM_RECEIPT, GATE_OFF, FIRST_LEASE, SEQUENCE_CURSOR = (
@@ -45,13 +44,13 @@ def lease_from_receipt() -> None:
 
 def gate_off() -> None:
     """The workers are started through this module, and their gate lets everything pass."""
+    sound = Master.start_module
 
-    async def start(
-        module: str, arguments: Sequence[str], environ: Mapping[str, str], pass_fds: Sequence[int] = ()
-    ) -> asyncio.subprocess.Process:
-        return await start_module("tests.faults.broken", [GATE_OFF, "worker", *arguments], environ, pass_fds)
+    async def start(master: Master, module: str, words: Sequence[str], environ: Mapping[str, str]) -> ForkedProcess:
+        assert module == WORKER
+        return await sound(master, "tests.faults.broken", [GATE_OFF, "worker", *words], environ)
 
-    master.start_module = start  # type: ignore[attr-defined]
+    Master.start_module = start  # type: ignore[method-assign, assignment]
 
 
 def open_gate() -> None:
@@ -123,15 +122,16 @@ async def break_ledger(connection: "asyncpg.Connection[asyncpg.Record]", build: 
     await connection.execute(broken)
 
 
-def main(build: str, program: str, *words: str) -> None:
-    """One program of that build."""
+def main() -> None:
+    """One program of that build: BUILD PROGRAM WORDS."""
+    build, program, *words = sys.argv[1:]
     if program == "worker":
         open_gate()
         slot, table_fd, parent = map(int, words)
         worker.run_worker(load_settings(EdgeSettings, instance=False), slot, table_fd, parent)
     IN_PROCESSES[build]()
-    child.main(program)
+    child.run(program)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
