@@ -134,12 +134,13 @@ def main() -> None:
     die_with_parent(signal.SIGTERM, parent)
     me = os.getpid()
     set_title([sys.executable, "-m", "responder.fork_server", *modules])
+    gc.disable()  # a collection leaves holes in shared pages, which children would fill and so copy
     for name in modules:
         importlib.import_module(name)
-    gc.collect()
     gc.freeze()
     line = Children(socket.socket(fileno=fd)).serve()
     if line is not None:
+        gc.enable()
         run_order(line, me)
 
 
