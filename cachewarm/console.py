@@ -40,12 +40,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, name: str = "
 def say(text: str) -> None:
     """A line for the person, on standard error."""
     with suppress(OSError):  # a full disk or a closed pipe behind standard error ends no command
-        if sys.stderr.isatty():
-            from rich.console import Console
-
-            Console(stderr=True, highlight=False, markup=False).print(text)
-        else:
-            print(text, file=sys.stderr)  # noqa: T201
+        print(text, file=sys.stderr)  # noqa: T201
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from responder.config import EdgeSettings, as_environment
 from responder.domain.catalog import Catalog
 from responder.edge.coverage_watch import CoverageWatch
 from responder.edge.usage import UsageLog
+from responder.edge_pids import PIDS_NAME, pids
 from responder.errors import LINK_FAILURES
 from responder.feed.agent import FeedAgent
 from responder.feed.catalog import keep_catalog, kept_catalog, read_ledger
@@ -36,18 +37,17 @@ from responder.feed.shared import SharedFeed
 from responder.files import map_file, write_file
 from responder.forks import ForkedProcess, ForkServer
 from responder.hotpath.limits import LIMITER_NAME, limiter_octets
+from responder.listeners import check_metrics_listen, check_port
 from responder.log_limits import ChangeLog, RateLimitedLog
 from responder.parent import die_with_parent
 from responder.process import raise_open_files, set_up_process, stop
 from responder.retry import Failures, Pauses, run_forever
-from responder.setting_values import parse_address
 from responder.telemetry import INDEX, MASTER, open_row
 from responder.worker.warm_up import ENDED_EARLY
 
 log = structlog.get_logger("master")
 CATALOG_INTERVAL_S = 1.0
 RESTART_PAUSES = Pauses(0.1, 5.0, healthy_s=10.0, between_s=0.1)
-PIDS_NAME = "edge.json"
 WORKER, WARM_UP = "responder.worker.worker", "responder.worker.warm_up"
 DRAIN_S = 10.0
 #: Before a warm-up that was cut short is tried again: at first, and at most.
@@ -250,31 +250,6 @@ def _workers_left(run: Path) -> bool:
     return isinstance(workers, list) and any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
-def check_port(host: str, port: int) -> int:
-    """The port, or a free one for 0; OSError when another program has it, which SO_REUSEPORT would hide."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
-        return int(probe.getsockname()[1])
-
-
-def check_metrics_listen(listen: str) -> str:
-    """The address with its port, a free one for 0; empty when another program has it, which is logged."""
-    if not listen:
-        return listen
-    host, port = parse_address(listen)
-    try:
-        found = check_port(host, port)
-    except OSError as error:
-        log.error("metrics listener not available", listen=listen, error=str(error))
-        return ""
-    return f"[{host}]:{found}" if ":" in host else f"{host}:{found}"
-
-
 async def _run(settings: EdgeSettings, forks: ForkServer | None) -> None:
     await Master(settings, forks).run()
 
@@ -283,12 +258,3 @@ def run_as_child(settings: EdgeSettings, forks: ForkServer | None = None) -> Non
     """The same, ending with the process that started it."""
     die_with_parent(signal.SIGTERM, os.getppid())
     run_master(settings, forks)
-
-
-def pids(run: Path) -> dict[str, object]:
-    """What PIDS_NAME says now; empty when no master runs."""
-    try:
-        written: dict[str, object] = json.loads((run / PIDS_NAME).read_text())
-    except (OSError, ValueError):
-        return {}
-    return written

@@ -28,6 +28,7 @@ def quickstart(
         if revoked >= certificates:
             raise click.BadParameter("--revoked must be below --certificates: one has to stay good")
         settings = settings_of(data_dir, instance=False, host=host, port=port, admin_port=admin_port, workers=workers)
+        import responder.plain_logs  # noqa: F401 - first
         from cachewarm.quickstart.run import Plan, run_quickstart
 
         run_quickstart(settings, Plan(certificates, revoked))

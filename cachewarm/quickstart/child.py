@@ -12,6 +12,7 @@ from responder.forks import ForkServer
 
 #: What these processes load, their workers included; it is loaded once, before any of them is forked.
 MODULES = [
+    "responder.plain_logs",
     "cachewarm.quickstart.child",
     "responder.master",
     "responder.worker.worker",
@@ -19,6 +20,7 @@ MODULES = [
     "cachewarm.signer.run",
     "cachewarm.warmer.warmer",
     "cachewarm.admin.run",
+    "responder.preload",
 ]
 FORKS = "--forks"
 

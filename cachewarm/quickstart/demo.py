@@ -1,7 +1,6 @@
 """The quickstart's CA and certificates: made once, kept by a restart."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -32,19 +31,11 @@ _REASONS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Demo:
-    """Paths that the quickstart prints."""
+async def prepare(connection: Connection, settings: Settings, certificates: int, revoked: int) -> dict[str, str | Path]:
+    """Make the CA, so many certificates and revocations, and return the names and paths of Demo.
 
-    issuer_id: str
-    issuer_cert: Path
-    good_cert: Path
-    revoked_cert: Path
-    certs_dir: Path
-
-
-async def prepare(connection: Connection, settings: Settings, certificates: int, revoked: int) -> Demo:
-    """The CA, so many certificates and revocations; what is there already is counted."""
+    What is there already is counted.
+    """
     issuer = await issuers.get_issuer(connection, ISSUER_ID)
     if issuer is None:
         issuer = await found_ca(
@@ -111,20 +102,22 @@ async def _revoke_missing(connection: Connection, issuer: issuers.Issuer, wanted
         await bulk_revoke(connection, issuer.issuer_id, chosen, actor="quickstart")
 
 
-async def _chosen(connection: Connection, issuer: issuers.Issuer, folder: Path, issuer_cert: Path) -> Demo:
+async def _chosen(
+    connection: Connection, issuer: issuers.Issuer, folder: Path, issuer_cert: Path
+) -> dict[str, str | Path]:
     paths = {}
     for status in ("good", "revoked"):
         found = await samples.first_with_status(connection, issuer.issuer_id, status)
         paths[status] = folder / f"{found.serial_number.hex()}.pem" if found else folder / "none.pem"
         if found and not paths[status].exists():
             paths[status].write_bytes(pem(found.cert_der))
-    return Demo(
-        issuer_id=issuer.issuer_id,
-        issuer_cert=issuer_cert,
-        good_cert=paths["good"],
-        revoked_cert=paths["revoked"],
-        certs_dir=folder,
-    )
+    return {
+        "issuer_id": issuer.issuer_id,
+        "issuer_cert": issuer_cert,
+        "good_cert": paths["good"],
+        "revoked_cert": paths["revoked"],
+        "certs_dir": folder,
+    }
 
 
 def pem(der: bytes) -> bytes:

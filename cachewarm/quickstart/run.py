@@ -5,44 +5,39 @@ written and the commands to try are printed. It is removed at the end, so its pr
 no process (each dies with its parent) and a stale quickstart.json, which the next start removes first.
 """
 
-import asyncio
 import json
 import os
 import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
-from cachewarm.ca import listener_certificate
 from cachewarm.config import Settings, reachable
 from cachewarm.console import say
 from cachewarm.embedded.folders import FolderLock, abandoned_states, run_folder
 from cachewarm.embedded.postgres import EmbeddedPostgres
-from cachewarm.embedded.provision import DatabaseURLs, provision
 from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.errors import Fatal, Interrupted
-from cachewarm.ledger.connect import connected
-from cachewarm.ledger.feed import set_horizon
-from cachewarm.quickstart.demo import Demo, prepare
-from cachewarm.quickstart.outside import prepare_outside
+from cachewarm.quickstart.demo_files import Demo
 from cachewarm.quickstart.probes import is_ready, serves_crl, signs_live
+from cachewarm.quickstart.step_runner import run_step
 from cachewarm.quickstart.supervisor import Forks, Program, Supervisor
 from cachewarm.quickstart.welcome import print_welcome
 from responder.config import INSTANCE_FILE, as_environment
+from responder.edge_pids import pids
 from responder.files import write_file
+from responder.listeners import check_metrics_listen, check_port
 from responder.log_limits import RateLimitedLog
-from responder.master import check_metrics_listen, check_port, pids
 from responder.process import set_up_process
 
 log = structlog.get_logger("quickstart")
 READY_S = 60.0
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -103,20 +98,10 @@ class Quickstart:
     def _is_stopping(self) -> bool:
         return self.supervisor.stopping
 
-    def _run_unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end; cancel it and raise Interrupted when the quickstart is asked to stop."""
-
-        async def watched() -> T:
-            task = asyncio.create_task(work)
-            while not task.done():
-                await asyncio.wait([task], timeout=0.1)
-                if self.supervisor.stopping and not task.done():
-                    task.cancel()
-                    await asyncio.wait([task], timeout=5)
-                    raise Interrupted("stopped while starting")
-            return task.result()
-
-        return asyncio.run(watched())
+    def _run_step(self, step: str, *words: str) -> dict[str, str]:
+        """Run a step of the start; raise Interrupted when the quickstart is asked to stop."""
+        server = self._forks.server()
+        return run_step(server, step, self.settings, *words, is_stopping=self._is_stopping)
 
     def _complete(self, settings: Settings) -> Settings:
         """Settings that the quickstart chooses where nobody else did."""
@@ -130,9 +115,6 @@ class Quickstart:
             "ocsp_responder_key_dir": settings.ocsp_responder_key_dir or self.folder / "keys",
             "api_keys_named": keys,
         }
-        if settings.admin_tls_cert is None:
-            pem = listener_certificate.ensure(self.folder / "admin.pem", now=int(time.time()))
-            chosen |= {"admin_tls_cert": pem, "admin_tls_key": pem}
         return settings.replace(**chosen)
 
     def _secret(self, name: str) -> str:
@@ -143,21 +125,25 @@ class Quickstart:
         return path.read_text().strip()
 
     def _start(self) -> Demo:
+        if self.settings.admin_tls_cert is None:
+            pem = self._run_step("listener")["pem"]
+            self.settings = self.settings.replace(admin_tls_cert=pem, admin_tls_key=pem)
         databases = self._start_postgres()
         redis_writer, redis_reader = self._start_redis()
-        self.settings = self.settings.replace(database_url=databases.cli, redis_url=redis_writer)
-        self._owner_url = databases.owner
+        self.settings = self.settings.replace(database_url=databases["cli"], redis_url=redis_writer)
+        self._owner_url = databases["owner"]
         say("preparing the demo CA")
-        demo = self._demo = self._run_unless_stopped(self._prepare())
+        made = self._run_step("demo", str(self.plan.certificates), str(self.plan.revoked))
+        demo = self._demo = Demo.from_texts(made)
         programs: dict[str, dict[str, Any]] = {
-            "signer": {"database_url": databases.signer},
-            "warmer": {"database_url": databases.warmer},
+            "signer": {"database_url": databases["signer"]},
+            "warmer": {"database_url": databases["warmer"]},
             "edge": {
-                "database_url": databases.edge,
+                "database_url": databases["edge"],
                 "redis_url": redis_reader,
                 "api_keys_named": {},
             },
-            "admin": {"database_url": databases.admin, "redis_url": redis_reader},
+            "admin": {"database_url": databases["admin"], "redis_url": redis_reader},
         }
         for name, differing in programs.items():
             settings = self.settings.replace(**differing)
@@ -170,10 +156,10 @@ class Quickstart:
         self._await("the CRL", lambda: serves_crl(base, demo))
         return demo
 
-    def _start_postgres(self) -> DatabaseURLs:
+    def _start_postgres(self) -> dict[str, str]:
+        """Return the URL of each login."""
         if self.settings.database_url is not None:
-            url = self.settings.database_url.get_secret_value()
-            return self._run_unless_stopped(prepare_outside(url, self.folder, self.settings.edge_name))
+            return self._run_step("outside ledger")
         server = EmbeddedPostgres(self.folder, self.settings.run, gives_up=self._is_stopping)
         say("starting Postgres")
         self.supervisor.start("postgres", server)
@@ -182,7 +168,7 @@ class Quickstart:
             say(notice)
             for state in abandoned_states():
                 say(f"the data folder of {state} is gone: remove {state} and {state}.of to have its space back")
-        return self._run_unless_stopped(provision(server, edge=self.settings.edge_name))
+        return self._run_step("ledger")
 
     def _start_redis(self) -> tuple[str, str]:
         if self.settings.redis_url is not None:
@@ -192,11 +178,6 @@ class Quickstart:
         say("starting Valkey")
         self.supervisor.start("redis", server)
         return server.url("writer"), server.url("reader")
-
-    async def _prepare(self) -> Demo:
-        async with connected(self.settings.require_database(), name="fastocsp quickstart") as connection:
-            await set_horizon(connection, self.settings.horizon)  # one knob: the edge's lease and the waiters' bound
-            return await prepare(connection, self.settings, self.plan.certificates, self.plan.revoked)
 
     def _await(self, what: str, question: Callable[[], str | None]) -> None:
         """Until `question` returns None; what it returns is why not yet."""

@@ -4,10 +4,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from rich.console import Console
+import click
 
 from cachewarm.config import Settings
-from cachewarm.quickstart.demo import Demo
+from cachewarm.quickstart.demo_files import Demo
 
 
 def print_welcome(settings: Settings, demo: Demo, seconds: float) -> None:
@@ -21,8 +21,8 @@ def print_welcome(settings: Settings, demo: Demo, seconds: float) -> None:
         (p for p in sorted(demo.certs_dir.glob("*.pem")) if p not in (demo.good_cert, demo.revoked_cert)),
         demo.good_cert,
     )
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"\n[bold green]fastocsp is ready[/] after {seconds:.1f} s: {settings.base_url}\n")
+    ready = click.style("fastocsp is ready", bold=True, fg="green")
+    click.echo(f"\n{ready} after {seconds:.1f} s: {settings.base_url}\n")
     for title, command in {
         "a good answer": f"{ask} {demo.good_cert}",
         "a revoked answer": f"{ask} {demo.revoked_cert}",
@@ -30,8 +30,8 @@ def print_welcome(settings: Settings, demo: Demo, seconds: float) -> None:
         "is it ready, and what did it count": f"curl -s {settings.base_url}/ready; curl -s http://{settings.metrics_listen}/metrics",
         "revoke one more": f"{program} revoke --cert {spare} --reason keyCompromise --wait{folder}",
     }.items():
-        console.print(f"  [bold]{title}[/]\n    [cyan]{command}[/]\n")
-    console.print("Ctrl-C stops everything; the data stay in " + str(settings.data_dir), style="dim")
+        click.echo(f"  {click.style(title, bold=True)}\n    {click.style(command, fg='cyan')}\n")
+    click.echo(click.style(f"Ctrl-C stops everything; the data stay in {settings.data_dir}", dim=True))
 
 
 def _program() -> str:

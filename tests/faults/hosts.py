@@ -13,9 +13,9 @@ import psutil
 import trustme
 
 from responder.clock import read_clock
+from responder.edge_pids import pids
 from responder.feed.machine import State
 from responder.feed.shared import PAGE_NAME, SLOT_STATE, SLOT_UNTIL_BOOT, FeedPage
-from responder.master import pids
 from tests.faults.network import lay
 from tests.support.proxy import Proxy
 from tests.support.wall import WallClock
