@@ -23,6 +23,7 @@ from typing import Any
 
 from responder.parent import die_with_parent
 from responder.process_title import ROOM, set_title
+from responder.setting_fields import PREFIX
 
 #: Of an order: program, words, environment.
 ORDER_BYTES, MOST_FDS = 1 << 18, 16
@@ -151,8 +152,8 @@ def command_line(fd: int, modules: list[str]) -> list[str]:
 
 
 def own_environment() -> dict[str, str]:
-    """Return what of our environment the program may see: neither settings nor credentials."""
-    withheld = ("CREDENTIALS_DIRECTORY", "FASTOCSP_")
+    """Return what of our environment a child may see: no settings, and not where a service manager put credentials."""
+    withheld = ("CREDENTIALS_DIRECTORY", PREFIX)
     return {name: value for name, value in os.environ.items() if not name.startswith(withheld)}
 
 

@@ -106,6 +106,11 @@ class ForkServer:
         return cls(socket.socket(fileno=fd))
 
     @property
+    def pid(self) -> int | None:
+        """Of the fork server; None for one that another process started."""
+        return self._process.pid if self._process is not None else None
+
+    @property
     def is_running(self) -> bool:
         """Whether it can be asked; one that others started is taken to run, as we would end with it."""
         return self._process is None or self._process.poll() is None

@@ -135,7 +135,7 @@ class Master:
     async def start_module(self, module: str, words: Sequence[str], environ: Mapping[str, str]) -> ForkedProcess:
         """Start a process of this host; "@0" among its words stands for the table's file."""
         if self._forks is None or not self._forks.is_running:
-            self._forks = ForkServer.start([WORKER, WARM_UP])
+            self._forks = ForkServer.start(["responder.plain_logs", WORKER, WARM_UP, "responder.preload"])
         return await self._forks.start_module(module, words, environ, [self._table_fd])
 
     async def _run_worker(self, slot: int) -> None:

@@ -5,11 +5,15 @@ importlib.metadata, specialised bytecode) is several megabytes, which each proce
 """
 
 import asyncio
+import contextlib
 import importlib.metadata
+import io
 import ssl
 import time
 from datetime import UTC, datetime
 
+import structlog
+import uvicorn.lifespan.on
 import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -22,6 +26,7 @@ from responder.config import EdgeSettings, as_environment
 from responder.domain.catalog import templates
 from responder.domain.issuer import Issuer
 from responder.domain.responder import ResponderCertificate
+from responder.telemetry import set_up_logs
 
 
 async def _wait() -> None:
@@ -34,13 +39,26 @@ async def _wait() -> None:
     await Redis.from_url("unix:///nothing/there").aclose()
 
 
+async def _no_answer(*_: object) -> None:
+    """Answer no request."""
+
+
 def preload() -> None:
     """Use what processes will use; keep no file, no connection and no key."""
     uvloop.run(_wait())
+    uvicorn.Config(_no_answer, ws="none", loop="uvloop", lifespan="on", log_config=None).load()
     importlib.metadata.version("redis")
     as_environment(EdgeSettings())
     ssl.create_default_context()
+    _log()
     _sign()
+
+
+def _log() -> None:
+    with contextlib.redirect_stderr(io.StringIO()):
+        set_up_logs("json", "preload")
+        structlog.get_logger("preload").info("preloaded")
+    structlog.contextvars.clear_contextvars()
 
 
 def _sign() -> None:

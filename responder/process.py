@@ -6,13 +6,13 @@ import resource
 import signal
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import structlog
 
 from responder.config import EdgeSettings
-from responder.setting_fields import PREFIX
+from responder.fork_server import own_environment
 from responder.telemetry import set_up_logs
 
 log = structlog.get_logger("process")
@@ -41,32 +41,10 @@ def raise_open_files(needed: int) -> int:
     return hard
 
 
-async def start_module(
-    module: str, arguments: Sequence[str], environ: Mapping[str, str], pass_fds: Sequence[int] = ()
-) -> asyncio.subprocess.Process:
-    """`python -m module arguments OUR_PID` with this interpreter; it has these settings alone, and these open files."""
-    return await _start(module, arguments, environ, pass_fds=pass_fds)
-
-
 async def start_piped(module: str) -> asyncio.subprocess.Process:
-    """The same, without settings, between two pipes of ours."""
-    return await _start(module, (), {}, PIPE)
-
-
-async def _start(
-    module: str,
-    arguments: Sequence[str],
-    environ: Mapping[str, str],
-    pipe: int | None = None,
-    pass_fds: Sequence[int] = (),
-) -> asyncio.subprocess.Process:
-    # nor where a service manager put this process's secrets: a child would read back what it was not given
-    withheld = ("CREDENTIALS_DIRECTORY", PREFIX)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(withheld)}
-    words = [sys.executable, "-m", module, *arguments, str(os.getpid())]
-    return await asyncio.create_subprocess_exec(
-        *words, env={**inherited, **environ}, stdin=pipe, stdout=pipe, pass_fds=pass_fds
-    )
+    """Start `python -m MODULE OUR_PID` with this interpreter between two pipes of ours, without settings."""
+    words = [sys.executable, "-m", module, str(os.getpid())]
+    return await asyncio.create_subprocess_exec(*words, env=own_environment(), stdin=PIPE, stdout=PIPE)
 
 
 class Stoppable(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from responder.process import start_module
+from responder.forks import ForkServer
 
 ARM = """
 import os, signal
@@ -80,10 +80,12 @@ async def test_a_child_does_not_find_its_parents_secrets(monkeypatch: pytest.Mon
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     shown = tmp_path / "shown"
     (tmp_path / "shows_environment.py").write_text(
-        f"import json, os, pathlib; pathlib.Path({str(shown)!r}).write_text(json.dumps(dict(os.environ)))"
+        f"import json, os, pathlib\ndef main(): pathlib.Path({str(shown)!r}).write_text(json.dumps(dict(os.environ)))"
     )
-    child = await start_module("shows_environment", [], {"FASTOCSP_PORT": "1"})
+    server = ForkServer.start(["shows_environment"])
+    child = await server.start_module("shows_environment", [], {"FASTOCSP_PORT": "1"})
     assert await child.wait() == 0
+    server.end()
     names = set(json.loads(shown.read_text()))
     assert "FASTOCSP_PORT" in names
     assert names & {"CREDENTIALS_DIRECTORY", "FASTOCSP_DATABASE_URL_FILE"} == set()

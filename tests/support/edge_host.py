@@ -9,14 +9,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from cachewarm.embedded.valkey import EmbeddedValkey
 from responder.config import EdgeSettings
 from responder.setting_fields import PREFIX
-from tests.support.breakage import pid_of, ready
+from tests.support.breakage import ready
 from tests.support.instance import ROOT, START_S, Instance, free_port
 
 _OWN = {"data_dir", "run_dir", "signer_socket", "port", "edge_name", "workers", "metrics_listen"}
+
+
+def edge_settings(centre: Instance) -> dict[str, str]:
+    """Return the settings of the instance's own edge as environment variables, but not its URL of the ledger."""
+    written = {PREFIX + name.upper(): str(text) for name, text in centre.facts["settings"].items()}
+    reader = EmbeddedValkey(centre.folder, Path(written["FASTOCSP_RUN_DIR"])).url("reader")
+    is_embedded = str(written["FASTOCSP_REDIS_URL"]).startswith("unix:")
+    return written | ({"FASTOCSP_REDIS_URL": reader} if is_embedded else {})
 
 
 class EdgeHost(Instance):
@@ -28,7 +35,7 @@ class EdgeHost(Instance):
         folder.mkdir()
         (folder / "logs").mkdir()
         self.output = folder / "logs" / "edge.log"
-        told = psutil.Process(pid_of(centre, "edge_master")).environ()
+        told = edge_settings(centre)
         names = {PREFIX + field.upper() for field in set(EdgeSettings.fields) - _OWN}
         self.environ = {key: text for key, text in told.items() if key in names} | {
             "PYTHONPATH": str(ROOT),
