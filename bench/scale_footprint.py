@@ -4,7 +4,6 @@ The proportional set size (smaps_rollup) is summed, so that memory which process
 compiled modules, as an installed package has them.
 """
 
-import os
 import shutil
 import tempfile
 import time
@@ -74,7 +73,7 @@ def _pss_kb(pid: int) -> int | None:
 
 def _role(line: str) -> str:
     words = ("fork_server", "child signer", "child warmer", "child edge", "child admin", "worker.worker", "quickstart")
-    return next((word.split(" ")[-1] for word in words if word in line), os.path.basename(line.split(maxsplit=1)[0]))
+    return next((word.split(" ")[-1] for word in words if word in line), line)
 
 
 def measure(small: bool) -> list[Row]:

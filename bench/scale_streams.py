@@ -232,7 +232,7 @@ async def _fill(urls: DatabaseURLs) -> None:
 
 
 def starts(at: Ledger) -> list[Row]:
-    """Start-up CPU of a revocation and of a subcommand's --help: the median of ten, by turns, after one that compiles."""
+    """Start-up CPU of a revocation and of --help: the median of ten, by turns, after one that compiles."""
     serial = serial_of(1).hex()
     words = {
         "start-up CPU of `revoke`": (0.15, ("revoke", "--serial", serial, "--issuer", "root")),

@@ -3,20 +3,11 @@
 Exit status: 0 done, 1 failed, 2 usage. Nothing that exists is ever overwritten.
 """
 
-import asyncio
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from cachewarm.ca.certificate import parse_subject, read_certificate
-from cachewarm.ca.describe import describe
-from cachewarm.ca.odd_names import load_certificate
-from cachewarm.ca.profiles import check_url
-from cachewarm.ca.registry import check_id, found_ca, load_authority
 from cachewarm.cli.ca_issue import issue_command
 from cachewarm.cli.crl_options import CRLScope, CRLShards, DeltaCRL, crl_wish
 from cachewarm.cli.options import (
@@ -33,10 +24,13 @@ from cachewarm.cli.options import (
 from cachewarm.cli.parameters import Argument, Group, Option
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show
-from cachewarm.keys.soft_key import KeyKind
-from cachewarm.keys.token_uri import parse_token_uri
-from cachewarm.ledger import issuers
+from cachewarm.keys.key_kind import KeyKind
 from responder.domain.status import UnissuedPolicy
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from cachewarm.ledger import issuers
 
 app = Group(help="The local CA.")
 app.command("issue")(issue_command)
@@ -81,6 +75,13 @@ def init_command(
     as_json: AsJson = False,
 ) -> None:
     """Make a root, or a CA below --parent, and answer for what it issues."""
+    import asyncio
+
+    from cachewarm.ca.certificate import parse_subject
+    from cachewarm.ca.profiles import check_url
+    from cachewarm.ca.registry import check_id
+    from cachewarm.keys.token_uri import parse_token_uri
+
     with reported():
         with given_by("--id"):
             check_id(issuer_id)
@@ -121,6 +122,10 @@ def show_command(
     as_json: AsJson = False,
 ) -> None:
     """What a certificate says: an issuer's, or the one in a PEM or DER file."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from cachewarm.ca.describe import describe
+
     with reported():
         certificate = _certificate(target, data_dir)
         if pem:
@@ -133,15 +138,18 @@ async def _init(
     *,
     settings: Settings,
     issuer_id: str,
-    subject: x509.Name,
+    subject: "x509.Name",
     kind: KeyKind,
     key_uri: str | None,
     parent_id: str | None,
     validity_s: int | None,
     policy: UnissuedPolicy,
-    crls: issuers.CRLWish,
-) -> issuers.Issuer:
-    async def act(connection: Any) -> issuers.Issuer:
+    crls: "issuers.CRLWish",
+) -> "issuers.Issuer":
+    from cachewarm.ca.registry import found_ca, load_authority
+    from cachewarm.ledger import issuers
+
+    async def act(connection: Any) -> "issuers.Issuer":
         parent = await issuers.require_issuer(connection, parent_id) if parent_id is not None else None
         return await found_ca(
             connection,
@@ -164,7 +172,11 @@ async def _init(
     return await run_with_ledger(settings, act, name="fastocsp ca init", repeatable=False)
 
 
-def _certificate(target: str, data_dir: Path | None) -> x509.Certificate:
+def _certificate(target: str, data_dir: Path | None) -> "x509.Certificate":
+    from cachewarm.ca.certificate import read_certificate
+    from cachewarm.ca.odd_names import load_certificate
+    from cachewarm.ledger import issuers
+
     path = Path(target)
     if path.is_file():
         return read_certificate(path.read_bytes(), name=target)
@@ -175,7 +187,10 @@ def _certificate(target: str, data_dir: Path | None) -> x509.Certificate:
     return load_certificate(with_ledger(settings_of(data_dir), stored))
 
 
-def _result(made: issuers.Issuer) -> dict[str, Any]:
+def _result(made: "issuers.Issuer") -> dict[str, Any]:
+    from cachewarm.ca.describe import describe
+    from cachewarm.ca.odd_names import load_certificate
+
     said = describe(load_certificate(made.cert_der))
     chosen = ("subject", "issuer", "serial", "not_before", "not_after", "key", "sha256")
     return (

@@ -4,31 +4,29 @@ Order: both files are written beside their places, the certificate is in the led
 failure leaves nothing; a crash leaves files named `.NAME.PID.first`, never a certificate that the ledger has not.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
-from cryptography import x509
 
-from cachewarm.ca.authority import Authority
-from cachewarm.ca.certificate import Issued, parse_subject
-from cachewarm.ca.describe import describe
-from cachewarm.ca.issue import Terms, issue, issue_request, read_request
-from cachewarm.ca.profiles import PROFILES, Pointers, check_url, parse_names
-from cachewarm.ca.registry import enter, load_authority, pointers_of
 from cachewarm.cli.options import AsJson, DataDir, Validity, given_by, run_with_ledger, seconds_of, settings_of
 from cachewarm.cli.parameters import Argument, Option
 from cachewarm.config import Settings
 from cachewarm.console import reported, show
 from cachewarm.errors import Refused
-from cachewarm.keys.key_file import SECRET_MODE, new_file
-from cachewarm.keys.soft_key import KeyKind, SoftKey
-from cachewarm.ledger import issuers
+from cachewarm.keys.key_kind import KeyKind
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from cachewarm.ca.authority import Authority
+    from cachewarm.ca.certificate import Issued
+    from cachewarm.ca.issue import Terms
+    from cachewarm.ledger import issuers
 
 Names = Annotated[list[str], Option("--name", help="Host name, address, mail address or URI; repeat it.")]
 Csr = Annotated[Path | None, Option("--csr", help="Certification request, PEM or DER.", exists=True, dir_okay=False)]
@@ -44,7 +42,7 @@ class Wish:
     """What the command line asked for, checked as far as it can be without the ledger."""
 
     names: Sequence[str]
-    subject: x509.Name | None
+    subject: "x509.Name | None"
     csr: bytes | None
     kind: KeyKind
     profile: str
@@ -78,6 +76,8 @@ def issue_command(
     as_json: AsJson = False,
 ) -> None:
     """Issue a certificate. Without --csr a key is made too: mode 0600, encrypted under CONFIG_ENCRYPTION_KEY."""
+    import asyncio
+
     with reported():
         if csr is not None and (key or key_out or subject):
             raise click.BadParameter("the request brings key and subject along", param_hint="--csr")
@@ -104,11 +104,15 @@ def issue_command(
         show(_result(issuer_id, made, wish), as_json=as_json)
 
 
-async def _issue(settings: Settings, issuer_id: str, wish: Wish) -> Issued:
+async def _issue(settings: Settings, issuer_id: str, wish: Wish) -> "Issued":
     """Read the issuer, make the certificate once, enter it. A restart of Postgres costs neither of the two steps."""
+    from cachewarm.ca.registry import enter, load_authority
+    from cachewarm.keys.key_file import new_file
+    from cachewarm.ledger import issuers
+
     _require_free(wish)
 
-    async def read(connection: Any) -> issuers.Issuer:
+    async def read(connection: Any) -> "issuers.Issuer":
         return await issuers.require_issuer(connection, issuer_id)
 
     issuer = await run_with_ledger(settings, read, name="fastocsp ca issue")
@@ -127,9 +131,13 @@ async def _issue(settings: Settings, issuer_id: str, wish: Wish) -> Issued:
 
 
 def _make(
-    authority: Authority, terms: Terms, wish: Wish, passphrase: bytes | None
-) -> tuple[Issued, list[tuple[Path, bytes, int]]]:
+    authority: "Authority", terms: "Terms", wish: Wish, passphrase: bytes | None
+) -> "tuple[Issued, list[tuple[Path, bytes, int]]]":
     """The certificate, and the files to write: path, octets, mode."""
+    from cachewarm.ca.issue import issue, issue_request
+    from cachewarm.keys.key_file import SECRET_MODE
+    from cachewarm.keys.soft_key import SoftKey
+
     now = int(time.time())
     if wish.csr is not None or wish.key_out is None:
         made = issue_request(authority, wish.csr or b"", terms, names=wish.names, now=now)
@@ -139,7 +147,11 @@ def _make(
     return made, [(wish.cert_out, made.pem, 0o644), (wish.key_out, key.to_pem(passphrase), SECRET_MODE)]
 
 
-def _terms(issuer: issuers.Issuer, wish: Wish) -> Terms:
+def _terms(issuer: "issuers.Issuer", wish: Wish) -> "Terms":
+    from cachewarm.ca.issue import Terms
+    from cachewarm.ca.profiles import PROFILES, Pointers
+    from cachewarm.ca.registry import pointers_of
+
     if issuer.crl_scope == "ca":
         raise Refused(f"the CRLs of {issuer.issuer_id} are about CA certificates alone: this one would be on none")
     own = pointers_of(issuer)
@@ -165,6 +177,8 @@ _ISSUERS = "the issuer's"
 
 
 def _url(option: str, url: str | None, *, without: bool) -> str | None:
+    from cachewarm.ca.profiles import check_url
+
     if url is None:
         return None if without else _ISSUERS
     if without:
@@ -174,12 +188,16 @@ def _url(option: str, url: str | None, *, without: bool) -> str | None:
 
 
 def _names(names: Sequence[str]) -> Sequence[str]:
+    from cachewarm.ca.profiles import parse_names
+
     with given_by("--name"):
         parse_names(names)
     return names
 
 
-def _subject(text: str | None) -> x509.Name | None:
+def _subject(text: str | None) -> "x509.Name | None":
+    from cachewarm.ca.certificate import parse_subject
+
     if text is None:
         return None
     with given_by("--subject"):
@@ -187,6 +205,8 @@ def _subject(text: str | None) -> x509.Name | None:
 
 
 def _request(path: Path | None) -> bytes | None:
+    from cachewarm.ca.issue import read_request
+
     if path is None:
         return None
     octets = path.read_bytes()
@@ -196,6 +216,8 @@ def _request(path: Path | None) -> bytes | None:
 
 
 def _profile(name: str) -> str:
+    from cachewarm.ca.profiles import PROFILES
+
     if name not in PROFILES:
         raise click.BadParameter(f"{name!r} is none of {', '.join(PROFILES)}", param_hint="--profile")
     return name
@@ -209,7 +231,9 @@ def _stem(names: Sequence[str], csr: Path | None) -> str:
     return "".join(letter if letter.isalnum() or letter in ".-@_" else "_" for letter in first).lstrip(".") or "_"
 
 
-def _result(issuer_id: str, made: Issued, wish: Wish) -> dict[str, Any]:
+def _result(issuer_id: str, made: "Issued", wish: Wish) -> dict[str, Any]:
+    from cachewarm.ca.describe import describe
+
     said = describe(made.certificate)
     chosen = ("subject", "serial", "not_before", "not_after", "key", "names", "ocsp_url", "crl_url", "must_staple")
     files = {"cert": str(wish.cert_out), "key_file": str(wish.key_out) if wish.key_out else None}

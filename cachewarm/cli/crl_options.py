@@ -1,11 +1,13 @@
 """Options that say which CRLs an issuer has besides the complete one."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from cachewarm.cli.parameters import Option
-from cachewarm.ledger.issuers import CRLWish
+
+if TYPE_CHECKING:
+    from cachewarm.ledger.issuers import CRLWish
 
 
 class Scope(StrEnum):
@@ -62,8 +64,10 @@ def crl_wish(
     source: str | None = None,
     delta_source: str | None = None,
     accept_unnumbered: bool | None = None,
-) -> CRLWish:
+) -> "CRLWish":
     """Return what the command line wants."""
+    from cachewarm.ledger.issuers import CRLWish
+
     return CRLWish(
         delta=delta,
         shards=shards,

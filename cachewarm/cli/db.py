@@ -1,6 +1,5 @@
 """`fastocsp db`: bring the ledger to this version's schema, or say where it stands; its logins."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +26,8 @@ Write = Annotated[
 @app.command("migrate")
 def migrate_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Apply the migrations that this database has not seen. DATABASE_URL must be the owner's."""
+    import asyncio
+
     from cachewarm.ledger.connect import connected
     from cachewarm.ledger.issuers import merged_issuers
     from cachewarm.ledger.migrate import migrate
@@ -47,6 +48,8 @@ def migrate_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @app.command("status")
 def status_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Every migration and whether it is applied. Exit status 1 when the schema is not this version's."""
+    import asyncio
+
     from cachewarm.ledger.connect import connected
     from cachewarm.ledger.migrate import MigrationState, migration_states
 
@@ -73,6 +76,8 @@ def restored_command(
     as_json: AsJson = False,
 ) -> None:
     """After a dump was restored: begin a new generation, which edges follow. What the dump lost they keep revoked."""
+    import asyncio
+
     from cachewarm.ledger.connect import connected
     from cachewarm.ledger.feed import begin_generation
 
@@ -99,6 +104,8 @@ def roles_command(
 
     Edges and signers have a login each: `fastocsp edge add` makes those.
     """
+    import asyncio
+
     from cachewarm.cli.logins import hand_out, print_sql
     from cachewarm.ledger import logins
     from cachewarm.ledger.connect import connected

@@ -1,6 +1,5 @@
 """`fastocsp edge`: make and remove edges and their logins, who holds a lease, the horizon, what the ledger lost."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -110,6 +109,8 @@ def add_command(
     An edge has no lease without a login of its own. For an edge that is there already they get new passwords. Needs the
     ledger's owner with CREATEROLE; with --sql a DBA's help.
     """
+    import asyncio
+
     from cachewarm.cli.logins import hand_out, print_sql
     from cachewarm.ledger import logins
 
@@ -139,6 +140,8 @@ def remove_command(
     """Take an edge's word away, at once: its polls are refused from now on, and no revocation waits for it after its
     last lease. Its login goes too, where this command may drop logins.
     """
+    import asyncio
+
     from cachewarm.ledger import edges, logins
 
     async def act() -> tuple[str | None, list[str]]:

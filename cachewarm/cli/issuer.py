@@ -3,20 +3,11 @@
 Exit status: 0 done, 1 failed, 2 usage. What is refused leaves neither a file nor a row.
 """
 
-import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from cachewarm.ca.adopt import Adopted, AdoptionRequest, adopt
-from cachewarm.ca.authority import check_ca, may_sign_crls
-from cachewarm.ca.certificate import read_certificate
-from cachewarm.ca.odd_names import load_certificate
-from cachewarm.ca.profiles import check_url
-from cachewarm.ca.registry import check_id
 from cachewarm.cli.crl_options import (
     AcceptUnnumbered,
     CRLScope,
@@ -27,17 +18,20 @@ from cachewarm.cli.crl_options import (
     check_source,
     crl_wish,
 )
-from cachewarm.cli.issuer_keys import ca_key_of, responder_of
 from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, run_with_ledger, settings_of
 from cachewarm.cli.parameters import Argument, Group, Option, Spec
 from cachewarm.config import Settings
 from cachewarm.console import reported, say, show, show_rows
 from cachewarm.errors import Refused
-from cachewarm.keys.brought_key import new_key_file
-from cachewarm.ledger import issuers
-from cachewarm.status.issuers import Overview, fields_of, overviews, row_of
 from responder.domain.status import UnissuedPolicy
 from responder.secret_files import read_secret_text
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from cachewarm.ca.adopt import Adopted, AdoptionRequest
+    from cachewarm.ledger import issuers
+    from cachewarm.status.issuers import Overview
 
 app = Group(help="Issuers whose certificates are answered for.")
 
@@ -110,6 +104,14 @@ def add_command(
 
     Bring a responder certificate with its key, or the CA's key, which then makes responders by itself.
     """
+    import asyncio
+
+    from cachewarm.ca.adopt import AdoptionRequest
+    from cachewarm.ca.profiles import check_url
+    from cachewarm.ca.registry import check_id
+    from cachewarm.cli.issuer_keys import ca_key_of, responder_of
+    from cachewarm.keys.brought_key import new_key_file
+
     with reported():
         if issuer_id is not None:
             with given_by("--id"):
@@ -155,6 +157,10 @@ def add_cert_command(
 
     The one that lasts longest is served at the issuer's URL, and new certificates may be valid until its end.
     """
+    import asyncio
+
+    from cachewarm.ca.odd_names import load_certificate
+
     with reported():
         ca = _ca(cert)
         issuer, count = asyncio.run(_add_cert(settings_of(data_dir), issuer_id, ca))
@@ -169,10 +175,14 @@ def add_cert_command(
         show(result, as_json=as_json)
 
 
-async def _add_cert(settings: Settings, issuer_id: str, ca: x509.Certificate) -> tuple[issuers.Issuer, int]:
+async def _add_cert(settings: Settings, issuer_id: str, ca: "x509.Certificate") -> "tuple[issuers.Issuer, int]":
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from cachewarm.ledger import issuers
+
     cert_der = ca.public_bytes(Encoding.DER)
 
-    async def act(connection: Any) -> tuple[issuers.Issuer, int]:
+    async def act(connection: Any) -> "tuple[issuers.Issuer, int]":
         wanted = (await issuers.require_issuer(connection, issuer_id)).issuer_id
         issuer = await issuers.add_issuer_certificate(connection, wanted, cert_der, actor=actor_name())
         return issuer, len(await issuers.issuer_certificates(connection, wanted))
@@ -183,6 +193,10 @@ async def _add_cert(settings: Settings, issuer_id: str, ca: x509.Certificate) ->
 @app.command("list")
 def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Every issuer, one a line."""
+    import asyncio
+
+    from cachewarm.status.issuers import row_of
+
     with reported():
         seen = asyncio.run(_overviews(settings_of(data_dir)))
         show_rows([row_of(each) for each in seen], as_json=as_json, name="issuers")
@@ -193,6 +207,10 @@ def show_command(
     issuer_id: Annotated[str, Argument(metavar="ISSUER_ID")], data_dir: DataDir = None, as_json: AsJson = False
 ) -> None:
     """One issuer: its responder and when that ends, its coverage, its CRL."""
+    import asyncio
+
+    from cachewarm.status.issuers import fields_of
+
     with reported():
         settings = settings_of(data_dir)
         seen = {each.issuer.issuer_id: each for each in asyncio.run(_overviews(settings))}
@@ -201,8 +219,10 @@ def show_command(
         show(fields_of(seen[issuer_id]), as_json=as_json)
 
 
-async def _add(settings: Settings, brought: AdoptionRequest) -> Adopted:
-    async def act(connection: Any) -> Adopted:
+async def _add(settings: Settings, brought: "AdoptionRequest") -> "Adopted":
+    from cachewarm.ca.adopt import adopt
+
+    async def act(connection: Any) -> "Adopted":
         keys = settings.keys.absolute()
         return await adopt(
             connection, brought, keys, settings.passphrase, base_url=settings.base_url, actor=actor_name()
@@ -211,11 +231,16 @@ async def _add(settings: Settings, brought: AdoptionRequest) -> Adopted:
     return await run_with_ledger(settings, act, name="fastocsp issuer add")
 
 
-async def _overviews(settings: Settings) -> list[Overview]:
+async def _overviews(settings: Settings) -> "list[Overview]":
+    from cachewarm.status.issuers import overviews
+
     return await run_with_ledger(settings, overviews, name="fastocsp issuer")
 
 
-def _ca(path: Path | None) -> x509.Certificate:
+def _ca(path: Path | None) -> "x509.Certificate":
+    from cachewarm.ca.authority import check_ca
+    from cachewarm.ca.certificate import read_certificate
+
     if path is None:
         raise click.BadParameter("name the CA's certificate", param_hint="--cert")
     with given_by("--cert"):
@@ -224,7 +249,9 @@ def _ca(path: Path | None) -> x509.Certificate:
     return ca
 
 
-def _report(done: Adopted, brought: AdoptionRequest, *, as_json: bool) -> None:
+def _report(done: "Adopted", brought: "AdoptionRequest", *, as_json: bool) -> None:
+    from cachewarm.ca.authority import may_sign_crls
+
     issuer = done.issuer
     remarks = brought.responder[0].remarks if brought.responder else ()
     if not may_sign_crls(brought.ca):
@@ -235,7 +262,7 @@ def _report(done: Adopted, brought: AdoptionRequest, *, as_json: bool) -> None:
     show(_result(done, issuer, remarks), as_json=as_json)
 
 
-def _result(done: Adopted, issuer: issuers.Issuer, remarks: tuple[str, ...]) -> dict[str, object]:
+def _result(done: "Adopted", issuer: "issuers.Issuer", remarks: tuple[str, ...]) -> dict[str, object]:
     return {
         "issuer_id": issuer.issuer_id,
         "new": done.is_new,

@@ -3,22 +3,26 @@
 Exit status: 0 all is well, 1 something is wrong with what runs, 2 something is wrong with the settings.
 """
 
-import asyncio
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cachewarm.cli.options import AsJson, DataDir, settings_of
 from cachewarm.config import Settings
 from cachewarm.console import fail, reported, say, show, show_rows
-from cachewarm.status.config_check import in_force, relation_problems, written_problems
-from cachewarm.status.instance import Part, survey
 from responder.config import gather
 from responder.setting_fields import ConfigError
+
+if TYPE_CHECKING:
+    from cachewarm.status.instance import Part
 
 
 def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """What runs, how fresh it is, what it covers. Exit status 1 when anything is wrong."""
+    import asyncio
+
+    from cachewarm.status.instance import survey
+
     with reported():
         parts = asyncio.run(survey(settings_of(data_dir)))
         problems = [problem for part in parts.values() for problem in part.problems]
@@ -35,6 +39,8 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 def check_config(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Every problem of the settings at once; without any, the settings in force. Exit status 2 on problems."""
+    from cachewarm.status.config_check import in_force, relation_problems, written_problems
+
     problems: list[str] = []
     settings: Settings | None = None
     try:
@@ -58,12 +64,12 @@ def check_config(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     say("the settings are fine")
 
 
-def _object(parts: Mapping[str, Part], problems: Sequence[str]) -> dict[str, Any]:
+def _object(parts: "Mapping[str, Part]", problems: Sequence[str]) -> dict[str, Any]:
     said = {name: part.facts | part.rows | {"problems": part.problems} for name, part in parts.items()}
     return {"ok": not problems, "problems": list(problems)} | said
 
 
-def _print(name: str, part: Part) -> None:
+def _print(name: str, part: "Part") -> None:
     print(f"[{name}]")  # noqa: T201
     show(part.facts, as_json=False)
     for rows in part.rows.values():

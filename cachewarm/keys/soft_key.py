@@ -5,7 +5,6 @@ other tools; `fastocsp keys rewrap` brings them into today's form.
 """
 
 from collections.abc import Callable
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
@@ -19,22 +18,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cachewarm.errors import Refused
 from cachewarm.keys.envelope import is_sealed, open_sealed, seal
 from cachewarm.keys.key_file import read_secret, write_atomically
+from cachewarm.keys.key_kind import KeyKind as KeyKind  # noqa: PLC0414 - whoever makes keys names their kind
 from cachewarm.keys.pkcs8 import encrypted_pem
 from responder.domain.signature import Hash, PublicKey, SignatureScheme, scheme_of
 
 _ENCRYPTED_HINT = "set FASTOCSP_CONFIG_ENCRYPTION_KEY"
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
-
-
-class KeyKind(StrEnum):
-    """The kinds of keys that are made here."""
-
-    P256 = "p256"
-    P384 = "p384"
-    RSA2048 = "rsa2048"
-    RSA3072 = "rsa3072"
-    RSA4096 = "rsa4096"
-    ED25519 = "ed25519"
 
 
 class SoftKey:
