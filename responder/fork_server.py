@@ -133,6 +133,7 @@ def main() -> None:
     """Load the modules and serve; in a child, run what was asked for."""
     fd, parent, modules = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].split(",")
     die_with_parent(signal.SIGTERM, parent)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     me = os.getpid()
     set_title([sys.executable, "-m", "responder.fork_server", *modules])
     gc.disable()  # a collection leaves holes in shared pages, which children would fill and so copy

@@ -70,7 +70,9 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 VERSION = click.Option(
     ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Print the version."
 )
-app = LazyGroup(params=[VERSION], no_args_is_help=True, help="An OCSP and CRL edge responder whose cache cannot lie.")
+app = LazyGroup(
+    "fastocsp", params=[VERSION], no_args_is_help=True, help="An OCSP and CRL edge responder whose cache cannot lie."
+)
 
 
 def main(arguments: list[str] | None = None) -> Any:

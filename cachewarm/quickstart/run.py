@@ -210,6 +210,7 @@ class Quickstart:
         workers = edge.get("workers", []) if edge.get("master") == master else []
         return {
             "supervisor": os.getpid(),
+            "fork_server": self._forks.pid,
             "edge": workers,
             "edge_master": master,
             **{name: known.get(name) for name in ("signer", "warmer", "admin", "postgres", "redis")},

@@ -49,6 +49,11 @@ class Forks:
             self._server = ForkServer.start(MODULES, environment() | inherited)
         return self._server
 
+    @property
+    def pid(self) -> int | None:
+        """Process number of the one that was started last; None before the first."""
+        return self._server.pid if self._server is not None else None
+
     def end(self) -> None:
         """End it."""
         if self._server is not None:
