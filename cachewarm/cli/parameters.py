@@ -6,7 +6,7 @@ the part of typer that our commands used; typer itself loads pydantic, which too
 
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
@@ -105,8 +105,11 @@ def _parameter(parameter: inspect.Parameter) -> click.Parameter:
         attributes["required"] = True
     elif not (multiple and not default):
         attributes["default"] = default.value if isinstance(default, Enum) else default
+    if multiple:
+        attributes["callback"] = _as_list
     of_type = {word: attributes.pop(word) for word in (*_OF_PATHS, *_OF_NUMBERS) if word in attributes}
     if spec.kind is _Argument:
+        attributes["nargs"] = -1 if multiple else 1
         return _Argument([parameter.name], type=_click_type(value_type, of_type), **attributes)
     name = parameter.name.replace("_", "-")
     names = spec.names or ((f"--{name}/--no-{name}",) if value_type is bool else (f"--{name}",))
@@ -116,6 +119,10 @@ def _parameter(parameter: inspect.Parameter) -> click.Parameter:
         attributes["type"] = _click_type(value_type, of_type)
     attributes.setdefault("show_default", default is not False and default != "")
     return _Option([parameter.name, *names], multiple=multiple, **attributes)
+
+
+def _as_list(_: click.Context, __: click.Parameter, values: Iterable[Any] | None) -> list[Any]:
+    return list(values or ())
 
 
 def _value_type(kind: Any) -> tuple[Any, bool]:

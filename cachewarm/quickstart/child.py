@@ -20,7 +20,7 @@ MODULES = [
     "cachewarm.signer.run",
     "cachewarm.warmer.warmer",
     "cachewarm.admin.run",
-    "responder.preload",
+    "cachewarm.quickstart.preload",
 ]
 FORKS = "--forks"
 

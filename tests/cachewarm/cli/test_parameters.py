@@ -36,6 +36,12 @@ def paint(
     called.append(locals())
 
 
+@group.command("wash")
+def wash(brushes: Annotated[list[Path] | None, Argument(metavar="[FILE]...", help="All without any.")] = None) -> None:
+    """Wash brushes."""
+    called.append(locals())
+
+
 @group.command("secret", hidden=True)
 def secret() -> None:
     """Not listed."""
@@ -51,7 +57,7 @@ def test_defaults_are_those_of_the_function() -> None:
     """Members of an enumeration among them, and a list that is empty."""
     assert invoke("paint", "wall").exit_code == 0
     (given,) = called
-    assert {**given, "names": list(given["names"])} == {
+    assert given == {
         "surface": Path("wall"),
         "colour": Colour.RED,
         "coats": None,
@@ -68,7 +74,14 @@ def test_values_arrive_in_the_annotated_types() -> None:
     assert invoke("paint", *words.split()).exit_code == 0
     (given,) = called
     assert (given["colour"], given["coats"], given["dry"], given["loud"]) == (Colour.BLUE, 2, False, True)
-    assert list(given["names"]) == ["a", "b"]
+    assert given["names"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("words", ["", "a", "a b"])
+def test_a_list_argument_takes_any_number_of_words(words: str) -> None:
+    """None of them too."""
+    assert invoke("wash", *words.split()).exit_code == 0
+    assert called == [{"brushes": [Path(word) for word in words.split()]}]
 
 
 @pytest.mark.parametrize("words", ["", "wall --coats 0", "wall --coats 10", "wall --coats x", "wall --colour RED"])
