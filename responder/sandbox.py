@@ -16,9 +16,9 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import structlog
 
 from responder import landlock, seccomp
-from responder.config import ConfigError
 from responder.hidden_memory import hide_memory, leave_no_core
 from responder.landlock import Allowed
+from responder.setting_fields import ConfigError
 
 log = structlog.get_logger("sandbox")
 _DEFAULT_PORTS = {"postgresql": 5432, "postgres": 5432, "redis": 6379, "rediss": 6379}

@@ -18,7 +18,6 @@ from cachewarm.signer.decisions import SignerDecisions
 from cachewarm.signer.inventory_cache import InventoryCache
 from cachewarm.signer.server import SignerServer
 from responder.clock import read_clock
-from responder.config import parse_address
 from responder.feed.agent import FeedAgent
 from responder.feed.journal import Journal
 from responder.feed.local import LocalFeed
@@ -27,6 +26,7 @@ from responder.landlock import Allowed
 from responder.parent import die_with_parent
 from responder.process import set_up_process
 from responder.sandbox import Sandbox, confine, files_of, ports_of
+from responder.setting_values import parse_address
 from responder.web.process_metrics import ProcessMetrics, run_metrics
 
 log = structlog.get_logger("signer")

@@ -5,9 +5,10 @@ the metrics listener. Sockets in the file system stay within reach, which Landlo
 and the ledger's ask who connects.
 """
 
-from responder.config import EdgeSettings, parse_address
+from responder.config import EdgeSettings
 from responder.landlock import Allowed
 from responder.sandbox import Sandbox, confine, files_of, ports_of
+from responder.setting_values import parse_address
 
 
 def confine_worker(settings: EdgeSettings) -> Sandbox:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from responder import landlock
-from responder.config import ConfigError
 from responder.landlock import Allowed
 from responder.sandbox import confine, files_of, ports_of
 from responder.seccomp import program
+from responder.setting_fields import ConfigError
 
 #: Attempts of a captured worker. Arguments: mode, data folder, a listener's port, a process of the same account.
 _ATTEMPTS = """
