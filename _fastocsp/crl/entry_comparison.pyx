@@ -7,7 +7,7 @@ The CRL before is read in pieces, so that two large CRLs are never in memory tog
 cimport cython
 
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memcpy
+from libc.string cimport memmove
 
 from _fastocsp.crl.entry cimport LATEST_DATE, REMOVE_FROM_CRL, Counts, Entry, order_of, read_entry
 from _fastocsp.wire.codes cimport MAX_SERIAL
@@ -132,7 +132,7 @@ cdef class EntryComparison:
                 outcome = self._next()
         if outcome < 0:
             raise WireError("entries are malformed, or do not ascend by serial number", 0)
-        memcpy(self._last, self._old.before.serial.p, self._old.before.serial.n)
+        memmove(self._last, self._old.before.serial.p, self._old.before.serial.n)
         self._old.before.serial.p = self._last
         return found
 
