@@ -9,17 +9,17 @@ its GeneralNames). Rows of one certificate issuer ascend by the octets of the se
 
 cimport cython
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from _fastocsp.crl.copy_row cimport BAD, CUT, END, YEAR_10000, Outcome, Row, read_row
 from _fastocsp.crl.entry_buffer cimport EntryBuffer
 from _fastocsp.wire.codes cimport MAX_SERIAL
 from _fastocsp.wire.der cimport (
     GENERALIZED_TIME, OCTET_STRING, SEQUENCE, Cursor, Fault, Octets, octets_before, octets_left, open_cursor,
-    read_octets, read_u16, read_u32,
 )
 from _fastocsp.wire.gentime cimport store_clock, store_day
-from _fastocsp.wire.serial cimport is_serial_key, put_serial, serial_size
+from _fastocsp.wire.serial cimport put_serial, serial_size
 from _fastocsp.wire.sink cimport (
     Sink, bytes_sink, claim, new_bytes, octets_of, open_sink, put_header, put_octet, put_octets, put_static,
     sink_used, tlv_size,
@@ -30,30 +30,14 @@ from _fastocsp.wire.errors import WireError
 cdef enum:
     UTC_TIME = 0x17
     COPY_HEAD = 19                # signature, flags, length of an extension that is not there
-    COLUMNS = 5
     REASON_EXTENSION = 12
     DATE_EXTENSION = 26
     FIXED_ENTRY = 128             # octets of an entry without its certificateIssuer, at most
-    ISSUER_LIMIT = 65536
     REMOVE_FROM_CRL = 8
     LAST_REASON = 10
     MAX_SHARDS = 4096
 
 cdef int64_t YEAR_2050 = 2524608000             # the first second that UTCTime does not have, RFC 5280 5.1.2.4
-cdef int64_t YEAR_10000 = 253402300800          # the first second that GeneralizedTime does not have
-
-cdef enum Outcome:
-    BAD = -1
-    CUT = 0                       # the row goes on in the next piece
-    ROW = 1
-    END = 2
-
-cdef struct Row:
-    Octets serial
-    int64_t revoked_at
-    uint16_t reason
-    int64_t invalidity_date       # -1: none
-    Octets certificate_issuer     # n is 0 when it is that of the entry before
 
 cdef struct Day:
     int64_t number                # since the epoch; -1 before the first use
@@ -124,72 +108,6 @@ cdef inline void put_entry(Sink* s, const Row* row, Day* day, Day* invalid) noex
         put_octets(s, row.certificate_issuer)
 
 
-cdef inline Outcome read_column(Cursor* c, Octets* out) noexcept nogil:
-    """The octets of a column; p is NULL for NULL."""
-    cdef uint32_t n = 0
-    if read_u32(c, &n) < 0:
-        return CUT
-    out.p = NULL
-    out.n = 0
-    if n == 0xFFFFFFFFU:
-        return ROW
-    if n > ISSUER_LIMIT:
-        return BAD
-    return CUT if read_octets(c, n, out) < 0 else ROW
-
-
-cdef inline Outcome read_time(Cursor* c, int64_t* out) noexcept nogil:
-    """A column of epoch seconds up to the year 9999; -1 for NULL."""
-    cdef uint32_t n = 0
-    cdef uint32_t high = 0
-    cdef uint32_t low = 0
-    out[0] = -1
-    if read_u32(c, &n) < 0:
-        return CUT
-    if n == 0xFFFFFFFFU:
-        return ROW
-    if n != 8:
-        return BAD
-    if read_u32(c, &high) < 0 or read_u32(c, &low) < 0:
-        return CUT
-    out[0] = <int64_t>(<uint64_t>high << 32 | low)
-    return ROW if 0 <= out[0] < YEAR_10000 else BAD
-
-
-cdef inline Outcome read_reason(Cursor* c, uint16_t* out) noexcept nogil:
-    cdef uint32_t n = 0
-    if read_u32(c, &n) < 0:
-        return CUT
-    if n != 2:
-        return BAD
-    return CUT if read_u16(c, out) < 0 else ROW
-
-
-cdef inline Outcome read_row(Cursor* c, Row* row) noexcept nogil:
-    cdef uint16_t columns = 0
-    cdef Outcome outcome
-    if read_u16(c, &columns) < 0:
-        return CUT
-    if columns == 0xFFFF:
-        return END
-    if columns != COLUMNS:
-        return BAD
-    outcome = read_column(c, &row.serial)
-    if outcome == ROW and not is_serial_key(row.serial):
-        return BAD
-    if outcome == ROW:
-        outcome = read_time(c, &row.revoked_at)
-    if outcome == ROW:
-        outcome = read_reason(c, &row.reason)
-    if outcome == ROW:
-        outcome = read_time(c, &row.invalidity_date)
-    if outcome == ROW:
-        outcome = read_column(c, &row.certificate_issuer)
-    if outcome != ROW:
-        return outcome
-    return ROW if row.revoked_at >= 0 else BAD
-
-
 cdef inline uint64_t shard_hash(Octets serial) noexcept nogil:
     """FNV-1a of 64 bits, finished as MurmurHash3 does: for ever the same, certificates name shards by it."""
     cdef uint64_t h = 0xCBF29CE484222325ULL
@@ -211,7 +129,7 @@ def time_element(int64_t seconds, bint generalized=False):
     cdef Day day
     cdef Sink s
     cdef bytes element
-    if not 0 <= seconds < YEAR_10000:
+    if not 0 <= seconds < <int64_t>YEAR_10000:
         raise ValueError(f"the wire has no such time: {seconds}")
     generalized = generalized or seconds >= YEAR_2050
     day.number = -1
