@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.breakage import GOOD, certificates, eventually, family, pid_of, revoke, says, stopped
+from tests.support.breakage import GOOD, certificates, eventually, pid_of, revoke, says, stopped
 from tests.support.fixtures import scratch
 from tests.support.http import Talk, certificate, get_octets, question
 from tests.support.instance import Instance, free_port
@@ -117,7 +117,7 @@ def test_nothing_is_served_past_its_end(served: tuple[Instance, Cache], what: st
     instance, cache = served
     path = CRL if what == "CRL" else ocsp_path(instance, certificates(instance)[1])
     assert cache.get(path)[1] == 200
-    with stopped(*family(pid_of(instance, "edge_master"))):
+    with stopped(pid_of(instance, "edge_master"), *instance.facts["pids"]["edge"]):
         assert cache.get(path)[0] == "HIT"
         cache.clock.set(2 * 86400)
         try:
