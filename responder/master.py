@@ -28,7 +28,8 @@ from responder.edge.usage import UsageLog
 from responder.edge_pids import PIDS_NAME, pids
 from responder.errors import LINK_FAILURES
 from responder.feed.agent import FeedAgent
-from responder.feed.catalog import keep_catalog, kept_catalog, read_ledger
+from responder.feed.catalog import keep_catalog, kept_catalog
+from responder.feed.catalog_reader import CatalogReader
 from responder.feed.crl_evidence import CRLEvidence
 from responder.feed.crl_files import CRLFiles
 from responder.feed.journal import Journal
@@ -84,7 +85,7 @@ class Master:
             self._count_defect,
         )
         self.catalog: Catalog | None = None
-        self._crl_files = CRLFiles(self.state_folder)
+        self._reader = CatalogReader(CRLFiles(self.state_folder))
         self._crl_evidence = CRLEvidence(self.state_folder, who.edge or "")
         self._catalog_version = 0
         self._unkept = ChangeLog()
@@ -201,7 +202,7 @@ class Master:
     async def _follow_ledger(self, connection: Connection) -> None:
         try:
             while True:
-                self._show(await read_ledger(connection, self._crl_files, self.catalog or Catalog()))
+                self._show(await self._reader.read(connection, self.catalog or Catalog()))
                 if self.agent.replica.orphans and self.catalog is not None:
                     lost = {issuer_no for issuer_no, _ in self.agent.replica.orphans}
                     await self._crl_evidence.send(connection, self.catalog, lost)
@@ -213,7 +214,7 @@ class Master:
         self._counters.add(INDEX["loop_failures"])
 
     def _show(self, catalog: Catalog) -> None:
-        if catalog == self.catalog:
+        if catalog is self.catalog or catalog == self.catalog:
             return
         try:
             keep_catalog(self.state_folder, catalog)

@@ -1,52 +1,16 @@
-"""What is new since the last reading, whatever the order of commits.
+"""What is new since the last reading, whatever the order of commits: `responder.feed.place` says how."""
 
-Rows carry the transaction that entered them. A reading takes every row that it can see of transactions from the former
-reading's xmin on, but for those that were read before: what was under way then, or committed out of order, is read
-later, once.
-"""
-
-from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass, replace
-
-import asyncpg
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
 from cachewarm.ledger.connect import Connection, one_row, translated
-
-_SERVER = "pg_postmaster_start_time()::text as server, pg_snapshot_xmin(pg_current_snapshot())::text as xmin"
-
-
-@dataclass(frozen=True)
-class Place:
-    """How far a reader is: transactions before `xmin` were read, and of the later ones those in `seen`.
-
-    `server` is the run of the Postgres that numbered them: another one may be a copy whose end differs.
-    """
-
-    server: str
-    xmin: int
-    seen: frozenset[int] = frozenset()
-
-    def after(self, row: asyncpg.Record, found: Iterable[int] = ()) -> "Place":
-        """Return the place after a reading that found rows of these transactions; `row` has server and xmin."""
-        there = Place(row["server"], int(row["xmin"]))
-        if not self.leads_to(there):
-            return there
-        return replace(there, seen=frozenset(each for each in (*self.seen, *found) if each >= there.xmin))
-
-    def leads_to(self, there: "Place") -> bool:
-        """Return whether a reading that ended here missed nothing that was there before."""
-        return there.server == self.server and there.xmin >= self.xmin
-
-    @property
-    def arguments(self) -> tuple[str, list[str]]:
-        """For `entered >= $n::text::xid8 and entered <> all ($m::text[]::xid8[])`."""
-        return str(self.xmin), [str(each) for each in self.seen]
+from responder.feed.place import SERVER_AND_XMIN, Place
 
 
 async def current_place(connection: Connection) -> Place:
     """Return the place of a reader who has read everything that is committed now, and nothing that is under way."""
     with translated():
-        row = await one_row(connection, f"select {_SERVER}")
+        row = await one_row(connection, f"select {SERVER_AND_XMIN}")
     return Place(row["server"], int(row["xmin"]))
 
 
@@ -66,7 +30,7 @@ async def changed_issuers(connection: Connection, about: str, since: Place) -> C
             f"""with fresh as (
                   select issuer_id, entered from issuer_changes
                    where about = $1 and entered >= $2::text::xid8 and entered <> all ($3::text[]::xid8[]))
-                select {_SERVER}, (select array_agg(distinct issuer_id) from fresh) as ids,
+                select {SERVER_AND_XMIN}, (select array_agg(distinct issuer_id) from fresh) as ids,
                        (select array_agg(distinct entered::text) from fresh) as seen""",  # noqa: S608 - our own constant
             about,
             *since.arguments,
@@ -99,7 +63,7 @@ async def any_entered(connection: Connection, since: Place) -> Place | None:
     with translated():
         row = await one_row(
             connection,
-            f"""select {_SERVER}, exists (
+            f"""select {SERVER_AND_XMIN}, exists (
                   select from certificates
                    where entered >= $1::text::xid8 and entered <> all ($2::text[]::xid8[])) as found""",  # noqa: S608
             *since.arguments,
@@ -117,7 +81,7 @@ async def entered_certificates(
     with translated():
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             await connection.execute("set local enable_seqscan = off")
-            snapshot = await one_row(connection, f"select {_SERVER}")
+            snapshot = await one_row(connection, f"select {SERVER_AND_XMIN}")
             cursor = await connection.cursor(
                 """select issuer_id, serial_number, floor(extract(epoch from not_after))::int8 as not_after,
                           entered::text::int8 as entered

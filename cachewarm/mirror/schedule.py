@@ -16,8 +16,9 @@ from cachewarm.config import Settings
 from cachewarm.errors import CachewarmError, Fatal, Transient
 from cachewarm.ledger import issuers, mirrors
 from cachewarm.ledger.connect import Connection
-from cachewarm.ledger.entered import Place, changed_issuers, current_place
+from cachewarm.ledger.entered import changed_issuers, current_place
 from cachewarm.mirror.sync import SyncContext, fault_of, limits_of, sync
+from responder.feed.place import Place
 from responder.process import end_tasks
 
 log = structlog.get_logger("mirror")

@@ -16,10 +16,11 @@ from cachewarm.ca.responder_certificate import issuer_of_key
 from cachewarm.errors import CachewarmError, Transient
 from cachewarm.ledger.chunks import chunks
 from cachewarm.ledger.connect import Connection
-from cachewarm.ledger.entered import Place, changed_issuers, current_place
+from cachewarm.ledger.entered import changed_issuers, current_place
 from cachewarm.ledger.issuers import issuer_ids
 from cachewarm.records.keyring import READ_TOGETHER, Keyring, load_keyring
 from responder.errors import LINK_FAILURES
+from responder.feed.place import Place
 from responder.retry import Failures, Pauses, run_forever
 
 KEYS_INTERVAL_S = 1.0

@@ -19,6 +19,7 @@ from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.inventory import InventoryRow
 from cachewarm.records.keyring import Keyring
 from cachewarm.warmer.inventory_walk import PAGES, Walk
+from responder.feed.place import Place
 from responder.process import end_tasks
 
 log = structlog.get_logger("walk")
@@ -34,7 +35,7 @@ class NewCertificates:
 
     def __init__(self, walk: Walk, keyring: Callable[[], Keyring], now: Callable[[], int], batch: int) -> None:
         self._walk, self._keyring, self._now, self._batch = walk, keyring, now, batch
-        self._place: entered.Place | None = None
+        self._place: Place | None = None
         self._looked_s = 0.0
 
     async def start(self, connection: Connection) -> None:
@@ -75,7 +76,7 @@ class NewCertificates:
         log.info("new certificates", certificates=count, signed=signed, seconds=round(time.monotonic() - begun, 2))
         return signed
 
-    def _move(self, since: entered.Place, behind: entered.Place) -> None:
+    def _move(self, since: Place, behind: Place) -> None:
         self._place = behind
         if not since.leads_to(behind):  # another server, which may have another end: all of it may be new
             self._walk.segments.wake_all(self._now())

@@ -6,8 +6,8 @@ starts while Postgres is away still knows whose answers it serves. This module i
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from _fastocsp.ocsp.record import Record
 from _fastocsp.ocsp.response import Template
 from _fastocsp.wire.codes import PARAMETERS_ABSENT
 from responder.domain.crl_window import CRLWindow
-from responder.domain.issuer import Issuer
+from responder.domain.issuer import Issuer, IssuerTraits
 from responder.domain.key import Key
 from responder.domain.responder import ResponderCertificate
 from responder.domain.status import HashAlgorithm, UnissuedPolicy
@@ -135,16 +135,19 @@ def dump_catalog(catalog: Catalog) -> str:
     )
 
 
-def load_catalog(text: str) -> Catalog:
-    """The catalog of that JSON; ValueError or KeyError when it is not one."""
+def load_catalog(text: str, former: Catalog | None = None) -> Catalog:
+    """The catalog of that JSON; ValueError or KeyError when it is not one.
+
+    Certificates that the former catalog has are not parsed again.
+    """
     written = json.loads(text)
+    former = former or Catalog()
     issuers, responders = [], {}
     for entry in written["issuers"]:
-        issuer = _load_issuer(entry)
+        issuer = _load_issuer(entry, former.by_no.get(entry["issuer_no"]))
         issuers.append(issuer)
-        responders[issuer.issuer_no] = tuple(
-            ResponderCertificate.from_der(b64decode(der)) for der in entry["responders"]
-        )
+        before = former.responders.get(issuer.issuer_no, ())
+        responders[issuer.issuer_no] = tuple(responder_like(before, b64decode(der)) for der in entry["responders"])
     crls = {issuer_id: CRLEntry(*values) for issuer_id, values in written["crls"].items()}
     return Catalog(
         issuers=tuple(issuers),
@@ -170,9 +173,33 @@ def _dump_issuer(issuer: Issuer, catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _load_issuer(entry: Mapping[str, Any]) -> Issuer:
-    plain = {name: entry[name] for name in _PLAIN}
-    policy = UnissuedPolicy(entry["unissued_policy"])
+def _load_issuer(entry: Mapping[str, Any], former: Issuer | None) -> Issuer:
     written = entry.get("windows")
-    windows = None if written is None else tuple(CRLWindow(*each) for each in written)
-    return Issuer.from_certificate(b64decode(entry["cert"]), unissued_policy=policy, windows=windows, **plain)
+    traits: IssuerTraits = {
+        "unissued_policy": UnissuedPolicy(entry["unissued_policy"]),
+        "ocsp_url": entry["ocsp_url"],
+        "crl_url": entry["crl_url"],
+        "ca_issuers_url": entry["ca_issuers_url"],
+        "publishes_crl": entry["publishes_crl"],
+        "windows": None if written is None else tuple(CRLWindow(*each) for each in written),
+    }
+    return issuer_like(former, b64decode(entry["cert"]), entry["issuer_id"], entry["issuer_no"], traits)
+
+
+def issuer_like(former: Issuer | None, cert_der: bytes, issuer_id: str, issuer_no: int, traits: IssuerTraits) -> Issuer:
+    """Return the issuer of that certificate: the former one itself where nothing differs, ValueError as it raises.
+
+    A certificate that the former one has is not parsed again.
+    """
+    if former is None or former.cert_der != cert_der or former.issuer_id != issuer_id:
+        return Issuer.from_certificate(cert_der, issuer_id=issuer_id, issuer_no=issuer_no, **traits)
+    issuer = replace(former, issuer_no=issuer_no, **traits)
+    return former if issuer == former else issuer
+
+
+def responder_like(former: Iterable[ResponderCertificate], cert_der: bytes) -> ResponderCertificate:
+    """Return the responder certificate in that DER: one of the former ones, or parsed. ValueError as `from_der`."""
+    for responder in former:
+        if responder.cert_der == cert_der:
+            return responder
+    return ResponderCertificate.from_der(cert_der)

@@ -74,7 +74,7 @@ def read_any_public_key(cert_der: bytes) -> object:
     return key
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1 << 16)
 def may_sign_crls(cert_der: bytes) -> bool:
     """Return whether verifiers accept CRLs of that CA: a keyUsage must have cRLSign (RFC 5280 4.2.1.3, 6.3.3 (f))."""
     try:

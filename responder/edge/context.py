@@ -151,7 +151,7 @@ class EdgeContext:
         version = self.page.get(SLOT_CATALOG)
         if version == self._catalog_version:
             return
-        catalog = kept_catalog(self.state_folder)
+        catalog = kept_catalog(self.state_folder, self.catalog)
         self.lane.take_issuers(catalog.index)
         self.catalog = catalog
         self.crls.take(catalog)

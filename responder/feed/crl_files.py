@@ -13,7 +13,7 @@ import asyncio
 import gzip
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ _SHOWN = "crl_number::text as number, crl_der is not null as whole, xmin::text a
 _CRLS = f"""select c.*, coalesce(m.renumberings, 0) as renumberings from (
     select issuer_id, null as part, {_SHOWN} from crl_cache
     union all select issuer_id, part, {_SHOWN} from crl_parts) c
-  left join crl_mirrors m using (issuer_id)"""  # noqa: S608 - our own constant
+  left join crl_mirrors m using (issuer_id)
+ where $1::text[] is null or c.issuer_id = any($1)"""  # noqa: S608 - our own constant
 
 
 class CRLFiles:
@@ -46,14 +47,39 @@ class CRLFiles:
         self._seen: dict[str, str] = {}
         self._said: dict[str, str] = {}
         self._unwritten, self._unsigned = ChangeLog(), ChangeLog()
+        #: Ids of issuers whose CRLs must be read again though nothing changed: not written, or numbered too low.
+        self.unsettled: set[str] = set()
 
     async def read(
-        self, connection: Connection, issuers: Mapping[str, Issuer], former: Mapping[str, CRLEntry]
+        self,
+        connection: Connection,
+        issuers: Mapping[str, Issuer],
+        former: Mapping[str, CRLEntry],
+        only: Collection[str] | None = None,
     ) -> dict[str, CRLEntry]:
-        """Complete CRLs by issuer_id, deltas and shards by issuer_id/delta, issuer_id/0 ..; as their paths end."""
+        """Complete CRLs by issuer_id, deltas and shards by issuer_id/delta, issuer_id/0 ..; as their paths end.
+
+        `only`: the issuers, by id, that are read; the entries of the others are the former ones.
+        """
+        if only is not None:
+            again = set(only)
+            kept = {name: each for name, each in former.items() if name.partition("/")[0] not in again}
+            return kept | await self._read(
+                connection, issuers, {name: each for name, each in former.items() if name not in kept}, list(again)
+            )
+        return await self._read(connection, issuers, former, None)
+
+    async def _read(
+        self,
+        connection: Connection,
+        issuers: Mapping[str, Issuer],
+        former: Mapping[str, CRLEntry],
+        only: list[str] | None,
+    ) -> dict[str, CRLEntry]:
+        self.unsettled = set() if only is None else self.unsettled - set(only)
         entries: dict[str, CRLEntry] = {}
         complete = set()
-        for row in await connection.fetch(_CRLS):
+        for row in await connection.fetch(_CRLS, only):
             issuer = issuers.get(row["issuer_id"])
             name = _name(row)
             if issuer is None or self._is_withdrawn(issuer):
@@ -63,6 +89,7 @@ class CRLFiles:
             entry = before
             if before is not None and self._falls_behind(name, before, row):
                 entries[name] = before
+                self.unsettled.add(issuer.issuer_id)
                 continue
             if row["whole"] and not (self._has(before) and self._seen.get(name) == row["version"]):
                 entry = await self._take(connection, issuer, row) or before
@@ -113,6 +140,7 @@ class CRLFiles:
             entry = await self._fetch(connection, issuer, name, row["part"], row["number"])
             entry = entry and entry._replace(renumberings=row["renumberings"])
         except OSError as error:
+            self.unsettled.add(issuer.issuer_id)
             self._unwritten.warn("CRL not written", name, str(error), crl=name, number=row["number"])
             return None
         self._unwritten.well(name)
