@@ -28,17 +28,19 @@ cdef class IssuerIndex:
     cdef IssuerHashes* rows
     cdef size_t count
     cdef size_t room
-    cdef uint32_t buckets[256]
+    cdef uint32_t* buckets                # as many as there is room for rows, a power of two
     cdef TemplateRow* template_rows
     cdef size_t template_count
     cdef size_t template_room
-    cdef uint32_t template_buckets[256]
+    cdef uint32_t* template_buckets
     cdef readonly dict names              # issuer_no to issuer_id, bytes
     cdef list _held                       # what the rows borrow from
     cdef dict _templates                  # (issuer_no, hash_algorithm with PARAMETERS_ABSENT) to list of Template
 
     cdef int reserve(self) except -1
     cdef int reserve_template(self) except -1
+    cdef void hold(self, size_t at) noexcept
+    cdef void hold_template(self, size_t at) noexcept
     # The issuer that has both hashes, or NULL
     cdef const IssuerHashes* issuer_of(self, const CertID* cert_id) noexcept nogil
     # The template of that responder's answers, or NULL

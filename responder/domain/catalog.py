@@ -6,7 +6,7 @@ starts while Postgres is away still knows whose answers it serves. This module i
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -78,10 +78,26 @@ class Catalog:
             for algorithm in HashAlgorithm:
                 hashes = issuer.name_hashes[algorithm], issuer.key_hashes[algorithm]
                 index.add(issuer.issuer_no, issuer.issuer_id.encode(), algorithm, *hashes)
-            for responder in self.responders.get(issuer.issuer_no, ()):
-                for template in templates(issuer, responder).values():
-                    index.add_template(issuer.issuer_no, template)
+            for template in self.templates_of(issuer):
+                index.add_template(issuer.issuer_no, template)
         return index
+
+    def templates_of(self, issuer: Issuer) -> Sequence[Template]:
+        """Return the templates of all responders of the issuer; those of the same pair are built once."""
+        pairs = self.responders.get(issuer.issuer_no, ())
+        made = self._templates.get(issuer.issuer_no)
+        if made is None or made[0].cert_der != issuer.cert_der or made[1] != pairs:
+            each = tuple(template for pair in pairs for template in templates(issuer, pair).values())
+            made = self._templates[issuer.issuer_no] = issuer, pairs, each
+        return made[2]
+
+    def adopt_templates(self, former: "Catalog") -> None:
+        """Take over the templates that the former catalog built."""
+        self._templates.update(former._templates)
+
+    @cached_property
+    def _templates(self) -> dict[int, tuple[Issuer, tuple[ResponderCertificate, ...], tuple[Template, ...]]]:
+        return {}
 
     def verify(self, key: Key, record: Record) -> bool:
         """The record's signature was made for this very key by a responder of that issuer."""
@@ -138,7 +154,7 @@ def dump_catalog(catalog: Catalog) -> str:
 def load_catalog(text: str, former: Catalog | None = None) -> Catalog:
     """The catalog of that JSON; ValueError or KeyError when it is not one.
 
-    Certificates that the former catalog has are not parsed again.
+    Certificates that the former catalog has are not parsed again, and its templates are taken over.
     """
     written = json.loads(text)
     former = former or Catalog()
@@ -149,7 +165,7 @@ def load_catalog(text: str, former: Catalog | None = None) -> Catalog:
         before = former.responders.get(issuer.issuer_no, ())
         responders[issuer.issuer_no] = tuple(responder_like(before, b64decode(der)) for der in entry["responders"])
     crls = {issuer_id: CRLEntry(*values) for issuer_id, values in written["crls"].items()}
-    return Catalog(
+    catalog = Catalog(
         issuers=tuple(issuers),
         responders=responders,
         crls=crls,
@@ -159,6 +175,8 @@ def load_catalog(text: str, former: Catalog | None = None) -> Catalog:
         orphans=written.get("orphans", {}),
         aliases=written.get("aliases", {}),
     )
+    catalog.adopt_templates(former)
+    return catalog
 
 
 _PLAIN = ("issuer_id", "issuer_no", "ocsp_url", "crl_url", "ca_issuers_url", "publishes_crl")

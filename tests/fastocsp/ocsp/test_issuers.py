@@ -80,3 +80,21 @@ def test_a_template_is_found_by_issuer_algorithm_and_responder(authority: Author
     assert index.find_template(3, codes.SHA1, b"somebody") is None
     with pytest.raises(ValueError, match="8 octets"):
         index.find_template(3, codes.SHA1, b"short")
+
+
+def test_index_of_many_issuers_finds_each_template_among_all(authority: Authority) -> None:
+    """While it grows, every row keeps its place in the buckets; hashes that begin alike share one."""
+    index, count = IssuerIndex(), 3000
+    kinds = [each | absent for each in ALGORITHMS for absent in (0, codes.PARAMETERS_ABSENT)]
+    made = {kind: authority.template(kind) for kind in kinds}
+    for number in range(1, count + 1):
+        key = b"same" + number.to_bytes(28, "big") if number % 2 else hashlib.sha256(b"%d" % number).digest()
+        index.add(number, b"ca-%d" % number, codes.SHA256, b"n" * 32, key)
+        for kind in kinds:
+            index.add_template(number, made[kind])
+        assert index.find(codes.SHA256, b"n" * 32, key) == number
+    for each in (1, 3, count - 1):
+        assert index.find(codes.SHA256, b"n" * 32, b"same" + each.to_bytes(28, "big")) == each
+    assert all(
+        index.find_template(number, kind, authority.responder) is made[kind] for number in (1, count) for kind in kinds
+    )

@@ -165,6 +165,9 @@ async def test_look_of_an_idle_edge_reads_no_issuer_and_parses_none(
     assert edge.catalog is before
     loaded = load_catalog(dump_catalog(before), before)
     assert all(new is old for new, old in zip(loaded.issuers, before.issuers, strict=True))
+    first = before.issuers[0]
+    assert before.templates_of(first) is before.templates_of(first)
+    assert load_catalog(dump_catalog(before), before).templates_of(first) is before.templates_of(first)
     assert len(parses) == 200
 
 
