@@ -41,7 +41,7 @@ from responder.hotpath.limits import LIMITER_NAME, limiter_octets
 from responder.listeners import check_metrics_listen, check_port
 from responder.log_limits import ChangeLog, RateLimitedLog
 from responder.parent import die_with_parent
-from responder.process import raise_open_files, set_up_process, stop
+from responder.process import end_tasks, raise_open_files, set_up_process, stop
 from responder.retry import Failures, Pauses, run_forever
 from responder.telemetry import INDEX, MASTER, open_row
 from responder.worker.warm_up import ENDED_EARLY
@@ -119,9 +119,7 @@ class Master:
         finally:
             self._stopping.set()
             await asyncio.gather(*(stop(worker, DRAIN_S) for worker in self.workers.values()))
-            for task in [*work, stopped]:
-                task.cancel()
-            await asyncio.gather(*work, stopped, return_exceptions=True)
+            await end_tasks([*work, stopped])
             await self.coverage.close()
             await self.usage.end()
             if self._forks is not None:

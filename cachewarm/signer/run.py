@@ -24,7 +24,7 @@ from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
 from responder.landlock import Allowed
 from responder.parent import die_with_parent
-from responder.process import set_up_process
+from responder.process import end_tasks, set_up_process
 from responder.sandbox import Sandbox, confine, files_of, ports_of
 from responder.setting_values import parse_address
 from responder.web.process_metrics import ProcessMetrics, run_metrics
@@ -76,9 +76,7 @@ async def serve(settings: Settings) -> None:
             task.result()
     finally:
         server.close()
-        for task in [*work, stopped]:
-            task.cancel()
-        await asyncio.gather(*work, stopped, return_exceptions=True)
+        await end_tasks([*work, stopped])
         with contextlib.suppress(OSError):
             settings.signer.unlink()
 

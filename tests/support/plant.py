@@ -29,6 +29,7 @@ from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
+from responder.process import end_tasks
 
 DAY = 86400.0
 
@@ -119,7 +120,6 @@ async def plant(database: DatabaseURLs, valkey: EmbeddedValkey, tmp_path: Path) 
     await planted.read_ring()
     await planted.heard(0)
     yield planted
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
+    await end_tasks([following])
     await client.aclose()
     await connection.close()

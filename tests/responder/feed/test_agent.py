@@ -22,6 +22,7 @@ from responder.feed.machine import State
 from responder.feed.poll import open_feed, snapshot
 from responder.feed.replica import count_rows
 from responder.feed.reports import is_blocking
+from responder.process import end_tasks
 from tests.cachewarm.ledger.conftest import NOW, YEAR, serial
 from tests.support.edges import register
 
@@ -44,8 +45,7 @@ class Host:
         return self.connections[-1]
 
     async def stop(self) -> None:
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+        await end_tasks([self.task])
 
     def has(self, number: int) -> bool:
         return self.shown.revoked(1, serial(number)) is not None
@@ -365,8 +365,7 @@ async def test_a_clock_that_differs_closes_the_edge(owner: Connection, database:
     await until(lambda: shown.revoked(1, serial(1)) is not None)
     await asyncio.sleep(0.2)
     assert shown.as_of is None
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end_tasks([task])
 
 
 async def test_a_snapshot_is_what_the_feed_tells(owner: Connection, database: DatabaseURLs) -> None:
