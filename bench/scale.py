@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import scale_edge, scale_footprint, scale_streams, scale_writer
+from bench import scale_confirmation, scale_edge, scale_footprint, scale_streams, scale_writer
 from bench.machine import stamp
 from bench.scale_rows import Row
 
@@ -45,6 +45,7 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "cold edge": cold_edge,
     "streams": streams,
     "footprint": scale_footprint.measure,
+    "confirmation": scale_confirmation.measure,
 }
 
 
