@@ -19,7 +19,7 @@ from cachewarm.ca.profiles import ROOT_VALIDITY_S, Pointers
 from cachewarm.errors import Refused
 from cachewarm.keys.key_file import write_new
 from cachewarm.keys.load import load_key
-from cachewarm.keys.pkcs11_key import token_key
+from cachewarm.keys.pkcs11_key import existing_token_key, new_token_key
 from cachewarm.keys.signing_key import SigningKey
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import inventory, issuers
@@ -53,11 +53,13 @@ def ca_key_path(keys: Path, issuer_id: str) -> Path:
 class CAWish(TypedDict, total=False):
     """What kind of CA is wanted. `parent` and its authority are None for a root.
 
-    `key_uri` names a key in a token, which is generated there unless there is one; without it the key is a file.
+    `key_uri` names a key in a token: one that is generated there, or with `existing_key` one that the token has.
+    Without it the key is a new file. `kind` None means P-256 for a new key, and any kind for an existing one.
     """
 
-    kind: Required[KeyKind]
+    kind: Required[KeyKind | None]
     key_uri: str | None
+    existing_key: bool
     parent: Required[issuers.Issuer | None]
     parent_authority: Required[Authority | None]
     base_url: Required[str]
@@ -77,7 +79,7 @@ async def found_ca(
     actor: str,
     **wish: Unpack[CAWish],
 ) -> issuers.Issuer:
-    """Make a root, or a sub-CA of `parent`. Refused when the id is taken or a key file of that name exists.
+    """Make a root, or a sub-CA of `parent`. Refused when the id is taken or a key of that name exists.
 
     A key that was generated in a token stays there, whatever happens after it.
     """
@@ -87,8 +89,8 @@ async def found_ca(
     path, key_uri = ca_key_path(keys, issuer_id), wish.get("key_uri")
     if key_uri is None and path.exists():
         raise Refused(f"{path} exists already: it is the key of an earlier {issuer_id}; move it away first")
-    in_file = SoftKey.generate(wish["kind"]) if key_uri is None else None
-    key: SigningKey = in_file or token_key(key_uri or "", wish["kind"])
+    in_file = SoftKey.generate(wish["kind"] or KeyKind.P256) if key_uri is None else None
+    key: SigningKey = in_file or _key_in_token(key_uri or "", wish)
     parent, parent_authority, validity_s = wish["parent"], wish["parent_authority"], wish.get("validity_s")
     if parent is None or parent_authority is None:
         made = init_root(key, subject, now=now, validity_s=ROOT_VALIDITY_S if validity_s is None else validity_s)
@@ -110,6 +112,12 @@ async def found_ca(
         if in_file is not None:
             path.unlink()  # nobody has seen it; after a lost connection it stays, the row may be there
         raise
+
+
+def _key_in_token(key_uri: str, wish: CAWish) -> SigningKey:
+    if wish.get("existing_key", False):
+        return existing_token_key(key_uri, wish["kind"])
+    return new_token_key(key_uri, wish["kind"] or KeyKind.P256)
 
 
 async def issue_leaf(

@@ -37,7 +37,9 @@ app.command("issue")(issue_command)
 
 IssuerIdOption = Annotated[str, Option("--id", help="Short name: a-z 0-9 . _ -; part of the public URLs.")]
 Subject = Annotated[str, Option("--subject", metavar="NAME", help="CN=Example CA,O=Example,C=DE")]
-Key = Annotated[KeyKind, Option("--key", help="Kind of the CA's key.")]
+Key = Annotated[
+    KeyKind | None, Option("--key", help="Kind of the CA's key.", show_default="p256, or that of the existing key")
+]
 Parent = Annotated[
     str | None, Option("--parent", metavar="ISSUER_ID", help="The CA above it; without one it is a root.")
 ]
@@ -47,10 +49,11 @@ KeyUri = Annotated[
     Option(
         "--key-uri",
         metavar="PKCS11_URI",
-        help="The CA's key is in this token, and is generated there unless there is one (docs/keys.md).",
+        help="The CA's key is generated in this token, and stays there (docs/keys.md).",
         show_default=False,
     ),
 ]
+ExistingKey = Annotated[bool, Option("--existing-key", help="With --key-uri: use the key that the token has.")]
 PublicUrl = Annotated[
     str | None,
     Option("--public-url", metavar="URL", help="http:// base of the URLs in certificates.", show_default=False),
@@ -62,8 +65,9 @@ def init_command(
     *,
     issuer_id: IssuerIdOption,
     subject: Subject,
-    key: Key = KeyKind.P256,
+    key: Key = None,
     key_uri: KeyUri = None,
+    existing_key: ExistingKey = False,
     parent: Parent = None,
     validity: Validity = None,
     unissued: Unissued = UnissuedPolicy.UNAUTHORIZED,
@@ -76,6 +80,8 @@ def init_command(
 ) -> None:
     """Make a root, or a CA below --parent, and answer for what it issues."""
     import asyncio
+
+    import click
 
     from cachewarm.ca.certificate import parse_subject
     from cachewarm.ca.profiles import check_url
@@ -93,6 +99,8 @@ def init_command(
         if key_uri is not None:
             with given_by("--key-uri"):
                 parse_token_uri(key_uri)
+        elif existing_key:
+            raise click.BadParameter("name the key in the token with --key-uri", param_hint="--existing-key")
         seconds = seconds_of(validity)
         settings = settings_of(data_dir, public_url=public_url)
         made = asyncio.run(
@@ -102,6 +110,7 @@ def init_command(
                 subject=name,
                 kind=key,
                 key_uri=key_uri,
+                existing_key=existing_key,
                 parent_id=parent,
                 validity_s=seconds,
                 policy=unissued,
@@ -139,8 +148,9 @@ async def _init(
     settings: Settings,
     issuer_id: str,
     subject: "x509.Name",
-    kind: KeyKind,
+    kind: KeyKind | None,
     key_uri: str | None,
+    existing_key: bool,
     parent_id: str | None,
     validity_s: int | None,
     policy: UnissuedPolicy,
@@ -156,6 +166,7 @@ async def _init(
             issuer_id=issuer_id,
             kind=kind,
             key_uri=key_uri,
+            existing_key=existing_key,
             subject=subject,
             parent=parent,
             parent_authority=load_authority(parent, settings.passphrase) if parent else None,

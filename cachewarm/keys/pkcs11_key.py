@@ -58,7 +58,7 @@ class TokenKey:
             raise Refused(f"{uri.text}: a new key needs a label: write object=LABEL")
         token = token_of(uri)
         if token.use(lambda session: _public_key(session, uri)) is not None:
-            raise Refused(f"{uri.text}: the token has a key of that name already")
+            raise Refused(f"{uri.text}: the token has a key of that name already; to use it, say --existing-key")
         token.use(lambda session: _generate(session, uri, kind), write=True)
         return cls.open(reference)
 
@@ -197,13 +197,30 @@ def load_token_key(reference: str) -> SigningKey:
     return TokenKey.open(reference)
 
 
-def token_key(reference: str, kind: KeyKind) -> SigningKey:
-    """Return the key of a URI, generated in the token when there is none of that name."""
+def new_token_key(reference: str, kind: KeyKind) -> SigningKey:
+    """Return a key that is generated in the token. Refused when the token has one of that name."""
     _require_library(reference)
-    uri = parse_token_uri(reference)
-    if token_of(uri).use(lambda lent: _public_key(lent, uri)) is None:
-        return TokenKey.generate(reference, kind)
-    return TokenKey.open(reference)
+    return TokenKey.generate(reference, kind)
+
+
+def existing_token_key(reference: str, kind: KeyKind | None) -> SigningKey:
+    """Return the key that the token has. Refused when it has none of that name, or one of another kind than `kind`."""
+    key = load_token_key(reference)
+    if kind is not None and kind_of(key.public_key) != kind:
+        found = kind_of(key.public_key) or "a kind that is not made here"
+        raise Refused(f"{reference}: the key in the token is {found}, not {kind}")
+    return key
+
+
+def kind_of(public_key: PublicKey) -> KeyKind | None:
+    """Return the kind of a key, None for one that is not made here (RSA with 8192 bits, for example)."""
+    match public_key:
+        case ec.EllipticCurvePublicKey():
+            return next((kind for kind, curve in _CURVES.items() if curve == public_key.curve.name), None)
+        case rsa.RSAPublicKey():
+            return next((kind for kind, bits in _BITS.items() if bits == public_key.key_size), None)
+        case _:
+            return KeyKind.ED25519
 
 
 def _require_library(reference: str) -> None:

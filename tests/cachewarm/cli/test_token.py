@@ -87,3 +87,28 @@ async def test_ca_certificate_is_adopted_with_its_key_in_a_token(
     assert again.status == 0, again.err
     assert again.json["ca_key"] == uri
     assert await writer.fetchval("select count(*) from issuers") == 1
+
+
+async def test_key_that_is_in_the_token_is_used_only_when_that_is_meant(
+    fastocsp: Fastocsp, token: SoftHSM, writer: Connection
+) -> None:
+    """A second CA on the key of a first one, a key of another kind, a key that is not there: refused, nothing added."""
+    uri = token.uri("ca", "root")
+    init = ("ca", "init", "--subject", "CN=HSM")
+    assert fastocsp(*init, "--id", "one", "--key", "p384", "--key-uri", uri).status == 0
+    taken = fastocsp(*init, "--id", "two", "--key-uri", uri)
+    assert taken.status == 1
+    assert "has a key of that name already; to use it, say --existing-key" in taken.err
+    differs = fastocsp(*init, "--id", "two", "--key-uri", uri, "--existing-key", "--key", "p256")
+    assert differs.status == 1
+    assert "the key in the token is p384, not p256" in differs.err
+    missing = fastocsp(*init, "--id", "two", "--key-uri", token.uri("ca", "none"), "--existing-key")
+    assert missing.status == 1
+    assert "the token has no such key" in missing.err
+    no_token = fastocsp(*init, "--id", "two", "--existing-key")
+    assert no_token.status == 2
+    assert "--key-uri" in no_token.err
+    assert await writer.fetchval("select count(*) from issuers") == 1
+    meant = fastocsp("ca", "init", "--id", "two", "--subject", "CN=Two", "--key-uri", uri, "--existing-key", "--json")
+    assert meant.status == 0, meant.err
+    assert meant.json["key_path"] == uri

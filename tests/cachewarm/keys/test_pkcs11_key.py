@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidSignature
 
 from cachewarm.errors import Refused, Transient
 from cachewarm.keys import token as token_module
-from cachewarm.keys.pkcs11_key import TokenKey, token_key
+from cachewarm.keys.pkcs11_key import TokenKey, new_token_key
 from cachewarm.keys.signing_key import sign_parts
 from cachewarm.keys.soft_key import KeyKind
 from cachewarm.keys.token import Token, TokenSession, module_of, token_of
@@ -80,7 +80,7 @@ def test_generated_key_cannot_be_taken_out(store: SoftHSM) -> None:
 
 def test_threads_wait_for_each_other(store: SoftHSM) -> None:
     """The library is for one thread at a time: with two inside, the process crashed."""
-    key = token_key(store.uri("main", "shared"), KeyKind.P256)
+    key = new_token_key(store.uri("main", "shared"), KeyKind.P256)
     signatures: list[bytes] = []
 
     def sign() -> None:
@@ -107,7 +107,7 @@ def test_call_that_does_not_end_is_waited_for_a_bounded_time(store: SoftHSM, mon
 
 def test_token_that_vanishes_works_again_when_it_is_back(store: SoftHSM) -> None:
     """Without it every signature is a transient failure, however often; the same object signs afterwards."""
-    key = token_key(store.uri("main", "vanishing"), KeyKind.P256)
+    key = new_token_key(store.uri("main", "vanishing"), KeyKind.P256)
     away = store.tokens.rename(store.folder / "away")
     store.tokens.mkdir()
     pkcs11.lib(str(store.module)).reinitialize()
@@ -122,7 +122,7 @@ def test_token_that_vanishes_works_again_when_it_is_back(store: SoftHSM) -> None
 def test_wrong_pin_is_tried_once(store: SoftHSM, monkeypatch: pytest.MonkeyPatch) -> None:
     """The token would lock itself. With another text in the file it is tried again."""
     uri = store.uri("main", "pin")
-    token_key(uri, KeyKind.P256)
+    new_token_key(uri, KeyKind.P256)
     forget(store)
     store.pin_file.write_text("wrong\n")
     tried = []
