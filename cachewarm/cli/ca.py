@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cachewarm.cli.ca_issue import issue_command
+from cachewarm.cli.ca_subordinate import complete_command, request_ca
 from cachewarm.cli.crl_options import CRLScope, CRLShards, DeltaCRL, crl_wish
 from cachewarm.cli.options import (
     AsJson,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 app = Group(help="The local CA.")
 app.command("issue")(issue_command)
+app.command("complete")(complete_command)
 
 IssuerIdOption = Annotated[str, Option("--id", help="Short name: a-z 0-9 . _ -; part of the public URLs.")]
 Subject = Annotated[str, Option("--subject", metavar="NAME", help="CN=Example CA,O=Example,C=DE")]
@@ -54,6 +56,16 @@ KeyUri = Annotated[
     ),
 ]
 ExistingKey = Annotated[bool, Option("--existing-key", help="With --key-uri: use the key that the token has.")]
+CsrOut = Annotated[
+    Path | None,
+    Option(
+        "--csr-out",
+        metavar="FILE",
+        help="Write a request to be signed elsewhere, and make no certificate; then `ca complete`.",
+        dir_okay=False,
+        show_default=False,
+    ),
+]
 PublicUrl = Annotated[
     str | None,
     Option("--public-url", metavar="URL", help="http:// base of the URLs in certificates.", show_default=False),
@@ -68,6 +80,7 @@ def init_command(
     key: Key = None,
     key_uri: KeyUri = None,
     existing_key: ExistingKey = False,
+    csr_out: CsrOut = None,
     parent: Parent = None,
     validity: Validity = None,
     unissued: Unissued = UnissuedPolicy.UNAUTHORIZED,
@@ -103,6 +116,14 @@ def init_command(
             raise click.BadParameter("name the key in the token with --key-uri", param_hint="--existing-key")
         seconds = seconds_of(validity)
         settings = settings_of(data_dir, public_url=public_url)
+        if csr_out is not None:
+            if parent is not None or validity is not None:
+                raise click.BadParameter("parent and validity are chosen by whoever signs it", param_hint="--csr-out")
+            result = request_ca(
+                settings, issuer_id, name, csr_out, kind=key, key_uri=key_uri, existing_key=existing_key
+            )
+            show(result, as_json=as_json)
+            return
         made = asyncio.run(
             _init(
                 settings=settings,
