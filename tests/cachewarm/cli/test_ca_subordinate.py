@@ -1,15 +1,28 @@
 """A CA below a root made by openssl: its request, the certificate that comes back, and what openssl makes of it all."""
 
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from _fastocsp.wire.codes import GOOD
+from cachewarm.ca.authority import Authority
 from cachewarm.ca.certificate import epoch, read_certificate
+from cachewarm.ca.responder_certificate import make
 from cachewarm.ca.subordinate import check_returned, read_chain
 from cachewarm.errors import Refused
 from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger.connect import Connection
+from cachewarm.records.mint import mint
+from cachewarm.records.statement import Statement
+from responder.domain.catalog import templates
+from responder.domain.issuer import Issuer
+from responder.domain.responder import ResponderCertificate
+from responder.domain.status import HashAlgorithm
+from responder.feed.machine import Position
 from tests.cachewarm.cli.conftest import Fastocsp
 from tests.support.softhsm import SoftHSM
 
@@ -117,3 +130,22 @@ def test_returned_certificate_is_refused_outside_of_its_validity(fastocsp: Fasto
         check_returned(sub, key, above, now=first - 1)
     with pytest.raises(Refused, match="expired at"):
         check_returned(sub, key, above, now=last + 1)
+
+
+def test_answer_below_the_returned_certificate_is_verified_up_to_the_root(fastocsp: Fastocsp, openssl: OpenSSL) -> None:
+    """A delegated responder of the new CA signs it, and openssl trusts the root alone."""
+    root(openssl)
+    assert fastocsp(*INIT).status == 0
+    sign(openssl, fastocsp.folder, CA)
+    assert fastocsp(*COMPLETE, "--chain", "root.pem").status == 0
+    folder, now, serial = fastocsp.folder, int(time.time()), bytes.fromhex("5a00112233445566")
+    ca = Authority.load(folder / "sub.pem", folder / "data/keys/ca-sub.key")
+    issued, key = make(ca, "sub", now=now)
+    issuer = Issuer.from_certificate(ca.certificate.public_bytes(Encoding.DER), issuer_id="sub", issuer_no=1)
+    template = templates(issuer, ResponderCertificate.from_der(issued.cert_der))[HashAlgorithm.SHA256]
+    record = mint(Statement(GOOD, now, now + 3600, Position(1, 7, b"")), serial, template, key, now)
+    (folder / "answer.der").write_bytes(template.encode(serial, record))
+    openssl("ocsp -respin answer.der -CAfile root.pem -verify_other sub.pem")
+    root(openssl, "other")
+    with pytest.raises(subprocess.CalledProcessError):
+        openssl("ocsp -respin answer.der -CAfile other.pem -verify_other sub.pem")
