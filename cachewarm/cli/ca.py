@@ -117,8 +117,22 @@ def init_command(
         seconds = seconds_of(validity)
         settings = settings_of(data_dir, public_url=public_url)
         if csr_out is not None:
-            if parent is not None or validity is not None:
-                raise click.BadParameter("parent and validity are chosen by whoever signs it", param_hint="--csr-out")
+            later = {
+                "--parent": parent,
+                "--validity": validity,
+                "--unissued": unissued if unissued is not UnissuedPolicy.UNAUTHORIZED else None,
+                "--public-url": public_url,
+                "--crl-shards": crl_shards,
+                "--delta-crl": delta_crl,
+                "--crl-scope": crl_scope,
+            }
+            given = ", ".join(name for name, value in later.items() if value is not None)
+            if given:
+                raise click.BadParameter(
+                    f"{given} cannot be part of a request: parent and validity are chosen by whoever signs it, the"
+                    " others are set once the certificate has been brought back",
+                    param_hint="--csr-out",
+                )
             result = request_ca(
                 settings, issuer_id, name, csr_out, kind=key, key_uri=key_uri, existing_key=existing_key
             )

@@ -149,3 +149,11 @@ def test_answer_below_the_returned_certificate_is_verified_up_to_the_root(fastoc
     root(openssl, "other")
     with pytest.raises(subprocess.CalledProcessError):
         openssl("ocsp -respin answer.der -CAfile other.pem -verify_other sub.pem")
+
+
+async def test_options_that_cannot_be_part_of_a_request_are_refused(fastocsp: Fastocsp) -> None:
+    """Named, before a key is made."""
+    said = fastocsp(*INIT, "--public-url", "http://pki.example", "--crl-shards", "4")
+    assert said.status == 2
+    assert "--public-url, --crl-shards cannot be part of a request" in " ".join(said.err.split())
+    assert not (fastocsp.folder / "sub.csr").exists()
