@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from _fastocsp.ocsp.record import pack_record
@@ -10,17 +11,16 @@ from _fastocsp.wire import codes
 from _fastocsp.wire.types import Record
 from responder.config import EdgeSettings
 
+_NAME = "memfd:fastocsp-table"
 BYTES_LIMIT: int = EdgeSettings.fields["table_bytes"].default
 
 
 def fill(worker: int, count: int) -> int:
     """So many more, as another worker would write them; how many are there then.
 
-    The memory is found among the open files of the worker's master, and has the usual limit.
+    The memory is found by the worker's mapping, in whichever process has its file open, and has the usual limit.
     """
-    master = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
-    opened = [path for path in Path(f"/proc/{master}/fd").iterdir() if "memfd:fastocsp-table" in str(path.readlink())]
-    fd = os.open(opened[0], os.O_RDWR)
+    fd = os.open(_table_of(worker), os.O_RDWR)
     try:
         table = Table(BYTES_LIMIT, fd)
     finally:
@@ -33,3 +33,14 @@ def fill(worker: int, count: int) -> int:
             # the worker is writing
             time.sleep(0.001)
     return len(table)
+
+
+def _table_of(worker: int) -> Path:
+    """Return the open file of the table that this worker has mapped."""
+    mapped = next(line for line in Path(f"/proc/{worker}/maps").read_text().splitlines() if _NAME in line)
+    inode = int(mapped.split()[4])
+    for path in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # the process may have ended
+            if _NAME in str(path.readlink()) and path.stat().st_ino == inode:
+                return path
+    raise FileNotFoundError(f"no process has the table of worker {worker} open")

@@ -182,6 +182,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="write nothing")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="fastocsp-overload-"))
+    folder.chmod(0o755)
     try:
         figures = measure(folder, given.rounds, given.seconds)
     finally:

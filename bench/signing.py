@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of one turn")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="fastocsp-signing-"))
+    folder.chmod(0o755)
     try:
         figures = measure(folder, given.rounds, given.seconds)
     finally:

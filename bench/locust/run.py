@@ -42,6 +42,7 @@ def main() -> None:
     given = parser.parse_args()
     seconds, users = float(os.environ.get("SECONDS_EACH", "20")), int(os.environ.get("USERS", "50"))
     folder = Path(tempfile.mkdtemp(prefix="fastocsp-locust-"))
+    folder.chmod(0o755)
     settings = {"HEADER_TIMEOUT": "2s", "KEEP_ALIVE_TIMEOUT": "20s"}
     instance = None
     try:
