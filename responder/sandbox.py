@@ -5,6 +5,7 @@ cannot be confined whole, `off` is for debuggers, profilers and sanitizers. A co
 anything that it starts.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable
@@ -25,7 +26,8 @@ _DEFAULT_PORTS = {"postgresql": 5432, "postgres": 5432, "redis": 6379, "rediss":
 #: The resolver's files, the certificates that links are checked with, and the calendar.
 _SYSTEM_READS = (
     "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services",
-    "/etc/protocols", "/etc/ssl", "/etc/pki", "/etc/localtime", "/usr/share/zoneinfo", "/etc/ld.so.cache",
+    "/etc/protocols", "/etc/ssl", "/etc/pki", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
+    "/etc/localtime", "/usr/share/zoneinfo", "/etc/ld.so.cache",
     "/dev/urandom", "/proc/self", "/proc/sys/net/core/somaxconn", "/proc/stat", "/sys/devices/system/cpu",
 )  # fmt: skip
 
@@ -119,3 +121,12 @@ def files_of(*urls: str | None) -> list[Path]:
     """Return the files that the queries of these URLs name: certificates of authorities, client pairs."""
     values = [value for url in filter(None, urls) for _, value in parse_qsl(urlsplit(url).query)]
     return [Path(value) for value in values if value.startswith("/")]
+
+
+def postgres_files() -> list[Path]:
+    """Return what a client of Postgres reads besides its URL: the password file and the usual certificates."""
+    named = [os.environ.get(name) for name in ("PGPASSFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY")]
+    files = [Path(name) for name in named if name]
+    with contextlib.suppress(RuntimeError):  # an account without a home
+        files += [Path.home() / ".postgresql", Path.home() / ".pgpass"]
+    return files

@@ -25,7 +25,7 @@ from responder.feed.poll import Who, open_feed
 from responder.landlock import Allowed
 from responder.parent import die_with_parent
 from responder.process import end_tasks, set_up_process
-from responder.sandbox import Sandbox, confine, files_of, ports_of
+from responder.sandbox import Sandbox, confine, files_of, ports_of, postgres_files
 from responder.setting_values import parse_address
 from responder.web.process_metrics import ProcessMetrics, run_metrics
 
@@ -90,7 +90,7 @@ def confine_signer(settings: Settings) -> Sandbox:
     settings.signer.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # it may be there before the edge
     metrics = [parse_address(settings.signer_metrics_listen)[1]] if settings.signer_metrics_listen else []
     allowed = Allowed(
-        reads=[settings.keys, Path.home() / ".postgresql", *files_of(url)],
+        reads=[settings.keys, *postgres_files(), *files_of(url)],
         writes=[journal, settings.signer.parent],
         connects=ports_of(url),
         binds=metrics,

@@ -12,7 +12,7 @@ import pytest
 
 from responder import landlock
 from responder.landlock import Allowed
-from responder.sandbox import confine, files_of, ports_of
+from responder.sandbox import confine, files_of, ports_of, postgres_files
 from responder.seccomp import program
 from responder.setting_fields import ConfigError
 
@@ -132,8 +132,10 @@ def test_a_kernel_that_cannot_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (made.state, made.missing) == ("off", "Landlock: this kernel has no Landlock")
 
 
-def test_ports_and_files_of_links() -> None:
-    """Of the URL or its query; none for Unix sockets."""
+def test_ports_and_files_of_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the URL, its query, or what libpq's variables name; no ports for Unix sockets."""
+    monkeypatch.setenv("PGPASSFILE", "/run/secrets/pgpass")
+    assert Path("/run/secrets/pgpass") in postgres_files()
     assert ports_of("redis://h", "rediss://h:7000/0", "unix:///tmp/s", None, "postgresql://h/db") == [6379, 7000, 5432]
     assert ports_of("postgresql:///db?host=/run&port=5433") == [5433]
     assert files_of("rediss://h?ssl_ca_certs=/etc/ca.pem&timeout=3") == [Path("/etc/ca.pem")]
