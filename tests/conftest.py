@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 import redis
+from hypothesis import settings
 
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs, database_urls, provision
@@ -22,6 +23,10 @@ from tests.support.fixtures import instance, own_folder, scratch
 from tests.support.sampling import commit_seed
 
 __all__ = ["instance", "own_folder"]
+
+# How long an example takes is the machine's matter: a busy one is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _TEMPLATE = "migrated"
 _numbers = itertools.count(1)
