@@ -1,8 +1,8 @@
 """Landlock: a thread gives up files, ports and signals that it does not need, for good. Linux's userspace-api/landlock.
 
-It needs no privilege. What is restricted is this thread and every thread and process that it starts later, so it is
-done before threads start. A kernel without it, or with an older version, restricts less: `available` says which version
-there is, and rights that it does not know are left out.
+It needs no privilege. A rule is about a file, not about its name: what is put in its place later is not allowed, unless
+it lies in a folder that is (responder/path_watch.py). What is restricted is this thread and every thread and process
+that it starts later, so it is done before threads start. A kernel with an older version restricts less (`lacks`).
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import ctypes
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -58,13 +58,21 @@ class Allowed:
     writes: Iterable[Path] = ()
     connects: Iterable[int] = ()
     binds: Iterable[int] = ()
-    #: Signals to processes outside, and abstract sockets of theirs.
-    signals: bool = field(default=False)
 
 
 def available() -> int:
     """Return the version that the kernel has, 0 for none."""
     return max(0, int(_libc().syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG)))
+
+
+def lacks() -> str:
+    """Return what this kernel does not restrict, empty when it restricts all of it."""
+    version = available()
+    if version == 0:
+        return "this kernel has no Landlock"
+    if version < _NET_FROM:
+        return f"Landlock of version {version} restricts neither TCP ports nor signals"
+    return f"Landlock of version {version} does not restrict signals" if version < _SCOPES_FROM else ""
 
 
 def restrict(allowed: Allowed) -> int:
@@ -76,7 +84,7 @@ def restrict(allowed: Allowed) -> int:
     made = _Ruleset(
         handled,
         _BIND_TCP | _CONNECT_TCP if version >= _NET_FROM else 0,
-        _ABSTRACT_SOCKETS_AND_SIGNALS if version >= _SCOPES_FROM and not allowed.signals else 0,
+        _ABSTRACT_SOCKETS_AND_SIGNALS if version >= _SCOPES_FROM else 0,
     )
     size = 24 if version >= _SCOPES_FROM else 16 if version >= _NET_FROM else 8
     ruleset = _checked(_libc().syscall(_CREATE_RULESET, ctypes.byref(made), size, 0), "landlock_create_ruleset")

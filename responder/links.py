@@ -8,9 +8,11 @@ proxy that refuses TLS and rewrites the head of the feed makes a confirmation fa
 import inspect
 import ipaddress
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 STORES = ("postgres", "redis")
+_REDIS_PORT = 6379
 _POSTGRES_FIX = "add sslmode=verify-full and sslrootcert=/path/to/ca.pem to its query"
 _REDIS_FIX = "write rediss:// with ssl_ca_certs=/path/to/ca.pem in its query"
 
@@ -19,18 +21,29 @@ def postgres_problem(url: str) -> str | None:
     """Return why a postgresql:// URL opens an unauthenticated link, or None when it does not."""
     if _is_local_at_a_glance(url):
         return None
-    from asyncpg import connect_utils
-
-    parse = getattr(connect_utils, "_parse_connect_dsn_and_args")  # noqa: B009 - private, but what the driver will do
-    nothing = dict.fromkeys(inspect.signature(parse).parameters)
     try:
-        addresses, parameters = parse(**(nothing | {"dsn": url}))
+        addresses, parameters = _postgres_addresses(url)
     except Exception as error:  # of asyncpg's many: whatever it is, this URL opens no link
         return f"cannot be read: {error}"
     remote = [address[0] for address in addresses if not isinstance(address, str) and not is_loopback(address[0])]
-    if not remote or parameters.sslmode == connect_utils.SSLMode.verify_full:
+    if not remote or parameters.sslmode.name == "verify_full":
         return None
     return f"the link to {', '.join(remote)} is not authenticated: {_POSTGRES_FIX}"
+
+
+def postgres_ports(url: str) -> list[int]:
+    """Return the TCP ports of the servers that a postgresql:// URL names, none for Unix sockets."""
+    if _is_local_at_a_glance(url):
+        return []
+    return [address[1] for address in _postgres_addresses(url)[0] if not isinstance(address, str)]
+
+
+def redis_ports(url: str) -> list[int]:
+    """Return the TCP port of the server that a redis:// or rediss:// URL names, none for a Unix socket."""
+    from redis.connection import parse_url
+
+    words = parse_url(url)  # type: ignore[no-untyped-call]
+    return [] if "path" in words else [words.get("port", _REDIS_PORT)]
 
 
 def redis_problem(url: str) -> str | None:
@@ -69,6 +82,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _postgres_addresses(url: str) -> tuple[list[str | tuple[str, int]], Any]:
+    """Return sockets and (host, port) pairs, and parameters, as asyncpg reads a URL and libpq's variables."""
+    from asyncpg import connect_utils
+
+    parse = getattr(connect_utils, "_parse_connect_dsn_and_args")  # noqa: B009 - private, but what the driver will do
+    nothing = dict.fromkeys(inspect.signature(parse).parameters)
+    addresses, parameters = parse(**(nothing | {"dsn": url}))
+    return list(addresses), parameters
 
 
 def _is_local_at_a_glance(url: str) -> bool:

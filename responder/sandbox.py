@@ -12,17 +12,19 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import structlog
 
 from responder import landlock, seccomp
 from responder.hidden_memory import hide_memory, leave_no_core
 from responder.landlock import Allowed
+from responder.path_watch import PathWatch
 from responder.setting_fields import ConfigError
 
 log = structlog.get_logger("sandbox")
-_DEFAULT_PORTS = {"postgresql": 5432, "postgres": 5432, "redis": 6379, "rediss": 6379}
+#: Large answers of a name server come over TCP.
+_DNS_PORT = 53
 #: The resolver's files, the certificates that links are checked with, and the calendar.
 _SYSTEM_READS = (
     "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services",
@@ -33,12 +35,14 @@ _SYSTEM_READS = (
 
 
 class Sandbox(NamedTuple):
-    """What was given up: the version of Landlock (0: none), system calls, core dumps and a dumpable memory."""
+    """What was given up: the version of Landlock (0: none) and system calls; what could not be; what has to be watched,
+    as it cannot be opened any more once it is replaced.
+    """
 
     landlock: int = 0
     seccomp: bool = False
-    undumpable: bool = False
     missing: str = ""
+    watch: PathWatch = PathWatch(())
 
     @property
     def state(self) -> str:
@@ -48,12 +52,24 @@ class Sandbox(NamedTuple):
         return "partial" if self.missing else "on"
 
 
-def confine(mode: str, allowed: Allowed, *, refuse_calls: bool = False, holds_keys: bool = False) -> Sandbox:
+def problem(mode: str) -> str | None:
+    """Return what this kernel lacks although the mode is `require`, for people; None when nothing is wrong."""
+    lacking = "; ".join(filter(None, (landlock.lacks(), seccomp.lacks()))) if mode == "require" else ""
+    return f"FASTOCSP_SANDBOX=require, but {lacking}" if lacking else None
+
+
+def check(mode: str) -> None:
+    """Raise ConfigError when the mode asks for more than this kernel has: before processes are started in vain."""
+    if (found := problem(mode)) is not None:
+        raise ConfigError(found)
+
+
+def confine(mode: str, allowed: Allowed, *, holds_keys: bool = False) -> Sandbox:
     """Confine this process, before it starts threads, to what is allowed and what Python needs.
 
-    `refuse_calls` takes away what starts programs, looks into other processes or changes the machine; `holds_keys`
-    hides this process's memory from others of its account. Raises ConfigError when the mode is `require` and the
-    kernel does not do all of it.
+    It gives up starting programs, looking into other processes and changing the machine as well; `holds_keys` hides its
+    memory from others of its account. It is ended with status 2 when the mode is `require` and the kernel does not do
+    all of it.
     """
     if mode == "off":
         log.warning("sandbox off")
@@ -61,24 +77,24 @@ def confine(mode: str, allowed: Allowed, *, refuse_calls: bool = False, holds_ke
     leave_no_core()
     if holds_keys:
         hide_memory()
-    missing = []
+    # whoever has no link to another host resolves no name and checks no certificate
+    watched = map(Path, _SYSTEM_READS if allowed.connects else ())
+    watch = PathWatch([*allowed.reads, *allowed.writes, *watched])
+    missing = [each for each in (landlock.lacks(), seccomp.lacks()) if each]
     version, calls = 0, False
     try:
-        version = landlock.restrict(_with_python(allowed))
-    except OSError as error:
-        missing.append(f"Landlock: {error.strerror or error}")
-    if refuse_calls:
-        try:
-            if not seccomp.is_known():
-                raise OSError(0, f"there is no filter for {os.uname().machine}")
+        if landlock.available():
+            version = landlock.restrict(_with_python(allowed))
+        if not seccomp.lacks():
             seccomp.refuse_calls()
             calls = True
-        except OSError as error:
-            missing.append(f"seccomp: {error.strerror or error}")
+    except OSError as error:
+        missing.append(error.strerror or str(error))
     if missing and mode == "require":
-        raise ConfigError(f"FASTOCSP_SANDBOX=require, but {'; '.join(missing)}")
-    made = Sandbox(version, calls, holds_keys, "; ".join(missing))
-    log.info("sandbox", state=made.state, landlock=version, seccomp=calls, missing=made.missing)
+        log.critical("not confined, and FASTOCSP_SANDBOX=require", missing=missing)
+        sys.exit(2)
+    made = Sandbox(version, calls, "; ".join(missing), watch)
+    log.info("confined", state=made.state, landlock=version, seccomp=calls, missing=made.missing)
     return made
 
 
@@ -106,15 +122,9 @@ def _code() -> Iterable[Path]:
     yield Path(__file__).parents[1] / "_fastocsp"
 
 
-def ports_of(*urls: str | None) -> list[int]:
-    """Return the TCP ports that these database and Redis URLs lead to; none for Unix sockets."""
-    ports = []
-    for url in filter(None, urls):
-        parts = urlsplit(url)
-        if parts.scheme != "unix" and parts.hostname:
-            ports.append(parts.port or _DEFAULT_PORTS.get(parts.scheme, 0))
-        ports += [int(port) for port in parse_qs(parts.query).get("port", []) if port.isdecimal()]
-    return ports
+def with_dns(ports: Iterable[int]) -> list[int]:
+    """Return TCP ports of servers together with that of name servers, none when there are none."""
+    return [*ports, _DNS_PORT] if ports else []
 
 
 def files_of(*urls: str | None) -> list[Path]:

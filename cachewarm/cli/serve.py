@@ -6,6 +6,7 @@ import click
 
 from cachewarm.cli.options import DataDir, settings_of
 from cachewarm.cli.parameters import Option
+from cachewarm.config import Settings
 from cachewarm.console import reported
 
 Host = Annotated[str | None, Option(help="Address of the public listener.", show_default="127.0.0.1")]
@@ -28,6 +29,7 @@ def quickstart(
         if revoked >= certificates:
             raise click.BadParameter("--revoked must be below --certificates: one has to stay good")
         settings = settings_of(data_dir, instance=False, host=host, port=port, admin_port=admin_port, workers=workers)
+        check_sandbox(settings)
         import responder.plain_logs  # noqa: F401 - first
         from cachewarm.quickstart.run import Plan, run_quickstart
 
@@ -42,6 +44,7 @@ def serve(data_dir: DataDir = None, host: Host = None, port: Port = None, worker
 
         settings = settings_of(data_dir, host=host, port=port, workers=workers)
         settings.require_database()
+        check_sandbox(settings)
         run_master(EdgeSettings(**{field: getattr(settings, field) for field in EdgeSettings.fields}))
 
 
@@ -53,6 +56,7 @@ def signer(data_dir: DataDir = None) -> None:
         settings = settings_of(data_dir)
         settings.require_keys()
         settings.require_database()
+        check_sandbox(settings)
         run_signer(settings)
 
 
@@ -75,3 +79,10 @@ def admin(data_dir: DataDir = None, admin_port: AdminPort = None) -> None:
         settings = settings_of(data_dir, admin_port=admin_port)
         settings.require_database()
         run_admin(settings)
+
+
+def check_sandbox(settings: Settings) -> None:
+    """Raise ConfigError when FASTOCSP_SANDBOX asks for more than this kernel has: no process would live."""
+    from responder.sandbox import check
+
+    check(settings.sandbox)

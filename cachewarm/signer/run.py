@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -23,17 +24,18 @@ from responder.feed.journal import Journal
 from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
 from responder.landlock import Allowed
+from responder.links import postgres_ports
 from responder.parent import die_with_parent
 from responder.process import end_tasks, set_up_process
-from responder.sandbox import Sandbox, confine, files_of, ports_of, postgres_files
+from responder.sandbox import Sandbox, confine, files_of, postgres_files, with_dns
 from responder.setting_values import parse_address
 from responder.web.process_metrics import ProcessMetrics, run_metrics
 
 log = structlog.get_logger("signer")
 
 
-async def serve(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT."""
+async def serve(settings: Settings, sandbox: Sandbox) -> None:
+    """Sign until SIGTERM or SIGINT, or until something that this process reads was replaced (exit status 1)."""
     stopping = asyncio.Event()
     for sig in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sig, stopping.set)
@@ -69,14 +71,18 @@ async def serve(settings: Settings) -> None:
     work = [asyncio.create_task(agent.run()), asyncio.create_task(keys.run())]
     if settings.signer_metrics_listen:
         work.append(asyncio.create_task(run_metrics(metrics, settings.signer_metrics_listen, settings)))
-    stopped = asyncio.create_task(stopping.wait())
+    stopped, replaced = asyncio.create_task(stopping.wait()), asyncio.create_task(sandbox.watch.wait())
     try:
-        done, _ = await asyncio.wait([*work, stopped], return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {stopped}:
+        done, _ = await asyncio.wait([*work, stopped, replaced], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopped, replaced}:
             task.result()
+        if replaced in done:
+            path = str(replaced.result())
+            log.warning("a path was replaced, and a confined process cannot read it: to be started again", path=path)
+            sys.exit(1)
     finally:
         server.close()
-        await end_tasks([*work, stopped])
+        await end_tasks([*work, stopped, replaced])
         with contextlib.suppress(OSError):
             settings.signer.unlink()
 
@@ -92,10 +98,10 @@ def confine_signer(settings: Settings) -> Sandbox:
     allowed = Allowed(
         reads=[settings.keys, *postgres_files(), *files_of(url)],
         writes=[journal, settings.signer.parent],
-        connects=ports_of(url),
+        connects=with_dns(postgres_ports(url)),
         binds=metrics,
     )
-    return confine(settings.sandbox, allowed, refuse_calls=True, holds_keys=True)
+    return confine(settings.sandbox, allowed, holds_keys=True)
 
 
 def open_journal(folder: Path) -> Journal | None:
@@ -120,5 +126,5 @@ def run_signer(settings: Settings, *, child: bool = False) -> None:
     if child:
         die_with_parent(signal.SIGTERM, os.getppid())
     set_up_process(settings, "signer")
-    confine_signer(settings)
-    uvloop.run(serve(settings))
+    sandbox = confine_signer(settings)
+    uvloop.run(serve(settings, sandbox))

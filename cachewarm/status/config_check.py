@@ -11,6 +11,7 @@ from typing import Any
 from cachewarm.config import Settings
 from cachewarm.errors import Refused
 from cachewarm.keys.key_file import read_secret
+from responder import sandbox
 from responder.setting_fields import PREFIX, SecretStr
 
 HIDDEN = "***"
@@ -38,8 +39,9 @@ def written_problems(values: Mapping[str, Any]) -> list[str]:
 
 
 def relation_problems(settings: Settings) -> list[str]:
-    """Of settings that must fit each other."""
-    return [
+    """Of settings that must fit each other, or the kernel."""
+    lacking = sandbox.problem(settings.sandbox)
+    return ([] if lacking is None else [lacking]) + [
         f"{_name(small)} ({getattr(settings, small):g} s) must be below {_name(large)} ({getattr(settings, large):g} s)"
         for small, large in _BELOW
         if getattr(settings, small) >= getattr(settings, large)

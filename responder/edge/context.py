@@ -70,6 +70,7 @@ class EdgeContext:
 
     def __init__(self, settings: EdgeSettings, slot: int, table_fd: int) -> None:
         self.settings = settings
+        self.slot = slot
         self.page = FeedPage(settings.run)
         self.state_folder = settings.data_dir / "edge"
         self.counters = open_row(settings.run, slot)

@@ -35,6 +35,7 @@ from responder.feed.catalog import kept_catalog
 from responder.parent import die_with_parent
 from responder.process import set_up_process
 from responder.sources.redis_reader import CUT_VALUES, MAX_KEYS, REDIS_FAILURES, may_not_run
+from responder.worker.confinement import confine_worker
 
 log = structlog.get_logger("warm-up")
 #: Exit status of a run that should be tried again.
@@ -228,6 +229,7 @@ def main() -> None:
     settings = load_settings(EdgeSettings, instance=False)
     set_up_process(settings, "edge-warm-up")
     os.nice(19)
+    confine_worker(settings)
     if warm_up(settings, Table(settings.table_bytes, table_fd)) is None:
         sys.exit(ENDED_EARLY)
 

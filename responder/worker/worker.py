@@ -8,6 +8,7 @@ clean.
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 import sys
@@ -21,7 +22,7 @@ from responder.config import EdgeSettings
 from responder.edge.context import EdgeContext
 from responder.log_limits import limit_library_logs
 from responder.parent import die_with_parent
-from responder.process import raise_open_files, set_up_process
+from responder.process import end_tasks, raise_open_files, set_up_process
 from responder.setting_values import parse_address
 from responder.web.app import build_app
 from responder.web.http_protocol import ColdProtocol
@@ -32,6 +33,8 @@ from responder.worker.loop_bridge import LoopBridge
 log = structlog.get_logger("worker")
 BACKLOG = 4096
 DRAIN_S = 5
+#: Seconds between the ends of two workers that end for the same reason.
+ENDS_APART_S = 2.0
 #: Descriptors of a worker that are no client's: Redis, signer, shared memory, modules, files that are being read.
 OTHER_FILES = 128
 
@@ -83,7 +86,14 @@ class EdgeServer(Server):
         """The lifespan first: who connects finds a worker that can answer."""
         await super().startup(sockets)
         self._bridge.start(self._bound, BACKLOG)
+        self._watching = asyncio.get_running_loop().create_task(self._end_when_replaced())
         await self._serve_metrics()
+
+    async def _end_when_replaced(self) -> None:
+        """End this process, for the master to start it again, once something that it reads was replaced."""
+        path = await self._edge.sandbox.watch.wait(self._edge.slot * ENDS_APART_S)
+        log.warning("a path was replaced, and a confined process cannot read it: started again", path=str(path))
+        os.kill(os.getpid(), signal.SIGTERM)
 
     async def _serve_metrics(self) -> None:
         """On a socket of its own; answers go on without it."""
@@ -104,6 +114,7 @@ class EdgeServer(Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Uvicorn asks every connection, the bridge among them, and waits a bounded time."""
+        await end_tasks([self._watching])
         if self._metrics is not None:
             self._metrics.close()
         await super().shutdown(sockets)

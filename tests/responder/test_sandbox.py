@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from responder import landlock
+from responder import landlock, seccomp
 from responder.landlock import Allowed
-from responder.sandbox import confine, files_of, ports_of, postgres_files
+from responder.links import postgres_ports, redis_ports
+from responder.path_watch import PathWatch
+from responder.sandbox import check, confine, files_of, postgres_files, with_dns
 from responder.seccomp import program
 from responder.setting_fields import ConfigError
 
@@ -123,22 +126,109 @@ def test_without_the_sandbox_the_same_attempts_succeed(tmp_path: Path, victim: i
 
 
 def test_a_kernel_that_cannot_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`require` ends the process with what is missing, `auto` goes on and shows it."""
-    monkeypatch.setattr(landlock, "available", lambda: 0)
+    """`require` ends the process, and commands say what is missing before one is started; `auto` goes on, not `on`."""
     monkeypatch.setattr("responder.sandbox.leave_no_core", lambda: None)
-    with pytest.raises(ConfigError, match="FASTOCSP_SANDBOX=require, but Landlock: this kernel has no Landlock"):
-        confine("require", Allowed())
-    made = confine("auto", Allowed())
-    assert (made.state, made.missing) == ("off", "Landlock: this kernel has no Landlock")
+    monkeypatch.setattr("responder.seccomp.refuse_calls", lambda: None)
+    monkeypatch.setattr(landlock, "restrict", lambda _: landlock.available())
+    for version, state, lacking in (
+        (0, "partial", "this kernel has no Landlock"),
+        (3, "partial", "Landlock of version 3 restricts neither TCP ports nor signals"),
+        (4, "partial", "Landlock of version 4 does not restrict signals"),
+        (6, "on", ""),
+    ):
+        monkeypatch.setattr(landlock, "available", lambda version=version: version)
+        made = confine("auto", Allowed())
+        assert (made.state, made.missing, made.landlock) == (state, lacking, version)
+        if lacking:
+            with pytest.raises(SystemExit):
+                confine("require", Allowed())
+            with pytest.raises(ConfigError, match=f"FASTOCSP_SANDBOX=require, but {lacking}"):
+                check("require")
+        check("auto")
 
 
 def test_ports_and_files_of_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the URL, its query, or what libpq's variables name; no ports for Unix sockets."""
+    """Of the URL as its driver reads it, several servers too; of its query, and of what libpq's variables name."""
+    assert [redis_ports(url) for url in ("redis://h", "rediss://h:7000/0", "unix:///tmp/s")] == [[6379], [7000], []]
+    several = "postgresql://u:p@a:5431,b:5433/db"
+    assert [postgres_ports(url) for url in ("postgresql://h/db", several)] == [[5432], [5431, 5433]]
+    assert postgres_ports("postgresql:///db?host=/run&port=5433") == []
+    assert with_dns([7000]) == [7000, 53]
+    assert with_dns([]) == []
+    assert files_of("rediss://h?ssl_ca_certs=/etc/ca.pem&timeout=3") == [Path("/etc/ca.pem")]
     monkeypatch.setenv("PGPASSFILE", "/run/secrets/pgpass")
     assert Path("/run/secrets/pgpass") in postgres_files()
-    assert ports_of("redis://h", "rediss://h:7000/0", "unix:///tmp/s", None, "postgresql://h/db") == [6379, 7000, 5432]
-    assert ports_of("postgresql:///db?host=/run&port=5433") == [5433]
-    assert files_of("rediss://h?ssl_ca_certs=/etc/ca.pem&timeout=3") == [Path("/etc/ca.pem")]
+
+
+def test_what_is_put_in_the_place_of_a_path_is_noticed(tmp_path: Path) -> None:
+    """A file renamed over it, a folder made later, a link that leads elsewhere; not new content or a file that goes."""
+    kept, gone, link, later = (tmp_path / name for name in ("kept", "gone", "link", "later"))
+    for path in (kept, gone, tmp_path / "one", tmp_path / "two"):
+        path.write_text("x")
+    link.symlink_to("one")
+    watch = PathWatch([kept, gone, link, later])
+    kept.write_text("y")
+    gone.unlink()
+    assert watch.replaced() is None
+    link.unlink()
+    link.symlink_to("two")
+    assert watch.replaced() == link
+    watch = PathWatch([kept, later])
+    (tmp_path / "new").write_text("z")
+    (tmp_path / "new").rename(kept)
+    assert watch.replaced() == kept
+    watch = PathWatch([later])
+    later.mkdir()
+    assert watch.replaced() == later
+
+
+_REPLACED = """
+import sys
+from pathlib import Path
+from responder.landlock import Allowed
+from responder.sandbox import confine
+
+path = Path(sys.argv[1])
+made = confine("require", Allowed(reads=[path]))
+path.read_text()
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    path.read_text()
+except PermissionError:
+    print(made.watch.replaced())
+"""
+
+
+@needs_landlock
+def test_a_confined_process_cannot_read_what_was_replaced_and_knows(tmp_path: Path) -> None:
+    """Why it is watched: Landlock's rule is about the file that was there."""
+    path, new = tmp_path / "ca.pem", tmp_path / "new"
+    path.write_text("old")
+    words = [sys.executable, "-c", _REPLACED, str(path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        while running.stdout.readline() != "ready\n":
+            assert running.poll() is None
+        new.write_text("new")
+        new.rename(path)
+        assert running.communicate("go\n")[0] == f"{path}\n"
+
+
+def test_numbers_of_calls_are_the_kernel_s() -> None:
+    """As its headers have them, for both machines."""
+    headers = (Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm-generic/unistd.h"))
+    if not all(header.exists() for header in headers):
+        pytest.skip("no headers of the kernel here")
+    known = [dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", header.read_text())) for header in headers]
+    refused = seccomp._REFUSED
+    assert [
+        name
+        for name, numbers in refused.items()
+        for theirs, ours in zip(known, numbers, strict=True)
+        if theirs.get(name) != (None if ours is None else str(ours))
+    ] == []
 
 
 def verdict(machine: str, arch: int, number: int, argument: int = 0) -> int:
