@@ -41,8 +41,9 @@ from responder.hotpath.limits import LIMITER_NAME, limiter_octets
 from responder.listeners import check_metrics_listen, check_port
 from responder.log_limits import ChangeLog, RateLimitedLog
 from responder.parent import die_with_parent
-from responder.process import end_tasks, raise_open_files, set_up_process, stop
+from responder.process import raise_open_files, set_up_process, stop
 from responder.retry import Failures, Pauses, run_forever
+from responder.tasks import end_tasks
 from responder.telemetry import INDEX, MASTER, open_row
 from responder.worker.warm_up import ENDED_EARLY
 

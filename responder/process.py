@@ -6,8 +6,7 @@ import resource
 import signal
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -67,16 +66,3 @@ async def stop(process: Stoppable, patience_s: float) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-async def end_tasks(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel them until they have ended.
-
-    Once is not enough: before Python 3.12 asyncio.wait_for, which redis-py sends through, loses a cancellation that
-    meets its completion.
-    """
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=0.5)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from cachewarm.errors import CachewarmError, Transient
 from cachewarm.ledger.connect import Connection, translated
+from responder.tasks import end_tasks
 
 #: A wait that is shorter needs no explanation.
 PATIENT_S = 1.0
@@ -83,8 +84,7 @@ async def watched(connection: Connection, watch: HolderWatch | None) -> AsyncIte
     finally:
         done.set()  # an end under way is finished first, or it would be missing in the audit chain
         await asyncio.wait([watching], timeout=_FINISH_S)
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        await end_tasks([watching])
 
 
 async def _watch(waiting: int, watch: HolderWatch, told: dict[int, Holder], done: asyncio.Event) -> None:

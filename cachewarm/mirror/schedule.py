@@ -19,7 +19,7 @@ from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.entered import changed_issuers, current_place
 from cachewarm.mirror.sync import SyncContext, fault_of, limits_of, sync
 from responder.feed.place import Place
-from responder.process import end_tasks
+from responder.tasks import end_tasks
 
 log = structlog.get_logger("mirror")
 TICK_S = 1.0

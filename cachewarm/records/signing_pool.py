@@ -21,7 +21,8 @@ from cachewarm.keys.soft_key import SoftKey
 from cachewarm.records import signing_frames, signing_process
 from cachewarm.records.keyring import Signing
 from cachewarm.records.mint import check
-from responder.process import end_tasks, start_piped
+from responder.process import start_piped
+from responder.tasks import end_tasks
 
 log = structlog.get_logger("signing")
 #: Signatures of one batch: some milliseconds of P-256, a third of a second of RSA-4096.

@@ -26,9 +26,10 @@ from responder.feed.poll import Who, open_feed
 from responder.landlock import Allowed
 from responder.links import postgres_ports
 from responder.parent import die_with_parent
-from responder.process import end_tasks, set_up_process
+from responder.process import set_up_process
 from responder.sandbox import Sandbox, confine, files_of, postgres_files, with_dns
 from responder.setting_values import parse_address
+from responder.tasks import end_tasks
 from responder.web.process_metrics import ProcessMetrics, run_metrics
 
 log = structlog.get_logger("signer")

@@ -23,7 +23,7 @@ from cachewarm.warmer.event_pipeline import Pipeline
 from cachewarm.warmer.page import PageSigner
 from cachewarm.warmer.renewal import phase_of, visit_at
 from cachewarm.warmer.segments import Segment, Segments
-from responder.process import end_tasks
+from responder.tasks import end_tasks
 
 log = structlog.get_logger("walk")
 #: Pages under way.

@@ -20,7 +20,7 @@ from cachewarm.ledger.inventory import InventoryRow
 from cachewarm.records.keyring import Keyring
 from cachewarm.warmer.inventory_walk import PAGES, Walk
 from responder.feed.place import Place
-from responder.process import end_tasks
+from responder.tasks import end_tasks
 
 log = structlog.get_logger("walk")
 LOOK_S = 0.5

@@ -11,7 +11,7 @@ from cachewarm.records.publisher import Publisher
 from cachewarm.warmer.inventory_walk import Count, Walk
 from cachewarm.warmer.store_watch import StoreWatch
 from cachewarm.warmer.walk_progress import Meter
-from responder.process import end_tasks
+from responder.tasks import end_tasks
 
 log = structlog.get_logger("walk")
 #: Share of a core that verifying visits may take, over all warmers; Redis's and Postgres's part is in it.

@@ -11,9 +11,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
-from types import MappingProxyType
 from uuid import uuid4
 
 import structlog
@@ -37,6 +36,7 @@ from cachewarm.records.publisher import connect as connect_redis
 from cachewarm.records.signing_pool import SigningPool
 from cachewarm.warmer.edge_watch import EdgeWatch
 from cachewarm.warmer.event_pipeline import Pipeline
+from cachewarm.warmer.fault_reports import report_faults
 from cachewarm.warmer.heartbeat import HeartbeatLoop
 from cachewarm.warmer.inventory_walk import Walk
 from cachewarm.warmer.new_certificates import NewCertificates
@@ -48,9 +48,10 @@ from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
 from responder.hidden_memory import hide_memory
 from responder.parent import die_with_parent
-from responder.process import end_tasks, set_up_process
+from responder.process import set_up_process
 from responder.retry import Failures, Pauses, run_forever
 from responder.sources.redis_reader import REDIS_FAILURES
+from responder.tasks import end_tasks
 from responder.web.process_metrics import ProcessMetrics, run_metrics
 
 log = structlog.get_logger("warmer")
@@ -269,33 +270,17 @@ class Warmer:
         return await open_feed(self.settings.require_database().get_secret_value())
 
 
-_NO_ERRORS: Mapping[str, Exception] = MappingProxyType({})
-
-
-async def report_faults(
-    connection: Connection,
-    work: str,
-    known: dict[str, str],
-    found: dict[str, str],
-    errors: Mapping[str, Exception] = _NO_ERRORS,
-) -> dict[str, str]:
-    """Enter the faults of that work by issuer, and log each once per change; return them, for the next round."""
-    for issuer_id, fault in found.items():
-        if known.get(issuer_id) != fault:
-            log.error(f"{work} failed", issuer_id=issuer_id, fault=fault, exc_info=errors.get(issuer_id))
-    for issuer_id in known.keys() - found.keys():
-        log.info(f"{work} works again", issuer_id=issuer_id)
-    if known or found:
-        await faults.note_faults(connection, work, found)
-    return found
-
-
 async def _until_told(settings: Settings) -> None:
-    task = asyncio.current_task()
-    assert task is not None
+    stopping = asyncio.Event()
     for sig in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(sig, task.cancel)
-    await Warmer(settings).run()
+        asyncio.get_running_loop().add_signal_handler(sig, stopping.set)
+    running, told = asyncio.create_task(Warmer(settings).run()), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait([running, told], return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+    finally:
+        await end_tasks([running, told])
 
 
 def run_warmer(settings: Settings, *, child: bool = False) -> None:
@@ -307,7 +292,5 @@ def run_warmer(settings: Settings, *, child: bool = False) -> None:
     set_up_process(settings, "warmer")
     if settings.sandbox != "off":
         hide_memory()
-    try:
-        uvloop.run(_until_told(settings))
-    except asyncio.CancelledError:
-        log.info("stopped")
+    uvloop.run(_until_told(settings))
+    log.info("stopped")

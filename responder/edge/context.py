@@ -31,13 +31,13 @@ from responder.hotpath.gate import Gate
 from responder.hotpath.lane import Lane
 from responder.hotpath.limits import LIMITER_NAME
 from responder.hotpath.slow_request import SlowRequest
-from responder.process import end_tasks
 from responder.retry import Failures, Pauses, run_forever
 from responder.sandbox import Sandbox
 from responder.sources.redis import CachedSource
 from responder.sources.redis_reader import ANNOUNCED_AT_ONCE, REDIS_FAILURES, Announcements, BatchReader, connect
 from responder.sources.signer import SignerSource
 from responder.sources.single_flight import GuardedSource
+from responder.tasks import end_tasks
 from responder.telemetry import INDEX, open_row
 
 log = structlog.get_logger("edge")

@@ -6,7 +6,6 @@ return `good`. Requests with a nonce for one certificate are sent by the connect
 """
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from responder.domain.key import Key
 from responder.errors import LINK_FAILURES, SourceError, TryLater, Unauthorized, reason
 from responder.log_limits import OutageLog
 from responder.sources.base import Found
+from responder.tasks import end_tasks
 from responder.telemetry import INDEX
 
 log = structlog.get_logger("edge")
@@ -73,9 +73,7 @@ class SignerSource:
         if self._writer is not None:
             self._writer.close()
         if self._reading is not None:
-            self._reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reading
+            await end_tasks([self._reading])
 
     async def _ask(self, pack: Callable[[int], bytes]) -> tuple[int, bytes]:
         number = next(self._numbers) & 0xFFFFFFFF

@@ -27,7 +27,7 @@ from responder.hotpath.loop import (
     TO_SLOW_LANE,
     Loop,
 )
-from responder.process import end_tasks
+from responder.tasks import end_tasks
 from responder.telemetry import INDEX
 from responder.web.http_protocol import ColdProtocol
 from responder.worker.cold_connections import ColdConnections, Place, address_of

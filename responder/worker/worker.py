@@ -22,8 +22,9 @@ from responder.config import EdgeSettings
 from responder.edge.context import EdgeContext
 from responder.log_limits import limit_library_logs
 from responder.parent import die_with_parent
-from responder.process import end_tasks, raise_open_files, set_up_process
+from responder.process import raise_open_files, set_up_process
 from responder.setting_values import parse_address
+from responder.tasks import end_tasks
 from responder.web.app import build_app
 from responder.web.http_protocol import ColdProtocol
 from responder.web.metrics_app import NoBridge, build_metrics_app

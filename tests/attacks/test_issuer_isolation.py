@@ -12,8 +12,8 @@ from cachewarm.ca.responder_certificate import key_path
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import faults, issuers
 from cachewarm.ledger.connect import connected
+from cachewarm.warmer.fault_reports import report_faults
 from cachewarm.warmer.responder_rotation import rotate_due
-from cachewarm.warmer.warmer import report_faults
 from responder.domain.catalog import Catalog, dump_catalog, load_catalog
 from responder.feed.catalog import read_ledger
 from responder.feed.crl_files import CRLFiles

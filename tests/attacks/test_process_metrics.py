@@ -14,7 +14,7 @@ from cachewarm.config import Settings
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger.connect import Connection
 from cachewarm.warmer.warmer import LOOPS, Warmer
-from responder.process import end_tasks
+from responder.tasks import end_tasks
 from responder.web.process_metrics import ProcessMetrics, run_metrics
 from tests.support.instance import free_port
 

@@ -29,7 +29,7 @@ from responder.clock import read_clock
 from responder.feed.agent import FeedAgent
 from responder.feed.local import LocalFeed
 from responder.feed.poll import Who, open_feed
-from responder.process import end_tasks
+from responder.tasks import end_tasks
 
 DAY = 86400.0
 

@@ -12,8 +12,8 @@ from cachewarm.status.instance import survey
 from cachewarm.warmer import walk_progress
 from cachewarm.warmer.inventory_walk import Count
 from cachewarm.warmer.walk_progress import Meter, progress_of
-from responder.process import end_tasks
 from responder.setting_fields import SecretStr
+from responder.tasks import end_tasks
 from tests.support.plant import Plant
 
 

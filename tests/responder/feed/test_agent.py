@@ -22,7 +22,7 @@ from responder.feed.machine import State
 from responder.feed.poll import open_feed, snapshot
 from responder.feed.replica import count_rows
 from responder.feed.reports import is_blocking
-from responder.process import end_tasks
+from responder.tasks import end_tasks
 from tests.cachewarm.ledger.conftest import NOW, YEAR, serial
 from tests.support.edges import register
 
