@@ -1,4 +1,4 @@
-"""Rows of `make bench-scale` about a whole instance that nobody asks: its share of a core, its start, its shutdown."""
+"""Rows of `make bench-scale` about a whole instance without requests: its share of a core, its start, its shutdown."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ ROLES = ("valkey", "postgres", "signing_process", "child warmer", "child signer"
 
 
 def idle(certificates: int = 1_000_000, revoked: int = 100_000, seconds: float = 60.0) -> list[Row]:
-    """Measure the share of a core that a quickstart uses while nobody asks: empty, filling, and full."""
+    """Measure the share of a core that a quickstart uses without requests: empty, filling, and full."""
     folder = Path(tempfile.mkdtemp(prefix="fastocsp-scale-"))
     folder.chmod(0o755)
     instance = Instance(folder / "data", 1, 60, 1, FASTOCSP_WARM_INTERVAL="30s", FASTOCSP_CRL_DEBOUNCE="5s").start()

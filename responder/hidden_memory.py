@@ -1,4 +1,4 @@
-"""What a process that holds keys does about its memory. A signing process loads this, but no settings and no logs."""
+"""Hide the memory of a process that holds keys. A signing process loads this, but no settings and no logs."""
 
 import ctypes
 import resource

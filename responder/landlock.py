@@ -48,7 +48,7 @@ class _PortRule(ctypes.Structure):
 
 @dataclass(frozen=True, kw_only=True)
 class Allowed:
-    """What a process needs: paths that it reads, loads code from or writes below, and the TCP ports it uses.
+    """Paths that a process reads, loads code from or writes below, and the TCP ports that it uses.
 
     Paths that do not exist are left out: what is made there later cannot be opened.
     """

@@ -2,7 +2,7 @@
 
 Landlock's rules are about files, not about names: a certificate, a password file or a resolver's configuration that is
 renamed into place, and a folder that was missing, cannot be opened by a process that was confined before. It ends then,
-and whoever started it starts it again.
+and is started again by the process that started it.
 """
 
 import asyncio

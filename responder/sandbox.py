@@ -1,4 +1,4 @@
-"""What a process gives up once it has what it needs: files, ports, calls of the kernel, and a readable memory.
+"""Confine a process to the files, ports and calls of the kernel that it needs, and keep its memory to itself.
 
 `FASTOCSP_SANDBOX` decides: `auto` takes what the kernel has and says what it lacks, `require` ends a process that
 cannot be confined whole, `off` is for debuggers, profilers and sanitizers. A confined process cannot undo it, nor can
@@ -35,8 +35,8 @@ _SYSTEM_READS = (
 
 
 class Sandbox(NamedTuple):
-    """What was given up: the version of Landlock (0: none) and system calls; what could not be; what has to be watched,
-    as it cannot be opened any more once it is replaced.
+    """The confinement of a process: the version of Landlock (0: none), whether calls are refused, what the kernel
+    lacks, and the paths that cannot be opened any more once they are replaced.
     """
 
     landlock: int = 0
@@ -77,7 +77,7 @@ def confine(mode: str, allowed: Allowed, *, holds_keys: bool = False) -> Sandbox
     leave_no_core()
     if holds_keys:
         hide_memory()
-    # whoever has no link to another host resolves no name and checks no certificate
+    # without a link to another host no name is resolved and no certificate checked
     watched = map(Path, _SYSTEM_READS if allowed.connects else ())
     watch = PathWatch([*allowed.reads, *allowed.writes, *watched])
     missing = [each for each in (landlock.lacks(), seccomp.lacks()) if each]

@@ -1,4 +1,4 @@
-"""What an issuer's certificates have in common at one moment, and the key that signs it."""
+"""The statement that an issuer's certificates share at one moment, and the key that signs it."""
 
 cimport cython
 from libc.stdint cimport uint32_t

@@ -9,7 +9,7 @@ from _fastocsp.revoked.image import RevokedImage
 
 @final
 class SharedStatement:
-    """What is stated at one moment of every certificate of an issuer that is not revoked and ends late enough."""
+    """A statement that holds at one moment for each certificate of an issuer that is not revoked and expires later."""
 
     def __new__(cls, template: Template, record: bytes, until: int, sign: Callable[[bytes], bytes]) -> SharedStatement:
         """Take the unsigned record, the epoch seconds before which no certificate that it is about may end, and what

@@ -67,7 +67,7 @@ class _PackedByHiredis:
     """Packs commands with hiredis, as redis-py's synchronous client does: its own way costs ten times as much."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
-        """Of redis-py: the command's bytes."""
+        """Return the command's bytes; redis-py calls this."""
         packed: list[bytes] = _serializer.pack(*args)
         return packed
 

@@ -51,7 +51,7 @@ class SharedStatements:
 
 
 class Batch(NamedTuple):
-    """What came of the frames at the head of a connection's bytes.
+    """The outcome of the frames at the head of a connection's bytes.
 
     `answers` are whole frames; `left` are the (number, kind, body) that memory alone cannot answer; `failed` are the
     (number, error) of those that could not be signed; `read` counts frames, `used` their bytes.

@@ -1,4 +1,4 @@
-"""What cannot be done for an issuer: entered in the ledger for edges and `status`, and logged once per change."""
+"""Enter work that fails for an issuer in the ledger, for edges and `status`, and log it once per change."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""What a worker needs once its sockets are bound and its memory is mapped: nearly nothing.
+"""Confine a worker once its sockets are bound and its memory is mapped: it needs nearly nothing then.
 
 It parses what strangers send. It reads the run folder and the edge's state, loads code, connects to Redis, and binds
 the metrics listener. Sockets in the file system stay within reach, which Landlock does not restrict: the signer's

@@ -58,7 +58,7 @@ def test_status_of_a_healthy_instance_has_no_problem(instance: Instance) -> None
 
 
 def test_processes_that_parse_or_sign_are_confined(instance: Instance) -> None:
-    """The kernel says so of the worker and the signer, `/ready` of the worker; nobody reads the signer's memory."""
+    """The kernel says so of the worker and the signer, `/ready` of the worker; neither leaves a core dump."""
     pids = instance.facts["pids"]
     for pid in (pids["edge"][0], pids["signer"]):
         said = dict(re.findall(r"(?m)^(\w+):\t(.*)$", Path(f"/proc/{pid}/status").read_text()))

@@ -1,4 +1,4 @@
-"""What a confined process can still do, tried from inside; with the sandbox off the same attempts succeed."""
+"""A confined process tries from inside what it may not do; with the sandbox off the same attempts succeed."""
 
 import json
 import os
