@@ -126,7 +126,21 @@ def reported() -> Iterator[None]:
     except ConnectionRefusedError as error:
         fail(f"nothing listens there: {error}")
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and not _has_reader():
+            raise  # `| head`: the command ends without a message
         fail(str(error))
+
+
+def _has_reader() -> bool:
+    """Return False once the program that reads our standard output has ended."""
+    import select
+
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # not a file
+        return True
+    return not poll.poll(0)
 
 
 def _config_error() -> type[Exception]:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cachewarm.cli.parameters import make_command
+from cachewarm.cli.streams import open_standard_streams, written_out
 
 #: Container objects that a command makes before the garbage collector looks at them: imports make tens of thousands.
 GC_THRESHOLD = 100_000
@@ -78,8 +79,10 @@ app = LazyGroup(
 def main(arguments: list[str] | None = None) -> Any:
     """Exit status: 0 done, 1 failed, 2 usage."""
     gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
+    open_standard_streams()
     try:
-        return app(arguments)
+        with written_out():
+            return app(arguments)
     finally:
         gc.freeze()  # the process ends: its last collection need not look at every module
 
