@@ -44,7 +44,8 @@ class CRLFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seen: dict[str, str] = {}
+        #: By name: the version of the row that was read last, and the file that was served after it.
+        self._seen: dict[str, tuple[str, str | None]] = {}
         self._said: dict[str, str] = {}
         self._unwritten, self._unsigned = ChangeLog(), ChangeLog()
         #: Ids of issuers whose CRLs must be read again though nothing changed: not written, or numbered too low.
@@ -91,8 +92,8 @@ class CRLFiles:
                 entries[name] = before
                 self.unsettled.add(issuer.issuer_id)
                 continue
-            if row["whole"] and not (self._has(before) and self._seen.get(name) == row["version"]):
-                entry = await self._take(connection, issuer, row) or before
+            if row["whole"] and not self._is_current(name, before, row):
+                entry = await self._take(connection, issuer, row, before)
             if entry is not None:
                 entries[name] = entry
         return entries | self._without_row(issuers, former, complete)
@@ -117,8 +118,11 @@ class CRLFiles:
         self._unsigned.warn("CRLs withdrawn", issuer.issuer_id, why, issuer_id=issuer.issuer_id)
         return True
 
-    def _has(self, entry: CRLEntry | None) -> bool:
-        return entry is not None and (self._folder / entry.file).exists()
+    def _is_current(self, name: str, before: CRLEntry | None, row: Any) -> bool:
+        """Return whether `before` is what this version of the row gave. A reading that failed later gave nothing."""
+        if before is None or self._seen.get(name) != (row["version"], before.file):
+            return False
+        return (self._folder / before.file).exists()
 
     def _without_row(
         self, issuers: Mapping[str, Issuer], former: Mapping[str, CRLEntry], complete: set[str]
@@ -133,8 +137,11 @@ class CRLFiles:
             and may_sign_crls(issuers[owner].cert_der)
         }
 
-    async def _take(self, connection: Connection, issuer: Issuer, row: Any) -> CRLEntry | None:
-        """Fetch one CRL to disk, and not again; a disk that takes no file is tried again with the next reading."""
+    async def _take(self, connection: Connection, issuer: Issuer, row: Any, before: CRLEntry | None) -> CRLEntry | None:
+        """Fetch one CRL to disk, once, and return it, or `before` where it is refused.
+
+        When the file cannot be written, the next reading tries again.
+        """
         name = _name(row)
         try:
             entry = await self._fetch(connection, issuer, name, row["part"], row["number"])
@@ -142,9 +149,10 @@ class CRLFiles:
         except OSError as error:
             self.unsettled.add(issuer.issuer_id)
             self._unwritten.warn("CRL not written", name, str(error), crl=name, number=row["number"])
-            return None
+            return before
         self._unwritten.well(name)
-        self._seen[name] = row["version"]
+        entry = entry or before
+        self._seen[name] = row["version"], entry and entry.file
         return entry
 
     async def _fetch(

@@ -16,14 +16,15 @@ from cachewarm.ca.authority import init_root
 from cachewarm.ca.certificate import parse_subject
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.keys.soft_key import KeyKind, SoftKey
-from responder.clock import NS, Instant, read_clock
+from responder.clock import read_clock
 from responder.domain import issuer as domain_issuer
 from responder.domain.catalog import Catalog, dump_catalog, load_catalog
 from responder.domain.certificate import CertificateFacts, read_facts
 from responder.feed.catalog import read_ledger
-from responder.feed.catalog_reader import LATE_S, VERIFY_S, CatalogReader
+from responder.feed.catalog_reader import LATE_S, VERIFY_S
 from responder.feed.crl_files import CRLFiles
-from tests.support.ca import der, make_authority
+from tests.support.ca import Authority, der, make_authority
+from tests.support.catalog_edge import Counted, Edge
 
 _RESPONDER = """insert into ocsp_responder_certs
     (issuer_id, cert_subject, serial_number, not_before, not_after, cert_der)
@@ -75,42 +76,6 @@ CHANGES: dict[str, tuple[str, Callable[[Catalog], object]]] = {
         lambda catalog: (catalog.aliases.get("ca-00003"), "ca-00003" in {each.issuer_id for each in catalog.issuers}),
     ),
 }
-
-
-class Counted:
-    """A connection that counts the rows which its queries return."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection, self.rows = connection, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    async def fetch(self, query: str, *arguments: Any) -> Any:
-        """Pass the query on."""
-        rows = await self._connection.fetch(query, *arguments)
-        self.rows += len(rows)
-        return rows
-
-
-class Edge:
-    """One reader with its connection, its last catalog and a clock that tests move."""
-
-    def __init__(self, connection: Any, folder: Path) -> None:
-        self.connection, self.late_s = Counted(connection), 0
-        self.reader = CatalogReader(CRLFiles(folder), self._clock)
-        self.catalog = Catalog()
-
-    def _clock(self) -> Instant:
-        now = read_clock()
-        return now._replace(boot=now.boot + self.late_s * NS)
-
-    async def look(self) -> int:
-        """Read; return the number of rows that it took."""
-        before = self.connection.rows
-        connection: Any = self.connection
-        self.catalog = await self.reader.read(connection, self.catalog)
-        return self.connection.rows - before
 
 
 async def enter(owner: Any, count: int) -> None:
@@ -244,34 +209,41 @@ async def test_new_connection_reads_everything(owner: Any, edge: Edge, database:
         await another.close()
 
 
-async def test_look_follows_the_crls_of_an_issuer(owner: Any, edge: Edge) -> None:
-    """A new number, and a lower number once the CRL before has expired; until then it is looked at."""
-    authority = make_authority()
+async def publish(owner: Any, authority: Authority, number: int, seconds: float) -> None:
+    """Publish an empty CRL of the issuer `ca` that holds for so long."""
+    now = datetime.now(UTC)
+    builder = x509.CertificateRevocationListBuilder(authority.delegate.subject, now, now + timedelta(0, seconds))
+    signed = builder.sign(authority.key, hashes.SHA256()).public_bytes(Encoding.DER)
     await owner.execute(
-        "insert into issuers (issuer_id, subject, cert_der) values ('ca', 'CN=CA', $1)", der(authority.delegate)
+        """insert into crl_cache (issuer_id, crl_number, crl_der, this_update, next_update, revoked_count)
+             values ('ca', $1::int, $2, now(), now() + $3::float8 * interval '1 second', 0)
+             on conflict (issuer_id) do update set crl_number = excluded.crl_number, crl_der = excluded.crl_der""",
+        number,
+        signed,
+        seconds,
     )
+
+
+@pytest.fixture
+async def authority(owner: Any) -> Authority:
+    """Return the CA of the issuer `ca`, the only one in the ledger."""
+    made = make_authority()
+    await owner.execute(
+        "insert into issuers (issuer_id, subject, cert_der) values ('ca', 'CN=CA', $1)", der(made.delegate)
+    )
+    return made
+
+
+async def test_look_follows_the_crls_of_an_issuer(owner: Any, edge: Edge, authority: Authority) -> None:
+    """A new number, and a lower number once the CRL before has expired; until then it is looked at."""
     await edge.look()
-
-    async def publish(number: int, seconds: float) -> None:
-        now = datetime.now(UTC)
-        builder = x509.CertificateRevocationListBuilder(authority.delegate.subject, now, now + timedelta(0, seconds))
-        signed = builder.sign(authority.key, hashes.SHA256()).public_bytes(Encoding.DER)
-        await owner.execute(
-            """insert into crl_cache (issuer_id, crl_number, crl_der, this_update, next_update, revoked_count)
-                 values ('ca', $1::int, $2, now(), now() + $3::float8 * interval '1 second', 0)
-                 on conflict (issuer_id) do update set crl_number = excluded.crl_number, crl_der = excluded.crl_der""",
-            number,
-            signed,
-            seconds,
-        )
-
-    await publish(5, 3600)
+    await publish(owner, authority, 5, 3600)
     await edge.look()
     assert edge.catalog.crls["ca"].number == 5
-    await publish(6, 1)
+    await publish(owner, authority, 6, 1)
     await edge.look()
     assert edge.catalog.crls["ca"].number == 6
-    await publish(4, 3600)
+    await publish(owner, authority, 4, 3600)
     await edge.look()
     assert edge.catalog.crls["ca"].number == 6
     async with asyncio.timeout(10):
@@ -280,3 +252,19 @@ async def test_look_follows_the_crls_of_an_issuer(owner: Any, edge: Edge) -> Non
             await owner.execute("select pg_sleep(0.05)")
     assert edge.catalog.crls["ca"].number == 4
     assert await edge.look() == 1
+
+
+async def test_look_after_a_failed_one_takes_the_crl_that_was_fetched_already(
+    owner: Any, edge: Edge, authority: Authority
+) -> None:
+    """The look fails after it fetched the CRL: the next one must not believe that this CRL is the served one."""
+    await publish(owner, authority, 5, 3600)
+    await edge.look()
+    await publish(owner, authority, 6, 3600)
+    edge.connection.fails_at = "from feed_orphans"
+    with pytest.raises(ConnectionResetError):
+        await edge.look()
+    assert edge.catalog.crls["ca"].number == 5
+    edge.connection.fails_at = None
+    await edge.look()
+    assert edge.catalog.crls["ca"].number == 6
