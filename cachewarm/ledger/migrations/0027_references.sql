@@ -2,7 +2,7 @@
 -- a thousand of the same issuer whether it exists, which is a fifth of the work of entering one. What holds is the same: no
 -- row without its issuer, and no issuer deleted while it has rows (23503); an issuer_id never changes (0001, 0004).
 
--- The lock is that of a foreign key: whoever deletes the issuer waits for this transaction.
+-- The lock is that of a foreign key: a transaction that deletes the issuer waits for this one.
 create function issuer_referenced(p_issuer_id text) returns void language plpgsql
   set search_path = pg_catalog, public, pg_temp as $$
 begin
@@ -12,9 +12,14 @@ begin
   end if;
 end $$;
 
+-- In a transaction with one snapshot the queries below do not see what was entered after it began, as a foreign key does.
 create function issuers_deleted() returns trigger language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 begin
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'issuers are deleted in READ COMMITTED transactions alone, not in %',
+      upper(current_setting('transaction_isolation')) using errcode = '25001';
+  end if;
   if exists (select from certificates c where c.issuer_id = old.issuer_id)
      or exists (select from certificate_revocations r where r.issuer_id = old.issuer_id) then
     raise exception 'issuer % has certificates or revocations', old.issuer_id using errcode = '23503';

@@ -164,6 +164,25 @@ async def test_deleting_an_issuer_waits_for_who_enters_its_rows(owner: Connectio
         await deleting
 
 
+@pytest.mark.parametrize("isolation", ["repeatable_read", "serializable"])
+async def test_deleting_an_issuer_with_an_old_snapshot_is_refused(
+    owner: Connection, writer: Connection, isolation: Literal["repeatable_read", "serializable"]
+) -> None:
+    """A row that was entered after the snapshot is not seen there: the issuer stays, and so does the row."""
+    await owner.execute("insert into issuers (issuer_id, subject, cert_der) values ('new', 'CN=New', '\\x00')")
+    await owner.execute("delete from issuer_certificates where issuer_id = 'new'")
+    async with owner.transaction(isolation=isolation):
+        assert await owner.fetchval("select count(*) from certificates where issuer_id = 'new'") == 0
+        await writer.execute(
+            "insert into certificates (issuer_id, serial_number, not_before, not_after)"
+            " values ('new', '\\x51', now(), now())"
+        )
+        with pytest.raises(asyncpg.ActiveSQLTransactionError, match="READ COMMITTED"):
+            async with owner.transaction():
+                await owner.execute("delete from issuers where issuer_id = 'new'")
+    assert await owner.fetchval("select exists (select from issuers where issuer_id = 'new')")
+
+
 async def test_a_hold_is_released_by_deleting_it(writer: Connection, issuer: Issuer) -> None:
     """DELETE of a certificateHold: status good again, a release in the feed and in the audit chain."""
     await writer.execute(INSERT, serial(1), 6)
