@@ -114,7 +114,8 @@ cdef class EntryComparison:
         cdef int outcome
         found = []
         if self._finished:
-            raise ValueError("the comparison is finished")
+            raise ValueError("the comparison is finished, or has failed")
+        self._finished = True         # until this piece is read: _old points into it, and it goes with an error
         whole.n = whole_elements(whole)
         self._rest = octets[whole.n:]
         if len(self._rest) > LONGEST:
@@ -134,6 +135,7 @@ cdef class EntryComparison:
             raise WireError("entries are malformed, or do not ascend by serial number", 0)
         memmove(self._last, self._old.before.serial.p, self._old.before.serial.n)
         self._old.before.serial.p = self._last
+        self._finished = False
         return found
 
     cdef int _next(self) noexcept nogil:

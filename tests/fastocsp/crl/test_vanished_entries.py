@@ -80,3 +80,13 @@ def test_a_finished_comparison_reads_nothing_and_holds_nothing() -> None:
     after.clear()
     with pytest.raises(ValueError, match="finished"):
         comparison.feed(b"")
+
+
+def test_a_comparison_that_failed_reads_no_more() -> None:
+    """It would compare the next entry with one in the piece that is gone."""
+    one, two = encoded({b"\x01": 1}), encoded({b"\x02": 1})
+    comparison = EntryComparison(b"")
+    with pytest.raises(WireError):
+        comparison.feed(two + one)
+    with pytest.raises(ValueError, match="has failed"):
+        comparison.feed(two)
