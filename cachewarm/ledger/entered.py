@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from cachewarm.ledger.connect import Connection, one_row, translated
-from responder.feed.place import SERVER_AND_XMIN, Place
+from responder.feed.place import SERVER_AND_XMIN, Place, fresh_rows
 
 
 async def current_place(connection: Connection) -> Place:
@@ -29,7 +29,7 @@ async def changed_issuers(connection: Connection, about: str, since: Place) -> C
             connection,
             f"""with fresh as (
                   select issuer_id, entered from issuer_changes
-                   where about = $1 and entered >= $2::text::xid8 and entered <> all ($3::text[]::xid8[]))
+                   where about = $1 and {fresh_rows("$2", "$3")})
                 select {SERVER_AND_XMIN}, (select array_agg(distinct issuer_id) from fresh) as ids,
                        (select array_agg(distinct entered::text) from fresh) as seen""",  # noqa: S608 - our own constant
             about,
@@ -64,8 +64,7 @@ async def any_entered(connection: Connection, since: Place) -> Place | None:
         row = await one_row(
             connection,
             f"""select {SERVER_AND_XMIN}, exists (
-                  select from certificates
-                   where entered >= $1::text::xid8 and entered <> all ($2::text[]::xid8[])) as found""",  # noqa: S608
+                  select from certificates where {fresh_rows("$1", "$2")}) as found""",  # noqa: S608
             *since.arguments,
         )
     return None if row["found"] else since.after(row)
@@ -83,10 +82,10 @@ async def entered_certificates(
             await connection.execute("set local enable_seqscan = off")
             snapshot = await one_row(connection, f"select {SERVER_AND_XMIN}")
             cursor = await connection.cursor(
-                """select issuer_id, serial_number, floor(extract(epoch from not_after))::int8 as not_after,
+                f"""select issuer_id, serial_number, floor(extract(epoch from not_after))::int8 as not_after,
                           entered::text::int8 as entered
                      from certificates
-                    where entered >= $1::text::xid8 and entered <> all ($2::text[]::xid8[])""",
+                    where {fresh_rows("$1", "$2")}""",  # noqa: S608 - our own constant
                 *since.arguments,
             )
             found: set[int] = set()

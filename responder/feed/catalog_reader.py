@@ -13,7 +13,7 @@ from responder.clock import NS, Clock, read_clock
 from responder.domain.catalog import Catalog
 from responder.feed.catalog import crl_faults, read_issuer_faults, read_orphans, read_rows
 from responder.feed.crl_files import CRLFiles
-from responder.feed.place import SERVER_AND_XMIN, Place
+from responder.feed.place import SERVER_AND_XMIN, Place, fresh_rows
 from responder.feed.poll import Connection
 
 #: Between two readings of everything; it finds what was written with triggers off, and files that somebody removed.
@@ -24,8 +24,7 @@ LATE_S = 1800
 _LOOK = f"""
 with fresh as (
   select issuer_id, about, entered from issuer_changes
-   where about in ('issuer', 'crl', 'catalog', 'everything')
-     and entered >= $1::text::xid8 and entered <> all ($2::text[]::xid8[]))
+   where about in ('issuer', 'crl', 'catalog', 'everything') and {fresh_rows("$1", "$2")})
 select {SERVER_AND_XMIN}, (select generation from feed_position) as generation,
        to_regproc('issuers_emptied') is not null as is_logged,
        floor(extract(epoch from now()))::bigint as now,

@@ -13,6 +13,19 @@ from typing import Any
 SERVER_AND_XMIN = "pg_postmaster_start_time()::text as server, pg_snapshot_xmin(pg_current_snapshot())::text as xmin"
 
 
+def fresh_rows(xmin: str, seen: str) -> str:
+    """Return the SQL condition for rows that a reader has not read; the names are those of `Place.arguments`.
+
+    A restored dump has rows of transactions that this server has not begun. They wait until it reaches these numbers,
+    or the reader would take a transaction of its own server with such a number for one that it has read.
+    """
+    now = "pg_current_snapshot()"
+    return (
+        f"entered >= {xmin}::text::xid8 and entered < pg_snapshot_xmax({now}) and pg_visible_in_snapshot(entered, {now})"
+        f" and entered <> all ({seen}::text[]::xid8[])"
+    )
+
+
 @dataclass(frozen=True)
 class Place:
     """How far a reader is: transactions before `xmin` were read, and of the later ones those in `seen`.
@@ -37,5 +50,5 @@ class Place:
 
     @property
     def arguments(self) -> tuple[str, list[str]]:
-        """For `entered >= $n::text::xid8 and entered <> all ($m::text[]::xid8[])`."""
+        """Return the arguments of the condition `fresh_rows`."""
         return str(self.xmin), [str(each) for each in self.seen]

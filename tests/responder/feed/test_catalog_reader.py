@@ -193,6 +193,21 @@ async def test_look_takes_notice_of_a_transaction_that_commits_late(
         await late.close()
 
 
+async def test_look_takes_notice_of_changes_where_a_dump_was_restored(owner: Any, edge: Edge) -> None:
+    """Its log has transactions whose numbers this server comes to only now."""
+    await enter(owner, 1)
+    await owner.execute(
+        """insert into issuer_changes (entered, about, issuer_id)
+             select (pg_current_xact_id()::text::int8 + n)::text::xid8, 'issuer', 'ca-00001' from generate_series(1, 50) n"""
+    )
+    await edge.look()
+    for number in range(8):
+        await edge.look()
+        await owner.execute("update issuers set ocsp_url = $1 where issuer_id = 'ca-00001'", f"http://{number}")
+        await edge.look()
+        assert edge.catalog.by_id["ca-00001"].ocsp_url == f"http://{number}"
+
+
 async def test_new_connection_reads_everything(owner: Any, edge: Edge, database: DatabaseURLs) -> None:
     """What was written with triggers off while the edge was away is not missed."""
     await enter(owner, 2)
