@@ -69,6 +69,13 @@ class EdgeSettings(SettingsBase):
     ocsp_rate_limit_per_ip_min: int = Field(
         1000, ge=0, description="requests a minute for one IPv4 address or IPv6 /64; 0 switches it off"
     )
+    ocsp_max_age: Duration = Field(
+        3600.0,
+        ge=0,
+        le=864000,
+        description="seconds at most that caches may keep an OCSP answer, and so go on with `good` after a revocation",
+    )
+    crl_max_age: Duration = Field(3600.0, ge=0, le=864000, description="seconds at most that caches may keep a CRL")
     rate_limit_slots: int = Field(
         65536, ge=64, le=1 << 24, description="addresses remembered by the rate limit, 16 octets each"
     )

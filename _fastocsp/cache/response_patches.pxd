@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from _fastocsp.wire.der cimport Octets
 from _fastocsp.ocsp.record cimport RecordHead
-from _fastocsp.http.response cimport DECIMAL_OCTETS
+from _fastocsp.http.response cimport DECIMAL_OCTETS, Freshness
 from _fastocsp.ocsp.response cimport Layout, TemplateOctets
 from _fastocsp.wire.sink cimport Sink
 
@@ -39,7 +39,7 @@ cdef struct ResponsePlan:         # of one answer, between `measure` and `put`; 
     const TemplateOctets* template
     const RecordHead* record
     Octets serial
-    uint32_t now
+    Freshness fresh
     int keep_alive
     size_t size                   # of the DER, when it is not known
     Layout layout                 # likewise
@@ -51,7 +51,7 @@ cdef struct ResponsePlan:         # of one answer, between `measure` and `put`; 
 cdef class Stencils:
     cdef Stencil* slots
     # Octets of head and answer, or a few more; 0 for what `response_size` refuses
-    cdef size_t measure(self, const TemplateOctets* template, Octets serial, const RecordHead* record, uint32_t now,
+    cdef size_t measure(self, const TemplateOctets* template, Octets serial, const RecordHead* record, Freshness fresh,
                         int keep_alive, ResponsePlan* plan) noexcept nogil
     # Write the planned answer, for which the sink must have the room
     cdef void put(self, const ResponsePlan* plan, Sink* out, const uint8_t* date) noexcept nogil

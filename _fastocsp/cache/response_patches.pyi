@@ -9,8 +9,16 @@ class Stencils:
     """At most 32 shapes; whoever changes templates clears them."""
 
     def __new__(cls) -> Stencils: ...
-    def encode(self, template: Template, serial: bytes, record: bytes, now: int, keep_alive: int = 1) -> bytes:
-        """The HTTP message of a 200 at that epoch second.
+    def encode(
+        self,
+        template: Template,
+        serial: bytes,
+        record: bytes,
+        now: int,
+        keep_alive: int = 1,
+        max_age: int = 0xFFFFFFFF,
+    ) -> bytes:
+        """Return the HTTP message of a 200 at that epoch second, which caches may keep for at most `max_age` seconds.
 
         ValueError: record or serial do not belong to the template, or the record has no signature. The template must
         stay alive until `clear`.

@@ -15,7 +15,8 @@ from _fastocsp.wire.codes cimport GOOD
 from _fastocsp.wire.gentime cimport TIME_CONTENT, TIME_TLV, Calendar, calendar_of, store_time
 from _fastocsp.ocsp.record cimport put_signature_octets, read_or_raise, signature_size
 from _fastocsp.http.response cimport (
-    MAX_HEAD_OCTETS, CacheValues, fill_cache_values, max_age_of, put_ok_head, store_cache_values, tag_octets,
+    MAX_HEAD_OCTETS, NO_LIMIT, CacheValues, Freshness, fill_cache_values, max_age_of, put_ok_head, store_cache_values,
+    tag_octets,
 )
 from _fastocsp.ocsp.response cimport Template, belongs, response_size, write_response
 from _fastocsp.ocsp.single_response cimport EXPLICIT_TIME
@@ -72,9 +73,10 @@ cdef class Stencils:
     def __dealloc__(self):
         free(self.slots)
 
-    cdef size_t measure(self, const TemplateOctets* template, Octets serial, const RecordHead* record, uint32_t now,
+    cdef size_t measure(self, const TemplateOctets* template, Octets serial, const RecordHead* record, Freshness fresh,
                         int keep_alive, ResponsePlan* plan) noexcept nogil:
-        plan.template, plan.serial, plan.record, plan.now, plan.keep_alive = template, serial, record, now, keep_alive
+        plan.template, plan.serial, plan.record = template, serial, record
+        plan.fresh, plan.keep_alive = fresh, keep_alive
         plan.slot = self.slot_of(plan)
         plan.known = plan.slot != NULL and plan.slot.template == template and plan.slot.shape == plan.shape
         if plan.known:
@@ -96,7 +98,7 @@ cdef class Stencils:
         if record.status != GOOD or record.signature_len == 0 or not belongs(plan.template, plan.serial, record):
             return NULL
         signature = signature_size(record)
-        plan.max_age = max_age_of(record, plan.now, plan.digits)
+        plan.max_age = max_age_of(record, plan.fresh, plan.digits)
         # each in bits of its own: 11, 5, 4, 5, 1 and 2
         plan.shape = <uint32_t>(signature << 17 | tag_octets(record).n << 12 | plan.max_age.n << 8
                                 | serial_size(plan.serial) << 3 | <size_t>(record.flags << 2) | plan.keep_alive)
@@ -120,7 +122,7 @@ cdef class Stencils:
     cdef void put_whole(self, const ResponsePlan* plan, Sink* out, const uint8_t* date) noexcept nogil:
         cdef const uint8_t* begin = out.p
         cdef size_t head_n, n
-        put_ok_head(out, plan.size, plan.record, plan.now, date, plan.keep_alive)
+        put_ok_head(out, plan.size, plan.record, plan.fresh, date, plan.keep_alive)
         head_n = out.p - begin
         write_response(plan.template, out, &plan.layout)
         n = out.p - begin
@@ -137,14 +139,16 @@ cdef class Stencils:
             self.slots[i].template = NULL
 
     def encode(self, Template template not None, bytes serial not None, bytes record not None, uint32_t now,
-               int keep_alive=1):
+               int keep_alive=1, uint32_t max_age=0xFFFFFFFF):
         cdef RecordHead head
         cdef bytes date = imf_fixdate(now).encode()
         cdef bytearray room
         cdef ResponsePlan plan
+        cdef Freshness fresh
         cdef Sink s
         read_or_raise(record, &head)
-        size = self.measure(&template.octets, octets_of(serial), &head, now, keep_alive, &plan)
+        fresh.now, fresh.limit = now, max_age
+        size = self.measure(&template.octets, octets_of(serial), &head, fresh, keep_alive, &plan)
         if size == 0:
             raise ValueError("the record or the serial does not belong to this template")
         room = bytearray(size)
@@ -155,8 +159,10 @@ cdef class Stencils:
     def place(self, Template template not None, bytes serial not None, bytes record not None, uint32_t now):
         cdef RecordHead head
         cdef ResponsePlan plan
+        cdef Freshness fresh
         read_or_raise(record, &head)
-        if self.measure(&template.octets, octets_of(serial), &head, now, True, &plan) == 0 or plan.slot == NULL:
+        fresh.now, fresh.limit = now, NO_LIMIT
+        if self.measure(&template.octets, octets_of(serial), &head, fresh, True, &plan) == 0 or plan.slot == NULL:
             return None
         return plan.slot - self.slots
 

@@ -12,6 +12,7 @@ cdef struct CRLTag:
     Span fields                   # header lines that do not change, each ended by CR LF
     uint32_t this_update          # epoch seconds; Last-Modified
     uint32_t next_update
+    uint32_t max_age              # seconds that caches may keep it at most
 
 
 @cython.final

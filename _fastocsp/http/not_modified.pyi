@@ -5,12 +5,12 @@ from typing import final
 
 @final
 class CRLTags:
-    """An index that never changes: (name, opaque-tag, header lines, thisUpdate, nextUpdate) of each CRL.
+    """An index that never changes: (name, opaque-tag, header lines, thisUpdate, nextUpdate, max-age) of each CRL.
 
-    The tag has its quotes, times are epoch seconds.
+    The tag has its quotes, times are epoch seconds, and max-age is the most that caches may keep the CRL, in seconds.
     """
 
-    def __new__(cls, crls: Iterable[tuple[bytes, bytes, bytes, int, int]] = ()) -> CRLTags: ...
+    def __new__(cls, crls: Iterable[tuple[bytes, bytes, bytes, int, int, int]] = ()) -> CRLTags: ...
     def answer(
         self, name: bytes, if_none_match: bytes, if_modified_since: bytes, now: int, keep_alive: int = 1
     ) -> bytes | None:

@@ -17,7 +17,6 @@ from _fastocsp.wire.sink cimport Sink, open_sink, put_octets, put_static, sink_u
 from _fastocsp.wire.gentime import imf_fixdate
 
 cdef enum:
-    MAX_AGE_S = 3600
     MAX_ANSWER = 1024
 
 
@@ -37,11 +36,12 @@ cdef class CRLTags:
         self.tags = <CRLTag*>calloc(len(self.owned) + 1, sizeof(CRLTag))
         if self.tags == NULL:
             raise MemoryError
-        for name, tag, fields, this_update, next_update in self.owned:
+        for name, tag, fields, this_update, next_update, max_age in self.owned:
             self.tags[i].name = span_of(name)
             self.tags[i].tag = span_of(tag)
             self.tags[i].fields = span_of(fields)
             self.tags[i].this_update, self.tags[i].next_update = this_update, next_update
+            self.tags[i].max_age = max_age
             i += 1
         self.count = i
 
@@ -95,7 +95,7 @@ cdef void put_crl_not_modified(Sink* s, const CRLTag* tag, uint32_t now, const u
     cdef Octets run
     cdef uint32_t left = tag.next_update - now if tag.next_update > now else 0
     put_static(s, b"HTTP/1.1 304 Not Modified\r\nCache-Control: public, max-age=", 58)
-    put_decimal(s, left if left < MAX_AGE_S else MAX_AGE_S)
+    put_decimal(s, left if left < tag.max_age else tag.max_age)
     put_static(s, b", must-revalidate\r\n", 19)
     run.p, run.n = tag.fields.p, tag.fields.n
     put_octets(s, run)

@@ -11,6 +11,11 @@ from _fastocsp.wire.sink cimport Sink
 cdef enum:
     MAX_HEAD_OCTETS = 512         # no head of this module is longer
     DECIMAL_OCTETS = 20           # of the longest number
+    NO_LIMIT = 0xFFFFFFFF
+
+cdef struct Freshness:            # how long caches may keep an answer; passed in one register
+    uint32_t now                  # epoch seconds
+    uint32_t limit                # seconds that max-age has at most; NO_LIMIT: until nextUpdate
 
 cdef struct CacheValues:          # what the cache fields of two answers differ in
     Octets max_age                # its digits
@@ -21,14 +26,14 @@ cdef struct CacheValues:          # what the cache fields of two answers differ 
 
 # All but max_age
 cdef void fill_cache_values(CacheValues* values, const RecordHead* record, const uint8_t* date) noexcept nogil
-cdef Octets max_age_of(const RecordHead* record, uint32_t now, uint8_t* room) noexcept nogil
+cdef Octets max_age_of(const RecordHead* record, Freshness fresh, uint8_t* room) noexcept nogil
 cdef Octets tag_octets(const RecordHead* record) noexcept nogil
 # Write the values over those of the head that ends there, each as wide as the one before
 cdef void store_cache_values(uint8_t* end, const CacheValues* values, int keep_alive) noexcept nogil
 
-cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, uint32_t now, const uint8_t* date,
+cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, Freshness fresh, const uint8_t* date,
                       int keep_alive) noexcept nogil
-cdef void put_not_modified_head(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
+cdef void put_not_modified_head(Sink* s, const RecordHead* record, Freshness fresh, const uint8_t* date,
                                 int keep_alive) noexcept nogil
 # Of an answer that must not be stored; retry_after 0: no such field
 cdef void put_no_store_head(Sink* s, size_t body_len, int retry_after, const uint8_t* date,

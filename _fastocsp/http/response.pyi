@@ -9,5 +9,8 @@ def entity_tag(record: bytes) -> bytes:
 def parse_fixdate(value: bytes) -> int | None:
     """Epoch seconds of an IMF-fixdate, or None for anything else."""
 
-def encode_head(record: bytes, now: int, body_len: int | None, keep_alive: int = 1) -> bytes:
-    """The hot lane's head at epoch second `now`, its empty line included; body_len None: the head of the 304."""
+def encode_head(record: bytes, now: int, body_len: int | None, keep_alive: int = 1, max_age: int = 0xFFFFFFFF) -> bytes:
+    """Return the hot lane's head at epoch second `now`, its empty line included; body_len None: the head of the 304.
+
+    `max_age`: seconds that a cache may keep the answer at most; by default until nextUpdate.
+    """

@@ -1,8 +1,8 @@
 """Heads of cacheable OCSP answers (RFC 9919 7.2, RFC 9110 8.8 and 13) and the conditions that make them a 304.
 
-max-age is counted from the caller's `now` and ends at nextUpdate, as Expires does; Last-Modified is thisUpdate. The
-entity tag is the end of the signature as the record keeps it, which no two different answers share. The cold lane
-writes the same heads from Python; a test holds both equal octet for octet.
+max-age is counted from the caller's `now`, has a limit, and ends at nextUpdate at the latest, as Expires does;
+Last-Modified is thisUpdate. The entity tag is the end of the signature as the record keeps it, which no two different
+answers share. The cold lane writes the same heads from Python; a test holds both equal byte for byte.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -47,9 +47,10 @@ cdef void put_decimal(Sink* s, uint64_t number) noexcept nogil:
     put_octets(s, decimal(number, room))
 
 
-cdef Octets max_age_of(const RecordHead* record, uint32_t now, uint8_t* room) noexcept nogil:
+cdef Octets max_age_of(const RecordHead* record, Freshness fresh, uint8_t* room) noexcept nogil:
     """Its digits, in a room of DECIMAL_OCTETS."""
-    return decimal(record.next_update - now if record.next_update > now else 0, room)
+    cdef uint32_t left = record.next_update - fresh.now if record.next_update > fresh.now else 0
+    return decimal(left if left < fresh.limit else fresh.limit, room)
 
 
 cdef Octets tag_octets(const RecordHead* record) noexcept nogil:
@@ -98,11 +99,11 @@ cdef void store_cache_values(uint8_t* end, const CacheValues* values, int keep_a
     memcpy(end, values.max_age.p, values.max_age.n)
 
 
-cdef void put_cache_fields(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
+cdef void put_cache_fields(Sink* s, const RecordHead* record, Freshness fresh, const uint8_t* date,
                            int keep_alive) noexcept nogil:
     cdef uint8_t room[DECIMAL_OCTETS]
     cdef CacheValues values
-    values.max_age = max_age_of(record, now, room)
+    values.max_age = max_age_of(record, fresh, room)
     fill_cache_values(&values, record, date)
     put_static(s, b"Cache-Control: max-age=", 23)
     claim(s, values.max_age.n)
@@ -134,12 +135,12 @@ cdef inline void put_end(Sink* s, int keep_alive) noexcept nogil:
     put_static(s, b"\r\n\r\n", END_OF_HEAD)
 
 
-cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, uint32_t now, const uint8_t* date,
+cdef void put_ok_head(Sink* s, size_t body_len, const RecordHead* record, Freshness fresh, const uint8_t* date,
                       int keep_alive) noexcept nogil:
     put_static(s, b"HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nContent-Length: ", 74)
     put_decimal(s, body_len)
     put_static(s, b"\r\n", 2)
-    put_cache_fields(s, record, now, date, keep_alive)
+    put_cache_fields(s, record, fresh, date, keep_alive)
 
 
 cdef void put_no_store_head(Sink* s, size_t body_len, int retry_after, const uint8_t* date,
@@ -157,10 +158,10 @@ cdef void put_no_store_head(Sink* s, size_t body_len, int retry_after, const uin
     put_end(s, keep_alive)
 
 
-cdef void put_not_modified_head(Sink* s, const RecordHead* record, uint32_t now, const uint8_t* date,
+cdef void put_not_modified_head(Sink* s, const RecordHead* record, Freshness fresh, const uint8_t* date,
                                 int keep_alive) noexcept nogil:
     put_static(s, b"HTTP/1.1 304 Not Modified\r\n", 27)
-    put_cache_fields(s, record, now, date, keep_alive)
+    put_cache_fields(s, record, fresh, date, keep_alive)
 
 
 cdef bint record_listed(Span list_, const RecordHead* record) noexcept nogil:
@@ -273,19 +274,21 @@ def entity_tag(bytes record not None):
     return (<const char*>tag)[:sink_used(&s)]
 
 
-def encode_head(bytes record not None, uint32_t now, body_len, int keep_alive=1):
+def encode_head(bytes record not None, uint32_t now, body_len, int keep_alive=1, uint32_t max_age=0xFFFFFFFF):
     """The head that the hot lane writes before a body of so many octets, or of the 304 when body_len is None."""
     cdef RecordHead head
     cdef uint8_t octets[MAX_HEAD_OCTETS]
     cdef bytes date = imf_fixdate(now).encode()
+    cdef Freshness fresh
     cdef Sink s
     if read_record(record, len(record), &head) != 0:
         raise MalformedRecord("not a record", 0)
+    fresh.now, fresh.limit = now, max_age
     open_sink(&s, octets, sizeof(octets))
     if body_len is None:
-        put_not_modified_head(&s, &head, now, date, keep_alive)
+        put_not_modified_head(&s, &head, fresh, date, keep_alive)
     else:
-        put_ok_head(&s, body_len, &head, now, date, keep_alive)
+        put_ok_head(&s, body_len, &head, fresh, date, keep_alive)
     return (<const char*>octets)[:sink_used(&s)]
 
 

@@ -78,7 +78,7 @@ class EdgeContext:
         self._catalog_version = -1
         self._refresh_at = 0.0
         self._announcements = Announcements()
-        self.crls = CRLShelf(self.state_folder)
+        self.crls = CRLShelf(self.state_folder, int(settings.crl_max_age))
         self.coverage = ReportReader(settings.run)
         lock = Lock()
         self.lane = Lane(
@@ -92,6 +92,7 @@ class EdgeContext:
             self.counters,
             self.catalog.index,
             settings.max_body_size,
+            int(settings.ocsp_max_age),
         )
         self.proxies = Proxies((net.network_address.packed, net.prefixlen) for net in settings.trusted_proxies)
         self._tasks: set[asyncio.Task[object]] = set()
@@ -141,7 +142,9 @@ class EdgeContext:
 
     def start_slow(self, request: SlowRequest) -> "asyncio.Task[bytes]":
         """The slow lane's task for this request."""
-        return asyncio.get_running_loop().create_task(answer_slowly(request, self.answerer, self.counters, self.now()))
+        return asyncio.get_running_loop().create_task(
+            answer_slowly(request, self.answerer, self.counters, self.now(), self.lane.max_age)
+        )
 
     def client_of(self, forwarded_for: bytes, peer: str) -> bytes:
         """Packed address of the client; `forwarded_for` is the field as it came, b"" when absent."""

@@ -16,24 +16,27 @@ from _fastocsp.shared.file_map import FileMap
 from responder.domain.catalog import Catalog, CRLEntry
 
 log = structlog.get_logger("crl")
-MAX_AGE_S = 3600
 CRL_TYPE = "application/pkix-crl"
 
 
 class ShelvedCRL(NamedTuple):
-    """One CRL in memory; `packed` is the same gzipped, None where that is not worth it."""
+    """One CRL in memory; `packed` is the same gzipped, None where that is not worth it.
+
+    `max_age`: seconds that caches may keep it at most.
+    """
 
     der: memoryview
     packed: memoryview | None
     etag: str
     entry: CRLEntry
+    max_age: int
 
 
 class CRLShelf:
     """The CRLs that the catalog names: issuer_id, issuer_id/delta, issuer_id/0 .."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, max_age: int) -> None:
+        self._folder, self._max_age = folder, max_age
         self._crls: dict[str, ShelvedCRL] = {}
 
     def take(self, catalog: Catalog) -> None:
@@ -59,6 +62,7 @@ class CRLShelf:
                 _lines(constant_fields(crl)),
                 crl.entry.this_update,
                 crl.entry.next_update,
+                crl.max_age,
             )
             for name, crl in self._crls.items()
         )
@@ -75,7 +79,7 @@ class CRLShelf:
         except (OSError, ValueError) as error:
             log.error("CRL file unreadable", file=entry.file, error=str(error))
             return None
-        return ShelvedCRL(der, packed, f'W/"{entry.sha256[:32]}"', entry)
+        return ShelvedCRL(der, packed, f'W/"{entry.sha256[:32]}"', entry, self._max_age)
 
 
 def _mapped(path: Path, octets: int) -> memoryview:
@@ -89,7 +93,7 @@ def _mapped(path: Path, octets: int) -> memoryview:
 
 def crl_fields(crl: ShelvedCRL, now: int) -> dict[str, str]:
     """What a 200, a 206 and a 304 have in common."""
-    max_age = max(0, min(MAX_AGE_S, crl.entry.next_update - now))
+    max_age = max(0, min(crl.max_age, crl.entry.next_update - now))
     control = {"Cache-Control": f"public, max-age={max_age}, must-revalidate"}
     return control | constant_fields(crl) | {"Date": http_date(now)}
 

@@ -32,18 +32,18 @@ def refusal_answer(refusal: Refusal) -> OCSPAnswer:
     return OCSPAnswer(body, refusal.label, None, refusal.http_status, refusal.retry_after)
 
 
-def fields(answer: OCSPAnswer, now: int) -> Fields:
-    """Header fields of a whole answer, in the order of the hot lane."""
+def fields(answer: OCSPAnswer, now: int, max_age: int) -> Fields:
+    """Return the header fields of a whole answer, in the order of the hot lane; `max_age` as in cache_fields."""
     head = [(b"Content-Type", OCSP_TYPE), (b"Content-Length", b"%d" % len(answer.body))]
-    return head + (cache_fields(answer.record, now) if answer.record else _no_store(answer, now))
+    return head + (cache_fields(answer.record, now, max_age) if answer.record else _no_store(answer, now))
 
 
-def cache_fields(record: bytes, now: int) -> Fields:
-    """RFC 9919 7.2: what a 200 and its 304 have in common."""
+def cache_fields(record: bytes, now: int, max_age: int) -> Fields:
+    """Return the fields that a 200 and its 304 have in common; caches may keep either for `max_age` seconds at most."""
     times = unpack_record(record)
-    max_age = max(0, times.next_update - now)
+    fresh = max(0, min(max_age, times.next_update - now))
     return [
-        (b"Cache-Control", b"max-age=%d, public, no-transform, must-revalidate" % max_age),
+        (b"Cache-Control", b"max-age=%d, public, no-transform, must-revalidate" % fresh),
         (b"ETag", entity_tag(record)),
         (b"Last-Modified", imf_fixdate(times.this_update).encode()),
         (b"Expires", imf_fixdate(times.next_update).encode()),

@@ -33,15 +33,25 @@ async def settle(answering: Awaitable[OCSPAnswer], counters: Counters) -> OCSPAn
 
 
 def respond(
-    answer: OCSPAnswer, *, is_get: bool, if_none_match: bytes, if_modified_since: bytes, now: int, keep_alive: int
+    answer: OCSPAnswer,
+    *,
+    is_get: bool,
+    if_none_match: bytes,
+    if_modified_since: bytes,
+    now: int,
+    max_age: int,
+    keep_alive: int,
 ) -> bytes:
-    """HTTP of the answer, a 304 when the client's copy is still right."""
+    """Return the answer as HTTP, a 304 when the client's copy is current.
+
+    `max_age`: seconds that caches may keep it at most.
+    """
     if is_get and answer.record and is_not_modified(if_none_match, if_modified_since, answer.record):
-        return write(304, cache_fields(answer.record, now), b"", keep_alive=keep_alive)
-    return write(answer.http_status, fields(answer, now), answer.body, keep_alive=keep_alive)
+        return write(304, cache_fields(answer.record, now, max_age), b"", keep_alive=keep_alive)
+    return write(answer.http_status, fields(answer, now, max_age), answer.body, keep_alive=keep_alive)
 
 
-async def answer_slowly(request: SlowRequest, answerer: Answerer, counters: Counters, now: int) -> bytes:
+async def answer_slowly(request: SlowRequest, answerer: Answerer, counters: Counters, now: int, max_age: int) -> bytes:
     """HTTP of the answer to a request that the hot lane left."""
     if request.is_get:
         answering = answerer.by_path(request.rest, request.issuer_id)
@@ -53,5 +63,6 @@ async def answer_slowly(request: SlowRequest, answerer: Answerer, counters: Coun
         if_none_match=request.if_none_match,
         if_modified_since=request.if_modified_since,
         now=now,
+        max_age=max_age,
         keep_alive=request.keep_alive,
     )

@@ -21,7 +21,8 @@ def fresh_rows(xmin: str, seen: str) -> str:
     """
     now = "pg_current_snapshot()"
     return (
-        f"entered >= {xmin}::text::xid8 and entered < pg_snapshot_xmax({now}) and pg_visible_in_snapshot(entered, {now})"
+        f"entered >= {xmin}::text::xid8 and entered < pg_snapshot_xmax({now})"
+        f" and pg_visible_in_snapshot(entered, {now})"
         f" and entered <> all ({seen}::text[]::xid8[])"
     )
 

@@ -47,6 +47,7 @@ cdef class Lane:
     cdef Targets targets
     cdef Stencils stencils
     cdef readonly size_t max_body
+    cdef readonly uint32_t max_age        # seconds that caches may keep an answer at most
     cdef uint32_t now                     # epoch seconds, moved by whoever drives the lane
     cdef uint8_t date[29]                 # the Date field's value of this second
     cdef uint8_t* der                     # a GET's request, decoded

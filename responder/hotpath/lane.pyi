@@ -17,8 +17,16 @@ class Lane:
     issuers: IssuerIndex
     crls: CRLTags
     max_body: int
+    max_age: int
     def __init__(
-        self, table: Table, gate: Gate, bucket: Bucket, counters: Counters, issuers: IssuerIndex, max_body: int
+        self,
+        table: Table,
+        gate: Gate,
+        bucket: Bucket,
+        counters: Counters,
+        issuers: IssuerIndex,
+        max_body: int,
+        max_age: int,
     ) -> None: ...
     def tick(self, now: int) -> None:
         """Move the clock of windows and Date fields to this epoch second."""

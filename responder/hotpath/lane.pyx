@@ -22,7 +22,7 @@ from _fastocsp.wire.gentime cimport FIXDATE, put_fixdate
 from _fastocsp.http.path cimport decode_get
 from _fastocsp.ocsp.issuers cimport IssuerHashes
 from _fastocsp.ocsp.record cimport RecordHead, read_record
-from _fastocsp.http.response cimport not_modified, put_no_store_head, put_not_modified_head
+from _fastocsp.http.response cimport Freshness, not_modified, put_no_store_head, put_not_modified_head
 from _fastocsp.ocsp.request cimport CertID, OCSPRequest, parse_request
 from _fastocsp.ocsp.response cimport TemplateOctets, put_error_response
 from _fastocsp.revoked.layout cimport hash_serial
@@ -53,13 +53,14 @@ cdef class Lane:
     """Everything a hit needs, of one worker; its lock is the gate's."""
 
     def __cinit__(self, Table table not None, Gate gate not None, Bucket bucket not None, Counters counters not None,
-                  IssuerIndex issuers not None, size_t max_body):
+                  IssuerIndex issuers not None, size_t max_body, uint32_t max_age):
         self.lock = gate.lock
         self.table, self.gate, self.bucket, self.counters, self.issuers = table, gate, bucket, counters, issuers
         self.crls = CRLTags()
         self.targets = Targets(TARGET_SETS)
         self.stencils = Stencils()
         self.max_body = max_body
+        self.max_age = max_age
         self.due = <DueKey*>malloc(MAX_DUE * sizeof(DueKey))
         self.der = <uint8_t*>malloc(MAX_DER)
         if self.due == NULL or self.der == NULL:
@@ -233,13 +234,15 @@ cdef class Lane:
         cdef const TemplateOctets* template = self.issuers.template(key.issuer_no, record.hash_algorithm,
                                                                     record.responder)
         cdef ResponsePlan plan
+        cdef Freshness fresh
         cdef Octets serial
         cdef size_t size
         cdef int verdict
         if template == NULL or (record.status != GOOD and record.status != REVOKED):
             return TO_PYTHON
         serial.p, serial.n = key.serial, key.serial_len
-        size = self.stencils.measure(template, serial, record, self.now, http.keep_alive, &plan)
+        fresh.now, fresh.limit = self.now, self.max_age
+        size = self.stencils.measure(template, serial, record, fresh, http.keep_alive, &plan)
         if size == 0:
             return TO_PYTHON
         if size > sink_room(out):
@@ -250,7 +253,7 @@ cdef class Lane:
                 count_more(self.counters.values + AT_CONTRADICTED, 1)
             return TO_PYTHON
         if http.method == METHOD_GET and not_modified(http.if_none_match, http.if_modified_since, record):
-            put_not_modified_head(out, record, self.now, self.date, http.keep_alive)
+            put_not_modified_head(out, record, fresh, self.date, http.keep_alive)
             count_more(self.counters.values + AT_NOT_MODIFIED, 1)
             return ANSWERED
         self.stencils.put(&plan, out, self.date)

@@ -66,8 +66,8 @@ async def _answer(request: Request, edge: EdgeContext, answering: Coroutine[Any,
     answer = await settle(answering, edge.counters)
     now = int(time.time())
     if answer.record and request.method in ("GET", "HEAD") and _fresh_at_client(request, answer.record):
-        return RawResponse(304, cache_fields(answer.record, now), b"")
-    return RawResponse(answer.http_status, fields(answer, now), answer.body)
+        return RawResponse(304, cache_fields(answer.record, now, edge.lane.max_age), b"")
+    return RawResponse(answer.http_status, fields(answer, now, edge.lane.max_age), answer.body)
 
 
 def _fresh_at_client(request: Request, record: bytes) -> bool:

@@ -183,7 +183,7 @@ def test_crl_files_take_no_descriptors(tmp_path: Path) -> None:
         path.with_suffix(".crl.gz").write_bytes(packed)
         entries[f"i{number}"] = CRLEntry(1, 0, 9, path.name, digest, len(der), len(packed))
     before = len(list(Path("/proc/self/fd").iterdir()))
-    shelf = CRLShelf(tmp_path)
+    shelf = CRLShelf(tmp_path, 3600)
     shelf.take(Catalog(crls=entries))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     for number in range(300):

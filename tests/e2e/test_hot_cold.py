@@ -53,14 +53,18 @@ def lane_of(instance: Instance, ask: Callable[[], Said]) -> tuple[str, Said]:
     return {"hit": "hot", "not_modified": "hot", "miss": "slow"}.get("".join(outcome), "slow"), said
 
 
+OCSP_MAX_AGE = 3600
+
+
 def comparable(said: Said) -> Said:
-    """Without what moves with the clock: Date, and max-age as what it adds up to with Date."""
+    """Return it without what moves with the clock: Date, and a max-age below its limit, which is added to Date."""
     status, fields, body = said
     fields = dict(fields)
     date = parse_imf(fields.pop("date"))
     if "max-age=" in fields["cache-control"]:
-        max_age, rest = fields["cache-control"].split(",", 1)
-        fields["cache-control"] = f"{date + int(max_age.removeprefix('max-age='))},{rest}"
+        max_age, rest = fields["cache-control"].removeprefix("max-age=").split(",", 1)
+        if int(max_age) < OCSP_MAX_AGE:
+            fields["cache-control"] = f"{date + int(max_age)},{rest}"
     return status, fields, body
 
 

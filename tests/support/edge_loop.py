@@ -132,6 +132,7 @@ class Running:
             self.counters,
             self.index(),
             MAX_BODY,
+            3600,
         )
         self.bound = socket.create_server(
             ("127.0.0.1" if family is socket.AF_INET else "::1", 0), family=family, backlog=4096

@@ -41,11 +41,14 @@ def good(now: int = NOW, signature: bytes = b"\x55" * 70, **fields: Any) -> Reco
     return of._replace(**fields)
 
 
-def anew(of: Template, serial: bytes, record: Record, now: int, keep_alive: int) -> bytes:
+NO_LIMIT = 2**32 - 1
+
+
+def anew(of: Template, serial: bytes, record: Record, now: int, keep_alive: int, max_age: int = NO_LIMIT) -> bytes:
     """By the writers alone."""
     octets = pack_record(record)
     body = of.encode(serial, octets)
-    return encode_head(octets, now, len(body), keep_alive) + body
+    return encode_head(octets, now, len(body), keep_alive, max_age) + body
 
 
 @st.composite
@@ -73,14 +76,17 @@ def alike(draw: st.DrawFn) -> Asked:
     return serial_octets(number_of_it), record, now, draw(st.integers(0, 2))
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), alike()), min_size=2, max_size=40))
-def test_what_is_written_over_is_what_is_written(asked: list[tuple[int, Asked]]) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 2), alike()), min_size=2, max_size=40),
+    st.sampled_from([0, 3600, 20_000, NO_LIMIT]),
+)
+def test_what_is_written_over_is_what_is_written(asked: list[tuple[int, Asked]], max_age: int) -> None:
     """Two issuers, and certificates behind the signature or none; whichever came before."""
     stencils, templates = Stencils(), [template(), template(certs=300), template(hash_octet=0x20)]
     for of, one in asked:
         serial, record, now, keep_alive = one
-        made = stencils.encode(templates[of], serial, pack_record(record), now, keep_alive)
-        assert made == anew(templates[of], *one)
+        made = stencils.encode(templates[of], serial, pack_record(record), now, keep_alive, max_age)
+        assert made == anew(templates[of], *one, max_age)
 
 
 @given(records(st.binary(min_size=1, max_size=1024)), st.integers(0, LAST), st.integers(-(2**159), 2**160 - 1))

@@ -10,9 +10,9 @@ NOW = 1_700_000_000
 FIELDS = b'ETag: W/"%s"\r\nAccept-Ranges: bytes\r\n'
 
 
-def of(*names: bytes, end: int = NOW + 100) -> CRLTags:
+def of(*names: bytes, end: int = NOW + 100, max_age: int = 3600) -> CRLTags:
     """Each has its own name as its tag."""
-    return CRLTags((name, b'"' + name + b'"', FIELDS % name, NOW - 100, end) for name in names)
+    return CRLTags((name, b'"' + name + b'"', FIELDS % name, NOW - 100, end, max_age) for name in names)
 
 
 def test_the_head_of_a_304() -> None:
@@ -28,11 +28,12 @@ def test_the_head_of_a_304() -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "max_age"), [(NOW + 1, 1), (NOW + 3600, 3600), (NOW + 3601, 3600), (NOW + 86400, 3600)]
+    ("end", "limit", "max_age"),
+    [(NOW + 1, 3600, 1), (NOW + 3600, 3600, 3600), (NOW + 3601, 3600, 3600), (NOW + 86400, 60, 60), (NOW + 60, 0, 0)],
 )
-def test_max_age_ends_with_the_crl_and_after_an_hour(end: int, max_age: int) -> None:
+def test_max_age_ends_with_the_crl_or_at_the_limit(end: int, limit: int, max_age: int) -> None:
     """Whichever is first."""
-    said = of(b"demo", end=end).answer(b"demo", b"*", b"", NOW)
+    said = of(b"demo", end=end, max_age=limit).answer(b"demo", b"*", b"", NOW)
     assert said is not None
     assert b"max-age=%d," % max_age in said
 

@@ -28,25 +28,25 @@ TAG = b'"303132333435363738393a3b3c3d3e3f"'
 OTHER = b'"303132333435363738393a3b3c3d3e40"'
 
 
-@given(records(), st.integers(0, 2**32 - 1), st.integers(0, 99999), st.integers(0, 2))
-def test_the_compiled_head_is_the_plain_one(record: Record, now: int, size: int, keep_alive: int) -> None:
+@given(records(), st.integers(0, 2**32 - 1), st.integers(0, 99999), st.integers(0, 2), st.integers(0, 2**32 - 1))
+def test_the_compiled_head_is_the_plain_one(record: Record, now: int, size: int, keep_alive: int, max_age: int) -> None:
     """Octet for octet what responder.edge.http_answers writes, for a 200 and for a 304."""
     octets, body = pack_record(record), b"b" * size
-    whole = write(200, fields(OCSPAnswer(body, "hit", octets), now), body, keep_alive=keep_alive)
-    assert encode_head(octets, now, size, keep_alive) + body == whole
-    assert encode_head(octets, now, None, keep_alive) == write(
-        304, cache_fields(octets, now), b"", keep_alive=keep_alive
+    whole = write(200, fields(OCSPAnswer(body, "hit", octets), now, max_age), body, keep_alive=keep_alive)
+    assert encode_head(octets, now, size, keep_alive, max_age) + body == whole
+    assert encode_head(octets, now, None, keep_alive, max_age) == write(
+        304, cache_fields(octets, now, max_age), b"", keep_alive=keep_alive
     )
 
 
-@given(records(), st.integers(0, 2**32 - 1))
-def test_no_copy_outlives_next_update(record: Record, now: int) -> None:
+@given(records(), st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 3600, 2**32 - 1]))
+def test_no_copy_outlives_next_update_or_the_limit(record: Record, now: int, limit: int) -> None:
     """Now + max-age <= nextUpdate = Expires; Last-Modified = thisUpdate; the tag is strong (H-11 .. H-13)."""
-    lines = encode_head(pack_record(record), now, None).decode().split("\r\n")[1:-2]
+    lines = encode_head(pack_record(record), now, None, max_age=limit).decode().split("\r\n")[1:-2]
     head = dict(line.split(": ", 1) for line in lines)
     max_age, *others = head["Cache-Control"].split(", ")
     assert others == ["public", "no-transform", "must-revalidate"]
-    assert max_age == f"max-age={max(0, record.next_update - now)}"
+    assert max_age == f"max-age={min(limit, max(0, record.next_update - now))}"
     assert parsedate_to_datetime(head["Expires"]).timestamp() == record.next_update
     assert parsedate_to_datetime(head["Last-Modified"]).timestamp() == record.this_update
     assert parsedate_to_datetime(head["Date"]).timestamp() == now

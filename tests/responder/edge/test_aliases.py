@@ -12,7 +12,7 @@ def test_crls_are_served_under_a_former_id(tmp_path: Path) -> None:
     der = b"\x30\x00"
     (tmp_path / "one.crl").write_bytes(der)
     entry = CRLEntry(1, 0, 1, "one.crl", hashlib.sha256(der).hexdigest(), len(der), 0)
-    shelf = CRLShelf(tmp_path)
+    shelf = CRLShelf(tmp_path, 3600)
     shelf.take(Catalog(crls={"z": entry, "z/delta": entry, "zz": entry}, aliases={"b": "z"}))
     assert shelf.get("b") is shelf.get("z")
     assert shelf.get("b/delta") is shelf.get("z/delta")

@@ -198,7 +198,8 @@ async def test_look_takes_notice_of_changes_where_a_dump_was_restored(owner: Any
     await enter(owner, 1)
     await owner.execute(
         """insert into issuer_changes (entered, about, issuer_id)
-             select (pg_current_xact_id()::text::int8 + n)::text::xid8, 'issuer', 'ca-00001' from generate_series(1, 50) n"""
+             select (pg_current_xact_id()::text::int8 + n)::text::xid8, 'issuer', 'ca-00001'
+               from generate_series(1, 50) n"""
     )
     await edge.look()
     for number in range(8):

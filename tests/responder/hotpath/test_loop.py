@@ -61,7 +61,7 @@ def test_a_hit_is_answered_by_get_and_post_without_python(running: Running, hot:
     record = running.table.get(1, codes.SHA1, REVOKED)
     assert record is not None
     date = next(line for line in head.split(b"\r\n") if line.startswith(b"Date: "))
-    wanted = [encode_head(record, now, len(body)) for now in (int(time.time()) + off for off in (-1, 0))]
+    wanted = [encode_head(record, now, len(body), max_age=3600) for now in (int(time.time()) + off for off in (-1, 0))]
     assert head + b"\r\n\r\n" in wanted, date
     assert (running.counted("answers:hit"), running.slow, running.cold) == (4, [], [])
 

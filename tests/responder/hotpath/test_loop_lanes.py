@@ -47,6 +47,7 @@ def test_a_full_nonce_lane_says_try_later(tmp_path: Path, authority: Authority, 
                 if_none_match=b"",
                 if_modified_since=b"",
                 now=int(time.time()),
+                max_age=3600,
                 keep_alive=not close,
             )
             assert undated(head + b"\r\n\r\n" + refused) == undated(python)

@@ -49,7 +49,13 @@ def nonce_post(
 def python_says(answer: OCSPAnswer, *, keep_alive: bool) -> bytes:
     """The slow lane's octets, without the date."""
     written = respond(
-        answer, is_get=False, if_none_match=b"", if_modified_since=b"", now=int(time.time()), keep_alive=keep_alive
+        answer,
+        is_get=False,
+        if_none_match=b"",
+        if_modified_since=b"",
+        now=int(time.time()),
+        max_age=3600,
+        keep_alive=keep_alive,
     )
     return undated(written)
 
