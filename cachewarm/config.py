@@ -100,7 +100,9 @@ class Settings(EdgeSettings):
     admin_tls_cert: Path | None = Field(None, description="certificate chain of the admin listener, PEM")
     admin_tls_key: Path | None = Field(None, description="private key of the admin listener, PEM")
     public_url: str | None = Field(
-        None, description="base of the URLs written into certificates; default http://HOST:PORT"
+        None,
+        description="http:// address at which clients reach the edges: the base of the URLs that are written into "
+        "certificates; the quickstart has its own",
     )
     feed_keep: int = Field(
         100_000, ge=1, description="events of the feed that are kept; an edge further behind takes a whole snapshot"
@@ -149,6 +151,15 @@ class Settings(EdgeSettings):
     def base_url(self) -> str:
         """Base of the public URLs, without a slash at its end."""
         return (self.public_url or f"http://{reachable(self.host)}:{self.port}").rstrip("/")
+
+    def require_public_url(self) -> str:
+        """Return the base of the URLs in new certificates, without a slash at its end; ConfigError when unset."""
+        if self.public_url is None:
+            raise ConfigError(
+                "FASTOCSP_PUBLIC_URL is not set: certificates name the address at which clients ask for their status,"
+                " and keep it until they expire; set it, or pass --public-url http://HOST"
+            )
+        return self.base_url
 
     @property
     def passphrase(self) -> bytes | None:

@@ -149,7 +149,7 @@ async def _add(connection: Connection, brought: AdoptionRequest, base_url: str, 
     urls = replace(
         ours,
         ocsp_url=brought.ocsp_url or ours.ocsp_url,
-        crl_url=brought.crl_url or (ours.crl_url if brought.crls.source else None),
+        crl_url=brought.crl_url or (ours.crl_url if _publishes(brought) else None),
     )
     row = issuer_row(brought.ca, urls, key_path=brought.ca_key)
     row["responder_mode"] = brought.responder_mode

@@ -138,9 +138,11 @@ def init_command(
             )
             show(result, as_json=as_json)
             return
+        base_url = settings.require_public_url()
         made = asyncio.run(
             _init(
                 settings=settings,
+                base_url=base_url,
                 issuer_id=issuer_id,
                 subject=name,
                 kind=key,
@@ -181,6 +183,7 @@ def show_command(
 async def _init(
     *,
     settings: Settings,
+    base_url: str,
     issuer_id: str,
     subject: "x509.Name",
     kind: KeyKind | None,
@@ -205,7 +208,7 @@ async def _init(
             subject=subject,
             parent=parent,
             parent_authority=load_authority(parent, settings.passphrase) if parent else None,
-            base_url=settings.base_url,
+            base_url=base_url,
             keys=settings.keys.absolute(),
             passphrase=settings.passphrase,
             now=int(time.time()),

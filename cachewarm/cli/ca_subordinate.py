@@ -113,11 +113,13 @@ async def _complete(
     from cachewarm.keys.load import load_key
     from cachewarm.ledger import issuers
 
+    base_url = settings.require_public_url()
+
     async def act(connection: Any) -> "Adopted":
         key = load_key(place, settings.passphrase, whose=issuer_id)
         known = [load_certificate(each.cert_der) for each in await issuers.list_issuers(connection)]
         check_returned(certificate, key, [*above, *known], now=int(time.time()))
-        urls = public_urls(settings.base_url, issuer_id)
+        urls = public_urls(base_url, issuer_id)
         is_new = await issuers.issuer_of_certificate(connection, certificate.public_bytes(Encoding.DER)) is None
         brought = AdoptionRequest(
             ca=certificate,
@@ -129,13 +131,7 @@ async def _complete(
             ocsp_url=urls.ocsp_url if is_new else None,
             crl_url=urls.crl_url if is_new else None,
         )
-        return await adopt(
-            connection,
-            brought,
-            settings.keys.absolute(),
-            settings.passphrase,
-            base_url=settings.base_url,
-            actor=actor_name(),
-        )
+        keys = settings.keys.absolute()
+        return await adopt(connection, brought, keys, settings.passphrase, base_url=base_url, actor=actor_name())
 
     return await run_with_ledger(settings, act, name="fastocsp ca complete")

@@ -222,11 +222,12 @@ def show_command(
 async def _add(settings: Settings, brought: "AdoptionRequest") -> "Adopted":
     from cachewarm.ca.adopt import adopt
 
+    # only who has the CA's key can issue certificates with our URLs
+    base_url = settings.base_url if brought.ca_key is None else settings.require_public_url()
+
     async def act(connection: Any) -> "Adopted":
         keys = settings.keys.absolute()
-        return await adopt(
-            connection, brought, keys, settings.passphrase, base_url=settings.base_url, actor=actor_name()
-        )
+        return await adopt(connection, brought, keys, settings.passphrase, base_url=base_url, actor=actor_name())
 
     return await run_with_ledger(settings, act, name="fastocsp issuer add")
 

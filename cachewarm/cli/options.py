@@ -111,6 +111,8 @@ def seconds_of(validity: str | None) -> int | None:
     from responder.setting_values import parse_duration
 
     with given_by("--validity"):
+        if validity.strip().replace(".", "", 1).isdigit():
+            raise ValueError(f"{validity.strip()} has no unit: write {validity.strip()}d for days, 12h or 10y")
         seconds = int(cast("float", parse_duration(validity)))
         if not 1 <= seconds < LATEST_END - time.time():
             raise ValueError("must be at least 1s, and end before the year 9999")

@@ -21,13 +21,13 @@ from responder.domain.status import CRLReason
 
 ISSUER_ID = "demo"
 BATCH = 500
+#: Those that the Baseline Requirements (7.2.2) allow for the certificates of subscribers.
 _REASONS = (
     CRLReason.keyCompromise,
     CRLReason.superseded,
     CRLReason.cessationOfOperation,
     CRLReason.affiliationChanged,
-    CRLReason.unspecified,
-    CRLReason.certificateHold,
+    CRLReason.privilegeWithdrawn,
 )
 
 
@@ -42,7 +42,7 @@ async def prepare(connection: Connection, settings: Settings, certificates: int,
             connection,
             issuer_id=ISSUER_ID,
             kind=KeyKind.P256,
-            subject=parse_subject("CN=fastocsp demo CA,O=fastocsp quickstart"),
+            subject=parse_subject("CN=fastocsp demo CA,O=fastocsp quickstart,C=DE"),
             parent=None,
             parent_authority=None,
             base_url=settings.base_url,

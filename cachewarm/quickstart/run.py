@@ -106,7 +106,7 @@ class Quickstart:
     def _complete(self, settings: Settings) -> Settings:
         """Settings that the quickstart chooses where nobody else did."""
         keys = settings.api_keys_named or {self._secret("api.key"): ("quickstart", True)}
-        chosen = {
+        chosen: dict[str, Any] = {
             "edge_name": settings.edge_name or socket.gethostname(),
             "port": check_port(settings.host, settings.port),
             "admin_port": check_port(settings.admin_host, settings.admin_port),
@@ -115,6 +115,7 @@ class Quickstart:
             "ocsp_responder_key_dir": settings.ocsp_responder_key_dir or self.folder / "keys",
             "api_keys_named": keys,
         }
+        chosen["public_url"] = settings.replace(**chosen).base_url
         return settings.replace(**chosen)
 
     def _secret(self, name: str) -> str:

@@ -67,8 +67,9 @@ def offline(tmp_path: Path) -> Fastocsp:
 
 @pytest.fixture
 def fastocsp(offline: Fastocsp, database: DatabaseURLs) -> Fastocsp:
-    """With a migrated, empty ledger."""
-    return Fastocsp(offline.folder, offline.environ | {"FASTOCSP_DATABASE_URL": database.cli})
+    """With a migrated, empty ledger, and an address at which clients reach its edges."""
+    urls = {"FASTOCSP_DATABASE_URL": database.cli, "FASTOCSP_PUBLIC_URL": "http://ocsp.example"}
+    return Fastocsp(offline.folder, offline.environ | urls)
 
 
 @pytest.fixture

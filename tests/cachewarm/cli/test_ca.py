@@ -41,7 +41,7 @@ def test_a_sub_ca_is_in_its_parents_inventory(root_ca: Fastocsp, openssl: Callab
 def test_an_issued_certificate_says_where_its_status_is(root_ca: Fastocsp) -> None:
     """URLs of the issuer, names, must-staple, a key of its own, readable by its owner alone."""
     made = root_ca("ca", "issue", "root", "--name", "*.a.example", "--name", "10.0.0.1", "--must-staple", "--json").json
-    assert made["ocsp_url"] == ["http://127.0.0.1:8080/.well-known/pki/ocsp/root"]
+    assert made["ocsp_url"] == ["http://ocsp.example/.well-known/pki/ocsp/root"]
     assert (made["names"], made["must_staple"]) == (["*.a.example", "10.0.0.1"], True)
     key, cert = root_ca.folder / "_.a.example.key", root_ca.folder / "_.a.example.pem"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
@@ -56,7 +56,7 @@ def test_a_certificate_names_its_shard_unless_it_is_told_another_url(fastocsp: F
     assert (made["crl_shards"], made["delta_crl"], made["crl_scope"]) == (5, True, "user")
     issued = fastocsp("ca", "issue", "web", "--name", "a.example", "--json").json
     shard = shard_of(bytes.fromhex(issued["serial"]), 5)
-    assert issued["crl_url"] == [f"http://127.0.0.1:8080/.well-known/pki/crl/web/{shard}"]
+    assert issued["crl_url"] == [f"http://ocsp.example/.well-known/pki/crl/web/{shard}"]
     other = ("--crl-url", "http://crl.example.com/x")
     assert fastocsp("ca", "issue", "web", "--name", "b.example", *other, "--json").json["crl_url"] == [other[1]]
     assert fastocsp("ca", "issue", "web", "--name", "c.example", "--no-crl-url", "--json").json["crl_url"] == []
@@ -113,6 +113,7 @@ def test_a_request_brings_its_own_key(root_ca: Fastocsp, openssl: Callable[..., 
         ("--key", ("ca", "init", "--id", "ca1", "--subject", "CN=x", "--key", "dsa")),
         ("--validity", ("ca", "init", "--id", "ca1", "--subject", "CN=x", "--validity", "soon")),
         ("--validity", ("ca", "init", "--id", "ca1", "--subject", "CN=x", "--validity", "0s")),
+        ("--validity", ("ca", "init", "--id", "ca1", "--subject", "CN=x", "--validity", "10")),
         ("--unissued", ("ca", "init", "--id", "ca1", "--subject", "CN=x", "--unissued", "perhaps")),
         ("--public-url", ("ca", "init", "--id", "ca1", "--subject", "CN=x", "--public-url", "https://x.example")),
         ("--name", ("ca", "issue", "root", "--name", "no name")),
@@ -138,6 +139,21 @@ async def test_a_bad_value_names_its_option_and_leaves_nothing(
     assert root_ca.files() == before
     assert await writer.fetchval("select count(*) from issuers") == 1
     assert await writer.fetchval("select count(*) from certificates") == 0
+
+
+async def test_ca_without_a_public_url_is_refused(fastocsp: Fastocsp, writer: Connection) -> None:
+    """Certificates would point to this host's loopback address until they expire."""
+    without = {name: value for name, value in fastocsp.environ.items() if name != "FASTOCSP_PUBLIC_URL"}
+    bare = Fastocsp(fastocsp.folder, without)
+    words = ("ca", "init", "--id", "ca1", "--subject", "CN=x")
+    refused = bare(*words)
+    assert refused.status == 2
+    assert "FASTOCSP_PUBLIC_URL" in refused.err
+    assert "--public-url" in refused.err
+    assert await writer.fetchval("select count(*) from issuers") == 0
+    assert not any(name.endswith(".key") for name in bare.files())
+    made = bare(*words, "--public-url", "http://pki.example/", "--json").json
+    assert made["ocsp_url"] == "http://pki.example/.well-known/pki/ocsp/ca1"
 
 
 async def test_nothing_is_overwritten(root_ca: Fastocsp, writer: Connection) -> None:

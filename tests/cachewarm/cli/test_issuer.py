@@ -5,6 +5,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from cachewarm.keys.soft_key import SoftKey
@@ -147,7 +148,11 @@ async def test_the_cas_own_key_stays_where_it_is(plain: Fastocsp, writer: Connec
     assert (said["responder_mode"], said["publishes_crl"]) == ("delegated", True)
     assert said["ca_key"] == str(plain.folder / "ca.key")
     assert not (plain.folder / "data").exists()
-    assert plain("ca", "issue", "plain-ca", "--name", "a.example").status == 0
+    issued = plain("ca", "issue", "plain-ca", "--name", "a.example", "--json").json
+    assert issued["crl_url"] == [said["crl_url"]] == ["http://ocsp.example/.well-known/pki/crl/plain-ca"]
+    for column in ("crl_url", "ocsp_url", "ca_issuers_url"):
+        with pytest.raises(asyncpg.CheckViolationError, match="issuers_urls_are_not_empty"):
+            await writer.execute(f"update issuers set {column} = ''")
 
 
 async def test_an_id_belongs_to_one_certificate(plain: Fastocsp, openssl: Callable[..., str]) -> None:
