@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cachewarm.cli.options import AsJson, DataDir, actor_name, run_with_ledger, settings_of
 from cachewarm.cli.parameters import Argument, Option
-from cachewarm.cli.revoke import Force, Patience, Wait, holder_watch, leave, reason_of
+from cachewarm.cli.revoke import Force, Patience, Wait, complete_reasons, holder_watch, leave, reason_of
 from cachewarm.console import progress, reported, say, show
 from cachewarm.errors import Refused
 from responder.domain.serial import serial_hex
@@ -31,7 +31,10 @@ def bulk_revoke(
         Path, Argument(metavar="FILE", help="Serial numbers, hexadecimal, one a line; # comments; - reads stdin.")
     ],
     issuer: Annotated[str, Option("--issuer", metavar="ISSUER_ID", help="Whose certificates these are.")],
-    reason: Annotated[str, Option(help="One of the RFC 5280 reasons by its name, for all of them.")] = ("unspecified"),
+    reason: Annotated[
+        str,
+        Option(help="One of the RFC 5280 reasons by its name, for all of them.", shell_complete=complete_reasons),
+    ] = ("unspecified"),
     wait: Wait = False,
     patience: Patience = None,
     force: Force = False,

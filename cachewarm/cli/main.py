@@ -5,6 +5,7 @@ import importlib
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from cachewarm.cli.parameters import make_command
 from cachewarm.cli.streams import open_standard_streams, written_out
@@ -31,11 +32,25 @@ COMMANDS = {
     "db": ("db", "app", "The ledger's schema: migrate, status."),
     "status": ("status", "status", "What runs, how fresh it is, what it covers."),
     "check-config": ("status", "check_config", "Every problem of the settings at once."),
+    "completion": ("completion", "completion", "Print a script that completes commands and options in a shell."),
 }
 
 
 class LazyGroup(click.Group):
     """Loads a subcommand when it is named."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command; a misspelt one is refused with the names that are near."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from error
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """Return the commands that begin so, without loading any."""
+        return [
+            CompletionItem(name, help=text) for name, (_, _, text) in COMMANDS.items() if name.startswith(incomplete)
+        ]
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """In the order of COMMANDS."""

@@ -33,6 +33,13 @@ Patience = Annotated[
     ),
 ]
 
+
+def complete_reasons(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Return the reasons that begin so, for the shell."""
+    names = (reason.name for reason in CRLReason if reason is not CRLReason.removeFromCRL)
+    return [name for name in names if name.startswith(incomplete)]
+
+
 Force = Annotated[
     bool,
     Option("--force", help="End the session that holds the ledger, if one does; the audit chain names it."),
@@ -53,7 +60,9 @@ def revoke(
     serial: Serial = None,
     cert: Cert = None,
     issuer: IssuerId = None,
-    reason: Annotated[str, Option(help="One of the RFC 5280 reasons by its name.")] = "unspecified",
+    reason: Annotated[
+        str, Option(help="One of the RFC 5280 reasons by its name.", shell_complete=complete_reasons)
+    ] = "unspecified",
     invalidity_date: Annotated[
         str | None,
         Option(help="Since when the key is suspect: 2026-05-04 or 2026-05-04T10:00:00Z. The earliest counts."),
