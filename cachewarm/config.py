@@ -10,15 +10,25 @@ from responder.setting_fields import ConfigError, Field, SecretStr
 
 
 def parse_api_keys(value: object) -> object:
-    """`name:key[:admin],...` to {key: (name, admin)}."""
+    """Return {key: (name, admin)} from `name:key[:admin],...`. A name may have several keys, with equal flags.
+
+    ValueError for anything that would leave open who holds a key or what the key may do; no message shows a key.
+    """
     if not isinstance(value, str):
         return value
-    keys = {}
+    keys: dict[str, tuple[str, bool]] = {}
+    flags: dict[str, bool] = {}
     for entry in filter(None, (part.strip() for part in value.split(","))):
         name, _, rest = entry.partition(":")
         key, _, flag = rest.partition(":")
         if not name or len(key) < 16 or flag not in ("", "admin"):
             raise ValueError(f"API key {name!r}: write name:key or name:key:admin, the key at least 16 characters long")
+        if key in keys:
+            other = keys[key][0]
+            what = f"API key {name!r} is listed twice" if other == name else f"{name!r} and {other!r} have one API key"
+            raise ValueError(what)
+        if flags.setdefault(name, flag == "admin") != (flag == "admin"):
+            raise ValueError(f"API key {name!r}: one of its keys has the admin flag and another has not")
         keys[key] = (name, flag == "admin")
     return keys
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import ssl
+from collections import Counter
 
 import structlog
 import uvicorn
@@ -42,6 +43,9 @@ def run_admin(settings: Settings, *, child: bool = False) -> None:
         proxy_headers=False,  # uvicorn would believe X-Forwarded-For of every peer on this host
         timeout_graceful_shutdown=5,
     )
+    for name, entries in Counter(name for name, _ in settings.api_keys_named.values()).items():
+        if entries > 1:
+            log.info("api-key rotation window active", name=name, entries=entries)
     config.load()
     assert config.ssl is not None
     config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3

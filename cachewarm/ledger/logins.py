@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from cachewarm.errors import Refused
-from cachewarm.ledger.connect import Connection, translated
+from cachewarm.ledger.connect import Connection, one_row, translated
 
 WRITER, READER = "fastocsp_writer", "fastocsp_reader"
 OWNER = "fastocsp"
@@ -163,6 +163,33 @@ async def known_logins(connection: Connection) -> dict[str, str]:
             [WRITER, READER],
         )
     return {row["login"]: row["of_group"] for row in rows}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginStanding:
+    """The login of a connection: its groups of ours, and what it may do there."""
+
+    login: str
+    groups: tuple[str, ...]
+    is_owner: bool
+    is_standby: bool
+    may_read_audit: bool
+
+
+async def login_standing(connection: Connection) -> LoginStanding:
+    """Return what this connection's login is to the ledger."""
+    with translated():
+        row = await one_row(
+            connection,
+            """select current_user::text as login, pg_is_in_recovery() as is_standby,
+                      pg_has_role(c.relowner, 'member') as is_owner,
+                      has_table_privilege('audit_head', 'select') as may_read_audit,
+                      array(select g.rolname::text from pg_roles g
+                             where g.rolname = any($1) and pg_has_role(g.oid, 'member')) as groups
+                 from pg_class c where c.oid = 'issuers'::regclass""",
+            [WRITER, READER],
+        )
+    return LoginStanding(**dict(row) | {"groups": tuple(row["groups"])})
 
 
 def url_of(url: str, login: str, password: str) -> str:

@@ -4,13 +4,17 @@ Works on values as they were written as well as on checked settings, so that eve
 """
 
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cachewarm.ca.authority import Authority, check_ca
+from cachewarm.ca.certificate import read_certificate
 from cachewarm.config import Settings
 from cachewarm.errors import Refused
 from cachewarm.keys.key_file import read_secret
+from cachewarm.keys.soft_key import SoftKey
 from responder import sandbox
 from responder.setting_fields import PREFIX, SecretStr
 
@@ -41,7 +45,9 @@ def written_problems(values: Mapping[str, Any]) -> list[str]:
 def relation_problems(settings: Settings) -> list[str]:
     """Of settings that must fit each other, or the kernel."""
     lacking = sandbox.problem(settings.sandbox)
-    return ([] if lacking is None else [lacking]) + [
+    found = [] if lacking is None else [lacking]
+    found += [*_tls_pair(settings), *_ca_pair(settings)]
+    return found + [
         f"{_name(small)} ({getattr(settings, small):g} s) must be below {_name(large)} ({getattr(settings, large):g} s)"
         for small, large in _BELOW
         if getattr(settings, small) >= getattr(settings, large)
@@ -85,6 +91,29 @@ def _pairs(values: Mapping[str, Any]) -> Iterator[str]:
         if bool(values.get(first)) != bool(values.get(second)):
             missing = second if values.get(first) else first
             yield f"{_name(missing)} is missing: {_name(first)} and {_name(second)} come together"
+
+
+def _tls_pair(settings: Settings) -> Iterator[str]:
+    if settings.admin_tls_cert is None or settings.admin_tls_key is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.admin_tls_cert, settings.admin_tls_key)
+    except (ssl.SSLError, OSError) as error:
+        why = "the key is another one's" if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH" else str(error)
+        yield f"{_name('admin_tls_cert')} and {_name('admin_tls_key')} are no pair: {why}"
+
+
+def _ca_pair(settings: Settings) -> Iterator[str]:
+    """A pair that does not match would be found when the CA is added, or never."""
+    cert, key = settings.ca_cert_path, settings.ca_key_path
+    if cert is None or key is None or not (cert.is_file() and key.is_file()):
+        return  # _files and _pairs report these
+    try:
+        certificate = read_certificate(cert.read_bytes(), name=str(cert))
+        check_ca(certificate)
+        Authority(certificate, SoftKey.load(key, settings.passphrase))
+    except (Refused, OSError, ValueError) as error:
+        yield f"{_name('ca_cert_path')} and {_name('ca_key_path')}: {error}"
 
 
 def _folders(values: Mapping[str, Any]) -> Iterator[str]:

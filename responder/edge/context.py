@@ -21,6 +21,7 @@ from responder.domain.key import Key
 from responder.domain.redis_layout import parse_record_name
 from responder.edge.coverage import ReportReader
 from responder.edge.crl_shelf import CRLShelf
+from responder.edge.proxy_watch import ProxyWatch
 from responder.edge.rules import Answerer, Policy, Tiers
 from responder.edge.slow_path import answer_slowly
 from responder.errors import Refusal
@@ -95,6 +96,7 @@ class EdgeContext:
             int(settings.ocsp_max_age),
         )
         self.proxies = Proxies((net.network_address.packed, net.prefixlen) for net in settings.trusted_proxies)
+        self.proxy_watch = ProxyWatch()
         self._tasks: set[asyncio.Task[object]] = set()
         self.connections: set[Connection] = set()
         self.bridge: OpenConnections | None = None
@@ -148,7 +150,11 @@ class EdgeContext:
 
     def client_of(self, forwarded_for: bytes, peer: str) -> bytes:
         """Packed address of the client; `forwarded_for` is the field as it came, b"" when absent."""
-        return self.proxies.client_of(forwarded_for, ipaddress.ip_address(peer.partition("%")[0]).packed)
+        packed = ipaddress.ip_address(peer.partition("%")[0]).packed
+        if forwarded_for and not self.proxies.trust(packed):
+            self.counters.add(INDEX["forwarded_ignored"])
+            self.proxy_watch.ignored(packed)
+        return self.proxies.client_of(forwarded_for, packed)
 
     def load_catalog(self) -> None:
         """Take over the catalog when the agent has a newer one."""
@@ -176,6 +182,7 @@ class EdgeContext:
         for connection in tuple(self.connections):
             connection.check_deadline()
         self._put_gauges()
+        self.proxy_watch.tick(self.counters, time.monotonic())
         if time.monotonic() >= self._refresh_at:
             self._refresh_at = time.monotonic() + REFRESH_INTERVAL_S
             self._refresh_due()

@@ -34,6 +34,8 @@ cdef class Exchange(Sockets):
     cdef SignerClient signer
     cdef uint64_t asking_ns       # for the signer to answer
     cdef long long elsewhere      # open connections that were handed over; both sides count it
+    cdef uint8_t ignored[16]      # packed address of the first peer whose X-Forwarded-For was ignored
+    cdef size_t ignored_n         # 0: there was none; written after the address, once
     cdef uint32_t slow_under_way  # letters whose answer has not come back, whether their connection lives or not
     cdef uint32_t nonces_under_way
     cdef uint32_t slow_lane       # how many of each there may be
@@ -52,6 +54,8 @@ cdef class Exchange(Sockets):
     # CONNECTION_* of the request in this letter
     cdef int keep_alive_of(self, const Letter* letter) noexcept nogil
     cdef void hand_over(self, Connection* c, const uint8_t* rest, size_t n) noexcept nogil
+    # X-Forwarded-For of a peer that is no trusted proxy: count it, and note the first such peer
+    cdef void ignore_forwarded(self, const Connection* c) noexcept nogil
     # The key of the request's client; `room` is for one that a proxy names
     cdef const ClientKey* client_of(self, const Connection* c, const HttpRequest* http,
                                     ClientKey* room) noexcept nogil

@@ -8,6 +8,9 @@ class Exchange(Sockets):
 
     lane: Lane
     to_python: Mailbox
+    @property
+    def ignored_proxy(self) -> bytes | None:
+        """Packed address of the first peer whose X-Forwarded-For was ignored; None while there is none."""
 
 def slow_request(octets: bytes, max_body: int) -> SlowRequest:
     """What the slow lane is told of the plain request in a TO_SLOW_LANE letter."""

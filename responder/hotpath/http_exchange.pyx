@@ -10,6 +10,7 @@ many). So a flood of what only Python can answer takes its time from itself, and
 """
 
 from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
 
 from _fastocsp.shared.bucket cimport ClientKey
 from _fastocsp.ocsp.response cimport put_error_response
@@ -25,7 +26,7 @@ from responder.hotpath.lane cimport (
     ANSWERED, NEED_MORE, SINK_FULL, TO_PARSER, TO_PYTHON, TO_SIGNER, RequestOutcome,
 )
 from responder.hotpath.mailbox cimport Letter, new_letter
-from responder.hotpath.posix cimport EPOLL_CTL_DEL, EPOLLIN, EPOLLRDHUP, number_add, watch
+from responder.hotpath.posix cimport EPOLL_CTL_DEL, EPOLLIN, EPOLLRDHUP, number_add, peer_of, watch
 from responder.hotpath.sockets cimport GONE, OUT_OCTETS, Sockets
 
 from responder.hotpath.slow_request import SlowRequest
@@ -37,6 +38,7 @@ cdef enum:
 cdef size_t AT_HANDED_OVER = INDEX["handed_over"]
 cdef size_t AT_TRY_LATER = INDEX["answers:try_later"]
 cdef size_t AT_UNAUTHORIZED = INDEX["answers:unauthorized"]
+cdef size_t AT_FORWARDED_IGNORED = INDEX["forwarded_ignored"]
 
 cdef class Exchange(Sockets):
     """What happens on the connections of one loop."""
@@ -137,11 +139,28 @@ cdef class Exchange(Sockets):
         c.partial = left != 0
         return True
 
+    cdef void ignore_forwarded(self, const Connection* c) noexcept nogil:
+        cdef uint8_t packed[16]
+        cdef size_t n
+        self.count(AT_FORWARDED_IGNORED)
+        if self.ignored_n == 0:
+            n = peer_of(c.fd, packed)
+            memcpy(self.ignored, packed, n)
+            self.ignored_n = n
+
+    @property
+    def ignored_proxy(self):
+        """Packed address of the first peer whose X-Forwarded-For was ignored; None while there is none."""
+        return <bytes>(<const char*>self.ignored)[:self.ignored_n] if self.ignored_n else None
+
     cdef const ClientKey* client_of(self, const Connection* c, const HttpRequest* http,
                                     ClientKey* room) noexcept nogil:
         cdef uint8_t packed[16]
         cdef size_t n
-        if not c.behind_proxy or http.forwarded_for.n == 0:
+        if http.forwarded_for.n == 0:
+            return &c.client
+        if not c.behind_proxy:
+            self.ignore_forwarded(c)
             return &c.client
         n = self.proxies.client(http.forwarded_for, packed)
         if n == 0:

@@ -55,20 +55,27 @@ cdef extern from * nogil:
     }
     static inline uint64_t event_tag(const struct epoll_event* e) { return e->data.u64; }
     /* The peer's packed address: 4 or 16 octets at *packed, 0 for another family. */
+    static inline size_t pack_address(const struct sockaddr_storage* peer, uint8_t* packed) {
+        if (peer->ss_family == AF_INET) {
+            __builtin_memcpy(packed, &((const struct sockaddr_in*)peer)->sin_addr, 4);
+            return 4;
+        }
+        if (peer->ss_family == AF_INET6) {
+            __builtin_memcpy(packed, &((const struct sockaddr_in6*)peer)->sin6_addr, 16);
+            return 16;
+        }
+        return 0;
+    }
     static inline size_t accept_from(int listener, int* fd, uint8_t* packed) {
         struct sockaddr_storage peer;
         socklen_t n = sizeof(peer);
         *fd = accept4(listener, (struct sockaddr*)&peer, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (*fd < 0) return 0;
-        if (peer.ss_family == AF_INET) {
-            __builtin_memcpy(packed, &((struct sockaddr_in*)&peer)->sin_addr, 4);
-            return 4;
-        }
-        if (peer.ss_family == AF_INET6) {
-            __builtin_memcpy(packed, &((struct sockaddr_in6*)&peer)->sin6_addr, 16);
-            return 16;
-        }
-        return 0;
+        return *fd < 0 ? 0 : pack_address(&peer, packed);
+    }
+    static inline size_t peer_of(int fd, uint8_t* packed) {
+        struct sockaddr_storage peer;
+        socklen_t n = sizeof(peer);
+        return getpeername(fd, (struct sockaddr*)&peer, &n) < 0 ? 0 : pack_address(&peer, packed);
     }
     static inline void reset_on_close(int fd) {
         struct linger now = {1, 0};
@@ -130,6 +137,7 @@ cdef extern from * nogil:
     int watch(int epoll, int op, int fd, uint32_t events, uint64_t tag)
     uint64_t event_tag(const epoll_event* e)
     size_t accept_from(int listener, int* fd, uint8_t* packed)
+    size_t peer_of(int fd, uint8_t* packed)
     void reset_on_close(int fd)
     void block_signals()
     int flag_load(const int* p)

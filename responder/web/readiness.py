@@ -107,6 +107,11 @@ def can_answer(edge: EdgeContext, issuer: Issuer, report: CoverageReport) -> boo
 
 def _warnings(edge: EdgeContext, report: CoverageReport | None, now: float) -> Iterator[str]:
     """What is wrong with more than one issuer."""
+    if edge.proxy_watch.is_limiting(time.monotonic()):
+        yield (
+            "clients behind a proxy are refused by the rate limit, which takes them for one: the proxy sends"
+            " X-Forwarded-For and is not in TRUSTED_PROXIES"
+        )
     if edge.page.get(SLOT_UNJOURNALED):
         yield "the journal cannot be written: nothing new is acknowledged"
     if report is None:

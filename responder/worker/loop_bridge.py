@@ -115,6 +115,8 @@ class LoopBridge:
             log.critical("the connection loop has ended")
             os.kill(os.getpid(), signal.SIGTERM)
         self._judge_signer()
+        if self.loop.ignored_proxy is not None:
+            self._edge.proxy_watch.ignored(self.loop.ignored_proxy)
 
     def _judge_signer(self) -> None:
         """Log outages of the signer, which the loop can only count."""

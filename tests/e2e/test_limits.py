@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.wanted import Demo, assert_good, assert_refused, demo_of
+from tests.support.breakage import eventually, metrics, ready
 from tests.support.fixtures import scratch
 from tests.support.http import Talk, chunked_octets, get_octets, post_octets, question
 from tests.support.instance import Instance
@@ -122,13 +123,32 @@ def test_only_a_trusted_proxy_speaks_for_others(limited: Instance, lane: str) ->
 
     net = {"hot": "10.1", "cold": "10.2"}[lane]
     stranger = {"hot": "127.0.0.30", "cold": "127.0.0.31"}[lane]
+    before = metrics(limited)["forwarded_ignored"]
     assert answered(stranger, [f"{net}.0.{n}" for n in range(40)]) == LIMIT
+    assert metrics(limited)["forwarded_ignored"] == before + 40
     assert answered(PROXY, [f"{net}.1.{n}" for n in range(40)]) == 40
     assert answered(PROXY, [f"{net}.2.{n}, {net}.3.1" for n in range(40)]) == LIMIT
     assert answered(PROXY, [f"{net}.2.{n}, {net}.4.1, {PROXY}" for n in range(40)]) == LIMIT
     six = {"hot": "2001:db8:1:1", "cold": "2001:db8:1:2"}[lane]
     assert answered(PROXY, [f"{six}::{n:x}" for n in range(1, 41)]) == LIMIT
     assert answered(PROXY, [f"[{six}::{n:x}]" for n in range(1, 41)]) == 0
+
+
+def test_a_proxy_that_is_not_trusted_is_named(limited: Instance) -> None:
+    """Once per worker in the log, and in `/ready` while its clients are refused by the limit."""
+    demo, stranger = demo_of(limited), "127.0.0.32"
+    octets = post_octets(demo.good, "/ocsp", extra="X-Forwarded-For: 10.3.0.1\r\n")
+
+    def is_named() -> bool:
+        with Talk(limited.port, source=stranger) as talk:
+            for _ in range(2 * LIMIT):
+                talk.ask(octets)
+        return any("TRUSTED_PROXIES" in warning for warning in ready(limited)[1]["warnings"])
+
+    eventually(is_named, 60, "no warning about the proxy")
+    lines = [line for line in (limited.folder / "logs/edge.log").read_text().splitlines() if "x-forwarded-for" in line]
+    assert 1 <= len(lines) <= 2
+    assert all(json.loads(line)["peer"].startswith("127.0.0.3") for line in lines)
 
 
 def lanes_of(demo: Demo, lane: str, extra: str) -> bytes:

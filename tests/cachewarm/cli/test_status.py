@@ -2,13 +2,26 @@
 
 import json
 import os
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.embedded.valkey import EmbeddedValkey
-from tests.cachewarm.cli.conftest import Fastocsp
+from cachewarm.ledger.connect import Connection, connected
+from cachewarm.ledger.logins import url_of
+from tests.cachewarm.cli.conftest import Fastocsp, openssl_in
 from tests.support.edges import lease
+
+
+@pytest.fixture
+async def owner(database: DatabaseURLs) -> AsyncIterator[Connection]:
+    """The owner's connection to the ledger."""
+    async with connected(database.owner) as connection:
+        yield connection
+
 
 PASSWORD = "very-secret-word-0123456789abcdef"
 
@@ -94,3 +107,72 @@ def test_settings_in_force_without_a_secret(offline: Fastocsp) -> None:
     assert said.fields["FASTOCSP_HORIZON"] == "60.0"
     assert said.fields["FASTOCSP_API_KEYS_NAMED"] == "ops:***:admin"
     assert PASSWORD not in said.out + said.err
+
+
+KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        (f"ann:{KEY}:admin,ann:{OTHER}", "'ann': one of its keys has the admin flag"),
+        (f"ann:{KEY},ann:{KEY}", "'ann' is listed twice"),
+        (f"ann:{KEY},bob:{KEY}", "'bob' and 'ann' have one API key"),
+    ],
+    ids=["flags", "twice", "two names"],
+)
+def test_ambiguous_api_keys_are_refused(offline: Fastocsp, keys: str, why: str) -> None:
+    """At start and by check-config; the key itself is not shown."""
+    refused = offline("check-config", FASTOCSP_API_KEYS_NAMED=keys)
+    assert refused.status == 2
+    assert why in refused.err
+    assert KEY not in refused.err
+    assert why in offline("admin", FASTOCSP_API_KEYS_NAMED=keys).err
+
+
+def test_pairs_that_do_not_match_are_found(offline: Fastocsp) -> None:
+    """The CA's certificate and key, and those of the admin listener."""
+    for name in ("one", "two"):
+        openssl_in(offline.folder)(
+            f"req -x509 -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.pem -days 10 -subj /CN={name}"
+        )
+        (offline.folder / f"{name}.key").chmod(0o600)
+    for ca_key, tls_key, status in (("two.key", "one.key", 2), ("one.key", "two.key", 0)):
+        found = offline(
+            "check-config",
+            FASTOCSP_CA_CERT_PATH="one.pem",
+            FASTOCSP_CA_KEY_PATH=ca_key,
+            FASTOCSP_ADMIN_TLS_CERT="two.pem",
+            FASTOCSP_ADMIN_TLS_KEY=tls_key,
+        )
+        assert found.status == status, found.err
+        assert ("FASTOCSP_CA_CERT_PATH and FASTOCSP_CA_KEY_PATH: " in found.err) == bool(status)
+        assert ("FASTOCSP_ADMIN_TLS_CERT and FASTOCSP_ADMIN_TLS_KEY are no pair" in found.err) == bool(status)
+
+
+async def test_check_config_online_finds_a_login_without_rights_and_a_dead_redis(
+    fastocsp: Fastocsp, owner: Connection, valkey: EmbeddedValkey
+) -> None:
+    """A login that a DBA made by hand reads the catalog of Postgres and nothing of ours."""
+    fine = fastocsp("check-config", "--online", FASTOCSP_REDIS_URL=valkey.url("reader"))
+    assert fine.status == 0, fine.err
+    found = fastocsp("check-config", "--online", FASTOCSP_REDIS_URL="redis://127.0.0.1:1")
+    assert found.status == 2
+    assert "FASTOCSP_REDIS_URL: " in found.err
+    await owner.execute("create role stranger login password 'x'")
+    try:
+        stranger = url_of(fastocsp.environ["FASTOCSP_DATABASE_URL"], "stranger", "x")
+        found = fastocsp("check-config", "--online", FASTOCSP_DATABASE_URL=stranger)
+        assert found.status == 2
+        assert "FASTOCSP_DATABASE_URL: " in found.err
+    finally:
+        await owner.execute("drop role stranger")
+
+
+async def test_check_config_online_finds_a_broken_audit_chain(root_ca: Fastocsp, owner: Connection) -> None:
+    """A row that was changed behind the triggers' back."""
+    await owner.execute("alter table audit_events disable trigger user")
+    await owner.execute("update audit_events set actor = 'nobody' where seq = 1")
+    found = root_ca("check-config", "--online")
+    assert found.status == 2
+    assert "the audit chain does not hold at row 1" in found.err
