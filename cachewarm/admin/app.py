@@ -18,6 +18,7 @@ from starlette.routing import Route
 from cachewarm.admin.auth import admins_only, problem
 from cachewarm.admin.bulk import bulk_revoke
 from cachewarm.admin.crls import crl_cache
+from cachewarm.admin.reload import ReloadRefused
 from cachewarm.admin.request_body import read_moment, read_object, read_reason, read_wait, waiting_of
 from cachewarm.config import Settings
 from cachewarm.errors import CachewarmError, Fatal, Refused, Transient
@@ -95,6 +96,22 @@ async def unhold(request: Request) -> Response:
     return _done(done)
 
 
+@admins_only
+async def reload(request: Request) -> Response:
+    """POST /api/v1/reload: take renewed files; 409 with {"error", "kind"} when they are refused, and all stays."""
+    try:
+        done = request.app.state.reloader.reload()
+    except ReloadRefused as error:
+        return JSONResponse({"error": str(error), "kind": error.kind.value}, 409)
+    return JSONResponse(
+        {
+            "result": "reloaded",
+            "certificate_not_after": done.certificate_not_after.isoformat(),
+            "api_keys": done.api_keys,
+        }
+    )
+
+
 def build_app(settings: Settings) -> Starlette:
     """Return the application; its pools live as long as it does."""
 
@@ -116,6 +133,7 @@ def build_app(settings: Settings) -> Starlette:
             Route("/readyz", ready),
             Route("/api/v1/issuers", list_issuers),
             Route("/api/v1/admin/crl/cache", crl_cache),
+            Route("/api/v1/reload", reload, methods=["POST"]),
             Route("/api/v1/certificates/bulk-revoke", bulk_revoke, methods=["POST"]),
             Route("/api/v1/certificates/{id}", get_certificate),
             Route("/api/v1/certificates/{id}/revoke", revoke, methods=["POST"]),

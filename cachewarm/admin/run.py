@@ -1,15 +1,20 @@
 """`fastocsp admin`: the listener itself. No TLS below 1.3, no server banner, limits before authentication."""
 
+import asyncio
+import contextlib
 import os
 import signal
+import socket
 import ssl
 from collections import Counter
+from functools import partial
 
 import structlog
 import uvicorn
 
 from cachewarm.admin.app import build_app
 from cachewarm.admin.listener import BoundedProtocol
+from cachewarm.admin.reload import Reloader, ReloadRefused
 from cachewarm.config import Settings
 from responder.parent import die_with_parent
 from responder.process import set_up_process
@@ -27,8 +32,9 @@ def run_admin(settings: Settings, *, child: bool = False) -> None:
         raise ConfigError(
             "FASTOCSP_ADMIN_TLS_CERT and FASTOCSP_ADMIN_TLS_KEY must be set: the listener speaks TLS alone"
         )
+    app = build_app(settings)
     config = uvicorn.Config(
-        build_app(settings),
+        app,
         host=settings.admin_host,
         port=settings.admin_port,
         loop="cachewarm.admin.listener:BoundedLoop",
@@ -49,5 +55,23 @@ def run_admin(settings: Settings, *, child: bool = False) -> None:
     config.load()
     assert config.ssl is not None
     config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
+    app.state.reloader = Reloader(settings, config.ssl, partial(setattr, app.state, "settings"))
     log.info("serving", host=settings.admin_host, port=settings.admin_port)
-    uvicorn.Server(config).run()
+    AdminServer(config, app.state.reloader).run()
+
+
+class AdminServer(uvicorn.Server):
+    """uvicorn's server, which reloads its files at SIGHUP."""
+
+    def __init__(self, config: uvicorn.Config, reloader: Reloader) -> None:
+        super().__init__(config)
+        self._reloader = reloader
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, and listen for SIGHUP."""
+        await super().startup(sockets)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        with contextlib.suppress(ReloadRefused):  # logged, and the old files stay in force
+            self._reloader.reload()

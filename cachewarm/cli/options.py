@@ -63,7 +63,7 @@ async def run_with_ledger(
     pause_s, unknown, begun, told = 0.1, None, False, False
     while True:
         try:
-            async with connected(settings.require_database(), name=name) as connection:
+            async with connected(settings.require_database(), name=name, actor=actor_name()) as connection:
                 begun = not repeatable
                 return await act(connection)
         except Transient as error:

@@ -1,19 +1,22 @@
-"""The audit chain: append, look, verify. The chain is made in the database (0003), so that plain SQL is in it too."""
+"""The audit chain: append, look, verify. It is written in the database (0003, 0029): plain SQL is in it too."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from cachewarm.ledger.connect import Connection, one_row, translated
 
 _VERIFY_ROWS = 50_000
+_WALK_ROWS = 5_000
+#: Rows that one call of `audit_settle` takes: the lock is held for a few milliseconds.
+SETTLED_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditEvent:
-    """One row of the chain."""
+    """One row of the chain; `detail_text` is the JSON as it was hashed."""
 
     seq: int
     at: datetime
@@ -22,6 +25,8 @@ class AuditEvent:
     issuer_id: str | None
     serial_number: bytes | None
     detail: Mapping[str, Any]
+    detail_text: str
+    prev_hash: bytes
     hash: bytes
 
 
@@ -49,6 +54,12 @@ async def audit_head(connection: Connection) -> AuditHead:
     return AuditHead(row["seq"], row["hash"])
 
 
+async def name_actor(connection: Connection, actor: str) -> None:
+    """Name who acts, for the audit rows that triggers write until the end of the transaction."""
+    with translated():
+        await connection.execute("select set_config('fastocsp.actor', $1, true)", actor)
+
+
 async def append_audit(
     connection: Connection,
     actor: str,
@@ -70,26 +81,85 @@ async def append_audit(
         )
 
 
-async def list_audit(
-    connection: Connection,
-    *,
-    issuer_id: str | None = None,
-    serial_number: bytes | None = None,
-    before: int | None = None,
-    limit: int = 50,
-) -> list[AuditEvent]:
-    """The latest rows, newest first, of everything or of one certificate; `before` is exclusive."""
+async def settle_audit(connection: Connection) -> int:
+    """Put rows that triggers left for it into the chain; return how many there were.
+
+    Changes of certificates, issuers and responders are noted in their own transaction and settled afterwards, as the
+    chain is written under the ledger's lock.
+    """
+    count = 0
+    while True:
+        with translated():
+            done = int(await connection.fetchval("select audit_settle($1)", SETTLED_AT_ONCE))
+        count += done
+        if done < SETTLED_AT_ONCE:
+            return count
+
+
+class AuditFilter(TypedDict, total=False):
+    """Which rows are wanted; None and what is left out mean any. `since` is inclusive, `until` and `before` are not.
+
+    `actor` is the name or the login; `before` a number of a row.
+    """
+
+    since: datetime | None
+    until: datetime | None
+    issuer_id: str | None
+    serial_number: bytes | None
+    actor: str | None
+    actions: Sequence[str]
+    before: int | None
+
+
+_MATCHES = """($1::text is null or issuer_id = $1) and ($2::bytea is null or serial_number = $2)
+   and ($3::bigint is null or seq < $3) and ($4::timestamptz is null or at >= $4)
+   and ($5::timestamptz is null or at < $5) and ($6::text is null or actor = $6 or detail ->> 'login' = $6)
+   and (cardinality($7::text[]) = 0 or action = any($7))"""
+_COLUMNS = "seq, at, actor, action, issuer_id, serial_number, detail::text as detail_text, prev_hash, hash"
+
+
+async def list_audit(connection: Connection, *, limit: int = 50, **wanted: Unpack[AuditFilter]) -> list[AuditEvent]:
+    """Return the latest rows that match, newest first."""
     with translated():
         rows = await connection.fetch(
-            """select seq, at, actor, action, issuer_id, serial_number, detail, hash from audit_events
-                where ($1::text is null or issuer_id = $1) and ($2::bytea is null or serial_number = $2)
-                  and ($3::bigint is null or seq < $3) order by seq desc limit $4""",
-            issuer_id,
-            serial_number,
-            before,
+            f"select {_COLUMNS} from audit_events where {_MATCHES} order by seq desc limit $8",  # noqa: S608
+            *_arguments(wanted),
             limit,
         )
-    return [AuditEvent(**dict(row) | {"detail": json.loads(row["detail"])}) for row in rows]
+    return [_event(row) for row in rows]
+
+
+async def walk_audit(connection: Connection, **wanted: Unpack[AuditFilter]) -> AsyncIterator[AuditEvent]:
+    """Yield every row that matches, oldest first, read in pieces."""
+    after = 0
+    while True:
+        with translated():
+            rows = await connection.fetch(
+                f"select {_COLUMNS} from audit_events where {_MATCHES} and seq > $8 order by seq limit $9",  # noqa: S608
+                *_arguments(wanted),
+                after,
+                _WALK_ROWS,
+            )
+        if not rows:
+            return
+        for row in rows:
+            yield _event(row)
+        after = rows[-1]["seq"]
+
+
+async def row_hash(connection: Connection, seq: int) -> bytes | None:
+    """Return the hash of that row; None when there is none."""
+    with translated():
+        return await connection.fetchval("select hash from audit_events where seq = $1", seq)  # type: ignore[no-any-return]
+
+
+def _arguments(wanted: AuditFilter) -> tuple[object, ...]:
+    names = ("issuer_id", "serial_number", "before", "since", "until", "actor")
+    return (*(wanted.get(name) for name in names), list(wanted.get("actions", ())))
+
+
+def _event(row) -> AuditEvent:  # type: ignore[no-untyped-def]
+    return AuditEvent(**dict(row) | {"detail": json.loads(row["detail_text"])})
 
 
 async def verify_audit(

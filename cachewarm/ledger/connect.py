@@ -44,14 +44,18 @@ async def connect(
     timeout_s: float = 5.0,
     command_timeout_s: float = 60.0,
     check: bool = True,
+    actor: str = "",
 ) -> Connection:
-    """One connection. Transient: nobody is there. Fatal: the schema is not this version's, or the login is wrong."""
+    """Return one connection. Transient: no server answers. Fatal: another version's schema, or a wrong login.
+
+    `actor`: named in the audit rows of changes that name nobody else; by default the login.
+    """
     with translated():
         connection = await asyncpg.connect(
             _plain(url),
             timeout=timeout_s,
             command_timeout=command_timeout_s,
-            server_settings=_SESSION | {"application_name": name},
+            server_settings=_SESSION | {"application_name": name, "fastocsp.actor": actor},
         )
     try:
         if check:
@@ -64,9 +68,11 @@ async def connect(
 
 
 @asynccontextmanager
-async def connected(url: str | SecretStr, *, name: str = "fastocsp", check: bool = True) -> AsyncIterator[Connection]:
+async def connected(
+    url: str | SecretStr, *, name: str = "fastocsp", check: bool = True, actor: str = ""
+) -> AsyncIterator[Connection]:
     """A connection for one command, closed at its end; database errors inside come out translated."""
-    connection = await connect(url, name=name, check=check)
+    connection = await connect(url, name=name, check=check, actor=actor)
     try:
         with translated():
             yield connection

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple, Required, TypedDict, Unpack
 
 from cachewarm.errors import Refused
+from cachewarm.ledger.audit import name_actor
 from cachewarm.ledger.connect import Connection, translated
 from responder.domain.status import UnissuedPolicy
 
@@ -91,6 +92,7 @@ async def add_issuer(connection: Connection, issuer_id: str, *, actor: str, **ro
     crls = row.get("crls", ONLY_COMPLETE)
     with translated():
         async with connection.transaction():
+            await name_actor(connection, actor)
             added = await connection.fetchrow(
                 f"""insert into issuers (issuer_id, subject, cert_der, key_path, responder_mode, ocsp_url, crl_url,
                       ca_issuers_url, unissued_policy, publishes_crl, delta_crl, crl_shards, crl_scope, crl_source,
@@ -117,7 +119,6 @@ async def add_issuer(connection: Connection, issuer_id: str, *, actor: str, **ro
             )
             if added is None:
                 raise Refused(await _why_not(connection, issuer_id, row["cert_der"]))
-            await connection.execute("select audit_append($1, 'issuer', $2)", actor, issuer_id)
     return _issuer(added)
 
 
@@ -250,6 +251,7 @@ async def change_issuer(
     crls = change.get("crls", ONLY_COMPLETE)
     with translated():
         async with connection.transaction():
+            await name_actor(connection, actor)
             row = await connection.fetchrow(
                 f"""update issuers set key_path = coalesce($2, key_path), responder_mode = coalesce($3, responder_mode),
                       ocsp_url = coalesce($4, ocsp_url), crl_url = coalesce($5, crl_url),
@@ -275,7 +277,6 @@ async def change_issuer(
             )
             if row is None:
                 raise Refused(f"there is no issuer {issuer_id!r}")
-            await connection.execute("select audit_append($1, 'issuer', $2)", actor, issuer_id)
     return _issuer(row)
 
 

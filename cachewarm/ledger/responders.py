@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cachewarm.ledger.audit import name_actor
 from cachewarm.ledger.connect import Connection, one_row, translated
 
 _COLUMNS = "issuer_id, cert_subject, serial_number, not_before, not_after, created_at, cert_der"
@@ -40,6 +41,7 @@ async def add_responder_cert(
     """Enter a responder certificate, with its audit row."""
     with translated():
         async with connection.transaction():
+            await name_actor(connection, actor)
             row = await one_row(
                 connection,
                 f"""insert into ocsp_responder_certs
@@ -52,9 +54,6 @@ async def add_responder_cert(
                 cert.not_after,
                 cert.cert_der,
                 cert.key_path,
-            )
-            await connection.execute(
-                "select audit_append($1, 'responder', $2, $3)", actor, issuer_id, cert.serial_number
             )
     return ResponderCert(**dict(row))
 

@@ -62,7 +62,7 @@ def make_demo(settings: Settings, certificates: str, revoked: str) -> dict[str, 
     """
 
     async def run() -> dict[str, str]:
-        async with connected(settings.require_database(), name="fastocsp quickstart") as connection:
+        async with connected(settings.require_database(), name="fastocsp quickstart", actor="quickstart") as connection:
             await set_horizon(connection, settings.horizon)
             demo = await prepare(connection, settings, int(certificates), int(revoked))
             return {name: str(value) for name, value in demo.items()}

@@ -1,6 +1,7 @@
 """The warmer's word about itself, every few seconds in the ledger: for `status`, its metrics and `/ready` of the edges.
 
-The counts of certificates are folded in the same turn: it is the writer's regular visit to the ledger.
+The counts of certificates are folded and audit rows settled in the same turn: it is the writer's regular visit to the
+ledger.
 """
 
 import asyncio
@@ -11,11 +12,14 @@ from datetime import UTC, datetime
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from cachewarm.ledger import coverage, faults, heartbeats
+from cachewarm.ledger.audit import settle_audit
 from cachewarm.ledger.connect import Connection
 
 INTERVAL_S = 5.0
 #: A loop that failed is tried again within five seconds and may take as long to fail: after this it is well again.
 FAILING_S = 12.0
+#: Listed with the loops that fail: `status` and `/ready` show it.
+BROKEN_CHAIN = "audit chain broken"
 
 
 class HeartbeatLoop:
@@ -32,6 +36,7 @@ class HeartbeatLoop:
         self._failed: dict[str, float] = {}
         self._walked_at: datetime | None = None
         self._missing: int | None = None
+        self._audit_broken_at: int | None = None
 
     def walked(self, missing: int) -> None:
         """Note the end of a walk of the whole inventory, which had to sign that many records."""
@@ -41,24 +46,32 @@ class HeartbeatLoop:
         """Note that this loop has just failed."""
         self._failed[loop] = self._monotonic()
 
+    def audited(self, broken_at: int | None) -> None:
+        """Note the first row at which the audit chain does not hold, or None."""
+        self._audit_broken_at = broken_at
+
     def beat(self) -> heartbeats.Heartbeat:
         """Return the state of this moment."""
         now = self._monotonic()
+        failing = {loop for loop, at in self._failed.items() if now - at < FAILING_S}
+        if self._audit_broken_at is not None:
+            failing.add(BROKEN_CHAIN)
         return heartbeats.Heartbeat(
             warmer=self._name,
             walked_at=self._walked_at,
             queue=self._queue(),
             rotation_failures=len(self._issuer_faults().get(faults.RESPONDER, ())),
             missing=self._missing,
-            failing=tuple(sorted(loop for loop, at in self._failed.items() if now - at < FAILING_S)),
+            failing=tuple(sorted(failing)),
         )
 
     async def run(self, connection: Connection) -> None:
-        """Write it and fold the counts, until cancelled."""
+        """Write it, fold the counts and settle audit rows, until cancelled."""
         while True:
             await heartbeats.write_heartbeat(connection, self.beat())
             while await coverage.fold_counts(connection) >= coverage.FOLDED_AT_ONCE:
                 await asyncio.sleep(0)
+            await settle_audit(connection)
             await asyncio.sleep(INTERVAL_S)
 
     def collect(self) -> Iterator[Metric]:
@@ -78,3 +91,8 @@ class HeartbeatLoop:
         for loop in beat.failing:
             failing.add_metric([loop], 1)
         yield failing
+        yield GaugeMetricFamily(
+            "fastocsp_audit_chain_broken",
+            "1 once a row of the audit chain does not hold",
+            value=int(self._audit_broken_at is not None),
+        )

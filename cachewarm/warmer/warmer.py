@@ -242,6 +242,7 @@ class Warmer:
         """Walk the audit chain now and then; a broken link is for a person."""
         while True:
             verdict = await verify_audit(connection)
+            self.heartbeat.audited(verdict.broken_at)
             if verdict.broken_at is not None:
                 log.error("the audit chain is broken", at=verdict.broken_at, events=verdict.seq)
             await asyncio.sleep(self.settings.audit_chain_verify_interval)

@@ -30,6 +30,19 @@ def test_a_loop_is_failing_until_it_has_not_failed_for_a_while() -> None:
     assert {"fastocsp_warmer_queue", "fastocsp_warmer_failing", "fastocsp_warmer_missing_records"} <= names
 
 
+def test_broken_audit_chain_is_failing_until_it_holds_again() -> None:
+    """However long ago it was looked at: the next look is hours away."""
+    now = [0.0]
+    loop = HeartbeatLoop("w", lambda: 0, dict, lambda: now[0])
+    loop.audited(7)
+    now[0] = 100 * FAILING_S
+    assert loop.beat().failing == ("audit chain broken",)
+    broken = {metric.name: metric.samples for metric in loop.collect()}["fastocsp_audit_chain_broken"]
+    assert broken[0].value == 1
+    loop.audited(None)
+    assert loop.beat().failing == ()
+
+
 async def test_a_warmer_writes_its_heartbeat_and_folds_the_counts(plant: Plant) -> None:
     """The warmer's own login may do both; the certificates of the plant are in the totals afterwards."""
     connection = await connect(plant.urls.warmer)
