@@ -3,28 +3,19 @@
 Exit status: 0 done, 1 the chain does not hold, 2 usage.
 """
 
-import asyncio
 import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from cachewarm.audit.export import fields_of, verify_export, write_export, write_export_file
-from cachewarm.cli.options import AsJson, DataDir, given_by, run_with_ledger, settings_of, with_ledger
+from cachewarm.cli.options import AsJson, DataDir, given_by, settings_of, with_ledger
 from cachewarm.cli.parameters import Group, Option
 from cachewarm.console import fail, progress, reported, say, show, show_rows
-from cachewarm.ledger.audit import (
-    AuditEvent,
-    AuditFilter,
-    audit_head,
-    list_audit,
-    row_hash,
-    settle_audit,
-    verify_audit,
-    walk_audit,
-)
 from responder.domain.serial import parse_serial, serial_hex
+
+if TYPE_CHECKING:
+    from cachewarm.ledger.audit import AuditEvent, AuditFilter
 
 app = Group(help="The audit chain: who did what, and whether it holds.")
 
@@ -52,6 +43,8 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """List the latest rows, oldest first: a timeline. What was issued: --action certificate."""
+    from cachewarm.ledger.audit import list_audit, settle_audit
+
     with reported():
         wanted: AuditFilter = {
             "since": _moment("--since", since),
@@ -62,7 +55,7 @@ def list_command(
             "actions": action,
         }
 
-        async def read(connection: Any) -> list[AuditEvent]:
+        async def read(connection: Any) -> "list[AuditEvent]":
             await settle_audit(connection)
             return await list_audit(connection, limit=limit, **wanted)
 
@@ -90,10 +83,7 @@ def verify_command(
     with reported():
         kept = _head(head)
         if export is not None:
-            with export.open(encoding="utf-8") as lines:
-                verdict = verify_export(lines)
-            there = None if kept is None else _hash_in(export, kept[0])
-            found = Found(verdict.first, verdict.broken_at, verdict.seq, verdict.hash, there)
+            found = _verify_export(export, kept)
         else:
             found = with_ledger(settings_of(data_dir), lambda connection: _verify(connection, kept))
         has_head = kept is None or found.at_head == kept[1]
@@ -120,6 +110,9 @@ def export_command(
     data_dir: DataDir = None,
 ) -> None:
     """Write rows as JSON lines, oldest first, with what their hashes are made of (`audit verify --export`)."""
+    from cachewarm.audit.export import write_export, write_export_file
+    from cachewarm.ledger.audit import settle_audit, walk_audit
+
     with reported():
         wanted: AuditFilter = {"since": _moment("--since", since), "until": _moment("--until", until)}
 
@@ -131,7 +124,7 @@ def export_command(
                     return await write_export(events, sys.stdout.write, meter.advance)
                 return await write_export_file(out, events, meter.advance)
 
-        count = asyncio.run(run_with_ledger(settings_of(data_dir), write, name="fastocsp audit", repeatable=False))
+        count = with_ledger(settings_of(data_dir), write)
         say(f"{count} rows written")
 
 
@@ -146,6 +139,8 @@ class Found(NamedTuple):
 
 
 async def _verify(connection: Any, kept: tuple[int, bytes] | None) -> Found:
+    from cachewarm.ledger.audit import audit_head, row_hash, settle_audit, verify_audit
+
     await settle_audit(connection)
     with progress("verifying the audit chain", (await audit_head(connection)).seq) as meter:
         verdict = await verify_audit(connection, progress=meter.advance)
@@ -153,16 +148,27 @@ async def _verify(connection: Any, kept: tuple[int, bytes] | None) -> Found:
     return Found(1, verdict.broken_at, verdict.seq, verdict.hash, there)
 
 
+def _verify_export(export: Path, kept: tuple[int, bytes] | None) -> Found:
+    from cachewarm.audit.export import verify_export
+
+    with export.open(encoding="utf-8") as lines:
+        verdict = verify_export(lines)
+    there = None if kept is None else _hash_in(export, kept[0])
+    return Found(verdict.first, verdict.broken_at, verdict.seq, verdict.hash, there)
+
+
 def _hash_in(export: Path, seq: int) -> bytes | None:
     with export.open(encoding="utf-8") as lines:
         return next((bytes.fromhex(row["hash"]) for row in map(json.loads, lines) if row["seq"] == seq), None)
 
 
-def _object(event: AuditEvent) -> dict[str, Any]:
+def _object(event: "AuditEvent") -> dict[str, Any]:
+    from cachewarm.audit.export import fields_of
+
     return {name: value for name, value in fields_of(event).items() if name != "detail_text"} | {"detail": event.detail}
 
 
-def _row(event: AuditEvent) -> dict[str, Any]:
+def _row(event: "AuditEvent") -> dict[str, Any]:
     login = event.detail.get("login")
     detail = {name: value for name, value in event.detail.items() if name not in ("login", "application")}
     return {

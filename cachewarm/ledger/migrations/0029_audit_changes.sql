@@ -16,22 +16,61 @@ create function audit_note(entries audit_entry[]) returns void language sql
   as $$ insert into audit_pending (entry) select (u.actor, u.action, u.issuer_id, u.serial_number, u.detail)::audit_entry
            from unnest(entries) with ordinality u(actor, action, issuer_id, serial_number, detail, o) order by u.o $$;
 
--- Put at most so many committed rows into the chain, in the order in which they were entered; how many there were.
+create function audit_take_pending(p_most int) returns audit_entry[] language sql volatile
+  set search_path = pg_catalog, public, pg_temp as $$
+  with gone as (delete from audit_pending where id in (select id from audit_pending order by id limit p_most) returning id, entry)
+  select coalesce(array_agg(entry order by id), '{}') from gone $$;
+
+-- As in 0025; what waits comes first, so that a certificate is issued before it is revoked.
+create or replace function audit_append_rows(entries audit_entry[]) returns bigint language plpgsql
+  set search_path = pg_catalog, public, pg_temp as $$
+declare
+  s bigint;
+  h bytea;
+  before bytea;
+  covered bytea[];
+  one bytea;
+  hashes bytea[] := '{}';
+  t timestamptz;
+begin
+  if coalesce(cardinality(entries), 0) = 0 then return null; end if;
+  perform ledger_lock();
+  if exists (select from audit_pending) then
+    entries := audit_take_pending(1000) || entries;
+  end if;
+  t := clock_timestamp();
+  select seq, hash into strict s, before from audit_head;
+  select array_agg(int8send(s + e.n) || int8send((extract(epoch from t) * 1000000)::int8)
+      || audit_field(convert_to(e.actor, 'UTF8')) || audit_field(convert_to(e.action, 'UTF8'))
+      || audit_field(convert_to(e.issuer_id, 'UTF8')) || audit_field(e.serial_number)
+      || audit_field(convert_to(e.detail::text, 'UTF8')) order by e.n) into strict covered
+    from unnest(entries) with ordinality e(actor, action, issuer_id, serial_number, detail, n);
+  h := before;
+  foreach one in array covered loop
+    h := sha256(h || one);
+    hashes := hashes || h;
+  end loop;
+  insert into audit_events (seq, at, actor, action, issuer_id, serial_number, detail, prev_hash, hash)
+    select s + e.n, t, e.actor, e.action, e.issuer_id, e.serial_number, e.detail,
+           lag(e.hash, 1, before) over (order by e.n), e.hash
+      from rows from (unnest(entries), unnest(hashes)) with ordinality e(actor, action, issuer_id, serial_number, detail, hash, n);
+  s := s + cardinality(entries);
+  update audit_head set seq = s, hash = h;
+  return s;
+end $$;
+
+-- Put rows that wait into the chain, in the order in which they were entered: so many, and as many more as one append takes.
+-- Returns how many there were.
 create function audit_settle(p_most int default 1000) returns int language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
-declare entries audit_entry[];
+declare s bigint;
 begin
   if not exists (select from audit_pending) then return 0; end if;
   perform ledger_lock();
-  with gone as (delete from audit_pending where id in (select id from audit_pending order by id limit p_most) returning id, entry)
-  select array_agg(entry order by id) into entries from gone;
-  perform audit_append_rows(entries);
-  return coalesce(cardinality(entries), 0);
+  select seq into strict s from audit_head;
+  return coalesce(audit_append_rows(audit_take_pending(p_most)) - s, 0);
 end $$;
 
--- Who acts: the name that the session gives (fastocsp.actor), else its login. The login is beside it in any case.
-create function audit_actor() returns text language sql stable
-  return coalesce(nullif(current_setting('fastocsp.actor', true), ''), session_user);
 create function audit_origin() returns jsonb language sql volatile
   return jsonb_build_object('login', session_user, 'application', current_setting('application_name', true),
     'entered_at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
@@ -40,7 +79,7 @@ create function audit_origin() returns jsonb language sql volatile
 -- order, by which an export of the registry proves that it has them.
 create function audit_certificates(p_action text, p_issuer_id text, p_serial_numbers bytea[], p_detail jsonb) returns audit_entry
   language sql volatile
-  return (audit_actor(), p_action, p_issuer_id, case when cardinality(p_serial_numbers) = 1 then p_serial_numbers[1] end,
+  return (acting(), p_action, p_issuer_id, case when cardinality(p_serial_numbers) = 1 then p_serial_numbers[1] end,
           audit_origin() || p_detail || case when cardinality(p_serial_numbers) = 1 then '{}' else jsonb_build_object(
             'certificates', cardinality(p_serial_numbers), 'first', encode(p_serial_numbers[1], 'hex'),
             'last', encode(p_serial_numbers[cardinality(p_serial_numbers)], 'hex'),
@@ -60,7 +99,7 @@ end $$;
 create function certificate_changed() returns trigger language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 begin
-  perform audit_note(array[(audit_actor(), 'certificate-change', new.issuer_id, new.serial_number,
+  perform audit_note(array[(acting(), 'certificate-change', new.issuer_id, new.serial_number,
     audit_changes(audit_row(to_jsonb(old), old.cert_der), audit_row(to_jsonb(new), new.cert_der)))::audit_entry]);
   return null;
 end $$;
@@ -100,7 +139,7 @@ create function issuers_entered() returns trigger language plpgsql security defi
   set search_path = pg_catalog, public, pg_temp as $$
 begin
   perform audit_note(array(
-    select (audit_actor(), 'issuer', n.issuer_id, null, audit_changes(null, audit_row(to_jsonb(n), n.cert_der)))::audit_entry
+    select (acting(), 'issuer', n.issuer_id, null, audit_changes(null, audit_row(to_jsonb(n), n.cert_der)))::audit_entry
       from newt n order by n.issuer_no));
   return null;
 end $$;
@@ -109,7 +148,7 @@ create function issuers_changed() returns trigger language plpgsql security defi
   set search_path = pg_catalog, public, pg_temp as $$
 begin
   perform audit_note(array(
-    select (audit_actor(), 'issuer', n.issuer_id, null,
+    select (acting(), 'issuer', n.issuer_id, null,
             audit_changes(audit_row(to_jsonb(o), o.cert_der), audit_row(to_jsonb(n), n.cert_der)))::audit_entry
       from newt n join oldt o using (issuer_no) where n is distinct from o order by n.issuer_no));
   return null;
@@ -119,7 +158,7 @@ create function issuers_gone() returns trigger language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 begin
   perform audit_note(array(
-    select (audit_actor(), 'issuer-delete', o.issuer_id, null, audit_changes(audit_row(to_jsonb(o), o.cert_der), null))::audit_entry
+    select (acting(), 'issuer-delete', o.issuer_id, null, audit_changes(audit_row(to_jsonb(o), o.cert_der), null))::audit_entry
       from oldt o order by o.issuer_no));
   return null;
 end $$;
@@ -136,7 +175,7 @@ create function responders_entered() returns trigger language plpgsql security d
   set search_path = pg_catalog, public, pg_temp as $$
 begin
   perform audit_note(array(
-    select (audit_actor(), 'responder', n.issuer_id, n.serial_number,
+    select (acting(), 'responder', n.issuer_id, n.serial_number,
             audit_changes(null, audit_row(to_jsonb(n), n.cert_der)))::audit_entry
       from newt n order by n.issuer_id, n.serial_number));
   return null;
@@ -146,7 +185,7 @@ create function responders_changed() returns trigger language plpgsql security d
   set search_path = pg_catalog, public, pg_temp as $$
 begin
   perform audit_note(array(
-    select (audit_actor(), 'responder', n.issuer_id, n.serial_number,
+    select (acting(), 'responder', n.issuer_id, n.serial_number,
             audit_changes(audit_row(to_jsonb(o), o.cert_der), audit_row(to_jsonb(n), n.cert_der)))::audit_entry
       from newt n join oldt o using (issuer_id, serial_number) where n is distinct from o order by n.issuer_id, n.serial_number));
   return null;
@@ -156,7 +195,7 @@ create function responders_gone() returns trigger language plpgsql security defi
   set search_path = pg_catalog, public, pg_temp as $$
 begin
   perform audit_note(array(
-    select (audit_actor(), 'responder-delete', o.issuer_id, o.serial_number,
+    select (acting(), 'responder-delete', o.issuer_id, o.serial_number,
             audit_changes(audit_row(to_jsonb(o), o.cert_der), null))::audit_entry
       from oldt o order by o.issuer_id, o.serial_number));
   return null;
@@ -174,6 +213,6 @@ alter table ocsp_responder_certs enable always trigger responders_entered, enabl
 revoke all on audit_pending from public;
 revoke all on function audit_settle from public;
 grant execute on function audit_settle to fastocsp_writer;
-revoke all on function audit_note, audit_certificates, audit_row, audit_changes, audit_origin, audit_actor, certificates_entered,
+revoke all on function audit_note, audit_certificates, audit_row, audit_changes, audit_origin, audit_take_pending, certificates_entered,
   certificate_changed, certificates_gone, issuers_entered, issuers_changed, issuers_gone, responders_entered, responders_changed,
   responders_gone from public;

@@ -171,6 +171,7 @@ async def test_check_config_online_finds_a_login_without_rights_and_a_dead_redis
 
 async def test_check_config_online_finds_a_broken_audit_chain(root_ca: Fastocsp, owner: Connection) -> None:
     """A row that was changed behind the triggers' back."""
+    assert root_ca("audit", "list").status == 0
     await owner.execute("alter table audit_events disable trigger user")
     await owner.execute("update audit_events set actor = 'nobody' where seq = 1")
     found = root_ca("check-config", "--online")

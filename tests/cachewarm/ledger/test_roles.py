@@ -90,6 +90,7 @@ WRITER_READS = {
     "orphan_evidence",
 }
 WRITER_CALLS = {
+    "audit_settle",
     "certificate_counts_fold",
     "orphans_settle",
     "orphans_from_crl",
