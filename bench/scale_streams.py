@@ -122,7 +122,7 @@ def ledger() -> Iterator[Ledger]:
         server.start()
         try:
             made = Ledger(asyncio.run(provision(server)), folder)
-            made.run("ca", "init", "--id", "root", "--subject", "CN=Root")
+            made.run("ca", "init", "--id", "root", "--subject", "CN=Root", "--public-url", "http://ocsp.example")
             yield made
         finally:
             server.stop()
