@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -19,7 +20,7 @@ from cachewarm.admin.auth import admins_only, problem
 from cachewarm.admin.bulk import bulk_revoke
 from cachewarm.admin.crls import crl_cache
 from cachewarm.admin.reload import ReloadRefused
-from cachewarm.admin.request_body import read_moment, read_object, read_reason, read_wait, waiting_of
+from cachewarm.admin.request_body import TooLarge, read_moment, read_object, read_reason, read_wait, waiting_of
 from cachewarm.config import Settings
 from cachewarm.errors import CachewarmError, Fatal, Refused, Transient
 from cachewarm.ledger import inventory, issuers
@@ -140,10 +141,27 @@ def build_app(settings: Settings) -> Starlette:
             Route("/api/v1/certificates/{id}/unhold", unhold, methods=["POST"]),
         ],
         lifespan=lifespan,
-        exception_handlers={ValueError: _unfit, Refused: _refused, Transient: _away, Fatal: _away},
+        exception_handlers={
+            HTTPException: _no_route,
+            TooLarge: _too_large,
+            ValueError: _unfit,
+            Refused: _refused,
+            Transient: _away,
+            Fatal: _away,
+        },
     )
     app.state.settings = settings
     return app
+
+
+async def _no_route(_: Request, error: Exception) -> Response:
+    """404 and 405, in the form of the other errors."""
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+
+
+async def _too_large(_: Request, error: Exception) -> Response:
+    return problem(413, str(error))
 
 
 async def _unfit(_: Request, error: Exception) -> Response:

@@ -19,12 +19,19 @@ LONGEST_WAIT_S = 300.0
 MAX_BODY = 1 << 20
 
 
+class TooLarge(ValueError):
+    """A body over MAX_BODY."""
+
+
 async def read_object(request: Request) -> dict[str, Any]:
     """The body, {} when there is none."""
     octets = await read_body(request, MAX_BODY)
     if octets is None:
-        raise ValueError(f"a body has at most {MAX_BODY} bytes")
-    asked = json.loads(octets) if octets.strip() else {}
+        raise TooLarge(f"a body has at most {MAX_BODY} bytes")
+    try:
+        asked = json.loads(octets) if octets.strip() else {}
+    except ValueError as error:
+        raise ValueError(f"the body is not JSON: {error}") from error
     if not isinstance(asked, dict):
         raise ValueError("the body is a JSON object")
     return asked

@@ -1,4 +1,4 @@
-"""The cold lane's routes (compat.md). Paths are never cleaned and never redirected: base64 has slashes of its own."""
+"""The cold lane's routes (compat.md). Paths are not redirected, and cleaned only in front: base64 has slashes."""
 
 import time
 from collections.abc import AsyncIterator
@@ -43,7 +43,7 @@ def build_app(edge: EdgeContext) -> Starlette:
         finally:
             await edge.stop()
 
-    app = Starlette(routes=_routes(), lifespan=lifespan, middleware=[Middleware(Dated)])
+    app = Starlette(routes=_routes(), lifespan=lifespan, middleware=[Middleware(Dated), Middleware(OneLeadingSlash)])
     app.router.redirect_slashes = False
     app.state.edge = edge
     return app
@@ -67,6 +67,20 @@ class Dated:
             await send(message)
 
         await self._app(scope, receive, dated)
+
+
+class OneLeadingSlash:
+    """Takes slashes in front for one, which clients write that put a path behind a URL that ends with a slash."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on."""
+        if scope["type"] == "http" and scope["path"].startswith("//"):
+            raw = b"/" + scope["raw_path"].lstrip(b"/")
+            scope = {**scope, "path": "/" + scope["path"].lstrip("/"), "raw_path": raw}
+        await self._app(scope, receive, send)
 
 
 def _routes() -> list[Route]:

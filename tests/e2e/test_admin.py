@@ -141,3 +141,15 @@ def test_bad_questions_are_told_what_is_wrong(instance: Instance, path: str, bod
     got, said = call(instance, f"/api/v1/certificates/{path}", key=instance.facts["api_key"], body=body)
     assert got == status
     assert said["error"]
+
+
+def test_errors_without_a_route_of_their_own_are_json(instance: Instance) -> None:
+    """404, 405 and 413 have the form of all others."""
+    key = instance.facts["api_key"]
+    for path, body, status in (
+        ("/api/v1/nothing", None, 404),
+        ("/api/v1/issuers", {}, 405),
+        ("/api/v1/certificates/demo:01/revoke", {"reason": "x" * (1 << 20)}, 413),
+    ):
+        got, said = call(instance, path, key=key, body=body)
+        assert (got, list(said)) == (status, ["error"]), path

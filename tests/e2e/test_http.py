@@ -317,7 +317,7 @@ def test_an_unknown_issuer_in_the_path(demo: Demo, talk: Talk, path: str, lane: 
         "/.well-known/pki/crl/nobody",
         "/.well-known/pki/issuer/nobody",
         "/admin",
-        "//ocsp//",
+        "//nothing//",
     ],
 )
 def test_what_is_not_there_is_404(talk: Talk, path: str) -> None:

@@ -263,3 +263,21 @@ def test_what_is_not_der(demo: Demo, ask: Ask, wrong: str) -> None:
         "indefinite": b"\x30\x80" + der[2:] + b"\0\0",
     }[wrong]
     assert_refused(ask(octets), wanted.MALFORMED, 400)
+
+
+@pytest.mark.parametrize("slashes", ["//", "///"])
+def test_slashes_in_front_of_a_path_are_one(instance: Instance, demo: Demo, slashes: str) -> None:
+    """Clients append a path to a URL that ends with a slash; answers, CRLs and certificates are found all the same."""
+    encoded = base64.b64encode(demo.good).decode()
+    for octets in (
+        post_octets(demo.good, f"{slashes}ocsp"),
+        post_octets(demo.good, f"{slashes}.well-known/pki/ocsp/demo"),
+        get_octets(f"{slashes}ocsp/{encoded}"),
+        get_octets(f"{slashes}.well-known/pki/ocsp/demo/{encoded}"),
+    ):
+        with Talk(instance.port) as talk:
+            status, _, body = talk.ask(octets)
+        assert (status, status_in(body, demo.good_cert.serial_number)) == (200, GOOD), octets[:40]
+    for name in ("crl", "issuer"):
+        with Talk(instance.port) as talk:
+            assert talk.ask(get_octets(f"{slashes}.well-known/pki/{name}/demo"))[0] == 200, name
