@@ -1,1 +1,1 @@
-"""The codec: octets, integers and times in, octets and integers out. No I/O, no clock."""
+"""The codec: bytes, integers and times in, bytes and integers out. No I/O, no clock."""

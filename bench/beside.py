@@ -1,4 +1,4 @@
-"""What is measured beside us: nginx with files, as fast as it gets, and the floor of constant octets."""
+"""What is measured beside us: nginx with files, as fast as it gets, and the floor of constant bytes."""
 
 import os
 import shutil

@@ -1,6 +1,6 @@
 """`make bench`: CPU microseconds of the serving process per answered request: ours, the floor's and peers', in turns.
 
-One edge worker, the floor (`floor.c`: constant octets), nginx, and lighttpd, haproxy, h2o and cfssl where they are
+One edge worker, the floor (`floor.c`: constant bytes), nginx, and lighttpd, haproxy, h2o and cfssl where they are
 found, each as fast as it can be set up. Two regimes (`bench/turns.py`); medians over the rounds, of microseconds and of
 the ratios within a round. 1000 distinct ECDSA P-256 answers, drawn anew each time, and a million records of others in
 the table; the rate limit on (and too high to trip), counters on. Machines are noisy: the ratios are the figures, first

@@ -49,7 +49,7 @@ FIELDS = Fields(
 
 
 def entries_of(size: int) -> list[Entry]:
-    """Random serials of 16 octets, dates over a year, five sixths with a reason."""
+    """Random serials of 16 bytes, dates over a year, five sixths with a reason."""
     serials = sorted(bytes((0x40 | octets[0] & 0x3F,)) + octets[1:] for octets in (os.urandom(16) for _ in range(size)))
     return [
         Entry(serial, NOW - 31_000_000 + 31 * n % 31_000_000, (0, 1, 3, 4, 5, 9)[n % 6])

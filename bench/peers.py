@@ -1,7 +1,7 @@
 """Other programs that answer, each measured where it is found on PATH.
 
 `openssl ocsp` signs every answer anew and closes every connection. `cfssl ocspserve` has whole answers in memory, the
-very octets that our edge serves. `lighttpd` and `h2o` have them as files, as nginx has. `haproxy` returns one of them
+very bytes that our edge serves. `lighttpd` and `h2o` have them as files, as nginx has. `haproxy` returns one of them
 for every path, from memory: a rule for each would be looked for one after the other.
 """
 

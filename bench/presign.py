@@ -88,7 +88,7 @@ def signing_of(kind: KeyKind) -> Signing:
 
 
 def unsigned(signing: Signing, count: int) -> list[tuple[bytes, bytes]]:
-    """Serials of 16 octets, all good."""
+    """Serials of 16 bytes, all good."""
     stated = Statement(GOOD, NOW, NOW + 86400, Position(1, 1, b""))
     record = pack_record(unsigned_record(stated, signing.templates[1], NOW))
     return [(b"\x5e" + os.urandom(15), record) for _ in range(count)]

@@ -1,6 +1,6 @@
-"""`make bench-table`: the answer table by itself, up to ten million records of P-256 with serials of 16 octets.
+"""`make bench-table`: the answer table by itself, up to ten million records of P-256 with serials of 16 bytes.
 
-Octets a record are the table's own count of what it has in memory; the longest put is the pause that growing makes, by
+Bytes a record are the table's own count of what it has in memory; the longest put is the pause that growing makes, by
 the CPU time of the thread, as the machine does other work. A look-up is `Table.get` from Python, call and result
 included, for records drawn from all of them. Two processes that map one table are weighed by their Pss.
 """
@@ -34,7 +34,7 @@ RECORD = pack_record(
 
 
 def serials(count: int) -> list[bytes]:
-    """Of 16 octets."""
+    """Of 16 bytes."""
     return [b"\x5e" + os.urandom(15) for _ in range(count)]
 
 

@@ -97,7 +97,7 @@ class Progress:
 
 
 def logs_to_the_person() -> None:
-    """What our own code logs goes to standard error, and only what is wrong: standard output is for the result."""
+    """Send log events to standard error, warnings and errors only: standard output is for the result."""
     import logging
 
     import structlog

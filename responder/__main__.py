@@ -1,4 +1,4 @@
-"""Run the edge."""
+"""Run the edge (`python -m responder`)."""
 
 from responder.cli import main
 

@@ -28,7 +28,7 @@ Clock = Callable[[], Instant]
 
 
 def read_clock() -> Instant:
-    """Now."""
+    """Return this moment on all clocks."""
     return Instant(
         time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.time_ns()
     )

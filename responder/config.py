@@ -32,7 +32,7 @@ def check_listen(value: str) -> str:
 
 
 class EdgeSettings(SettingsBase):
-    """What `fastocsp serve` needs; the write side adds its own in `cachewarm.config`."""
+    """Settings of `fastocsp serve`; the write side adds its own in `cachewarm.config`."""
 
     data_dir: Path = Field(
         Path(".fastocsp"),
@@ -175,12 +175,12 @@ class EdgeSettings(SettingsBase):
 
     @property
     def run(self) -> Path:
-        """Folder of the sockets: a Unix socket's path has at most 107 octets."""
+        """Folder of the sockets: a Unix socket's path has at most 107 bytes."""
         return self.run_dir or self.data_dir / "run"
 
     @property
     def signer(self) -> Path:
-        """The signer's socket."""
+        """Path of the signer's socket."""
         return self.signer_socket or self.run / "signer.sock"
 
 
@@ -236,7 +236,7 @@ BUILD_NAMES = {"FASTOCSP_BUILD"}
 
 
 def read_instance(folder: Path, cls: type[EdgeSettings]) -> dict[str, Any]:
-    """What the quickstart of that folder wrote for the commands beside it; empty when there is none."""
+    """Return the settings that the quickstart of that folder wrote for commands; empty when there is none."""
     try:
         written = json.loads((folder / INSTANCE_FILE).read_text())["settings"]
     except (FileNotFoundError, PermissionError, NotADirectoryError, KeyError, ValueError):

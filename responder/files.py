@@ -13,7 +13,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_file(path: Path, octets: bytes, mode: int = 0o644) -> None:
-    """All or nothing."""
+    """Write the whole file, or leave the old one."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)

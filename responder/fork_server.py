@@ -6,7 +6,7 @@ with an environment that has none, and reads none: what a child is to run, its s
 process that asked for it straight to the child (responder/forks.py), over a line that only the child reads.
 
 The parent of all children is this process, so it also ends them when the one that asked for them is gone, and when it
-ends itself. It ends when nobody holds the other end of FD any more.
+ends itself. It ends when no process holds the other end of FD any more.
 """
 
 import gc

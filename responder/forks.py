@@ -45,15 +45,15 @@ class ForkedProcess:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def terminate(self) -> None:
-        """SIGTERM."""
+        """Send SIGTERM to the process."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL to the process."""
         self.send_signal(signal.SIGKILL)
 
     def wait_for(self, seconds: float) -> int | None:
-        """Return the exit status once it has ended, None after so many seconds."""
+        """Return the exit status once it has ended, None after that many seconds."""
         if self.returncode is None and _is_readable(self._line, seconds):
             self._take_status()
         return self.returncode

@@ -12,7 +12,7 @@ def die_with_parent(sig: signal.Signals, parent: int) -> None:
     """Have the kernel send `sig` when the thread that started this process ends; leave at once if it has.
 
     `parent` is the number of the process that started us, told by itself: one that ended before this line would leave
-    us with another parent, and nobody to send anything.
+    us with another parent, and no signal would come.
     """
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, sig, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")

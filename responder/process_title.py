@@ -1,4 +1,4 @@
-"""What `ps` shows of a forked process: the words that a started one would have."""
+"""Have `ps` show of a forked process the words that a started one would have."""
 
 import ctypes
 from collections.abc import Sequence

@@ -126,8 +126,8 @@ def refuse_calls() -> None:
 def program(machine: str) -> list[Step]:
     """Return the filter for that machine: (code, jump if true, jump if false, operand) of each instruction.
 
-    New processes are refused, new threads are not. clone3 hides its flags from a filter: it is said not to exist, upon
-    which libraries use clone.
+    New processes are refused, new threads are not. clone3 hides its flags from a filter: the filter claims that it does
+    not exist, upon which libraries use clone.
     """
     column = 0 if machine == "x86_64" else 1
     steps: list[Step] = [

@@ -29,7 +29,7 @@ class SecretStr:
         self._text = text
 
     def get_secret_value(self) -> str:
-        """Return the text."""
+        """Return the text of the secret."""
         return self._text
 
     def __eq__(self, other: object) -> bool:

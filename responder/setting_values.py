@@ -24,7 +24,7 @@ def parse_duration(value: object) -> object:
 
 
 def parse_size(value: object) -> object:
-    """Octets from `16KiB`, `1M` or a bare number."""
+    """Bytes from `16KiB`, `1M` or a bare number."""
     if not isinstance(value, str):
         return value
     match = _SIZE.fullmatch(value.strip())

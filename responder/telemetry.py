@@ -131,7 +131,7 @@ class LineLogger:
         self._stream = stream
 
     def msg(self, message: str) -> None:
-        """Write one line."""
+        """Write one line to the stream."""
         cls = type(self)
         line = f"\n{message}\n" if cls._is_torn else f"{message}\n"
         if cls._lost:

@@ -8,12 +8,12 @@ from _fastocsp.table.entry cimport TableKey
 from _fastocsp.wire.codes cimport MAX_MAGNITUDE
 
 cdef enum:
-    MIN_TARGET = 16               # octets of a target that is kept
-    MAX_TARGET = 272              # a Target has 320 octets, five lines of the cache
+    MIN_TARGET = 16               # bytes of a target that is kept
+    MAX_TARGET = 272              # a Target has 320 bytes, five lines of the cache
     WAYS = 4                      # places of a set, of which a target may have any
 
 cdef struct Tag:                  # of a target, small, so that all of them stay in a cache
-    uint32_t hash                 # of its octets, odd; even: of a target that was asked for once; 0: no target
+    uint32_t hash                 # of its bytes, odd; even: of a target that was asked for once; 0: no target
     uint32_t place                # of its record, as in TableKey
 
 cdef struct Target:

@@ -1,4 +1,4 @@
-"""Request targets that were understood a moment ago, and the (issuer number, hash algorithm, serial) each asks for."""
+"""Request targets that were seen recently, and the (issuer number, hash algorithm, serial) each asks for."""
 
 from typing import final
 
@@ -8,11 +8,11 @@ class Targets:
 
     def __new__(cls, sets: int) -> Targets: ...
     def put(self, target: bytes, issuer_no: int, hash_algorithm: int, serial: bytes) -> None:
-        """It was asked for: know it, if it was lately before. One of less than 16 or more than 272 octets is not kept.
+        """It was asked for: know it, if it was lately before. One of less than 16 or more than 272 bytes is not kept.
 
         ValueError for what is no key.
         """
     def get(self, target: bytes) -> tuple[int, int, bytes] | None:
-        """What it asks for, None when it is not known."""
+        """Return what the target asks for, or None when it is not in the cache."""
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove every target from the cache."""

@@ -4,7 +4,7 @@ Clients write one question the same way each time, and undoing percent-encoding,
 of an answer's instructions. Equal bytes ask for the same key as long as the issuers stay what they are: code that
 changes those calls `clear`. Nothing of an answer is kept, but where its record was found: a hint, which
 the table checks. Each target has a set of places, by its hash, and takes one from another; the whole target is
-compared. Its octets are copied when it is asked for again while its hash is still remembered: to copy what comes once
+compared. Its bytes are copied when it is asked for again while its hash is still remembered: to copy what comes once
 would cost what it never brings in. One thread at a time.
 """
 
@@ -26,7 +26,7 @@ cdef size_t HEAD = sizeof(Target) - MAX_TARGET
 
 
 cdef inline uint64_t target_hash(const uint8_t* p, size_t n) noexcept nogil:
-    """Of at least eight octets: in steps of eight, the last one ends with them. Collisions cost a place, no more."""
+    """Of at least eight bytes: in steps of eight, the last one ends with them. Collisions cost a place, no more."""
     cdef const uint8_t* last = p + n - 8
     cdef uint64_t h = n
     cdef uint64_t word
@@ -41,7 +41,7 @@ cdef inline uint64_t target_hash(const uint8_t* p, size_t n) noexcept nogil:
 
 
 cdef inline uint32_t tag_of(uint64_t h) noexcept nogil:
-    """Of a target whose octets are known."""
+    """Of a target whose bytes are known."""
     return <uint32_t>(h >> 32) | 1
 
 

@@ -1,4 +1,4 @@
-"""Good answers of one shape: the first is written, the others are its copies with octets of their own."""
+"""Good answers of one shape: the first is written, the others are its copies with bytes of their own."""
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t
@@ -10,10 +10,10 @@ from _fastocsp.ocsp.response cimport Layout, TemplateOctets
 from _fastocsp.wire.sink cimport Sink
 
 cdef enum:
-    STENCIL_ROOM = 2960           # octets of head and answer; no Stencil begins where others do in a near cache
+    STENCIL_ROOM = 2960           # bytes of head and answer; no Stencil begins where others do in a near cache
     STENCILS = 32                 # places, of which a shape has one by its hash
 
-cdef struct Places:               # of what two good answers of one shape differ in, in octets before the end
+cdef struct Places:               # of what two good answers of one shape differ in, in bytes before the end
     size_t produced_at            # times: content of the GeneralizedTime
     size_t serial                 # content of the INTEGER
     size_t serial_len
@@ -26,7 +26,7 @@ cdef struct Places:               # of what two good answers of one shape differ
 cdef struct Stencil:
     const TemplateOctets* template    # NULL: none
     uint32_t shape
-    uint32_t n                    # octets that are kept
+    uint32_t n                    # bytes that are kept
     uint32_t head_n               # and of these the head's
     Places places
     uint8_t octets[STENCIL_ROOM]
@@ -50,7 +50,7 @@ cdef struct ResponsePlan:         # of one answer, between `measure` and `put`; 
 @cython.final
 cdef class Stencils:
     cdef Stencil* slots
-    # Octets of head and answer, or a few more; 0 for what `response_size` refuses
+    # Bytes of head and answer, or a few more; 0 for what `response_size` refuses
     cdef size_t measure(self, const TemplateOctets* template, Octets serial, const RecordHead* record, Freshness fresh,
                         int keep_alive, ResponsePlan* plan) noexcept nogil
     # Write the planned answer, for which the sink must have the room

@@ -6,7 +6,7 @@ from _fastocsp.ocsp.response import Template
 
 @final
 class Stencils:
-    """At most 32 shapes; whoever changes templates clears them."""
+    """At most 32 shapes; a caller that changes templates clears them."""
 
     def __new__(cls) -> Stencils: ...
     def encode(
@@ -26,4 +26,4 @@ class Stencils:
     def place(self, template: Template, serial: bytes, record: bytes, now: int) -> int | None:
         """The place of the answer's shape, 0..31; None for one that is not kept."""
     def clear(self) -> None:
-        """Forget every shape."""
+        """Remove every shape from the cache."""

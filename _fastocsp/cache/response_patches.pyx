@@ -1,8 +1,8 @@
-"""Good answers, head and DER: of one shape the first is written, the others are copies with octets of their own.
+"""Good answers, head and DER: of one shape the first is written, the others are copies with bytes of their own.
 
 What two good answers of one template differ in are times, serial number, signature, entity tag, max-age and Date. How
 wide the numbers among these are decides where everything stands: that is the shape, and there are few. So the writers
-of head and DER run once a shape; then its octets are copied and the values written over (ADR 0017). Nothing is answered
+of head and DER run once a shape; then its bytes are copied and the values written over (ADR 0017). Nothing is answered
 from here that the caller has no record of. What is revoked, and what is too long, is written anew each time. One thread
 at a time; whoever changes templates calls `forget`.
 """

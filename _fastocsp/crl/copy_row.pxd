@@ -29,7 +29,7 @@ cdef struct Row:
 
 
 cdef inline Outcome read_column(Cursor* c, Octets* out) noexcept nogil:
-    """The octets of a column; p is NULL for NULL."""
+    """The bytes of a column; p is NULL for NULL."""
     cdef uint32_t n = 0
     if read_u32(c, &n) < 0:
         return CUT

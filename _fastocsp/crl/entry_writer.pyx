@@ -2,7 +2,7 @@
 
 RFC 5280 5.1.2.6 (entries), 5.3.1 (reasonCode), 5.3.2 (invalidityDate), 5.3.3 (certificateIssuer). A row: serial bytea,
 revocation time int8 (epoch seconds), reason int2, invalidity date int8 or NULL, certificateIssuer bytea or NULL (DER of
-its GeneralNames). Rows of one certificate issuer ascend by the octets of the serial, so that none comes twice unseen.
+its GeneralNames). Rows of one certificate issuer ascend by the bytes of the serial, so that none comes twice unseen.
 
     SEQUENCE { userCertificate INTEGER, revocationDate Time, crlEntryExtensions SEQUENCE OF Extension OPTIONAL }
 """
@@ -32,7 +32,7 @@ cdef enum:
     COPY_HEAD = 19                # signature, flags, length of an extension that is not there
     REASON_EXTENSION = 12
     DATE_EXTENSION = 26
-    FIXED_ENTRY = 128             # octets of an entry without its certificateIssuer, at most
+    FIXED_ENTRY = 128             # bytes of an entry without its certificateIssuer, at most
     REMOVE_FROM_CRL = 8
     LAST_REASON = 10
     MAX_SHARDS = 4096
@@ -77,7 +77,7 @@ cdef inline void put_time(Sink* s, Day* day, int64_t seconds, bint generalized) 
 
 
 cdef inline size_t issuer_content(size_t n) noexcept nogil:
-    """Content octets of the certificateIssuer extension with n octets of GeneralNames; 0 for none."""
+    """Content bytes of the certificateIssuer extension with n bytes of GeneralNames; 0 for none."""
     return 8 + tlv_size(n) if n else 0
 
 

@@ -46,7 +46,7 @@ class Scope:
 class Fields:
     """What a CRL says besides its entries; times in epoch seconds.
 
-    signature_algorithm, issuer  DER, taken over octet for octet
+    signature_algorithm, issuer  DER, taken over byte for byte
     base_number                  of a delta CRL: BaseCRLNumber (5.2.4)
     freshest_url                 of a complete CRL: where its delta is (5.2.6)
     expired_since                entries stay although their certificates ended, since then (X.509 expiredCertsOnCRL)
@@ -103,7 +103,7 @@ def certificate_list(
 
 
 def header(tag: int, n: int) -> bytes:
-    """Identifier and length octets of an element with n content octets."""
+    """Identifier and length bytes of an element with n content bytes."""
     if n < 0x80:
         return bytes((tag, n))
     length = n.to_bytes((n.bit_length() + 7) // 8, "big")

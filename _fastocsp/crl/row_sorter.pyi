@@ -11,7 +11,7 @@ class RowSorter:
     def __new__(cls) -> RowSorter: ...
     @property
     def count(self) -> int:
-        """Rows so far."""
+        """Number of rows that were read."""
     def feed(self, piece: bytes | bytearray) -> None:
         """Take the next bytes, cut anywhere; WireError for another stream or a time not in 1970 to 9999."""
     def read(self, room: int = 262144) -> bytes:

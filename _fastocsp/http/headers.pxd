@@ -47,9 +47,9 @@ cdef class KnownSections:
     cdef KnownSection places[KNOWN_SECTIONS]
 
 
-# The octets up to CR LF; a bare LF or CR is passed on
+# The bytes up to CR LF; a bare LF or CR is passed on
 cdef int next_line(Span left, Span* line) noexcept nogil
-# The section that `left` begins with, `used` octets behind the beginning of the request; `known` may be NULL
+# The section that `left` begins with, `used` bytes behind the beginning of the request; `known` may be NULL
 cdef int read_section(Span left, size_t used, KnownSection* known, HeaderSection* out) noexcept nogil
 
 cdef inline Span after(Span s, size_t n) noexcept nogil:

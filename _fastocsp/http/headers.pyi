@@ -1,9 +1,9 @@
-"""Header sections of requests that were read a moment ago."""
+"""Header sections of requests that were read recently."""
 
 from typing import final
 
 @final
 class KnownSections:
-    """Eight places; a section is known by its octets, all of them."""
+    """Eight places; a section is known by its bytes, all of them."""
 
     def __new__(cls) -> KnownSections: ...

@@ -1,7 +1,7 @@
 """Field lines up to the empty one: what the fast lane needs of them, and whether it may answer.
 
 A section is read line by line (RFC 9112 5). Clients send the same one again and again: one that was read a moment ago,
-octet for octet, says the same again. Kept are those without conditions and X-Forwarded-For, which differ from request
+byte for byte, says the same again. Kept are those without conditions and X-Forwarded-For, which differ from request
 to request.
 """
 
@@ -31,7 +31,7 @@ cdef extern from *:
     bint same_letters(const uint8_t* p, const char* word, size_t n) noexcept nogil
     bint all_text(const uint8_t* p, size_t n) noexcept nogil
 
-cdef bint TOKEN[256]              # octets of a field name, RFC 9110 5.6.2
+cdef bint TOKEN[256]              # bytes of a field name, RFC 9110 5.6.2
 
 
 cdef void fill_tokens() noexcept:
@@ -48,7 +48,7 @@ cdef inline bint same_word(Span s, const char* word, size_t n) noexcept nogil:
 
 
 cdef int next_line(Span left, Span* line) noexcept nogil:
-    """The octets up to CR LF; a bare LF or CR is passed on."""
+    """The bytes up to CR LF; a bare LF or CR is passed on."""
     cdef const uint8_t* end = <const uint8_t*>memchr(left.p, 10, left.n)
     if end == NULL:
         return WIRE_NEED_MORE if left.n <= MAX_HEAD else WIRE_PASS_ON

@@ -1,8 +1,8 @@
 """The GET form, RFC 6960 A.1: {url}/{url-encoding of base64 of the DER}.
 
-decode_get (nogil) is strict: one octet of the alphabet after the other, percent-encoded or not; anything else, NUL
+decode_get (nogil) is strict: one byte of the alphabet after the other, percent-encoded or not; anything else, NUL
 and white space included, is no request. First percent-encoding is undone, once, in any case and for any character
-(RFC 3986 6.2.2), into the caller's buffer; then the symbols there become octets in place, which never overtake them.
+(RFC 3986 6.2.2), into the caller's buffer; then the symbols there become bytes in place, which never overtake them.
 Slashes in front belong to the URL (H-7). The Python function of the same name also repairs slashes that a proxy
 collapsed or doubled, when only one request can be meant (slash_repair.py).
 """
@@ -46,7 +46,7 @@ cdef inline int symbol_of(uint8_t c) noexcept nogil:
     return PADDING if c == c"=" else NOT_BASE64
 
 
-# The six bits of a character at each place of a group of four, NO_SYMBOL for any other: or-ed, they are three octets.
+# The six bits of a character at each place of a group of four, NO_SYMBOL for any other: or-ed, they are three bytes.
 cdef uint32_t PLACES[4][256]
 cdef uint32_t NO_SYMBOL = 1 << 24
 
@@ -107,7 +107,7 @@ cdef inline int put_symbol(Base64* state, Sink* sink, int symbol) noexcept nogil
 
 
 cdef int put_groups(Cursor* c, Sink* sink, size_t groups) noexcept nogil:
-    """So many groups of four symbols as three octets each; -1 when there is anything else among them."""
+    """So many groups of four symbols as three bytes each; -1 when there is anything else among them."""
     cdef const uint8_t* text = take(c, 4 * groups)
     cdef uint8_t* to = claim(sink, 3 * groups)
     cdef uint32_t bits, wrong = 0

@@ -17,7 +17,7 @@ cdef class Proxies:
     cdef Network* networks
     cdef size_t count
 
-    # The packed address (4 or 16 octets; mapped IPv4 counts as IPv4) lies in one of the networks
+    # The packed address (4 or 16 bytes; mapped IPv4 counts as IPv4) lies in one of the networks
     cdef bint trusts(self, const uint8_t* packed, size_t n) noexcept nogil
-    # Octets written to `packed`, which has room for 16; 0 when the field names nobody but proxies
+    # Bytes written to `packed`, which has room for 16; 0 when the field names nobody but proxies
     cdef size_t client(self, Span forwarded_for, uint8_t* packed) noexcept nogil

@@ -5,7 +5,7 @@ from typing import final
 
 @final
 class Proxies:
-    """Trusted networks, as (packed address of 4 or 16 octets, bits of the prefix); ValueError for anything else."""
+    """Trusted networks, as (packed address of 4 or 16 bytes, bits of the prefix); ValueError for anything else."""
 
     def __new__(cls, networks: Iterable[tuple[bytes, int]]) -> Proxies: ...
     def trust(self, packed: bytes) -> bool:

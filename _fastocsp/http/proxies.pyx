@@ -18,7 +18,7 @@ cdef extern from "<arpa/inet.h>" nogil:
     int inet_pton(int family, const char* text, void* out)
 
 cdef enum:
-    MAX_TEXT = 64                 # octets of an address, a zone included
+    MAX_TEXT = 64                 # bytes of an address, a zone included
 
 cdef const uint8_t* MAPPED = <const uint8_t*>b"\0\0\0\0\0\0\0\0\0\0\xff\xff"
 
@@ -66,7 +66,7 @@ cdef bint take_off_port(Span* hop) noexcept nogil:
 
 
 cdef size_t packed_address(Span hop, uint8_t* out) noexcept nogil:
-    """Octets of the address, 0 when it is none."""
+    """Bytes of the address, 0 when it is none."""
     cdef char text[MAX_TEXT]
     cdef const uint8_t* zone
     cdef size_t n

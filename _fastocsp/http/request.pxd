@@ -17,7 +17,7 @@ cdef struct HttpRequest:
     Span if_none_match            # n == 0: absent
     Span if_modified_since
     Span forwarded_for
-    size_t consumed               # octets of this request, the next one begins there
+    size_t consumed               # bytes of this request, the next one begins there
     int keep_alive                # CONNECTION_* of headers.pxd
     bint old                      # HTTP/1.0
     bint crl                      # GET of a CRL with If-None-Match: issuer_id is its name, "demo" or "demo/delta"

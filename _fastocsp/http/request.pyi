@@ -7,6 +7,6 @@ from _fastocsp.http.headers import KnownSections
 def recognise_octets(
     octets: bytes, max_body: int = 16384, known: KnownSections | None = None
 ) -> dict[str, Any] | Literal[False] | None:
-    """A plain request's method, issuer_id, rest, body, conditions, consumed octets, keep_alive and whether it is for a
-    CRL; None when more octets are needed, False when another parser must decide.
+    """A plain request's method, issuer_id, rest, body, conditions, consumed bytes, keep_alive and whether it is for a
+    CRL; None when more bytes are needed, False when another parser must decide.
     """

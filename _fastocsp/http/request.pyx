@@ -1,11 +1,11 @@
-"""HTTP recogniser, sans I/O: octets in, one plain OCSP request out, or "need more", or "pass on".
+"""HTTP recogniser, sans I/O: bytes in, one plain OCSP request out, or "need more", or "pass on".
 
 Plain is also a GET of a CRL that says which one the client has (If-None-Match, If-Modified-Since), as caches ask it.
 
 It takes what clients of a responder really send, and is sure of all it takes: one request line, HTTP/1.1 with one Host
 or HTTP/1.0 with at most one, at most one Content-Length of digits and one Content-Type, no
-Transfer-Encoding, no Expect, no upgrade, no query, no folded or control octets. Whatever else comes, well-formed or
-not, is passed on with its octets to the full parser, which has the last word on what is an error (RFC 9112). So
+Transfer-Encoding, no Expect, no upgrade, no query, no folded or control bytes. Whatever else comes, well-formed or
+not, is passed on with its bytes to the full parser, which has the last word on what is an error (RFC 9112). So
 framing has one meaning here and no request can be smuggled past it.
 """
 
@@ -147,7 +147,7 @@ cdef bint target(Span path, HttpRequest* out) noexcept nogil:
 
 
 def recognise_octets(bytes octets not None, size_t max_body=16384, KnownSections known=None):
-    """What the recogniser makes of these octets: None (need more), False (pass on) or a dict of its spans."""
+    """What the recogniser makes of these bytes: None (need more), False (pass on) or a dict of its spans."""
     cdef HttpRequest r
     cdef KnownSection* places = NULL
     cdef int got

@@ -19,7 +19,7 @@ cdef struct Freshness:            # how long caches may keep an answer; passed i
 
 cdef struct CacheValues:          # what the cache fields of two answers differ in
     Octets max_age                # its digits
-    Octets tag                    # octets of the entity tag, which shows them as hex
+    Octets tag                    # bytes of the entity tag, which shows them as hex
     Calendar this_update
     Calendar next_update
     const uint8_t* date           # of a Date field

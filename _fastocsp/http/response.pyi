@@ -1,4 +1,4 @@
-"""Heads of cacheable OCSP answers and the conditions of a GET; MalformedRecord for octets that are no record."""
+"""Heads of cacheable OCSP answers and the conditions of a GET; MalformedRecord for bytes that are no record."""
 
 def is_not_modified(if_none_match: bytes, if_modified_since: bytes, record: bytes) -> bool:
     """RFC 9110 13.2.2 for a GET of this record's answer; b"" stands for an absent field."""

@@ -17,8 +17,8 @@ from _fastocsp.wire.errors import MalformedRecord
 from _fastocsp.wire.gentime import imf_fixdate
 
 cdef enum:
-    TAG_OCTETS = 16               # octets of the signature in the entity tag, which shows them as hex
-    BEFORE_TAG = 47               # octets between a value and the one before it
+    TAG_OCTETS = 16               # bytes of the signature in the entity tag, which shows them as hex
+    BEFORE_TAG = 47               # bytes between a value and the one before it
     BEFORE_MODIFIED = 17
     BEFORE_EXPIRES = 11
     BEFORE_DATE = 8
@@ -61,7 +61,7 @@ cdef Octets tag_octets(const RecordHead* record) noexcept nogil:
 
 
 cdef inline size_t tag_size(Octets tag) noexcept nogil:
-    """Octets of the entity tag, quotes included."""
+    """Bytes of the entity tag, quotes included."""
     return 2 * tag.n + 2
 
 
@@ -275,7 +275,7 @@ def entity_tag(bytes record not None):
 
 
 def encode_head(bytes record not None, uint32_t now, body_len, int keep_alive=1, uint32_t max_age=0xFFFFFFFF):
-    """The head that the hot lane writes before a body of so many octets, or of the 304 when body_len is None."""
+    """The head that the hot lane writes before a body of so many bytes, or of the 304 when body_len is None."""
     cdef RecordHead head
     cdef uint8_t octets[MAX_HEAD_OCTETS]
     cdef bytes date = imf_fixdate(now).encode()

@@ -16,7 +16,7 @@ MAX_RUNS = 64
 MAX_LOST = 3  # slashes; more are a truncated text, not a collapsed run
 MAX_GAINED = 64  # slashes
 MAX_CANDIDATES = 64
-HEADER_SYMBOLS = 8  # six octets: identifier and up to five of length
+HEADER_SYMBOLS = 8  # six bytes: identifier and up to five of length
 
 
 def candidates(text: bytes) -> Iterator[bytes]:
@@ -54,7 +54,7 @@ def symbols_of_element(symbols: bytes) -> int | None:
 
 
 def distributions(runs: list[int], moved: int) -> list[list[int]]:
-    """Every way to lengthen (moved > 0) or shorten the runs by so many slashes in all; none when there are too many.
+    """Every way to lengthen (moved > 0) or shorten the runs by that many slashes in all; none when there are too many.
 
     A run never vanishes. Every step of the search leads to a candidate, so its cost is bounded like their number.
     """

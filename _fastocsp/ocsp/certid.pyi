@@ -17,4 +17,4 @@ def cert_id_head(hash_algorithm: int, issuer_name_hash: bytes, issuer_key_hash: 
     """
 
 def encode_cert_id(hash_algorithm: int, issuer_name_hash: bytes, issuer_key_hash: bytes, serial_number: bytes) -> bytes:
-    """The CertID element; serial_number is a big-endian magnitude of one octet or more. Raises as cert_id_head."""
+    """The CertID element; serial_number is a big-endian magnitude of one byte or more. Raises as cert_id_head."""

@@ -23,4 +23,4 @@ class IssuerIndex:
         """Issuer number, or 0 when no issuer has both hashes under that algorithm; PARAMETERS_ABSENT is ignored."""
 
     def find_template(self, issuer_no: int, hash_algorithm: int, responder: bytes) -> Template | None:
-        """The template of the answers that this responder (8 octets) signed, or None."""
+        """The template of the answers that this responder (8 bytes) signed, or None."""

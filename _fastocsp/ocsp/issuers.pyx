@@ -14,7 +14,7 @@ from _fastocsp.ocsp.response cimport Template, TemplateOctets
 
 
 cdef inline size_t bucket_of(const uint8_t* key_hash, size_t hash_len) noexcept nogil:
-    """Before it is masked: the first octets are as good as any, they are a hash."""
+    """Before it is masked: the first bytes are as good as any, they are a hash."""
     if hash_len < 3:
         return key_hash[0]
     return key_hash[0] | <size_t>key_hash[1] << 8 | <size_t>key_hash[2] << 16

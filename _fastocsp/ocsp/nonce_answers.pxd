@@ -11,4 +11,4 @@ cdef class SharedStatement:
     cdef Template template
     cdef bytes record             # unsigned
     cdef long long until          # epoch seconds: it holds for certificates that end then or later
-    cdef object sign              # signature over these octets
+    cdef object sign              # signature over these bytes

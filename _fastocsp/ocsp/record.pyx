@@ -6,14 +6,14 @@
             2  generation        u24: one a promotion or restore of the ledger, one a minute lasts 31 years
             5  seq               u48: one a change of a status, 100,000 a second last 89 years
            11  produced_at       u32
-           15  responder         8 octets
+           15  responder         8 bytes
            23  age               u16, or u32 if wide: produced_at - this_update
            25  life              u24, or u32 if wide: next_update - this_update, at least 1
            28  revocation_time   u32, if the status is revoked
                reason            u8, CRLReason or NO_REASON, if the status is revoked
-     28 to 36  signature         0..1024 octets, nothing after it
+     28 to 36  signature         0..1024 bytes, nothing after it
 
-Big-endian. An ECDSA signature in DER is kept as its two numbers, 64 or 96 octets, and marked as halves; any other as it
+Big-endian. An ECDSA signature in DER is kept as its two numbers, 64 or 96 bytes, and marked as halves; any other as it
 is. Wide are times that do not fit otherwise, such as those of a CRL of a year. Each record has one form. read_record
 accepts what can be true without a key at hand: whether the signature verifies and whether the window holds now is for
 others.
@@ -210,7 +210,7 @@ cdef void put_record(Sink* s, const RecordHead* record) noexcept nogil:
 
 
 cdef bytes with_signature(RecordHead* head, bytes signature):
-    """The record's octets with this signature, in halves when it can be."""
+    """The record's bytes with this signature, in halves when it can be."""
     cdef uint8_t halves[2 * LONG_HALF]
     cdef bytes octets
     cdef Sink s

@@ -1,6 +1,6 @@
 """OCSPRequest, RFC 6960 4.1.1, read as strict DER without allocation.
 
-Octets of one request in, borrowed pointers out; what to answer is the caller's affair. Not known here: issuers,
+Bytes of one request in, borrowed pointers out; what to answer is the caller's affair. Not known here: issuers,
 clocks, policies, HTTP. Extension values are opaque but for the nonce; the requestorName and the signature are kept
 and checked no deeper than their outermost shape, because nothing reads them (O-7, O-8).
 

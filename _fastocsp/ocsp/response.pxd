@@ -13,14 +13,14 @@ from _fastocsp.wire.sink cimport Sink, put_octet, put_static
 
 cdef struct Layout:
     Single single
-    size_t responses_len          # content octets of `responses`
+    size_t responses_len          # content bytes of `responses`
     Octets extensions             # responseExtensions with its explicit tag; n is 0 when absent
-    size_t tbs_len                # content octets of ResponseData
-    size_t signature_len          # octets of the signature as it is served
-    size_t basic_len              # content octets of BasicOCSPResponse
-    size_t octet_string_len       # content octets of `response`, the OCTET STRING
-    size_t bytes_len              # content octets of ResponseBytes
-    size_t content_len            # content octets of OCSPResponse
+    size_t tbs_len                # content bytes of ResponseData
+    size_t signature_len          # bytes of the signature as it is served
+    size_t basic_len              # content bytes of BasicOCSPResponse
+    size_t octet_string_len       # content bytes of `response`, the OCTET STRING
+    size_t bytes_len              # content bytes of ResponseBytes
+    size_t content_len            # content bytes of OCSPResponse
 
 
 cdef struct TemplateOctets:       # what the nogil writers need of a template, owned by it
@@ -35,7 +35,7 @@ cdef struct TemplateOctets:       # what the nogil writers need of a template, o
 @cython.final
 cdef class Template:
     """What every answer of one issuer, one responder and one CertID hash has in common."""
-    cdef readonly bytes responder          # 8 octets, the record's responder field
+    cdef readonly bytes responder          # 8 bytes, the record's responder field
     cdef readonly int hash_algorithm       # codes.SHA1.. | PARAMETERS_ABSENT
     cdef bytes _cert_id_head               # CertID content before serialNumber
     cdef bytes _responder_id               # ResponderID
@@ -58,7 +58,7 @@ cdef inline bint belongs(const TemplateOctets* t, Octets serial, const RecordHea
             and memcmp(record.responder, t.responder.p, 8) == 0)
 
 
-# Octets of the complete OCSPResponse DER, `layout` filled in for write_response; 0 when the record does not belong to
+# Bytes of the complete OCSPResponse DER, `layout` filled in for write_response; 0 when the record does not belong to
 # this template, has no signature, or the serial is empty or longer than MAX_SERIAL. The layout borrows all three.
 cdef size_t response_size(const TemplateOctets* t, Octets serial, const RecordHead* record,
                           Layout* layout) noexcept nogil

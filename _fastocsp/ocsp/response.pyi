@@ -10,7 +10,7 @@ def error_response(status: int) -> bytes:
 
 @final
 class Template:
-    """What every answer of one issuer, one responder and one CertID hash has in common; immutable.
+    """The part that all answers of one issuer, one responder and one CertID hash have in common; immutable.
 
     The record of another hash algorithm (PARAMETERS_ABSENT included) or of another responder is refused.
     """
@@ -31,14 +31,14 @@ class Template:
         hash_algorithm       codes.SHA1 .. SHA512, or-ed with PARAMETERS_ABSENT
         issuer_name_hash     as long as the hash says, like issuer_key_hash
         responder_id         the ResponderID element, see responder_id_by_key and responder_id_by_name
-        responder            8 octets, the records' responder field
+        responder            8 bytes, the records' responder field
         signature_algorithm  the AlgorithmIdentifier element
         certs                Certificate elements; `certs` is not written when there are none
         """
 
     @property
     def responder(self) -> bytes:
-        """8 octets, the records' responder field."""
+        """8 bytes, the records' responder field."""
 
     @property
     def hash_algorithm(self) -> int:
@@ -47,7 +47,7 @@ class Template:
     def tbs(self, serial: bytes, record: Record | bytes, nonce: bytes | None = None) -> bytes:
         """The ResponseData element to be signed for this record and, if given, this nonce (RFC 9654).
 
-        The record's signature plays no part. Raises MalformedRecord for octets that are no record, ValueError for a
+        The record's signature plays no part. Raises MalformedRecord for bytes that are no record, ValueError for a
         record or serial that does not belong here.
         """
 
@@ -55,7 +55,7 @@ class Template:
         """The OCSPResponse element with the record's signature; always without nonce. Raises as tbs."""
 
 def responder_id_by_key(key_hash: bytes) -> bytes:
-    """ResponderID byKey; key_hash is the SHA-1 of the key bits without tag, length and unused-bits octet."""
+    """ResponderID byKey; key_hash is the SHA-1 of the key bits without tag, length and unused-bits byte."""
 
 def responder_id_by_name(name: bytes) -> bytes:
     """ResponderID byName from the Name element."""

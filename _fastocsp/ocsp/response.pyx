@@ -2,7 +2,7 @@
 
 The nogil half measures from the inside out and writes once from the outside in: no allocation, no Python object. The
 Python half builds what is to be signed, and answers that are not one record. This module neither signs nor verifies;
-the octets to be signed and the octets served come from the same writers, which the tests hold equal.
+the bytes to be signed and the bytes served come from the same writers, which the tests hold equal.
 DEFAULT version and empty certs are not written (O-23, O-18).
 """
 
@@ -27,8 +27,8 @@ from _fastocsp.wire.sink import tlv
 from _fastocsp.wire.types import Record
 
 cdef enum:
-    STATUS_TLV = 3                # octets of responseStatus
-    BASIC_OID_TLV = 11            # octets of id-pkix-ocsp-basic
+    STATUS_TLV = 3                # bytes of responseStatus
+    BASIC_OID_TLV = 11            # bytes of id-pkix-ocsp-basic
 
 # id-pkix-ocsp-basic, 1.3.6.1.5.5.7.48.1.1
 cdef const char* BASIC_OID = b"\x06\x09\x2B\x06\x01\x05\x05\x07\x30\x01\x01"
@@ -53,7 +53,7 @@ def error_response(int status):
 
 
 cdef bint is_one(int tag, bytes octets) noexcept:
-    """Whether the octets are exactly one element with this identifier octet."""
+    """Whether the bytes are exactly one element with this identifier byte."""
     cdef Cursor c
     cdef Fault fault
     cdef Element element
@@ -166,7 +166,7 @@ cdef size_t response_size(const TemplateOctets* t, Octets serial, const RecordHe
 
 
 cdef void measure_envelope(const TemplateOctets* t, size_t tbs, size_t signature, Layout* layout) noexcept nogil:
-    """The lengths around ResponseData and a signature of so many octets."""
+    """The lengths around ResponseData and a signature of so many bytes."""
     layout.signature_len = signature
     layout.basic_len = tbs + t.signature_algorithm.n + tlv_size(1 + signature) + t.certs.n
     layout.octet_string_len = tlv_size(layout.basic_len)
@@ -212,7 +212,7 @@ cdef void put_envelope(Sink* s, const Layout* layout) noexcept nogil:
 
 
 cdef void put_signature(Sink* s, const Layout* layout) noexcept nogil:
-    """BIT STRING of whole octets."""
+    """BIT STRING of whole bytes."""
     put_header(s, BIT_STRING, 1 + layout.signature_len)
     put_octet(s, 0)
     put_signature_octets(s, layout.single.record)

@@ -12,9 +12,9 @@ cpdef enum:
     ASK_ANSWER = 2
     DONE = 0                      # kinds returned, besides an OCSPResponseStatus
     DONE_ONCE = 4
-    FRAME_HEAD = 9                # octets before a frame's body
-    MAX_FRAME = 1048576           # octets behind its length field
-    MAX_NONCE = 32                # octets of the nonce of a question about one certificate
+    FRAME_HEAD = 9                # bytes before a frame's body
+    MAX_FRAME = 1048576           # bytes behind its length field
+    MAX_NONCE = 32                # bytes of the nonce of a question about one certificate
 
 cdef struct AnswerQuery:                # one certificate, and a nonce for its answer
     uint16_t issuer_no            # 0: nothing is asked

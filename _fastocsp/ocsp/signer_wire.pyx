@@ -3,9 +3,9 @@
     length u32, of what follows | number u32 | kind u8 | body
 
 Kinds asked: ASK_RECORD, one record for (issuer number u16, hash algorithm u8, serial); ASK_ANSWER, a whole answer for a
-nonce (length u8, octets) and CertIDs (count u8, then for each issuer number u16, hash algorithm u8, length u8, serial).
+nonce (length u8, bytes) and CertIDs (count u8, then for each issuer number u16, hash algorithm u8, length u8, serial).
 Kinds returned: DONE, DONE_ONCE (not to be kept), else the OCSPResponseStatus. An answer's body: count u8, for each
-record length u16 and octets, then DER. Big-endian. The number says which question a frame belongs to.
+record length u16 and bytes, then DER. Big-endian. The number says which question a frame belongs to.
 """
 
 from libc.string cimport memcpy
@@ -21,7 +21,7 @@ from _fastocsp.wire.sink cimport (
 from _fastocsp.wire.errors import WireError
 
 cdef enum:
-    AFTER_LENGTH = 5              # octets of number and kind
+    AFTER_LENGTH = 5              # bytes of number and kind
     LENGTH_FIELD = 4
 
 

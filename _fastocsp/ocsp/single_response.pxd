@@ -12,16 +12,16 @@ from _fastocsp.wire.serial cimport put_serial, serial_size
 from _fastocsp.wire.sink cimport Sink, put_header, put_octet, put_octets, tlv_size
 
 cdef enum:
-    EXPLICIT_TIME = 19            # octets of a GeneralizedTime in an explicit tag
-    EXPLICIT_REASON = 5           # octets of a CRLReason in an explicit tag
+    EXPLICIT_TIME = 19            # bytes of a GeneralizedTime in an explicit tag
+    EXPLICIT_REASON = 5           # bytes of a CRLReason in an explicit tag
 
 cdef struct Single:
     Octets cert_id_head           # CertID content before serialNumber
     Octets serial                 # its key (serial.pxd), not empty
     const RecordHead* record
-    size_t cert_id_len            # content octets of the CertID
-    size_t status_len             # content octets of the CertStatus
-    size_t content_len            # content octets of the SingleResponse
+    size_t cert_id_len            # content bytes of the CertID
+    size_t status_len             # content bytes of the CertStatus
+    size_t content_len            # content bytes of the SingleResponse
 
 
 cdef inline bint names_reason(const RecordHead* record) noexcept nogil:
@@ -30,7 +30,7 @@ cdef inline bint names_reason(const RecordHead* record) noexcept nogil:
 
 
 cdef inline size_t measure_single(Single* single) noexcept nogil:
-    """Fills the lengths; returns the octets of the whole element."""
+    """Fills the lengths; returns the bytes of the whole element."""
     single.cert_id_len = single.cert_id_head.n + tlv_size(serial_size(single.serial))
     single.status_len = 0
     if single.record.status == REVOKED:

@@ -1,6 +1,6 @@
 """Which serials a set may hold, at six bits an entry: one line of memory tells 15 strangers of 16 from its members.
 
-Blocked Bloom filter: the hash names one block of 64 octets and three bits in it. Bits are set and never cleared, by one
+Blocked Bloom filter: the hash names one block of 64 bytes and three bits in it. Bits are set and never cleared, by one
 writer, before what they stand for is linked in; a reader that is told of that sees them. No is certain, yes is not.
 """
 

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 cdef enum:
-    ROW_TAIL = 5                  # octets behind the serial: time and reason
+    ROW_TAIL = 5                  # bytes behind the serial: time and reason
 
 
 cdef inline uint32_t be32(const uint8_t* p) noexcept nogil:

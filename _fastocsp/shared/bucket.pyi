@@ -22,9 +22,9 @@ class Bucket:
         """
     @staticmethod
     def size(slots: int) -> int:
-        """Octets of memory for at least `slots` addresses."""
+        """Bytes of memory for at least `slots` addresses."""
     def allow(self, packed: bytes, now_ns: int) -> bool:
-        """True when a request of this packed address (4 or 16 octets) is within the limit; counts it.
+        """True when a request of this packed address (4 or 16 bytes) is within the limit; counts it.
 
         `now_ns` is a monotonic clock's that all sharers of the buffer read alike.
         """

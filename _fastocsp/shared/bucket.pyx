@@ -64,7 +64,7 @@ cdef const uint8_t* MAPPED = <const uint8_t*>b"\0\0\0\0\0\0\0\0\0\0\xff\xff"
 
 
 cdef class Bucket:
-    """The limit; `buffer` is zeroed memory of `Bucket.size(slots)` octets."""
+    """The limit; `buffer` is zeroed memory of `Bucket.size(slots)` bytes."""
 
     def __cinit__(self, buffer, int per_minute, uint64_t key):
         cdef Py_buffer view
@@ -84,7 +84,7 @@ cdef class Bucket:
 
     @staticmethod
     def size(slots):
-        """Octets for at least so many addresses."""
+        """Bytes for at least so many addresses."""
         return HEAD + (1 << max(2, (slots - 1).bit_length())) * 16
 
     cdef ClientKey key_of(self, const uint8_t* packed, size_t n) noexcept nogil:
@@ -133,7 +133,7 @@ cdef class Bucket:
         return oldest
 
     def allow(self, bytes packed not None, uint64_t now_ns):
-        """True when a request of this packed address (4 or 16 octets) at `now_ns` is within the limit."""
+        """True when a request of this packed address (4 or 16 bytes) at `now_ns` is within the limit."""
         if len(packed) not in (4, 16):
             raise ValueError("4 octets of IPv4 or 16 of IPv6")
         cdef ClientKey client = self.key_of(packed, len(packed))

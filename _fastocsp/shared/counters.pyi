@@ -20,7 +20,7 @@ class Counters:
         """Count `n` more, modulo 2**64; not ordered with other memory."""
 
     def put(self, index: int, n: int) -> None:
-        """Set the number; what was written before is seen by whoever gets it (release)."""
+        """Set the number; a reader that gets it also sees what was written before it (release)."""
 
     def get(self, index: int) -> int:
         """The number now (acquire)."""

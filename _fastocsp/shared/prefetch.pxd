@@ -10,5 +10,5 @@ cdef extern from *:
             __builtin_prefetch(line);
     }
     """
-    # A hint for the lines of these octets; never a fault, whatever the address
+    # A hint for the lines of these bytes; never a fault, whatever the address
     void fetch_ahead(const void* p, size_t n) noexcept nogil

@@ -4,8 +4,8 @@
             8  whose     u32: issuer number u16, length of the serial in 5 bits and of the record in 11
            12  serial, record, up to the next granule
 
-The version is odd while the octets mean nothing: free, or being written. A copy counts when the version is even, the
-same before and after, not 0, and no chunk changed its class meanwhile; then the octets are those of one `write_entry`.
+The version is odd while the bytes mean nothing: free, or being written. A copy counts when the version is even, the
+same before and after, not 0, and no chunk changed its class meanwhile; then the bytes are those of one `write_entry`.
 Readers change `used` and `due` alone, by exchanging the whole head for the one that they read.
 """
 

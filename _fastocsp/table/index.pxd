@@ -11,7 +11,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from _fastocsp.table.memory cimport MAX_PROBE, Map, level_offset, load64
 
 cdef enum:
-    GROWING = 0x100               # in a shape, beside the level in the low octet
+    GROWING = 0x100               # in a shape, beside the level in the low byte
     FRONTIER_SHIFT = 9            # and before the slots of the old index that were moved
 
 cdef struct Place:

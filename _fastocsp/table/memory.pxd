@@ -38,12 +38,12 @@ cdef extern from "<pthread.h>" nogil:
         pass
 
 cdef enum:
-    GRANULE = 8                   # octets; an entry begins at a multiple of it
-    MIN_ENTRY = 64                # octets of the smallest class of entries
+    GRANULE = 8                   # bytes; an entry begins at a multiple of it
+    MIN_ENTRY = 64                # bytes of the smallest class of entries
     MAX_ENTRY = 1096              # and of the largest
     CLASSES = 138                 # by size in granules
-    CHUNK = 32768                 # octets that belong to one class at a time
-    PAGES = 16384                 # octets in which the index is given back
+    CHUNK = 32768                 # bytes that belong to one class at a time
+    PAGES = 16384                 # bytes in which the index is given back
     MAX_PROBE = 1024              # slots between the home of a word and itself, and slots behind the last home
     FIRST_LEVEL = 10              # homes of the first index, as a power of two
     MAX_LEVEL = 30
@@ -56,7 +56,7 @@ cdef inline size_t level_octets(int level) noexcept nogil:
 
 
 cdef inline size_t level_offset(int level) noexcept nogil:
-    """Octets of the levels below it."""
+    """Bytes of the levels below it."""
     return ((<size_t>1 << level) - (<size_t>1 << FIRST_LEVEL) + <size_t>(level - FIRST_LEVEL) * MAX_PROBE) * 8
 
 
@@ -71,7 +71,7 @@ cdef struct Shared:
     uint64_t magic
     uint64_t bytes_limit
     pthread_mutex_t writing
-    uint64_t epoch                # goes up before the octets of a chunk mean something else
+    uint64_t epoch                # goes up before the bytes of a chunk mean something else
     uint64_t shape                # level of the index, whether the next one is being filled, how far (table_index)
     uint64_t count                # entries
     uint64_t index_octets         # of the index at most, until it grows again
@@ -107,7 +107,7 @@ cdef class TableMemory:
     cdef int take(self) noexcept
     cdef void give(self) noexcept nogil
 
-# Octets that are mapped in memory, about
+# Bytes that are mapped in memory, about
 cdef size_t touched(const Map* m) noexcept nogil
 # Chunks that may be taken
 cdef size_t chunk_limit(const Map* m) noexcept nogil

@@ -3,9 +3,9 @@
 from typing import final
 
 def make_table_memory(bytes_limit: int) -> int:
-    """A new, empty one for a table of at most `bytes_limit` octets: its descriptor, which is the caller's to close.
+    """A new, empty one for a table of at most `bytes_limit` bytes: its descriptor, which is the caller's to close.
 
-    Whoever inherits the descriptor shares the table; the memory is gone with the last process that has it.
+    A process that inherits the descriptor shares the table; the memory is gone with the last process that has it.
     """
 
 def open_table_memory(bytes_limit: int, fd: int | None) -> TableMemory:

@@ -14,7 +14,7 @@ cdef inline uint64_t* entry_at(const Map* m, uint32_t granule) noexcept nogil:
 
 # Forget an entry that is in the index, and free its room.
 cdef void drop_entry(Map* m, uint64_t word) noexcept nogil
-# The granule of room for an entry of so many octets, if need be that of others; NO_CHUNK when there is none. The
+# The granule of room for an entry of so many bytes, if need be that of others; NO_CHUNK when there is none. The
 # room is free: an odd version, or 0.
 cdef uint32_t take_room(Map* m, size_t octets, uint16_t used) noexcept nogil
 # Free room that was taken.

@@ -17,7 +17,7 @@ def survey(
     tags: array[int] | None = None,
     room: int = 0,
 ) -> tuple[int | None, int]:
-    """Look at so many chunks of 32 KiB from `begin` on; return where to go on, None at the end, and the entries seen.
+    """Look at that many chunks of 32 KiB from `begin` on; return where to go on, None at the end, and the entries seen.
 
     An entry that was used at or after `since` (epoch seconds, as given to `Table.set_tick`) adds 1 to its place in
     `sketch`, up to 255. Into `tags`, u64 that begin as zeros, goes the tag of each entry while there is `room`.

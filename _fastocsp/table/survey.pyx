@@ -54,7 +54,7 @@ cdef enum:
 
 cdef size_t put_name(uint8_t* to, uint16_t issuer_no, uint8_t hash_algorithm, const uint8_t* serial,
                      size_t serial_len) noexcept nogil:
-    """What a place in the sketch is of; the octets written."""
+    """What a place in the sketch is of; the bytes written."""
     to[0], to[1], to[2] = <uint8_t>(issuer_no >> 8), <uint8_t>issuer_no, hash_algorithm
     memcpy(to + NAME_HEAD, serial, serial_len)
     return NAME_HEAD + serial_len

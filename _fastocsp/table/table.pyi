@@ -6,7 +6,7 @@ from typing import final
 class Table:
     """Compact records by (issuer_no, hash_algorithm with PARAMETERS_ABSENT, serial key of 1..21 bytes).
 
-    Memory stays under `bytes_limit` octets: of a few entries looked at the longest unused is forgotten. `fd` is of
+    Memory stays under `bytes_limit` bytes: of a few entries looked at the longest unused is forgotten. `fd` is of
     `make_table_memory` with the same limit; None makes a table of our own. ValueError for a key out of range. Nothing
     here waits longer than a few milliseconds for a worker that is writing; who gets no turn keeps and forgets nothing.
     """
@@ -15,7 +15,7 @@ class Table:
     def put(self, issuer_no: int, hash_algorithm: int, serial: bytes, record: bytes) -> bool:
         """Keep this record; False when a newer one is there, it can never fit, or another process is writing.
 
-        Newer is by (generation, seq, produced_at); of two of one age the later put stays. MalformedRecord for octets
+        Newer is by (generation, seq, produced_at); of two of one age the later put stays. MalformedRecord for bytes
         that are no record, or one of another hash algorithm.
         """
     def get(self, issuer_no: int, hash_algorithm: int, serial: bytes) -> bytes | None:
@@ -28,7 +28,7 @@ class Table:
         """
 
     def discard(self, issuer_no: int, hash_algorithm: int, serial: bytes) -> bool:
-        """Forget the record; True when there was one and nobody else was writing."""
+        """Remove the record; True when there was one and no other process was writing."""
 
     def set_tick(self, tick: int) -> None:
         """Epoch seconds that uses from now on are noted at, in units of 16; a u32 that does not go back."""
@@ -38,7 +38,7 @@ class Table:
 
     @property
     def octets(self) -> int:
-        """Octets in memory, for all processes together."""
+        """Bytes in memory, for all processes together."""
 
     @property
     def evicted(self) -> int:

@@ -1,6 +1,6 @@
 """Hash table of compact records, one a host: every worker maps it, reads it without a lock, and may write it.
 
-A hash that collides can never give another certificate's answer: issuer, algorithm, length and every octet of the
+A hash that collides can never give another certificate's answer: issuer, algorithm, length and every byte of the
 serial are compared, in a copy that was checked to be whole. Memory is bounded by `bytes_limit`; above it the entries
 that have gone unused longest, of a few looked at, make room. A record replaces another only when it is newer in
 (generation, seq, producedAt), so a slow writer cannot bring an old answer back. Who reads while somebody writes finds
@@ -27,7 +27,7 @@ from _fastocsp.table.memory import open_table_memory
 
 cdef enum:
     TRIES = 4                     # of a look-up that meets a change
-    USUAL_ENTRY = 136             # octets
+    USUAL_ENTRY = 136             # bytes
 
 
 cdef bint older(const RecordHead* a, const RecordHead* b) noexcept nogil:
@@ -40,7 +40,7 @@ cdef bint older(const RecordHead* a, const RecordHead* b) noexcept nogil:
 
 
 cdef class Table:
-    """Records by key, at most `bytes_limit` octets."""
+    """Records by key, at most `bytes_limit` bytes."""
 
     def __cinit__(self, size_t bytes_limit, fd=None):
         self.memory = open_table_memory(bytes_limit, fd)
@@ -207,7 +207,7 @@ cdef class Table:
 
     @property
     def octets(self):
-        """Octets in memory."""
+        """Bytes in memory."""
         return touched(&self.memory.map)
 
     @property

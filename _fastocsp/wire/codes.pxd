@@ -22,8 +22,8 @@ cpdef enum:
     UNKNOWN = 2
 
 cpdef enum:
-    # hashAlgorithm of a CertID, one octet; PARAMETERS_ABSENT is or-ed on when the
-    # AlgorithmIdentifier came without its NULL, so that the answer repeats the CertID octet for octet
+    # hashAlgorithm of a CertID, one byte; PARAMETERS_ABSENT is or-ed on when the
+    # AlgorithmIdentifier came without its NULL, so that the answer repeats the CertID byte for byte
     HASH_NONE = 0
     SHA1 = 1
     SHA256 = 2
@@ -33,7 +33,7 @@ cpdef enum:
     PARAMETERS_ABSENT = 0x80
 
 cpdef enum:
-    NO_REASON = 255          # CRLReason octet of a record without a reason
+    NO_REASON = 255          # CRLReason byte of a record without a reason
     MAX_MAGNITUDE = 20       # bytes of a serialNumber, RFC 5280 4.1.2.2
     MAX_SERIAL = 21          # bytes of a serial number's key: a negative one has a byte 00 in front (serial.pxd)
     MAX_HASH = 64

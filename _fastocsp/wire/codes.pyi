@@ -20,8 +20,8 @@ GOOD: Final = 0
 REVOKED: Final = 1
 UNKNOWN: Final = 2
 
-# hashAlgorithm of a CertID, one octet; PARAMETERS_ABSENT is or-ed on when the
-# AlgorithmIdentifier came without its NULL, so that the answer repeats the CertID octet for octet
+# hashAlgorithm of a CertID, one byte; PARAMETERS_ABSENT is or-ed on when the
+# AlgorithmIdentifier came without its NULL, so that the answer repeats the CertID byte for byte
 HASH_NONE: Final = 0
 SHA1: Final = 1
 SHA256: Final = 2
@@ -30,7 +30,7 @@ SHA512: Final = 4
 HASH_MASK: Final = 0x0F
 PARAMETERS_ABSENT: Final = 0x80
 
-NO_REASON: Final = 255  # CRLReason octet of a record without a reason
+NO_REASON: Final = 255  # CRLReason byte of a record without a reason
 MAX_MAGNITUDE: Final = 20  # bytes of a serialNumber, RFC 5280 4.1.2.2
 MAX_SERIAL: Final = 21  # bytes of a serial number's key: a negative one has a byte 00 in front (serial.pxd)
 MAX_HASH: Final = 64

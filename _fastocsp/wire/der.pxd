@@ -1,8 +1,8 @@
-"""The only bounded reader: a cursor over borrowed octets, and DER elements read through it.
+"""The only bounded reader: a cursor over borrowed bytes, and DER elements read through it.
 
 Every function checks by subtraction from the end before it advances. The first failure is kept in the Fault that all
 cursors of one parse share; a parser that got -1 returns at once. DER is X.690 8.1 and 10.1: definite lengths in the
-fewest octets, tag numbers below 31. Nothing here knows OCSP.
+fewest bytes, tag numbers below 31. Nothing here knows OCSP.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -29,12 +29,12 @@ cdef struct Fault:
     const char* reason            # static text
 
 cdef struct Cursor:
-    const uint8_t* p              # next octet to read
-    const uint8_t* end            # one past the last octet
+    const uint8_t* p              # next byte to read
+    const uint8_t* end            # one past the last byte
     Fault* fault                  # shared by all cursors of one parse
 
 cdef struct Element:
-    uint8_t tag                   # the identifier octet
+    uint8_t tag                   # the identifier byte
     Octets content
     Octets der                    # identifier, length and content
 
@@ -65,7 +65,7 @@ cdef inline int fail(Cursor* c, const char* reason) noexcept nogil:
 
 
 cdef inline const uint8_t* take(Cursor* c, size_t n) noexcept nogil:
-    """Moves over n octets and returns the first; NULL and no move when fewer are left."""
+    """Moves over n bytes and returns the first; NULL and no move when fewer are left."""
     cdef const uint8_t* taken = c.p
     if n > octets_left(c):
         fail_at(c, c.end, "the octets end too early")
@@ -81,7 +81,7 @@ cdef inline int read_octets(Cursor* c, size_t n, Octets* out) noexcept nogil:
 
 
 cdef inline int read_big_endian(Cursor* c, size_t width, uint64_t* out) noexcept nogil:
-    """An unsigned number of `width` <= 8 octets."""
+    """An unsigned number of `width` <= 8 bytes."""
     cdef const uint8_t* octets = take(c, width)
     cdef size_t i
     out[0] = 0
@@ -117,12 +117,12 @@ cdef inline int read_u32(Cursor* c, uint32_t* out) noexcept nogil:
 
 
 cdef inline int peek_tag(const Cursor* c) noexcept nogil:
-    """The next identifier octet; -1 at the end."""
+    """The next identifier byte; -1 at the end."""
     return -1 if c.p == c.end else c.p[0]
 
 
 cdef inline int read_length(Cursor* c, size_t* out) noexcept nogil:
-    """A definite length in the fewest octets, not more than are left. At most four octets of length."""
+    """A definite length in the fewest bytes, not more than are left. At most four bytes of length."""
     cdef const uint8_t* start = c.p
     cdef uint8_t first = 0
     cdef uint64_t n = 0
@@ -158,14 +158,14 @@ cdef inline int read_element(Cursor* c, Element* out) noexcept nogil:
 
 
 cdef inline int expect(Cursor* c, int tag, Element* out) noexcept nogil:
-    """The next element, which must have this identifier octet."""
+    """The next element, which must have this identifier byte."""
     if peek_tag(c) != tag:
         return fail(c, "another element was expected here")
     return read_element(c, out)
 
 
 cdef inline int enter(Cursor* c, int tag, Cursor* inside) noexcept nogil:
-    """Moves over the element with this identifier octet and opens `inside` on its content."""
+    """Moves over the element with this identifier byte and opens `inside` on its content."""
     cdef Element element
     if expect(c, tag, &element) < 0:
         return -1
@@ -184,7 +184,7 @@ cdef inline int enter_only(Cursor* c, int tag, Cursor* inside) noexcept nogil:
 
 
 cdef inline bint is_minimal_integer(Octets content) noexcept nogil:
-    """X.690 8.3: at least one octet, and the first nine bits are neither all zero nor all one."""
+    """X.690 8.3: at least one byte, and the first nine bits are neither all zero nor all one."""
     if content.n < 2:
         return content.n == 1
     return not ((content.p[0] == 0x00 and content.p[1] < 0x80) or (content.p[0] == 0xFF and content.p[1] >= 0x80))
@@ -202,12 +202,12 @@ cdef inline bint is_oid(Octets content) noexcept nogil:
 
 
 cdef inline Octets without_leading_zeros(Octets number) noexcept nogil:
-    """The same big-endian number in the fewest octets; the number 0 keeps one."""
+    """The same big-endian number in the fewest bytes; the number 0 keeps one."""
     while number.n > 1 and number.p[0] == 0:
         number.p += 1
         number.n -= 1
     return number
 
 
-# The Python exception of this kind for a fault in the octets that begin at `start`.
+# The Python exception of this kind for a fault in the bytes that begin at `start`.
 cdef object wire_error(object kind, Fault* fault, const uint8_t* start)

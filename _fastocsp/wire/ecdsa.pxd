@@ -2,7 +2,7 @@
 
     ECDSA-Sig-Value ::= SEQUENCE { r INTEGER, s INTEGER }
 
-Two non-negative INTEGERs have one form in DER, so the halves give back the octets that were taken apart; what has
+Two non-negative INTEGERs have one form in DER, so the halves give back the bytes that were taken apart; what has
 another form, or numbers too wide for a curve that we sign with, is left whole. Nothing here verifies or knows a key.
 """
 
@@ -16,12 +16,12 @@ from _fastocsp.wire.der cimport (
 from _fastocsp.wire.sink cimport Sink, claim
 
 cdef enum:
-    SHORT_HALF = 32               # octets of a number of P-256
+    SHORT_HALF = 32               # bytes of a number of P-256
     LONG_HALF = 48                # and of P-384
 
 
 cdef inline int take_number(Cursor* c, Octets* out) noexcept nogil:
-    """A non-negative INTEGER of at most LONG_HALF octets: its magnitude."""
+    """A non-negative INTEGER of at most LONG_HALF bytes: its magnitude."""
     cdef Element element
     if expect(c, INTEGER, &element) < 0 or not is_minimal_integer(element.content) or element.content.p[0] & 0x80:
         return -1
@@ -35,7 +35,7 @@ cdef inline void put_half(uint8_t* to, size_t half, Octets number) noexcept nogi
 
 
 cdef inline size_t split_signature(Octets der, uint8_t* halves) noexcept nogil:
-    """r and s to `halves`, which has room for 2 * LONG_HALF; the octets of each, 0 when it is left whole."""
+    """r and s to `halves`, which has room for 2 * LONG_HALF; the bytes of each, 0 when it is left whole."""
     cdef Cursor c, inside
     cdef Fault fault
     cdef Octets r, s
@@ -66,7 +66,7 @@ cdef inline bint is_shortest(const uint8_t* halves, size_t half) noexcept nogil:
 
 
 cdef inline size_t number_size(Octets number) noexcept nogil:
-    """Of the INTEGER; its length, and that of the whole, has always one octet."""
+    """Of the INTEGER; its length, and that of the whole, has always one byte."""
     return 2 + number.n + (number.p[0] >> 7)
 
 
@@ -81,7 +81,7 @@ cdef inline uint8_t* write_number(uint8_t* to, Octets number) noexcept nogil:
 
 
 cdef inline size_t joined_size(const uint8_t* halves, size_t half) noexcept nogil:
-    """Octets of the ECDSA-Sig-Value."""
+    """Bytes of the ECDSA-Sig-Value."""
     return (2 + number_size(without_leading_zeros(number_of(halves, half, 0)))
             + number_size(without_leading_zeros(number_of(halves, half, 1))))
 

@@ -1,15 +1,15 @@
 """What a parser of this package raises: a WireError or nothing.
 
-Any other exception that octets from outside can provoke is a bug; the fuzz targets hold the parsers to it.
+Any other exception that bytes from outside can provoke is a bug; the fuzz targets hold the parsers to it.
 The caller decides what to answer, this module knows no status numbers.
 """
 
 
 class WireError(ValueError):
-    """The octets are not what the parser reads.
+    """The bytes are not what the parser reads.
 
-    reason  says what is wrong, in the words of the RFC, without quoting the octets
-    offset  counts from 0 to the octet where reading stopped; the length of the input when it ended too early
+    reason  says what is wrong, in the words of the RFC, without quoting the bytes
+    offset  counts from 0 to the byte where reading stopped; the length of the input when it ended too early
     """
 
     def __init__(self, reason: str, offset: int = 0) -> None:

@@ -11,9 +11,9 @@ from _fastocsp.wire.der cimport GENERALIZED_TIME
 from _fastocsp.wire.sink cimport Sink, claim, store_two_digits
 
 cdef enum:
-    TIME_TLV = 17                 # octets of a GeneralizedTime element
+    TIME_TLV = 17                 # bytes of a GeneralizedTime element
     TIME_CONTENT = 15             # and of its content
-    FIXDATE = 29                  # octets of an IMF-fixdate
+    FIXDATE = 29                  # bytes of an IMF-fixdate
 
 cdef struct Calendar:
     unsigned int year
@@ -75,7 +75,7 @@ cdef inline void store_clock(uint8_t* to, uint32_t second) noexcept nogil:
 
 
 cdef inline void store_time(uint8_t* to, const Calendar* c) noexcept nogil:
-    """A GeneralizedTime's content, YYYYMMDDHHMMSSZ, to where 15 octets were claimed."""
+    """A GeneralizedTime's content, YYYYMMDDHHMMSSZ, to where 15 bytes were claimed."""
     store_two_digits(to, c.year // 100)
     store_two_digits(to + 2, c.year % 100)
     store_two_digits(to + 4, c.month)
@@ -87,7 +87,7 @@ cdef inline void store_time(uint8_t* to, const Calendar* c) noexcept nogil:
 
 
 cdef inline void store_fixdate(uint8_t* to, const Calendar* c) noexcept nogil:
-    """Sun, 06 Nov 1994 08:49:37 GMT, to where 29 octets were claimed."""
+    """Sun, 06 Nov 1994 08:49:37 GMT, to where 29 bytes were claimed."""
     memcpy(to, "Sun, 06 Nov 1994 08:49:37 GMT", FIXDATE)
     memcpy(to, <const char*>"SunMonTueWedThuFriSat" + 3 * c.weekday, 3)
     store_two_digits(to + 5, c.day)

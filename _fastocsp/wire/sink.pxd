@@ -1,4 +1,4 @@
-"""The only bounded writer: octets go to a caller's buffer, never past its end.
+"""The only bounded writer: bytes go to a caller's buffer, never past its end.
 
 Writers of DER first ask for sizes, from the inside out, and then write once from the outside in. All lengths are
 definite and minimal (X.690 10.1). Nothing here knows OCSP.
@@ -27,13 +27,13 @@ cdef extern from *:
     #undef D1
     """
     const char* TWO_DIGITS
-    # to where two octets each were claimed
+    # to where two bytes each were claimed
     void store_hex(uint8_t* to, const uint8_t* octets, size_t n) noexcept nogil
 
 cdef struct Sink:
-    uint8_t* start        # first octet of the caller's buffer
-    uint8_t* p            # next octet to write
-    uint8_t* end          # one past the last octet
+    uint8_t* start        # first byte of the caller's buffer
+    uint8_t* p            # next byte to write
+    uint8_t* end          # one past the last byte
     bint overflow         # set once a write did not fit; later writes do nothing
 
 
@@ -45,7 +45,7 @@ cdef inline void open_sink(Sink* s, uint8_t* buffer, size_t n) noexcept nogil:
 
 
 cdef inline size_t sink_room(const Sink* s) noexcept nogil:
-    """Octets that still fit; 0 after an overflow."""
+    """Bytes that still fit; 0 after an overflow."""
     return 0 if s.overflow else <size_t>(s.end - s.p)
 
 
@@ -54,7 +54,7 @@ cdef inline size_t sink_used(const Sink* s) noexcept nogil:
 
 
 cdef inline uint8_t* claim(Sink* s, size_t n) noexcept nogil:
-    """Room for n octets, which the caller must fill; NULL when they do not fit."""
+    """Room for n bytes, which the caller must fill; NULL when they do not fit."""
     cdef uint8_t* claimed = s.p
     if s.overflow or n > <size_t>(s.end - s.p):
         s.overflow = True
@@ -76,33 +76,33 @@ cdef inline void put_octets(Sink* s, Octets octets) noexcept nogil:
 
 
 cdef inline void put_static(Sink* s, const char* text, size_t n) noexcept nogil:
-    """The first n octets of a literal."""
+    """The first n bytes of a literal."""
     cdef uint8_t* to = claim(s, n)
     if to != NULL:
         memcpy(to, text, n)
 
 
 cdef inline void store_big_endian(uint8_t* to, uint64_t number, size_t width) noexcept nogil:
-    """The low `width` <= 8 octets of the number, to where that many were claimed."""
+    """The low `width` <= 8 bytes of the number, to where that many were claimed."""
     cdef size_t i
     for i in range(width):
         to[i] = <uint8_t>(number >> (8 * (width - 1 - i)))
 
 
 cdef inline void put_big_endian(Sink* s, uint64_t number, size_t width) noexcept nogil:
-    """The low `width` <= 8 octets of the number."""
+    """The low `width` <= 8 bytes of the number."""
     cdef uint8_t* to = claim(s, width)
     if to != NULL:
         store_big_endian(to, number, width)
 
 
 cdef inline void store_two_digits(uint8_t* to, unsigned int number) noexcept nogil:
-    """A number below 100, with its leading zero, to where two octets were claimed."""
+    """A number below 100, with its leading zero, to where two bytes were claimed."""
     memcpy(to, TWO_DIGITS + 2 * number, 2)
 
 
 cdef inline size_t length_size(size_t n) noexcept nogil:
-    """Octets of the length field of n content octets; n below 2**32."""
+    """Bytes of the length field of n content bytes; n below 2**32."""
     if n < 0x80:
         return 1
     if n < 0x100:
@@ -113,12 +113,12 @@ cdef inline size_t length_size(size_t n) noexcept nogil:
 
 
 cdef inline size_t tlv_size(size_t n) noexcept nogil:
-    """Octets of an element with n content octets."""
+    """Bytes of an element with n content bytes."""
     return 1 + length_size(n) + n
 
 
 cdef inline void put_header(Sink* s, uint8_t tag, size_t n) noexcept nogil:
-    """Identifier and length octets of an element with n content octets."""
+    """Identifier and length bytes of an element with n content bytes."""
     cdef size_t width = length_size(n)
     cdef uint8_t* to = claim(s, 1 + width)
     if to == NULL:

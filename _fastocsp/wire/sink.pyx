@@ -6,7 +6,7 @@ from _fastocsp.wire.der cimport INTEGER
 
 
 cdef bytes new_bytes(size_t n):
-    """Bytes of n octets, to be filled through bytes_sink before anyone else sees them."""
+    """Bytes of n bytes, to be filled through bytes_sink before anyone else sees them."""
     return PyBytes_FromStringAndSize(NULL, n)
 
 

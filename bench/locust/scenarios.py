@@ -268,7 +268,7 @@ if SCENARIO == "slowloris":
 
         @task
         def hold(self) -> None:
-            """Half a head and then an octet now and then, or nothing at all."""
+            """Half a head and then a byte now and then, or nothing at all."""
             begun, wrong, octets = time.perf_counter(), None, get(PLAIN[0])
             connection = self.open()
             connection.settimeout(0.2)

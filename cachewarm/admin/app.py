@@ -54,7 +54,7 @@ async def ready(request: Request) -> Response:
 
 @admins_only
 async def list_issuers(request: Request) -> Response:
-    """GET /api/v1/issuers."""
+    """GET /api/v1/issuers: all issuers of the ledger."""
     async with request.app.state.pool.acquire() as connection:
         rows = [_issuer(row) for row in await issuers.list_issuers(connection)]
     return JSONResponse({"issuers": rows, "row_count": len(rows), "generated_at": _now()})
@@ -62,7 +62,7 @@ async def list_issuers(request: Request) -> Response:
 
 @admins_only
 async def get_certificate(request: Request) -> Response:
-    """GET /api/v1/certificates/{id}."""
+    """GET /api/v1/certificates/{id}: one certificate and its status."""
     target = _target(request)
     async with request.app.state.pool.acquire() as connection:
         found = await inventory.get_certificate(connection, target.issuer_id, target.serial)
@@ -89,7 +89,7 @@ async def revoke(request: Request) -> Response:
 
 @admins_only
 async def unhold(request: Request) -> Response:
-    """POST /api/v1/certificates/{id}/unhold?wait=SECONDS."""
+    """POST /api/v1/certificates/{id}/unhold?wait=SECONDS: release a hold."""
     target, wait = _target(request), read_wait(request)
     done = await revocation.unhold(
         request.app.state.pool, target, actor=request.state.actor.name, waiting=waiting_of(request, wait)

@@ -1,4 +1,4 @@
-"""Bearer keys of API_KEYS_NAMED: who asks, and whether they may change or read everything."""
+"""Bearer keys of API_KEYS_NAMED: their names, and whether they may change or read everything."""
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,7 +24,7 @@ def problem(status: int, text: str) -> Response:
 
 
 def actor_of(request: Request, keys: Mapping[str, tuple[str, bool]]) -> Actor | None:
-    """Who holds the key of `Authorization: Bearer KEY`; every key is compared, so time tells nothing."""
+    """Return the holder of the key of `Authorization: Bearer KEY`; every key is compared, whatever is found."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     found = None
     for key, (name, admin) in keys.items():

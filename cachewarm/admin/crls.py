@@ -9,6 +9,6 @@ from cachewarm.status.crl_cache import cache_rows
 
 @admins_only
 async def crl_cache(request: Request) -> Response:
-    """{cache_rows, row_count, generated_at}."""
+    """Return {cache_rows, row_count, generated_at}."""
     async with request.app.state.pool.acquire() as connection:
         return JSONResponse(await cache_rows(connection))

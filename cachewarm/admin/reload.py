@@ -42,7 +42,7 @@ class ReloadRefused(Exception):
 
 
 class Reloaded(NamedTuple):
-    """What is in force after a reload: notAfter of the listener's certificate, and how many API keys there are."""
+    """The set in force after a reload: notAfter of the listener's certificate, and the number of API keys."""
 
     certificate_not_after: datetime
     api_keys: int

@@ -1,4 +1,4 @@
-"""What a request to the admin API asks for: its JSON object, its ?wait=, its reason. ValueError says what is wrong."""
+"""Read requests to the admin API: their JSON object, their ?wait=, their reason. ValueError names what is wrong."""
 
 import json
 from datetime import datetime

@@ -2,7 +2,7 @@
 
 Everything is judged before anything is written. Rows and key file change in one transaction of the ledger, the file
 last: a refusal leaves nothing, a crash between file and COMMIT leaves a key that no row names, and repeating the
-command mends that. A key that belongs to nobody we know is never overwritten.
+command mends that. A key of an unknown owner is never overwritten.
 """
 
 import re
@@ -34,7 +34,7 @@ from responder.domain.status import UnissuedPolicy
 
 @dataclass(frozen=True, kw_only=True)
 class AdoptionRequest:
-    """What the operator brings; None where nothing is said. `ca_key`: file or PKCS#11 URI of the CA's own key."""
+    """The CA and the choices of an operator, None for no choice. `ca_key`: file or PKCS#11 URI of the CA's key."""
 
     ca: x509.Certificate
     issuer_id: str | None
@@ -58,13 +58,13 @@ class AdoptionRequest:
 
     @property
     def responder_mode(self) -> str:
-        """Who signs: the pair that was brought, or one that the CA key makes again and again."""
+        """Return `external` if a responder pair was brought, and `delegated` if the CA key makes responders."""
         return "delegated" if self.responder is None else "external"
 
 
 @dataclass(frozen=True)
 class Adopted:
-    """The issuer as it stands, and what became of it and of its responder: new, replaced, the same, made here."""
+    """The issuer, whether it is new, and the outcome for its responder: new, replaced, the same, made here."""
 
     issuer: issuers.Issuer
     is_new: bool

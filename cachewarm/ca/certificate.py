@@ -21,7 +21,7 @@ from responder.domain.serial import serial_octets
 
 #: A client whose clock is slow still takes a new certificate.
 BACKDATE_S = 300
-#: Octets of our serial numbers: 126 random bits, first bits 01, so never negative, zero or short (RFC 5280 4.1.2.2).
+#: Bytes of our serial numbers: 126 random bits, first bits 01, so never negative, zero or short (RFC 5280 4.1.2.2).
 SERIAL_OCTETS = 16
 
 
@@ -52,7 +52,7 @@ class Issued:
 
     @property
     def certificate(self) -> x509.Certificate:
-        """It, parsed."""
+        """Return the certificate as an object of cryptography."""
         return load_certificate(self.cert_der)
 
     @property
@@ -139,7 +139,7 @@ def moment(epoch: int) -> datetime.datetime:
 
 
 def epoch(when: datetime.datetime) -> int:
-    """And back."""
+    """Return the epoch seconds of a moment."""
     return int(when.timestamp())
 
 

@@ -1,4 +1,4 @@
-"""What a certificate says, for people and for JSON: plain strings, numbers, lists and None."""
+"""Describe a certificate for people and for JSON: plain strings, numbers, lists and None."""
 
 import hashlib
 from typing import Any

@@ -20,7 +20,7 @@ MAX_COMMON_NAME = 64
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a certificate says besides its key and names; a validity of None is the profile's, cut to the CA's end."""
+    """Contents of a certificate besides its key and names; a validity of None is the profile's, cut to the CA's end."""
 
     pointers: Pointers
     profile: Profile = TLS_SERVER

@@ -34,7 +34,7 @@ def ensure(
     authority: Authority | None = None,
     passphrase: bytes | None = None,
 ) -> Path:
-    """The file, made anew when it is missing, ends within 30 days, lacks a name, or cannot be used."""
+    """Return the file, made again when it is missing, expires within 30 days, lacks a name, or cannot be used."""
     if not _is_usable(path, names, now, passphrase):
         issued, key = make(names, now=now, authority=authority)
         chain = b"" if authority is None else authority.certificate.public_bytes(Encoding.PEM)

@@ -19,8 +19,8 @@ app = Group(help="Edges and their logins: add, list, remove, horizon, orphans.")
 def list_command(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Every edge: its login, its lease, when it last asked, and how many events it has not acknowledged.
 
-    state: `leased` while a lease may stand, `quiet` when none can, `new` before the first poll, `no login` when nobody
-    may poll for it. Then whose polls were refused, if any were.
+    state: `leased` while a lease may stand, `quiet` when none can, `new` before the first poll, `no login` when no
+    login may poll for it. Then whose polls were refused, if any were.
     """
 
     async def read(connection: Any) -> tuple[list[dict[str, Any]], list[Any]]:

@@ -86,7 +86,7 @@ def with_ledger(settings: "Settings", act: Callable[[Any], Awaitable[T]]) -> T:
 
 
 def actor_name() -> str:
-    """Who the audit chain says it was."""
+    """Return the name of this account, as the actor of audit rows."""
     import getpass
 
     try:
@@ -97,7 +97,7 @@ def actor_name() -> str:
 
 @contextmanager
 def given_by(option: str) -> Iterator[None]:
-    """What is wrong with a value is said with the option's name; exit status 2."""
+    """Report an error about a value with the name of its option; exit status 2."""
     try:
         yield
     except (Refused, ValueError) as error:

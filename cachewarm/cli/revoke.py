@@ -49,7 +49,7 @@ EXIT_BOUNDED, EXIT_UNKNOWN = 3, 4
 
 
 class Named(NamedTuple):
-    """What the command line names the certificate by."""
+    """The words of the command line that name the certificate."""
 
     serial: str | None
     cert: Path | None
@@ -148,7 +148,7 @@ def _carry_out(settings: "Settings", named: Named, act: Act, *, wait: bool, pati
 
 
 def holder_watch(settings: "Settings", *, force: bool) -> Any:
-    """What a command does when somebody holds the ledger: tell the person, and end the holder with `force`."""
+    """Return the watch of a command over sessions that hold the ledger: report them, and end them with `force`."""
     from cachewarm.ledger.connect import connected
     from cachewarm.ledger.holders import HolderWatch
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """What runs, how fresh it is, what it covers. Exit status 1 when anything is wrong."""
+    """Show what runs, how fresh it is and what it covers. Exit status 1 when anything is wrong."""
     import asyncio
 
     from cachewarm.status.instance import survey

@@ -144,7 +144,7 @@ def _read(parsed: Any, der: bytes, signed_part: tuple[int, int] | None) -> ReadC
         begin = len(der) - len(parsed.contents)
         signed_part = begin, begin + parser.peek(parsed.contents)
     tbs = parsed["tbs_cert_list"]
-    if parsed["signature"].contents[:1] != b"\0":  # asn1crypto reads over unused bits of whole octets
+    if parsed["signature"].contents[:1] != b"\0":  # asn1crypto reads over unused bits of whole bytes
         raise ValueError("its signature has unused bits")
     _refuse_repeated(tbs["crl_extensions"])
     point = parsed.issuing_distribution_point_value

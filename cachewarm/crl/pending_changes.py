@@ -1,4 +1,5 @@
-"""Which CRLs lack a change of the revoked set, by the feed's outbox: whoever wrote it, and whoever was running then.
+"""Which CRLs lack a change of the revoked set, by the feed's outbox: independent of who wrote it and what was running
+then.
 
 A complete CRL records up to which place of the feed it was read. A warmer that starts, one that was interrupted and the
 second of two all know what a CRL lacks. After a restore or a promotion, which begin a new generation, every CRL is

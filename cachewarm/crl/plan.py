@@ -21,7 +21,7 @@ class RevokedEntry(NamedTuple):
 
 
 def expired_before(last_this_update: datetime | None) -> datetime:
-    """What ended, and was taken down as revoked, before this was on the last CRL after its end (RFC 5280 3.3).
+    """Return the time before which expired entries have been on a CRL after their certificate's end (RFC 5280 3.3).
 
     The margin keeps an entry on one CRL too many rather than on none.
     """

@@ -21,7 +21,7 @@ SHRINK_FREE, GROWTH_FREE = 100, 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What a new CRL must contain.
+    """Contents that a new CRL must have.
 
     `revoked_count` is counted in the ledger apart from the entries, so a CRL that lost some is refused. It is None
     where nothing was counted. `since` is how the entries differ from those of the CRL that it replaces, None where they

@@ -76,7 +76,7 @@ class PreviousCRL:
 
 @dataclass(frozen=True)
 class CAFacts:
-    """What of a CA's certificate its CRLs are checked against; `may_sign_crls` is its keyUsage, if it has one."""
+    """Fields of a CA's certificate that its CRLs are checked against; `may_sign_crls` is its keyUsage, if any."""
 
     subject_der: bytes
     key_identifier: bytes

@@ -24,7 +24,7 @@ from cachewarm.ledger.issuers import Issuer
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What was read, and up to which `place` of the feed; `count` apart from the entries; with deltas the changes since
+    """Revocations of an issuer up to `place` of the feed; `count` apart from the entries; with deltas the changes since
     the first of `bases`.
     """
 
@@ -81,7 +81,7 @@ def _encoded(sorter: RowSorter, writer: EntryWriter) -> EncodedEntries:
 
 
 async def read_changes(connection: Connection, issuer_id: str, base: CRLBase, limit: datetime) -> EncodedEntries:
-    """What a delta on that base says; `limit` is what a complete CRL of this moment leaves out as expired."""
+    """Return the changes for a delta on that base; `limit`: a complete CRL of now leaves out what expired before it."""
     writer = EntryWriter(is_delta=True)
     try:
         await rows.copy_changes(

@@ -30,7 +30,7 @@ class PostgresBinaries:
 
     @property
     def postgres(self) -> Path:
-        """The server."""
+        """Path of the server program."""
         return self.bin / "postgres"
 
     @property
@@ -69,7 +69,7 @@ def _number(folder: Path) -> int:
 
 
 def postgres_in(folder: Path, wheel: Path | None = None) -> PostgresBinaries | None:
-    """What is in that bin folder, if it is all there and new enough."""
+    """Return the programs of that bin folder, if they are complete and new enough."""
     if not all(os.access(folder / name, os.X_OK) for name in ("postgres", "initdb")):
         return None
     said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False).stdout

@@ -1,8 +1,8 @@
 """Where the embedded servers keep their sockets and their state, and who may get there.
 
-A Unix socket's path has at most 107 octets (sun_path is 108 with its NUL). Where DATA_DIR/run would be too long, the
+A Unix socket's path has at most 107 bytes (sun_path is 108 with its NUL). Where DATA_DIR/run would be too long, the
 sockets live in a short folder under /tmp, ours and 0700, its name made from the data folder's so that every command
-finds it. Nobody's folders are ever opened wider than they are.
+finds it. No folder is ever opened wider than it is.
 """
 
 import fcntl
@@ -151,7 +151,7 @@ class FolderLock:
         self._handle = handle
 
     def release(self) -> None:
-        """Let it go."""
+        """Release the lock of the folder."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None

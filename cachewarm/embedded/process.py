@@ -56,7 +56,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Process number of the server, or None."""
         return self._process.pid
 
     @property
@@ -124,7 +124,7 @@ def as_account(account: Account | None) -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """What a server sees of our environment: no secrets, no PG* names."""
+    """Return the environment for a server: ours without secrets and PG* names."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 

@@ -56,7 +56,7 @@ class EmbeddedValkey(EmbeddedServer):
 
     @cached_property
     def socket(self) -> Path:
-        """The socket's path."""
+        """Path of the server's Unix socket."""
         wanted = folders.private_folder(self._run_dir) if self._run_dir else folders.run_folder(self.data_dir)
         if not folders.fits(wanted / "valkey.sock"):
             wanted = folders.private_folder(folders.short_folder(self.data_dir))

@@ -1,8 +1,8 @@
-"""What an index.txt says, taken over into the ledger: the inventory and the revocations.
+"""Import an index.txt into the ledger: the inventory and the revocations.
 
 The file is read block by block into a temporary table, and everything is judged there before anything is written.
-Up to ATOMIC lines go in one transaction: certificates first, as they lock nobody out, then revocations, for which other
-revokers wait. A larger file goes in a transaction per page, revocations before certificates: after a crash a
+Up to ATOMIC lines go in one transaction: certificates first, as they block no other writer, then revocations, for which
+other revokers wait. A larger file goes in a transaction per page, revocations before certificates: after a crash a
 certificate may be missing (answered as never issued), but none is good that the file calls revoked. Repeating it
 finishes the work and changes nothing that is done.
 
@@ -49,7 +49,7 @@ class StillRevoked:
 
 @dataclass(kw_only=True)
 class ImportResult:
-    """What the file had, and what of it was new. `dates_dropped`: invalidity dates out of range that were left out."""
+    """Counts of the file, and of what was new. `dates_dropped`: invalidity dates out of range that were left out."""
 
     good: int = 0
     revoked: int = 0

@@ -36,7 +36,7 @@ _PSEUDO_REASONS = {
 
 
 class IndexStatus(StrEnum):
-    """What the first field says: V, R, E."""
+    """Status of a line, its first field: V, R or E."""
 
     GOOD = "good"
     REVOKED = "revoked"

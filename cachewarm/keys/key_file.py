@@ -18,7 +18,7 @@ SECRET_MODE = 0o600
 def write_atomically(
     path: Path, octets: bytes, mode: int = SECRET_MODE, *, owner: tuple[int, int] | None = None
 ) -> None:
-    """Replace the file by those octets; the folder is made (0700) when there is none. `owner`: user and group ids."""
+    """Replace the file by those bytes; the folder is made (0700) when there is none. `owner`: user and group ids."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     temporary.unlink(missing_ok=True)
@@ -61,7 +61,7 @@ def write_new(path: Path, octets: bytes, mode: int = SECRET_MODE) -> None:
 
 
 def read_secret(path: Path) -> bytes:
-    """The file's octets; Refused when group or others may touch it, FileNotFoundError when there is none."""
+    """The file's bytes; Refused when group or others may touch it, FileNotFoundError when there is none."""
     with path.open("rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         if mode & 0o077:

@@ -64,7 +64,7 @@ class TokenKey:
 
     @property
     def public_key(self) -> PublicKey:
-        """The public half."""
+        """Public half of the key."""
         return self._public_key
 
     @property

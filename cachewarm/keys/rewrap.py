@@ -25,7 +25,7 @@ class Form(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What was done with a file, or with --dry-run would be."""
+    """The outcome for a file; with --dry-run what it would be."""
 
     CURRENT = "as it should be"
     SEALED = "sealed"

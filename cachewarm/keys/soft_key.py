@@ -41,7 +41,7 @@ class SoftKey:
 
     @classmethod
     def generate(cls, kind: KeyKind) -> "SoftKey":
-        """A new key."""
+        """Return a new key of that kind."""
         return cls(_GENERATE[kind]())
 
     @classmethod
@@ -68,11 +68,11 @@ class SoftKey:
         return cls(serialization.load_der_private_key(open_sealed(text, passphrase, path), None))
 
     def store(self, path: Path, passphrase: bytes | None = None) -> None:
-        """Write the file anew, mode 0600, sealed when a passphrase is given."""
+        """Replace the file, mode 0600, sealed when a passphrase is given."""
         write_atomically(path, self.file_content(path, passphrase))
 
     def file_content(self, path: Path, passphrase: bytes | None) -> bytes:
-        """What `store` writes: it opens under that name only, when a passphrase is given."""
+        """Return the content that `store` writes; with a passphrase it can be opened under that file name only."""
         return seal(self._pkcs8(), passphrase, path) if passphrase else self.to_pem()
 
     def to_pem(self, passphrase: bytes | None = None) -> bytes:
@@ -90,7 +90,7 @@ class SoftKey:
 
     @property
     def public_key(self) -> PublicKey:
-        """The public half."""
+        """Public half of the key."""
         return self._public_key
 
     @property
@@ -99,7 +99,7 @@ class SoftKey:
         return self._scheme.algorithm
 
     def sign_digest(self, digest: bytes) -> bytes:
-        """The same signature, given the hash of the octets."""
+        """The same signature, given the hash of the bytes."""
         if self._sign_digest is None:
             raise Refused("an Ed25519 key signs octets, not their hash (RFC 8032)")
         return self._sign_digest(digest)

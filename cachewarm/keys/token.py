@@ -2,7 +2,7 @@
 
 OASIS PKCS#11 2.40. One `Token` per module, token and PIN source in a process. The binding initializes a library for one
 thread (C_Initialize without arguments), and SoftHSM crashes when two are inside: callers wait for each other, a bounded
-time. After an error of token or session the library is initialized anew by the next caller, so a token that was away
+time. After an error of token or session the library is initialized again by the next caller, so a token that was away
 works again without a restart. A PIN that the token refused is not tried again until its file has another text: the
 token would lock itself.
 """
@@ -33,7 +33,7 @@ class TokenSession:
 
 class Module:
     """A token's library, loaded once. One call at a time is inside of it: it is initialized for one thread, and it is
-    initialized anew after an error.
+    initialized again after an error.
     """
 
     def __init__(self, path: str) -> None:
@@ -125,7 +125,7 @@ class Token:
 
 @cache
 def module_of(path: str) -> Module:
-    """Return this process's view of a library. (A child of fork would have to load it anew: none uses tokens.)"""
+    """Return this process's view of a library. (A child of fork would have to load it again: none uses tokens.)"""
     return Module(path)
 
 

@@ -1,4 +1,4 @@
-"""Large jobs in pieces: whoever holds the feed's lock for long stalls every other revoker."""
+"""Large jobs in pieces: a transaction that holds the feed's lock for long stalls every other revoker."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice

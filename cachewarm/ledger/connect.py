@@ -48,7 +48,7 @@ async def connect(
 ) -> Connection:
     """Return one connection. Transient: no server answers. Fatal: another version's schema, or a wrong login.
 
-    `actor`: named in the audit rows of changes that name nobody else; by default the login.
+    `actor`: named in the audit rows of changes that name no actor themselves; by default the login.
     """
     with translated():
         connection = await asyncpg.connect(

@@ -14,7 +14,7 @@ RECENT = 5
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduledCRL:
-    """What decides whether the CRLs of an issuer are due; ages in seconds, None where there is no such CRL.
+    """State by which the CRLs of an issuer are due; ages in seconds, None where there is no such CRL.
 
     `is_usable`: there is a complete CRL and it has not expired. `parts`: the names of its deltas and shards.
     `versions`: the versions of all its rows, which every write changes.

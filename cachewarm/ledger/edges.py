@@ -35,7 +35,7 @@ async def register_edge(connection: Connection, edge: str, login: str, *, actor:
 
 
 async def remove_edge(connection: Connection, edge: str, *, actor: str) -> str | None:
-    """Let nobody speak for that edge any more; its last lease is waited for. The login that did, "" for none, or None
+    """Let no login speak for that edge any more; its last lease is waited for. The login that did, "" for none, or None
     when there is no such edge.
     """
     with translated():

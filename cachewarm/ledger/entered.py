@@ -1,4 +1,4 @@
-"""What is new since the last reading, whatever the order of commits: `responder.feed.place` says how."""
+"""Read what is new since the last reading, whatever the order of commits (`responder.feed.place`)."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass

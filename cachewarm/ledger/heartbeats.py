@@ -1,4 +1,4 @@
-"""What each warmer last wrote of itself: for `fastocsp status`, and without its name for `/ready` of the edges."""
+"""The last report of each warmer, for `fastocsp status`, and without its name for `/ready` of the edges."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,7 @@
-"""Who holds what a session waits for, and ending them.
+"""Find the sessions that hold what another session waits for, and end them.
 
-A revocation waits for one row of the ledger's head (0018). Somebody's forgotten transaction may hold it: whoever waits
-then says who it is, goes on trying, and ends the holder where a person said so.
+A revocation waits for one row of the ledger's head (0018). Somebody's forgotten transaction may hold it: the session
+that waits then reports it, goes on trying, and ends the holder where a person said so.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Holder(NamedTuple):
 
 
 class HolderWatch(NamedTuple):
-    """What to do when the ledger is held: on which connection to ask, whom to tell, whether to end the holder."""
+    """How to deal with a held ledger: on which connection to ask, whom to tell, whether to end the holder."""
 
     connect: Callable[[], AbstractAsyncContextManager[Connection]]
     tell: Callable[[str], None]
@@ -46,7 +46,7 @@ class HolderWatch(NamedTuple):
 
 
 async def holders(connection: Connection, waiting: int) -> list[Holder]:
-    """Whom the session `waiting` (its process number at the server) waits for, over any queue in between."""
+    """Return the sessions that `waiting` (a process number at the server) waits for, over any queue in between."""
     with translated():
         rows = await connection.fetch(
             "select pid, login, address, since, state, query from ledger_holders($1)", waiting

@@ -23,7 +23,7 @@ select serial_number, floor(extract(epoch from max(not_after)))::int8 from (
 
 
 class NewCertificate(NamedTuple):
-    """What is needed to enter a certificate."""
+    """Columns of a certificate that is entered."""
 
     serial_number: bytes
     not_before: datetime
@@ -50,7 +50,7 @@ class Certificate(NamedTuple):
 
 
 class InventoryRow(NamedTuple):
-    """What the warmer's walk needs; `not_after` is in epoch seconds, rounded down.
+    """One certificate for the warmer's walk; `not_after` is in epoch seconds, rounded down.
 
     It is None for a revoked certificate that the inventory never saw.
     """
@@ -60,7 +60,7 @@ class InventoryRow(NamedTuple):
 
 
 class IssuedStatus(NamedTuple):
-    """What the signer may know: the certificate was issued, until when it is valid, what its row says."""
+    """The signer's view of a certificate: that it was issued, until when it is valid, and its status."""
 
     not_after: datetime
     status: str

@@ -30,7 +30,7 @@ _RANK = "case {} when 1 then 0 when 6 then 2 when 8 then 3 else 1 end"
 
 @dataclass(frozen=True, kw_only=True)
 class ImportResult:
-    """What an import did to the revoked set. `kept_*`: gone from the CRL and still revoked here."""
+    """Effect of an import on the revoked set. `kept_*`: gone from the CRL and still revoked here."""
 
     entries: int
     revoked: int
@@ -92,7 +92,7 @@ class MirrorUpdate:
 
 @dataclass(frozen=True, kw_only=True)
 class MirrorResult:
-    """What an update changed; None for a CRL that was not new. `failure` is that of the delta's import."""
+    """Changes by an update; None for a CRL that was not new. `failure` is that of the delta's import."""
 
     complete: ImportResult | None
     delta: ImportResult | None

@@ -93,7 +93,7 @@ async def drop_damaged(connection: Connection, issuer_id: str) -> bool:
 
 
 async def begin_try(connection: Connection, issuer_id: str) -> None:
-    """Note an attempt as failed before it begins: one that ends the process is then not repeated at once for ever."""
+    """Note an attempt as failed before it begins: one that ends the process is then not repeated endlessly."""
     with translated():
         for table in ("crl_mirrors", "crl_sources_waiting"):
             await connection.execute(

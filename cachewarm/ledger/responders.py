@@ -12,7 +12,7 @@ _COLUMNS = "issuer_id, cert_subject, serial_number, not_before, not_after, creat
 
 @dataclass(frozen=True, kw_only=True)
 class ResponderCert:
-    """One responder certificate."""
+    """One responder certificate in the ledger."""
 
     issuer_id: str
     cert_subject: str

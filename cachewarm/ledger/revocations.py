@@ -61,7 +61,7 @@ class Revocation(NamedTuple):
 
 
 class RevokeResult(NamedTuple):
-    """What the ledger has now: an edge that acknowledged (generation, seq) has it. `reason` None: not revoked."""
+    """State after a change: an edge that acknowledged (generation, seq) has it. `reason` None: not revoked."""
 
     changed: bool
     revoked_at: datetime | None
@@ -184,7 +184,7 @@ async def purge_expired(connection: Connection, issuer_id: str, expired_before: 
 
 
 async def nudge(connection: Connection) -> None:
-    """Wake whoever listens, in its own transaction after the commit: a full NOTIFY queue must fail no revocation."""
+    """Wake listeners, in a transaction of its own after the commit: a full NOTIFY queue must fail no revocation."""
     if connection.is_in_transaction():
         return
     with suppress(*LINK_FAILURES):

@@ -7,7 +7,7 @@ from cachewarm.errors import Transient
 
 
 class SourceFault(StrEnum):
-    """What is wrong with a source; the values are in metrics and events and never change."""
+    """Kinds of faults of a source; the values are in metrics and events and never change."""
 
     UNREACHABLE = "unreachable"
     STATUS = "status"

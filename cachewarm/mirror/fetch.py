@@ -56,7 +56,7 @@ NO_VALIDATORS = Validators()
 
 @dataclass(frozen=True)
 class FetchedCRL:
-    """What the source sent, None when its copy is unchanged, and the validators for the next request."""
+    """Body that the source sent, None when its copy is unchanged, and the validators for the next request."""
 
     body: bytes | None
     validators: Validators

@@ -36,7 +36,7 @@ IDLE_S = 10.0
 
 @dataclass(frozen=True)
 class SyncContext:
-    """What attempts share: a connection, the limits of a fetch, threads for it; `mutex` guards the connection."""
+    """State that attempts share: a connection, the limits of a fetch, threads for it; `mutex` guards the connection."""
 
     connection: Connection
     limits: Limits

@@ -20,7 +20,7 @@ SKEW_S = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Acceptance:
-    """What is accepted of an issuer's CRLs.
+    """Rules by which CRLs of an issuer are accepted.
 
     scope               what they must cover: "all", "user" or "ca"
     accept_unnumbered   CRLs without a number are ordered by thisUpdate

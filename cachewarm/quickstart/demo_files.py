@@ -1,4 +1,4 @@
-"""What the quickstart made of its demo CA: the paths that it prints."""
+"""Files of the quickstart's demo CA: the paths that it prints."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What processes of the write side do at their start, done once before they are forked (responder/preload.py)."""
+"""Do once, before processes of the write side are forked, what each would do at its start (responder/preload.py)."""
 
 import time
 from datetime import UTC, datetime

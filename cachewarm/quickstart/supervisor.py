@@ -55,7 +55,7 @@ class Forks:
         return self._server.pid if self._server is not None else None
 
     def end(self) -> None:
-        """End it."""
+        """End the server or process."""
         if self._server is not None:
             self._server.end()
 
@@ -91,7 +91,7 @@ class Program:
             )
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL."""
+        """Send SIGTERM, and SIGKILL if that takes too long."""
         if self._process is not None:
             self._process.terminate()
             if self._process.wait_for(STOP_PATIENCE_S) is None:

@@ -1,4 +1,4 @@
-"""What the quickstart prints when it is ready: the exact commands to try."""
+"""Print the exact commands to try once the quickstart is ready."""
 
 import shutil
 import sys
@@ -11,7 +11,7 @@ from cachewarm.quickstart.demo_files import Demo
 
 
 def print_welcome(settings: Settings, demo: Demo, seconds: float) -> None:
-    """What to try now."""
+    """Print the commands to try, with the paths of this instance."""
     url = f"{settings.base_url}/.well-known/pki/ocsp/{demo.issuer_id}"
     program = _program()
     crl = f"{settings.base_url}/.well-known/pki/crl/{demo.issuer_id}"

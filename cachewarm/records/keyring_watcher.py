@@ -35,7 +35,7 @@ RETRY_S, RETRIED = 2.0, 50
 
 
 class KeyFiles:
-    """What was last seen of the files of a folder."""
+    """Last known state of the files of a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

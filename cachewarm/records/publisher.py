@@ -1,7 +1,7 @@
 """Redis, written: a record replaces another only when it is newer in (generation, seq, producedAt).
 
-The comparison runs inside Redis, so of two writers with one certificate the later knowledge wins, whoever is slow.
-Every record goes at its own nextUpdate. Losing all of it costs speed alone.
+The comparison runs inside Redis, so of two writers with one certificate the later knowledge wins, however slow its
+writer is. Every record goes at its own nextUpdate. Losing all of it costs speed alone.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from responder.domain.redis_layout import ANNOUNCE_LENGTH, ANNOUNCE_STREAM, WALK
 from responder.errors import link_failures_as
 from responder.sources.redis_reader import MAX_KEYS, REDIS_FAILURES, cut_values
 
-#: Octet 1 of a record is its version, octets 3-15 generation u24, seq u48 and producedAt u32 (Lua counts from 1). What
+#: Byte 1 of a record is its version, bytes 3-15 generation u24, seq u48 and producedAt u32 (Lua counts from 1). What
 #: is of another version has its fields elsewhere: it is replaced, and never compared.
 _PUBLISH = """
 local function comparable(a, b) return #b >= 15 and string.byte(a, 1) == string.byte(b, 1) end
@@ -123,7 +123,7 @@ class Publisher:
         return sum(put)
 
     async def discard(self, rubbish: Sequence[tuple[Key, bytes]]) -> int:
-        """Drop octets that are no record: where they claim a high seq nothing could replace them. How many went."""
+        """Drop bytes that are no record: where they claim a high seq nothing could replace them. How many went."""
         if not rubbish:
             return 0
         with _failures_as("Redis does not drop what is broken"):
@@ -139,7 +139,7 @@ class Publisher:
             await pipeline.execute()
 
     async def kept(self, keys: Sequence[Key]) -> list[bytes | None]:
-        """What is there now, cut behind MAX_RECORD bytes; None for what is no string."""
+        """Return the values in Redis, cut behind MAX_RECORD bytes; None for a value that is no string."""
         return await self.kept_under([record_name(key) for key in keys])
 
     async def kept_under(self, names: list[bytes]) -> list[bytes | None]:

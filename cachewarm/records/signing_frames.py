@@ -1,6 +1,6 @@
-"""What the warmer and its signing processes say to each other over two pipes, as octets.
+"""Frames between the warmer and its signing processes, over two pipes.
 
-A frame is its length u32, a kind u8, the number of a pair u32, and a body: runs of octets, each behind its length u32.
+A frame is its length u32, a kind u8, the number of a pair u32, and a body: runs of bytes, each behind its length u32.
 PAIR hands over a key, its responder certificate and its issuer's certificate, and is not answered. SIGN has a serial
 and an unsigned record for each signature wanted, and is answered by a frame of as many signatures, in that order.
 """
@@ -21,7 +21,7 @@ class Frame(NamedTuple):
 
 
 def pack(frame: Frame) -> bytes:
-    """The octets of the frame."""
+    """The bytes of the frame."""
     return HEAD.pack(len(frame.body), frame.kind, frame.pair) + frame.body
 
 

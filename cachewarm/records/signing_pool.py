@@ -59,7 +59,7 @@ class SigningProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Process number of the signing process."""
         return self._child.pid
 
     @property
@@ -130,7 +130,7 @@ class PoolSlot:
             raise Lost from error
 
     async def end(self) -> None:
-        """Leave it empty."""
+        """End the process of this slot."""
         process, self.process = self.process, None
         if process is not None:
             await process.end()
@@ -144,7 +144,7 @@ class PoolSlot:
 
 
 class SigningPool:
-    """So many processes; each starts when it is first needed."""
+    """A pool of that many processes; each starts when it is first needed."""
 
     def __init__(self, processes: int, patience_s: float = PATIENCE_S) -> None:
         self._all = [PoolSlot(patience_s) for _ in range(processes)]
@@ -168,7 +168,7 @@ class SigningPool:
         return [record for records in done for record in records]
 
     async def end(self) -> None:
-        """End every process."""
+        """End every process of the pool."""
         for slot in self._all:
             await slot.end()
 

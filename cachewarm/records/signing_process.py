@@ -32,7 +32,7 @@ class Pair:
 
 
 def body_of(pem: bytes, issuer: Issuer, responder: ResponderCertificate) -> bytes:
-    """What a PAIR frame carries."""
+    """Return the body of a PAIR frame."""
     return join_runs([pem, issuer.cert_der, responder.cert_der])
 
 

@@ -1,6 +1,6 @@
 """Revoking many certificates of one issuer, in chunks, and waiting once for all of them.
 
-Every chunk is a transaction of its own: whoever is killed in the middle runs it again, and what was done is skipped.
+Every chunk is a transaction of its own: a command that was killed is run again, and what was done is skipped.
 The word of the edges is for the last chunk's position, so for every one before it too.
 """
 
@@ -20,14 +20,14 @@ from responder.domain.status import CRLReason
 
 @dataclass(frozen=True)
 class BulkOutcome:
-    """What the ledger took, None when that is unknown, and what the edges know of it."""
+    """Result in the ledger, None when that is unknown, and the confirmation by the edges."""
 
     issuer_id: str
     result: revocations.BulkResult | None
     waited: Confirmation
 
     def facts(self) -> dict[str, Any]:
-        """What the API and the command say of it."""
+        """Return the fields that API and command show."""
         result, waited = self.result, self.waited
         return {
             "result": waited.outcome.value,

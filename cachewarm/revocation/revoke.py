@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Target(NamedTuple):
-    """One certificate."""
+    """A certificate, by issuer and serial number."""
 
     issuer_id: str
     serial: bytes
 
 
 class RevocationOutcome(NamedTuple):
-    """What the ledger has now, None when that is unknown, and what the edges acknowledged.
+    """Result in the ledger, None when that is unknown, and the confirmation by the edges.
 
     `remark`: a sentence for the operator when the ledger keeps another reason than the one that was asked for.
     """
@@ -55,7 +55,7 @@ def check_moment(moment: datetime, name: str) -> datetime:
 async def find_target(
     connection: Connection, *, serial: str | None, cert: Path | None, issuer_id: str | None
 ) -> Target:
-    """What a hex serial number or a file names; the issuer is found when only one comes into question."""
+    """Return the certificate that a hex serial number or a file names; the issuer is found if only one is possible."""
     if cert is not None:
         from cachewarm.ca.certificate import read_certificate  # most commands name a serial number
 
@@ -121,7 +121,7 @@ def _remark(done: RevocationOutcome, asked: CRLReason) -> str | None:
 
 
 async def unhold(ledger: Queries, target: Target, *, actor: str, waiting: Waiting = NO_WAIT) -> RevocationOutcome:
-    """Release a hold."""
+    """Release a certificate from certificateHold."""
 
     async def act(connection: Connection) -> revocations.RevokeResult:
         return await revocations.unhold(connection, target.issuer_id, target.serial, actor=actor)

@@ -1,4 +1,4 @@
-"""What the signer answers: from its own replica of the feed, the inventory and the issuer's policy.
+"""Decide answers of the signer from its own replica of the feed, the inventory and the issuer's policy.
 
 The decision itself is records/statement.py. This module looks up what it needs, turns "nothing may be stated" into the
 refusal that clients see, and caches what is the same for many certificates. A caller can choose the CertID and the

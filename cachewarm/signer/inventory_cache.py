@@ -1,8 +1,8 @@
 """Which serial numbers were issued, from memory when it was asked before, else from the ledger in one question a turn.
 
 That a certificate was issued never changes while it is valid, so a positive answer is kept; a negative one never is:
-the certificate may be issued a moment later. A ledger that does not answer costs those who ask one second, and for
-a second after that nobody anything: who is told `revoked` all the same must not wait for it.
+the certificate may be issued a moment later. A ledger that does not answer costs one second, and for a second after
+that nothing: clients that get `revoked` all the same must not wait for it.
 """
 
 import asyncio

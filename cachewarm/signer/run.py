@@ -121,7 +121,7 @@ def open_journal(folder: Path) -> Journal | None:
 
 
 def run_signer(settings: Settings, *, child: bool = False) -> None:
-    """The process."""
+    """Run the signer in this process."""
     import uvloop
 
     if child:

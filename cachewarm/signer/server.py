@@ -46,7 +46,7 @@ UNREAD_OCTETS = 65536
 
 
 class SignerServer:
-    """Serves one decisions."""
+    """Serves answers of one SignerDecisions on a socket."""
 
     def __init__(self, decisions: SignerDecisions, queue: int) -> None:
         self._decisions, self._queue = decisions, queue

@@ -1,1 +1,1 @@
-"""What `fastocsp status` and `check-config` report."""
+"""Reports of `fastocsp status` and `check-config`."""

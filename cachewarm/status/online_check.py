@@ -1,4 +1,4 @@
-"""What only a connection shows of the settings: a ledger that this login may not use, a Redis that does not answer."""
+"""Check settings by connecting: a ledger that this login may not use, a Redis that does not answer."""
 
 import asyncio
 

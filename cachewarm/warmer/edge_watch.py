@@ -48,13 +48,13 @@ class EdgeWatch:
         self._unable = ChangeLog()
 
     async def run(self, connection: Connection) -> None:
-        """Until cancelled."""
+        """Watch the edges until cancelled."""
         while True:
             await self.look(connection)
             await asyncio.sleep(INTERVAL_S)
 
     async def look(self, connection: Connection) -> None:
-        """One look."""
+        """Read the leases once and log what changed."""
         await self._lapse(connection)
         await self._report_refusals(connection)
         try:

@@ -23,7 +23,7 @@ BROKEN_CHAIN = "audit chain broken"
 
 
 class HeartbeatLoop:
-    """What this warmer knows of itself; `queue` returns how many changes it has not published."""
+    """Reports the state of this warmer; `queue` returns the number of changes that are not published yet."""
 
     def __init__(
         self,

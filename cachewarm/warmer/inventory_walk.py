@@ -71,7 +71,7 @@ class Walk:
 
     @property
     def faults(self) -> dict[str, str]:
-        """What stopped the last visit, by the id of the issuers of which one failed."""
+        """Faults that stopped the last visit, by issuer id."""
         there = [(self._followed.issuers.get(each.issuer_no), text) for each, text in self._failing.items()]
         return {issuer.issuer_id: text for issuer, text in there if issuer is not None}
 
@@ -87,7 +87,7 @@ class Walk:
         return count
 
     def follow(self) -> None:
-        """Take over what the keyring says now: visit issuers that are new, or whose certificates are stated anew."""
+        """Take over what the keyring says now: visit issuers that are new, or whose certificates are stated again."""
         ring, before = self._keyring(), self._followed
         if ring is before:
             return
@@ -113,7 +113,7 @@ class Walk:
     async def visit_due(
         self, connection: Connection, progress: Callable[[Count], None], seconds: float = float("inf")
     ) -> Count:
-        """Visit every segment that is due; begin none after so many seconds. What was not visited is due again."""
+        """Visit every segment that is due; begin none after that many seconds. What was not visited is due again."""
         due = self.segments.take_due(self._now())
         rank, warmers = self.share
         first = len(due) * rank // warmers

@@ -1,8 +1,8 @@
 """Certificates that were entered just now: their records are signed within a second, and nothing else is read.
 
-Whoever wrote them, and however: the ledger notes the transaction of every row (0023). The index is looked at twice a
-second rather than LISTENed to: a NOTIFY takes a lock of the whole database until its commit is on disk, so a trigger
-that notifies would make all issuing transactions of a CA wait for one another.
+It does not matter who wrote them, and how: the ledger notes the transaction of every row (0023). The index is looked at
+twice a second rather than LISTENed to: a NOTIFY takes a lock of the whole database until its commit is on disk, so a
+trigger that notifies would make all issuing transactions of a CA wait for one another.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class NewCertificates:
             self._place = await entered.current_place(connection)
 
     async def run(self, connection: Connection) -> None:
-        """Run until cancelled."""
+        """Sign new certificates until cancelled."""
         await self.start(connection)
         while True:
             await self.look(connection)

@@ -34,7 +34,7 @@ POOLED_FROM = 256
 
 
 class PageOutcome(NamedTuple):
-    """What was found and done for one page of certificates.
+    """Outcome for one page of certificates.
 
     `is_blocked`: of some of them nothing could be stated, or nothing that lasts longer than the record that is there,
     until the issuer has another responder or CRL.
@@ -160,7 +160,7 @@ class PageSigner:
 
 
 def _record(octets: bytes) -> Record | None:
-    """None for octets that are no record."""
+    """None for bytes that are no record."""
     try:
         return unpack_record(octets)
     except MalformedRecord:

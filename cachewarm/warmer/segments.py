@@ -69,7 +69,7 @@ class Segments:
             self._push(segment)
 
     def drop_issuer(self, issuer_no: int) -> None:
-        """Forget an issuer."""
+        """Remove the segments of an issuer."""
         for segment in self._by_issuer.pop(issuer_no, []):
             segment.due = NEVER
             self._order.pop(segment, None)
@@ -105,7 +105,7 @@ class Segments:
                 self.wake(segment, at)
 
     def settle(self, segment: Segment, now: float) -> None:
-        """Note a visit."""
+        """Note the visit of a segment."""
         segment.visited = now
         if segment in self._order:
             del self._order[segment]

@@ -15,7 +15,7 @@ EVICTION_FACTOR = 20
 
 
 class StoreWatch:
-    """What was last seen of one Redis."""
+    """Last known state of one Redis."""
 
     def __init__(self, publisher: Publisher, shortest_s: float) -> None:
         self._publisher, self._shortest = publisher, shortest_s

@@ -24,7 +24,7 @@ NOTE_KEPT_S = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """A walk under way. `share` is None when the inventory was empty, `eta_s` None as long as nobody can know."""
+    """A walk under way. `share` is None when the inventory was empty, `eta_s` None as long as it cannot be known."""
 
     inventory: int
     signed: int
@@ -34,7 +34,7 @@ class Progress:
 
 
 def progress_of(count: Count, elapsed_s: float) -> Progress:
-    """From what was counted, in so many seconds."""
+    """Return the progress, from what was counted in that many seconds."""
     share = min(1.0, count.inventory / count.total) if count.total else None
     left = max(0, count.total - count.inventory)
     eta = elapsed_s * left / count.inventory if count.inventory and count.total else None

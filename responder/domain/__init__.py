@@ -1,1 +1,1 @@
-"""What the field calls things: statuses, serial numbers, issuers, windows. Pure values, no I/O, no clock."""
+"""Terms of the field: statuses, serial numbers, issuers, windows. Pure values, no I/O, no clock."""

@@ -25,7 +25,7 @@ from responder.domain.status import HashAlgorithm, UnissuedPolicy
 
 
 class CRLEntry(NamedTuple):
-    """A CRL that the edge holds in `file`; times are epoch seconds, sizes octets.
+    """A CRL that the edge holds in `file`; times are epoch seconds, sizes bytes.
 
     `sha256` of the DER, hex; `gzip_octets` of the same gzipped in `file`.gz, 0 where that is not worth it.
     `renumberings` is how often it was accepted before this CRL that its CA's numbers began again.

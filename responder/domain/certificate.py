@@ -1,6 +1,6 @@
-"""The facts of a certificate that our answers are made of, read from its own octets.
+"""The facts of a certificate that our answers are made of, read from its own bytes.
 
-Names and keys are taken as they stand in the DER, never encoded anew: another string type would be another hash
+Names and keys are taken as they stand in the DER, never encoded again: another string type would be another hash
 (RFC 6960 4.1.1). Pure: DER in, values out.
 """
 
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from responder.domain.signature import PublicKey, scheme_of
 
-#: What cryptography raises for octets it cannot make sense of; some of it only when a field is first looked at.
+#: What cryptography raises for bytes it cannot make sense of; some of it only when a field is first looked at.
 UNREADABLE = (
     ValueError,
     TypeError,
@@ -29,7 +29,7 @@ UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
-    """What of a certificate goes into hashes, names and windows; times in epoch seconds, both ends inclusive."""
+    """Fields of a certificate for hashes, names and windows; times in epoch seconds, both ends inclusive."""
 
     subject_der: bytes
     key_bits: bytes
@@ -38,9 +38,9 @@ class CertificateFacts:
 
 
 def read_facts(cert_der: bytes) -> CertificateFacts:
-    """Facts of one DER certificate; ValueError when it is none, or when octets follow it.
+    """Facts of one DER certificate; ValueError when it is none, or when bytes follow it.
 
-    `key_bits` is the subjectPublicKey BIT STRING without tag, length and unused-bits octet (RFC 6960 4.2.1).
+    `key_bits` is the subjectPublicKey BIT STRING without tag, length and unused-bits byte (RFC 6960 4.2.1).
     """
     try:
         certificate = asn1.Certificate.load(cert_der, strict=True)
@@ -57,7 +57,7 @@ def read_facts(cert_der: bytes) -> CertificateFacts:
 
 
 def read_public_key(cert_der: bytes) -> PublicKey:
-    """The certificate's key; ValueError when it is of a kind nobody here signs with."""
+    """The certificate's key; ValueError when it is of a kind that is not supported."""
     key = read_any_public_key(cert_der)
     scheme_of(key)
     return key  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""What serving a CRL needs to know of it, read from its own bytes (RFC 5280 5.1).
+"""Read from a CRL what is needed to serve it (RFC 5280 5.1).
 
 Names and entries are not looked at: a CRL with an unusual name or entry is served as it is, once its issuer's signature
 was verified. Pure: DER in, values out.

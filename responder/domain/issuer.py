@@ -18,7 +18,7 @@ ISSUER_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
 
 
 class IssuerTraits(TypedDict, total=False):
-    """What an issuer is besides its id, its number and its certificate; as the fields of `Issuer`."""
+    """Fields of `Issuer` besides its id, its number and its certificate."""
 
     unissued_policy: UnissuedPolicy
     ocsp_url: str | None

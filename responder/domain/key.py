@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Key(NamedTuple):
-    """What a record answers for; `hash_algorithm` with PARAMETERS_ABSENT, `serial` as in responder.domain.serial."""
+    """Key of a record; `hash_algorithm` with PARAMETERS_ABSENT, `serial` as in responder.domain.serial."""
 
     issuer_no: int
     hash_algorithm: int

@@ -52,7 +52,7 @@ class ResponderCertificate:
         )
 
     def verify(self, signature: bytes, tbs: bytes) -> None:
-        """Raise cryptography's InvalidSignature unless this key signed exactly those octets."""
+        """Raise cryptography's InvalidSignature unless this key signed exactly those bytes."""
         self._verify(signature, tbs)
 
     @property

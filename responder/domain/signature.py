@@ -42,7 +42,7 @@ _ED25519 = _scheme("ed25519", None)
 
 
 def scheme_of(public_key: object) -> SignatureScheme:
-    """How keys of this kind sign; ValueError for a kind or a size nobody here signs with."""
+    """Return how keys of this kind sign; ValueError for a kind or a size that is not supported."""
     match public_key:
         case ec.EllipticCurvePublicKey() if public_key.curve.name in _ECDSA:
             return _ECDSA[public_key.curve.name]
@@ -57,7 +57,7 @@ def scheme_of(public_key: object) -> SignatureScheme:
 
 
 def key_name(public_key: object) -> str:
-    """What people call this kind of key."""
+    """Return the usual name of this kind of key."""
     match public_key:
         case ec.EllipticCurvePublicKey():
             return _CURVE_NAMES.get(public_key.curve.name, public_key.curve.name)

@@ -51,14 +51,14 @@ _MAX_REFRESH = 5000
 
 
 class Connection(Protocol):
-    """What uvicorn keeps in its set."""
+    """A connection in uvicorn's set."""
 
     def check_deadline(self) -> None:
         """Called by the tick."""
 
 
 class OpenConnections(Protocol):
-    """What the gauges need of the connection loop's bridge."""
+    """Number of open connections, as the gauges need it."""
 
     @property
     def open_connections(self) -> int:
@@ -139,7 +139,7 @@ class EdgeContext:
             await self.redis.aclose()
 
     def now(self) -> int:
-        """Epoch seconds."""
+        """Return the time in epoch seconds."""
         return int(time.time())
 
     def start_slow(self, request: SlowRequest) -> "asyncio.Task[bytes]":

@@ -54,7 +54,7 @@ class CRLShelf:
         self._crls = kept
 
     def tags(self) -> CRLTags:
-        """What the hot lane needs for its 304s."""
+        """Return the tags of all CRLs, for the 304s of the hot lane."""
         return CRLTags(
             (
                 name.encode(),
@@ -92,7 +92,7 @@ def _mapped(path: Path, octets: int) -> memoryview:
 
 
 def crl_fields(crl: ShelvedCRL, now: int) -> dict[str, str]:
-    """What a 200, a 206 and a 304 have in common."""
+    """Return the fields that a 200, a 206 and a 304 have in common."""
     max_age = max(0, min(crl.max_age, crl.entry.next_update - now))
     control = {"Cache-Control": f"public, max-age={max_age}, must-revalidate"}
     return control | constant_fields(crl) | {"Date": http_date(now)}

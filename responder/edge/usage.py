@@ -1,9 +1,10 @@
-"""What is asked most, and what was verified: kept over restarts, so that a cold edge fills its table in that order.
+"""Keep over restarts which records are asked for most and which were verified, so that a cold edge fills its table.
 
 The sketch counts for each name, in one byte that names may share, the minutes in which its record was used; counts are
 halved now and then. A tag proves that this edge has had exactly this record: what Redis returns with a right tag is not
 verified once more. Both come from the table, in slices, and are kept in one file of the edge's data folder, about 20
-bytes per record. Whoever can write there can also write the catalog, which says whose signatures are right (ADR 0022).
+bytes per record. A process that can write there can also write the catalog, which says whose signatures are right (ADR
+0022).
 """
 
 import asyncio

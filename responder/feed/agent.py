@@ -78,7 +78,7 @@ class FeedAgent:
 
     @property
     def machine(self) -> FeedMachine:
-        """What it knows."""
+        """State machine of the feed."""
         return self.replica.machine
 
     def boot(self) -> None:

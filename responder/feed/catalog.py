@@ -205,7 +205,7 @@ def keep_catalog(folder: Path, catalog: Catalog) -> None:
 
 
 def kept_catalog(folder: Path, former: Catalog | None = None) -> Catalog:
-    """What the disk has; an empty catalog when there is none or it is damaged. Values of the former one are reused."""
+    """Return the catalog on disk, an empty one if there is none or it is damaged; values of the former are reused."""
     try:
         return load_catalog((folder / CATALOG_NAME).read_text(), former)
     except (OSError, ValueError, KeyError, TypeError):

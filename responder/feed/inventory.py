@@ -1,4 +1,4 @@
-"""What an edge reads of the inventory: how much there is of it, samples, and how the warmers are.
+"""Read the inventory for an edge: its size, samples, and the health of the warmers.
 
 Every query costs the same with ten issuers as with ten thousand, but for the count, which is one row per issuer.
 """
@@ -26,7 +26,7 @@ class SampledCertificate(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class WarmerHealth:
-    """What one warmer wrote of itself, `age_s` seconds ago by the ledger's clock; see cachewarm.ledger.heartbeats."""
+    """Report of one warmer, `age_s` seconds old by the ledger's clock; see cachewarm.ledger.heartbeats."""
 
     age_s: float
     walk_age_s: float | None

@@ -6,7 +6,7 @@ leaves the tail of before. A journal that can be read and not written is what th
 is acknowledged before it can be written. A crash inside `replace` leaves the old snapshot with its own journal or the
 new one with an empty journal, since each names its epoch in the file name and the snapshot gets its name last.
 
-snapshot-E: one JSON line {generation, seq, chain, groups, orphans: [[issuer_no, serial_len, octets], ..], sha256}, then
+snapshot-E: one JSON line {generation, seq, chain, groups, orphans: [[issuer_no, serial_len, bytes], ..], sha256}, then
 rows of groups and of orphans.
 journal-E: frames of length u32 | crc32 u32 | generation u64 | seq u64 | chain 32 | payload; without a payload the frame
 tells of a new generation alone.
@@ -32,7 +32,7 @@ _ROW = struct.Struct(">QQ32s")
 
 
 class RecoveredState(NamedTuple):
-    """What a restart finds: `rows` come after `groups`; `orphans` are those of `groups` that the ledger had lost."""
+    """State after a restart: `rows` come after `groups`; `orphans` are those of `groups` that the ledger had lost."""
 
     position: Position
     groups: Groups

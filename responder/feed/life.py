@@ -1,8 +1,8 @@
 """The lives of an edge: each start of its agent is one, and polls under an id of its own.
 
 A new life names the lives before it in its first poll. That shows the ledger that it comes from the same disk, so that
-the processes of the life before have ended. Whoever cannot name them may be a stranger with a stolen login, or a second
-host under the same name: the ledger then waits until the lease of the life before has run out.
+the processes of the life before have ended. A poll that cannot name them may come from a stranger with a stolen login,
+or a second host under the same name: the ledger then waits until the lease of the life before has run out.
 """
 
 import json

@@ -7,7 +7,7 @@ from _fastocsp.shared.bucket cimport ClientKey
 
 cdef struct Buffer:
     uint8_t* octets               # malloc'd, NULL when empty
-    size_t at                     # the first octet that still counts
+    size_t at                     # the first byte that still counts
     size_t n                      # end of those that count
 
 cdef struct Connection:
@@ -27,7 +27,7 @@ cdef struct Connection:
     bint partial                  # a request has begun to arrive: its deadline stands
     bint waiting                  # the slow lane is answering
     bint paused                   # was told to try later: what it asks next waits for a tick
-    bint readable                 # the socket may have octets that were not read
+    bint readable                 # the socket may have bytes that were not read
     bint eof_near                 # its end is in the socket, behind what was not read yet
     bint eof                      # the client has said all
     bint close_after              # close once the answers are out

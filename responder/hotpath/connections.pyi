@@ -1,5 +1,5 @@
 class Connections:
-    """Room for so many."""
+    """Room for that many connections."""
 
     room: int
     def __init__(self, room: int) -> None: ...

@@ -4,7 +4,7 @@ from responder.hotpath.slow_request import SlowRequest
 from responder.hotpath.sockets import Sockets
 
 class Exchange(Sockets):
-    """What happens on the connections of one loop."""
+    """Requests and answers on the connections of one loop."""
 
     lane: Lane
     to_python: Mailbox
@@ -13,4 +13,4 @@ class Exchange(Sockets):
         """Packed address of the first peer whose X-Forwarded-For was ignored; None while there is none."""
 
 def slow_request(octets: bytes, max_body: int) -> SlowRequest:
-    """What the slow lane is told of the plain request in a TO_SLOW_LANE letter."""
+    """Return the plain request of a TO_SLOW_LANE letter for the slow lane."""

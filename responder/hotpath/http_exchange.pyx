@@ -2,7 +2,7 @@
 
 What the hot lane can answer is written into one buffer and leaves by one send, at once: nothing comes between the gate
 and the socket. What it leaves goes to Python as a letter, and what the client sent behind it waits for that answer. The
-first thing that is not a plain OCSP request hands the socket, with its octets, to uvicorn's own protocol, for good.
+first thing that is not a plain OCSP request hands the socket, with its bytes, to uvicorn's own protocol, for good.
 
 Python is never asked for more than it can have under way: beyond that the answer is `tryLater`, written here at the
 price of a hit, and what that client sends next is not looked at for up to a second (a trusted proxy's is: it speaks for
@@ -41,7 +41,7 @@ cdef size_t AT_UNAUTHORIZED = INDEX["answers:unauthorized"]
 cdef size_t AT_FORWARDED_IGNORED = INDEX["forwarded_ignored"]
 
 cdef class Exchange(Sockets):
-    """What happens on the connections of one loop."""
+    """Requests and answers on the connections of one loop."""
 
     def __cinit__(self, *_):
         self.known = KnownSections()
@@ -65,7 +65,7 @@ cdef class Exchange(Sockets):
             self.watch_anew(c, c.watched)
 
     cdef bint work(self, Connection* c, size_t n) noexcept nogil:
-        """Answer the n octets in `in_`; False when the connection is gone."""
+        """Answer the n bytes in `in_`; False when the connection is gone."""
         cdef size_t at = 0
         cdef Sink out
         cdef HttpRequest http

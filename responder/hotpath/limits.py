@@ -1,4 +1,4 @@
-"""What one worker's connection loop allows: how many, how much and how long; each from its setting."""
+"""Limits of one worker's connection loop: how many, how much and how long; each from its setting."""
 
 from typing import NamedTuple, Self
 
@@ -10,13 +10,13 @@ LIMITER_NAME = "limiter.map"
 
 
 class Limits(NamedTuple):
-    """Times in seconds."""
+    """Limits of one loop; times in seconds."""
 
     connections: int
     patience_s: float  # for a request to arrive
     reading_s: float  # for answers to be read that the socket did not take
     idle_s: float
-    read_ahead: int  # octets of pipelined requests
+    read_ahead: int  # bytes of pipelined requests
     slow_lane: int  # requests that wait for Python, and
     nonce_lane: int  # those of them that wait for a signature of their own
     asking_s: float = 2.0  # for the signer to answer

@@ -20,9 +20,9 @@ class Loop(Exchange):
     def run(self) -> None:
         """Serve until `stop`, in a thread of its own. OSError when epoll itself fails."""
     def stop(self) -> None:
-        """End `run`."""
+        """End `run`, and close the connections with it."""
     def drain(self) -> None:
-        """Accept nobody any more, close who is idle, answer what is under way, then say ALL_GONE."""
+        """Accept no more connections, close idle ones, answer what is under way, then send ALL_GONE."""
     def answer(self, kind: int, slot: int, generation: int, octets: bytes | None) -> None:
         """The slow lane's answer to a letter of that kind, once for each; None gives the connection up."""
     def take_signer(self, fd: int) -> None:

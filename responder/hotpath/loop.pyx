@@ -89,7 +89,7 @@ cdef class Loop(Exchange):
         self.from_python.ring()
 
     def drain(self):
-        """Accept nobody any more, close who is idle, answer what is under way, then say ALL_GONE."""
+        """Accept no more connections, close idle ones, answer what is under way, then send ALL_GONE."""
         flag_store(&self.drain_wanted, 1)
         self.from_python.ring()
 

@@ -12,7 +12,7 @@ cdef struct Letter:
     uint32_t slot                 # of the connection, and
     uint32_t generation           # which of those that had the slot
     size_t n
-    # followed by n octets
+    # followed by n bytes
 
 cdef inline uint8_t* letter_octets(Letter* letter) noexcept nogil:
     return <uint8_t*>letter + sizeof(Letter)

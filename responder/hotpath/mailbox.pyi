@@ -3,4 +3,4 @@ class Mailbox:
 
     bell: int
     def letters(self) -> list[tuple[int, int, int, int, bytes]]:
-        """(kind, fd, slot, generation, octets) of all there is; a descriptor becomes the caller's."""
+        """(kind, fd, slot, generation, bytes) of all there is; a descriptor becomes the caller's."""

@@ -1,7 +1,7 @@
 """Letters from one thread to another, in order, with a bell that an event loop can watch.
 
 The sender allocates, the receiver frees. The bell is silenced before the letters are taken: one that comes in between
-rings again. A letter holds numbers and octets, no Python object, so either end may be without the GIL.
+rings again. A letter holds numbers and bytes, no Python object, so either end may be without the GIL.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -75,7 +75,7 @@ cdef class Mailbox:
         return first
 
     def letters(self):
-        """(kind, fd, slot, generation, octets) of all there is; to be called when `bell` is readable."""
+        """(kind, fd, slot, generation, bytes) of all there is; to be called when `bell` is readable."""
         cdef Letter* letter = self.take_all()
         cdef Letter* following
         found = []

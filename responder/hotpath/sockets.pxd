@@ -25,7 +25,7 @@ cdef class Sockets:
 
     cdef int open_sockets(self, uint32_t max_connections, size_t max_body, double patience_s, double reading_s,
                           double idle_s, size_t read_ahead) except -1
-    # Octets in the buffer `in_`, NOTHING or GONE
+    # Bytes in the buffer `in_`, NOTHING or GONE
     cdef Py_ssize_t read_some(self, Connection* c, bint resumed) noexcept nogil
     # These are False when the connection has ended
     cdef bint write_out(self, Connection* c, Sink* out) noexcept nogil

@@ -1,2 +1,2 @@
 class Sockets:
-    """Of one loop."""
+    """Sockets of one loop."""

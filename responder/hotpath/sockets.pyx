@@ -53,7 +53,7 @@ cdef class Sockets:
         return 0
 
     cdef Py_ssize_t read_some(self, Connection* c, bint resumed) noexcept nogil:
-        """Octets in the buffer `in_`: those pending and what the socket has; NOTHING (unless resumed), or GONE."""
+        """Bytes in the buffer `in_`: those pending and what the socket has; NOTHING (unless resumed), or GONE."""
         cdef size_t n = buffered(&c.pending)
         cdef Py_ssize_t got = 0
         if c.readable and n < self.in_octets:
@@ -134,7 +134,7 @@ cdef class Sockets:
     cdef void drop(self, Connection* c) noexcept nogil:
         """Close; a slow request goes on, its record is worth keeping."""
         if c.close_after:
-            # the answer first: octets that were not read make a mere close a reset, which drops what is not sent yet
+            # the answer first: bytes that were not read make a mere close a reset, which drops what is not sent yet
             shutdown(c.fd, SHUT_WR)
         close(c.fd)
         self.connections.release(c)

@@ -13,7 +13,7 @@ class Found(NamedTuple):
 
 
 class Source(Protocol):
-    """A tier: `None` means "I have none", SourceError "I cannot say", Unauthorized "nobody will have one"."""
+    """A tier: `None` means "I have none", SourceError "I cannot say", Unauthorized "there will be none"."""
 
     async def fetch(self, key: Key) -> Found | None:
         """The record of that key."""

@@ -1,4 +1,4 @@
-"""Request bodies, bounded."""
+"""Request bodies, of bounded size."""
 
 from starlette.requests import Request
 

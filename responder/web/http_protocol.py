@@ -3,7 +3,7 @@
 What httptools accepts and RFC 9112 does not is refused here: no Host or two, a Transfer-Encoding that is not exactly
 `chunked`, any of it on HTTP/1.0. So is a head that is too long or too slow. A refusal waits its turn behind the answers
 to what was asked before it, and takes the place of the answer to a message whose body breaks off. It must survive: a
-socket closed with octets unread is reset, so it lingers, reading into nothing, until the client has gone or two
+socket closed with bytes unread is reset, so it lingers, reading into nothing, until the client has gone or two
 seconds are over (RFC 9112 9.6). A client that has closed its sending half is still answered.
 """
 
@@ -104,7 +104,7 @@ class ColdProtocol(HttpToolsProtocol):
         self.lingering = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket comes with its first octets, which nothing may overtake."""
+        """The socket comes with its first bytes, which nothing may overtake."""
         super().connection_made(LingeringTransport(transport, self))  # type: ignore[arg-type]
         first_octets, self._first_octets = self._first_octets, b""
         if self.client is not None:
@@ -234,7 +234,7 @@ class ColdProtocol(HttpToolsProtocol):
         self._deadline = time.monotonic() + self._patience_s * 6
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Go on: the client reads again."""
         super().resume_writing()
         self._deadline = None
 

@@ -1,7 +1,7 @@
 """Where a message's head and body end, for the limits that httptools does not keep. Sans-I/O.
 
 httptools says neither where a head ends in what it was fed nor how long a chunk claims to be, so a client that
-announces a chunk of 2**63 bytes would be waited for. The octets are cut here into pieces of one message part each; the
+announces a chunk of 2**63 bytes would be waited for. The bytes are cut here into pieces of one message part each; the
 parser still has the last word on what they mean, and a piece that is cut wrongly costs no more than the limit.
 """
 

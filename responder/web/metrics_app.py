@@ -26,4 +26,4 @@ class NoBridge:
         """Nothing counts them: the listener is not public."""
 
     def cold_gone(self, connection: object) -> None:
-        """Likewise."""
+        """Do nothing: no loop counts this connection."""

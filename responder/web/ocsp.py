@@ -1,6 +1,6 @@
 """OCSP in the cold lane: requests that came chunked, in pieces, with HEAD, over HTTP/1.0, or with odd fields.
 
-The answers are the hot lane's, octet for octet; only the way to them differs.
+The answers are the hot lane's, byte for byte; only the way to them differs.
 """
 
 import time

@@ -37,7 +37,7 @@ IssuerFaults = Mapping[str, Sequence[str]]
 
 
 class ProcessMetrics:
-    """What one process counts; `issuer_faults` returns the faults of this moment, `more` its own metrics."""
+    """Counters of one process; `issuer_faults` returns the faults of this moment, `more` its own metrics."""
 
     def __init__(
         self,

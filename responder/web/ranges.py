@@ -1,4 +1,4 @@
-"""Which octets of a representation a request asks for: one byte range (RFC 9110 14), gzip or not (12.5.3). Pure."""
+"""Which bytes of a representation a request asks for: one byte range (RFC 9110 14), gzip or not (12.5.3). Pure."""
 
 import re
 

@@ -13,7 +13,7 @@ Place = tuple[int, int]
 
 
 class ColdConnection(Protocol):
-    """What is needed of a connection."""
+    """A connection that can be closed."""
 
     @property
     def idle_since(self) -> float | None:
@@ -33,7 +33,7 @@ def address_of(peer: str) -> bytes:
 
 
 class ColdConnections:
-    """Of one worker."""
+    """Connections of one worker with the full parser."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -48,7 +48,7 @@ class ColdConnections:
         self._all[connection] = place, address
 
     def remove(self, connection: ColdConnection) -> None:
-        """It has ended."""
+        """Remove a connection that has ended."""
         self._all.pop(connection, None)
 
     def give_up_one_like(self, place: Place) -> bool:

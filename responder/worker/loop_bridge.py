@@ -45,7 +45,7 @@ def step_back(nice: int) -> None:
 
 
 class LoopBridge:
-    """One worker's connections."""
+    """Bridge to the connections of one worker."""
 
     def __init__(
         self, edge: EdgeContext, state: ServerState, make_cold: Callable[[bytes, "LoopBridge"], ColdProtocol]
@@ -63,7 +63,7 @@ class LoopBridge:
         """Listen, inside the running loop."""
         settings = self._edge.settings
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # a client that says nothing is accepted a second later; all others with their first octets
+        # a client that says nothing is accepted a second later; all others with their first bytes
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
         bound.setblocking(False)
         bound.listen(backlog)
@@ -87,12 +87,12 @@ class LoopBridge:
         self._cold.add(connection, self._places[connection], address_of(peer))
 
     def cold_gone(self, connection: ColdProtocol) -> None:
-        """It has ended."""
+        """Remove a connection that has ended."""
         self._cold.remove(connection)
         self.loop.cold_gone(*self._places.pop(connection))
 
     async def close(self) -> None:
-        """End the thread; whoever is still connected is closed."""
+        """End the thread, and close the connections that are left."""
         self._stopped = True
         await end_tasks([self._dialling])
         self.loop.stop()
@@ -110,7 +110,7 @@ class LoopBridge:
         self.loop.drain()
 
     def check_deadline(self) -> None:
-        """Called by the tick: a worker whose connections nobody serves must end and be started again."""
+        """Called by the tick: a worker whose connections are not served must end and be started again."""
         if not self._stopped and not self._thread.is_alive():
             log.critical("the connection loop has ended")
             os.kill(os.getpid(), signal.SIGTERM)

@@ -117,7 +117,7 @@ def test_a_bad_message_behind_a_good_one_does_not_harm_it(demo: Demo) -> None:
 
 
 def test_requests_in_pieces(demo: Demo) -> None:
-    """H-24: a GET, a POST and a chunked POST, split in two at every octet."""
+    """H-24: a GET, a POST and a chunked POST, split in two at every byte."""
     for octets in (get_octets(demo.path), post_octets(demo.good), chunked_octets(demo.good)):
         with Talk(demo.port) as talk:
             talk.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -386,7 +386,7 @@ def test_a_get_with_a_body_is_one_request(demo: Demo, talk: Talk) -> None:
 
 
 def test_no_framing_is_no_body(demo: Demo, talk: Talk) -> None:
-    """H-31, O-1: a POST without length, or of length 0, is answered as empty; the next octets are the next request."""
+    """H-31, O-1: a POST without length, or of length 0, is answered as empty; the next bytes are the next request."""
     for lines in (b"", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n"):
         end = b"0\r\n\r\n" if b"chunked" in lines else b""
         said = talk.ask(b"POST /ocsp HTTP/1.1\r\nHost: x\r\n" + TYPE + lines + b"\r\n" + end + get_octets(demo.path))
@@ -433,7 +433,7 @@ def test_a_body_over_the_limit(demo: Demo, how: str) -> None:
 
 
 def test_the_largest_body(demo: Demo, talk: Talk) -> None:
-    """16384 octets are read, 16385 are not."""
+    """16384 bytes are read, 16385 are not."""
     assert_refused(talk.ask(post_octets(b"\x30" * 16384)), wanted.MALFORMED, 400)
     assert talk.ask(post_octets(b"\x30" * 16385))[0] == 413
 

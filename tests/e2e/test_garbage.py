@@ -80,7 +80,7 @@ def changes(octets: bytes, values: Iterable[int], positions: Iterable[int] | Non
 
 
 def get(path: bytes) -> bytes:
-    """A GET of a path of octets."""
+    """A GET of a path of bytes."""
     return get_octets("/ocsp/" + path.decode("latin-1"))
 
 
@@ -109,7 +109,7 @@ def test_every_changed_octet_of_a_path(instance: Instance, demo: Demo) -> None:
 
 
 def test_octets_that_no_path_has(instance: Instance, demo: Demo) -> None:
-    """Control octets, space, 0x80 and above: each connection is answered 400 or closed, within two seconds."""
+    """Control bytes, space, 0x80 and above: each connection is answered 400 or closed, within two seconds."""
     path = demo.path.encode()
     for value in [*range(0x21), *range(0x7F, 0x100)]:
         octets = b"GET " + path[:40] + bytes((value,)) + path[41:] + b" HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -77,7 +77,7 @@ def asked_in(instance: Instance, octets: bytes) -> tuple[str, Said]:
 @pytest.mark.parametrize("number", range(4))
 @pytest.mark.parametrize("digest", DIGESTS, ids=lambda digest: digest.name)
 def test_a_status_is_the_same_in_every_lane(single: Instance, number: int, digest: hashes.HashAlgorithm) -> None:
-    """Slow, hot, hot by GET, cold by GET, cold by chunks: body octet for octet, fields but for the clock."""
+    """Slow, hot, hot by GET, cold by GET, cold by chunks: body byte for byte, fields but for the clock."""
     facts = single.facts
     others = {str(path) for path in Path(facts["certs_dir"]).glob("*.pem")} - {facts["revoked_cert"]}
     paths = [facts["revoked_cert"], *sorted(others)]

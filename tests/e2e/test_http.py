@@ -105,7 +105,7 @@ def test_a_query_changes_nothing_or_is_refused(demo: Demo, talk: Talk) -> None:
 )
 @pytest.mark.parametrize("base", ["/ocsp/", "/.well-known/pki/ocsp/demo/"])
 def test_a_get_of_nothing_is_malformed(talk: Talk, rest: str, base: str) -> None:
-    """H-6: malformedRequest with 400, never a redirect or a 5xx; octets that no target may have: a bare 400."""
+    """H-6: malformedRequest with 400, never a redirect or a 5xx; bytes that no target may have: a bare 400."""
     status, fields, body = talk.ask(get_octets(base + rest))
     assert status == 400
     assert body == wanted.MALFORMED or (rest in ("\x80", "%0d%0aX: y") and body == b"Bad Request\n")

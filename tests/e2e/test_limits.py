@@ -157,7 +157,7 @@ def lanes_of(demo: Demo, lane: str, extra: str) -> bytes:
 
 
 def cut_off_after(talk: Talk, octets: bytes = b"", pause_s: float = 0.0) -> float:
-    """Seconds until the server ends the connection, while we send these octets slowly."""
+    """Seconds until the server ends the connection, while we send these bytes slowly."""
     begun = time.monotonic()
     with contextlib.suppress(OSError):
         for octet in octets:
@@ -173,7 +173,7 @@ def cut_off_after(talk: Talk, octets: bytes = b"", pause_s: float = 0.0) -> floa
     ("target", "fields", "status"), [(0, 9000, 200), (0, 11000, 431), (9000, 0, 400), (11000, 0, 414)]
 )
 def test_a_head_may_be_as_long_as_it_is_set(hasty: Instance, target: int, fields: int, status: int) -> None:
-    """HEADER_BYTES holds for the target, whose 9,000 octets are no base64 of a request, and for the fields."""
+    """HEADER_BYTES holds for the target, whose 9,000 bytes are no base64 of a request, and for the fields."""
     path = f"/ocsp/{'M' * target}" if target else demo_of(hasty).path
     with Talk(hasty.port) as talk:
         talk.socket.sendall(get_octets(path, f"A: {'b' * fields}\r\nConnection: close\r\n"))
@@ -200,7 +200,7 @@ def test_who_stops_in_a_request_is_cut_off(hasty: Instance, sent: bytes) -> None
 
 @pytest.mark.parametrize("begin", [b"", b"HEAD /ocsp/MA HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["hot", "cold"])
 def test_who_trickles_is_cut_off(hasty: Instance, begin: bytes) -> None:
-    """H-34: an octet every 50 ms does not prolong the time for a head; nor does a request that was answered before."""
+    """H-34: a byte every 50 ms does not prolong the time for a head; nor does a request that was answered before."""
     demo = demo_of(hasty)
     with Talk(hasty.port) as talk:
         if begin:

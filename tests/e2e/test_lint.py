@@ -48,7 +48,7 @@ def test_served_answers_are_clean(instance: Instance, kind: str) -> None:
 
 @pytest.mark.parametrize("octets", [b"bad", odd.request(odd.der(0x30))])
 def test_error_answers_are_clean(instance: Instance, octets: bytes) -> None:
-    """Five octets."""
+    """Five bytes."""
     with Talk(instance.port) as talk:
         _, _, body = talk.ask(post_octets(octets))
     assert lint_ocsp_response(body) == []

@@ -243,7 +243,7 @@ def test_serial_numbers_never_issued(demo: Demo, ask: Ask) -> None:
     "wrong", ["empty list", "version 2", "trailing", "two", "cut", "padded serial", "long length", "indefinite"]
 )
 def test_what_is_not_der(demo: Demo, ask: Ask, wrong: str) -> None:
-    """O-1, O-2, O-4, O-5: malformedRequest with 400, five octets."""
+    """O-1, O-2, O-4, O-5: malformedRequest with 400, five bytes."""
     der, asked = demo.good, odd.cert_id(demo.issuer, demo.good_cert.serial_number)
     octets = {
         "empty list": odd.request(),

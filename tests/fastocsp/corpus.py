@@ -1,4 +1,4 @@
-"""The golden vectors, and what tests do to octets: cut, append, flip."""
+"""The golden vectors, and what tests do to bytes: cut, append, flip."""
 
 import tomllib
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ INDEX: dict[str, dict[str, dict[str, str]]] = tomllib.loads((VECTORS / "index.to
 
 
 def octets_of(group: str, name: str) -> bytes:
-    """The octets of one vector."""
+    """The bytes of one vector."""
     return (VECTORS / group / name).read_bytes()
 
 
@@ -27,7 +27,7 @@ def prefixes(octets: bytes) -> Iterator[bytes]:
 
 
 def flips(octets: bytes, masks: tuple[int, ...] = (0x01, 0x20, 0x80, 0xFF)) -> Iterator[bytes]:
-    """The octets with each one xor-ed with each mask."""
+    """The bytes with each one xor-ed with each mask."""
     for at, octet in enumerate(octets):
         for mask in masks:
             yield octets[:at] + bytes((octet ^ mask,)) + octets[at + 1 :]

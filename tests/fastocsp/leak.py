@@ -46,7 +46,7 @@ def template(signature_algorithm: bytes = b"\x30\x00", certs: Sequence[bytes] = 
 
 
 def one_round(made: Template, number: int) -> None:
-    """Good octets and bad ones."""
+    """Good bytes and bad ones."""
     parse_request(REQUEST)
     parse_cert_id(parse_request(REQUEST).cert_ids[0].der)
     octets = pack_record(RECORD)

@@ -30,7 +30,7 @@ def test_request_vectors_read_as_the_index_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", INDEX["record"])
 def test_record_vectors_read_as_the_index_says(name: str) -> None:
-    """Parser and reference agree on the record, and a good one packs to the same octets."""
+    """Parser and reference agree on the record, and a good one packs to the same bytes."""
     octets = octets_of("record", name)
     read = outcome(unpack_record, octets)
     assert (read is MalformedRecord) == (INDEX["record"][name]["expect"] == "malformed")
@@ -40,7 +40,7 @@ def test_record_vectors_read_as_the_index_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", INDEX["response"])
 def test_response_vectors_are_written_again_octet_for_octet(name: str) -> None:
-    """From the parts of a response by OpenSSL or cryptography our writers make the same octets."""
+    """From the parts of a response by OpenSSL or cryptography our writers make the same bytes."""
     octets = octets_of("response", name)
     parts = response_parts(octets)
     (cert_id,), record = [parse_cert_id(one) for one in parts.cert_ids], parts.record

@@ -1,4 +1,4 @@
-"""Frames between edge and signer under arbitrary octets: split and read as the reference does.
+"""Frames between edge and signer under arbitrary bytes: split and read as the reference does.
 
 `python -m tests.fuzz.fuzz_asking [-max_total_time=N]`
 """

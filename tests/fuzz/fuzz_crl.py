@@ -1,4 +1,4 @@
-"""COPY streams of revoked rows under arbitrary octets: entries that asn1crypto reads, the same in any two pieces.
+"""COPY streams of revoked rows under arbitrary bytes: entries that asn1crypto reads, the same in any two pieces.
 
 `python -m tests.fuzz.fuzz_crl [-max_total_time=N]`
 """
@@ -24,7 +24,7 @@ SEEDS = [
 
 
 def target(octets: bytes) -> None:
-    """The octets as they are, after a right head, and as columns of right rows; cut where their first octet says."""
+    """The bytes as they are, after a right head, and as columns of right rows; cut where their first byte says."""
     for whole in (octets, HEAD + octets, shaped(octets)):
         read = written(whole, len(whole))
         if read != written(whole, whole[0] % (len(whole) + 1) if whole else 0):
@@ -35,7 +35,7 @@ def target(octets: bytes) -> None:
 
 
 def shaped(octets: bytes) -> bytes:
-    """A stream whose columns have right lengths, 32 octets for a row, ascending by serial."""
+    """A stream whose columns have right lengths, 32 bytes for a row, ascending by serial."""
     chunks = [octets[at : at + 32].ljust(32, b"\0") for at in range(0, len(octets), 32)]
     rows = {chunk[1 : 2 + chunk[0] % 21]: chunk for chunk in chunks}
     return HEAD + b"".join(_row(serial, rows[serial]) for serial in sorted(rows)) + END
@@ -48,7 +48,7 @@ def _row(serial: bytes, chunk: bytes) -> bytes:
 
 
 def written(whole: bytes, cut: int) -> bytes | None:
-    """The entries, None when the octets are no stream of them."""
+    """The entries, None when the bytes are no stream of them."""
     writer = EntryWriter(2, True)
     try:
         writer.feed(whole[:cut])

@@ -1,4 +1,4 @@
-"""CRLs of others under arbitrary octets: rows or a WireError, the same in pieces of any size.
+"""CRLs of others under arbitrary bytes: rows or a WireError, the same in pieces of any size.
 
 `python -m tests.fuzz.fuzz_crl_entries [-max_total_time=N]`
 """
@@ -22,7 +22,7 @@ def target(octets: bytes) -> None:
 
 
 def rows(octets: bytes, room: int, *, is_delta: bool) -> bytes | None:
-    """The stream; None when the octets are no CRL."""
+    """The stream; None when the bytes are no CRL."""
     found = b""
     try:
         reader = EntryReader(octets, 1 << 33, is_delta)

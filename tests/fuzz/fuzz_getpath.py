@@ -1,4 +1,4 @@
-"""GET paths under arbitrary octets: one SEQUENCE or a WireError, and what the strict reference finds is found.
+"""GET paths under arbitrary bytes: one SEQUENCE or a WireError, and what the strict reference finds is found.
 
 `python -m tests.fuzz.fuzz_getpath [-max_total_time=N]`
 """

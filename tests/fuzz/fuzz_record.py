@@ -1,4 +1,4 @@
-"""Compact records under arbitrary octets: read as the reference reads them, and packed to the same octets.
+"""Compact records under arbitrary bytes: read as the reference reads them, and packed to the same bytes.
 
 `python -m tests.fuzz.fuzz_record [-max_total_time=N]`
 """
@@ -14,7 +14,7 @@ with instrumented():
 
 
 def target(octets: bytes) -> None:
-    """The octets as they are, and in a right frame."""
+    """The bytes as they are, and in a right frame."""
     compare(octets)
     compare(framed(octets))
 

@@ -1,4 +1,4 @@
-"""OCSPRequest under arbitrary octets: the compiled parser gives what the reference gives.
+"""OCSPRequest under arbitrary bytes: the compiled parser gives what the reference gives.
 
 `python -m tests.fuzz.fuzz_request [-max_total_time=N]`
 """

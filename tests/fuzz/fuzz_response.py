@@ -1,6 +1,6 @@
-"""Responses for arbitrary sound records and serials: the fast writer gives what asn1crypto gives, octet for octet.
+"""Responses for arbitrary sound records and serials: the fast writer gives what asn1crypto gives, byte for byte.
 
-`python -m tests.fuzz.fuzz_response [-max_total_time=N]`. The octets are drawn upon for the fields of the record, so
+`python -m tests.fuzz.fuzz_response [-max_total_time=N]`. The bytes are drawn upon for the fields of the record, so
 that every input is one; what records may look like is fuzz_record's affair.
 """
 
@@ -42,7 +42,7 @@ STENCILS = Stencils()
 
 
 def signature(drawn: atheris.FuzzedDataProvider) -> bytes:
-    """Of ECDSA with numbers of any size, or octets that mean nothing."""
+    """Of ECDSA with numbers of any size, or bytes that mean nothing."""
     if drawn.ConsumeBool():
         size: int = drawn.ConsumeIntInRange(1, 1024)
         return b"s" * size

@@ -1,4 +1,4 @@
-"""HTTP messages under arbitrary octets: taken as the reference takes them, whole and in two pieces, or not at all.
+"""HTTP messages under arbitrary bytes: taken as the reference takes them, whole and in two pieces, or not at all.
 
 `python -m tests.fuzz.fuzz_wire [-max_total_time=N]`
 """
@@ -20,7 +20,7 @@ TYPE = b"Content-Type: application/ocsp-request\r\nContent-Length: "
 
 
 def target(octets: bytes) -> None:
-    """Same verdict, or passed on before the reference can tell; nothing is taken before its last octet."""
+    """Same verdict, or passed on before the reference can tell; nothing is taken before its last byte."""
     expected, read = reference.recognise(octets), recognise_octets(octets)
     if read != expected and not (expected is None and read is False):
         raise AssertionError(f"{octets!r}: {read} is not {expected}")

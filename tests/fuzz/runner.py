@@ -1,10 +1,10 @@
 """What all fuzz targets share: seeds from the golden vectors, libFuzzer's arguments, one invariant.
 
-A target takes octets and may raise WireError; any other exception is a bug and stops the run. Without arguments a run
+A target takes bytes and may raise WireError; any other exception is a bug and stops the run. Without arguments a run
 lasts 60 seconds; libFuzzer's own flags (`-max_total_time=600`, a corpus folder, a crash file) are passed through.
 
 libFuzzer sees no branches of compiled modules. It is guided by those of the reference, which a target imports under
-instrumented(): octets that reach something new there are octets that reach something new here.
+instrumented(): bytes that reach something new there are bytes that reach something new here.
 """
 
 import sys
@@ -34,7 +34,7 @@ def seeds(group: str) -> Iterable[bytes]:
 
 
 def framed(octets: bytes) -> bytes:
-    """The octets as a record of our version that is long enough, so that fuzzing gets past the frame."""
+    """The bytes as a record of our version that is long enough, so that fuzzing gets past the frame."""
     return b"\x02" + octets[1:].ljust(RECORD_HEAD + MORE_REVOKED - 1, b"\0")
 
 

@@ -9,7 +9,7 @@ HEAD = struct.Struct(">IIB")
 
 
 def split_frames(octets: bytes, most: int) -> tuple[list[tuple[int, int, bytes]], int]:
-    """The whole frames, and the octets that they took; WireError."""
+    """The whole frames, and the bytes that they took; WireError."""
     frames: list[tuple[int, int, bytes]] = []
     at = 0
     while len(frames) < most and len(octets) - at >= 4:

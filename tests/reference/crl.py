@@ -1,4 +1,4 @@
-"""A CRL's TBSCertList by cryptography's builder: the second opinion on our encoder, octet for octet."""
+"""A CRL's TBSCertList by cryptography's builder: the second opinion on our encoder, byte for byte."""
 
 import datetime
 from collections.abc import Iterable

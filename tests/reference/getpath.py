@@ -11,7 +11,7 @@ ALPHABET = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 
 
 def decode_get(path: bytes) -> bytes:
-    """The octets that the path is the base64 of, or MalformedRequest; slashes are not repaired."""
+    """The bytes that the path is the base64 of, or MalformedRequest; slashes are not repaired."""
     text = unquote_to_bytes(path).lstrip(b"/").translate(bytes.maketrans(b"-_", b"+/"))
     symbols = text.rstrip(b"=")
     padded = symbols + b"=" * (-len(symbols) % 4)

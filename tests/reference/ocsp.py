@@ -92,7 +92,7 @@ def serial_key(serial: int) -> bytes:
 
 
 def hash_algorithm(element: Element) -> tuple[int, int]:
-    """The house's number and the octets of the hash."""
+    """The house's number and the bytes of the hash."""
     fields = tlv.split(element.content)
     require(1 <= len(fields) <= 2)
     number, size = HASHES.get(tlv.dotted(fields[0]), (codes.HASH_NONE, 0))
@@ -125,7 +125,7 @@ def read_extension(element: Element) -> tuple[str, bool, bytes]:
 
 
 def nonce_in(value: bytes) -> bytes | None:
-    """The octets inside, or None when the value is not one OCTET STRING."""
+    """The bytes inside, or None when the value is not one OCTET STRING."""
     try:
         return tlv.only(value, tlv.OCTET_STRING).content
     except MalformedRequest:

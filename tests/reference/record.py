@@ -65,7 +65,7 @@ def is_consistent(record: Record) -> bool:
 
 
 def pack_record(record: Record) -> bytes:
-    """The octets of a record that is consistent."""
+    """The bytes of a record that is consistent."""
     r, halves, age = record, in_halves(record.signature), record.produced_at - record.this_update
     life = r.next_update - r.this_update
     marks = r.flags | (HALVES if halves else 0) | r.status << 2 | ((r.hash_algorithm & 15) - 1) << 4
@@ -77,7 +77,7 @@ def pack_record(record: Record) -> bytes:
 
 
 def in_halves(signature: bytes) -> bytes:
-    """Both numbers of an ECDSA signature, each in 32 or 48 octets; empty when it is none, or not in DER."""
+    """Both numbers of an ECDSA signature, each in 32 or 48 bytes; empty when it is none, or not in DER."""
     try:
         r, s = decode_dss_signature(signature)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Strict DER elements on asn1crypto.parser: what asn1crypto reads is taken only if it would write the same octets."""
+"""Strict DER elements on asn1crypto.parser: what asn1crypto reads is taken only if it would write the same bytes."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ PRIMITIVE, CONSTRUCTED = 0, 1
 
 
 class Element(NamedTuple):
-    """One element: (class, method, tag number), content octets, and the whole."""
+    """One element: (class, method, tag number), content bytes, and the whole."""
 
     kind: tuple[int, int, int]
     content: bytes
@@ -54,14 +54,14 @@ def split(octets: bytes) -> list[Element]:
 
 
 def only(octets: bytes, kind: tuple[int, int, int]) -> Element:
-    """The one element in the octets, which is of this kind."""
+    """The one element in the bytes, which is of this kind."""
     elements = split(octets)
     require(len(elements) == 1 and elements[0].kind == kind)
     return elements[0]
 
 
 def integer(element: Element) -> int:
-    """The number, if these are its fewest octets."""
+    """The number, if these are its fewest bytes."""
     require(element.kind == INTEGER and element.content != b"")
     number = int(core.Integer.load(element.der).native)
     require(core.Integer(number).contents == element.content)
@@ -69,7 +69,7 @@ def integer(element: Element) -> int:
 
 
 def dotted(element: Element) -> str:
-    """The object identifier, if these are its fewest octets."""
+    """The object identifier, if these are its fewest bytes."""
     require(element.kind == OID and element.content != b"")
     oid = str(core.ObjectIdentifier.load(element.der).dotted)
     require(oid.count(".") >= 1 and core.ObjectIdentifier(oid).contents == element.content)

@@ -1,7 +1,7 @@
 """The recogniser of plain OCSP requests on regular expressions, the independent twin of _fastocsp.http.request.
 
 The whole of what it takes is one pattern for the head and a few rules on the fields; nothing is remembered between
-calls. None: more octets are needed. False: the head is complete and another parser must decide.
+calls. None: more bytes are needed. False: the head is complete and another parser must decide.
 """
 
 import re

@@ -27,7 +27,7 @@ def test_durations_are_written_with_their_unit(text: str, seconds: float) -> Non
 
 @pytest.mark.parametrize(("text", "octets"), [("16384", 16384), ("16KiB", 16384), ("1M", 1 << 20), ("2gb", 2 << 30)])
 def test_sizes_are_written_with_their_unit(text: str, octets: int) -> None:
-    """A bare number is octets."""
+    """A bare number is bytes."""
     assert parse_size(text) == octets
 
 

@@ -60,12 +60,12 @@ class Authority(NamedTuple):
 
 
 def der(certificate: x509.Certificate) -> bytes:
-    """The certificate's octets."""
+    """The certificate's bytes."""
     return certificate.public_bytes(serialization.Encoding.DER)
 
 
 def key_bits(certificate: x509.Certificate) -> bytes:
-    """The subject public key without tag, length and unused-bits octet."""
+    """The subject public key without tag, length and unused-bits byte."""
     encoding, form = serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
     return certificate.public_key().public_bytes(encoding, form)
 

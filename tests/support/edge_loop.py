@@ -191,7 +191,7 @@ class Running:
         return self.template.encode(serial, record)
 
     def put_bare(self, serial: bytes, size: int, seq: int, signature: bytes = b"") -> None:
-        """Into the table, with a signature of so many octets that is none."""
+        """Into the table, with a signature of so many bytes that is none."""
         now = int(time.time())
         record = self.authority.record(this_update=now - 600, next_update=now + 3000, produced_at=now - 600, seq=seq)
         octets = pack_record(record._replace(signature=signature or seq.to_bytes(size, "big")))

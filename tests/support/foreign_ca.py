@@ -96,7 +96,7 @@ class ForeignCA:
 
 @dataclass
 class Answer:
-    """What the server sends: `claimed` is its Content-Length, `pause_s` lies between two octets of the body."""
+    """What the server sends: `claimed` is its Content-Length, `pause_s` lies between two bytes of the body."""
 
     body: bytes = b""
     status: int = 200

@@ -29,7 +29,7 @@ def question(
 
 
 def post_octets(body: bytes, path: str = "/ocsp", *, close: bool = False, extra: str = "") -> bytes:
-    """An HTTP/1.1 POST, octet for octet."""
+    """An HTTP/1.1 POST, byte for byte."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/ocsp-request\r\n{extra}"
         f"Content-Length: {len(body)}\r\n{'Connection: close' + chr(13) + chr(10) if close else ''}\r\n"
@@ -38,7 +38,7 @@ def post_octets(body: bytes, path: str = "/ocsp", *, close: bool = False, extra:
 
 
 def get_octets(path: str, extra: str = "") -> bytes:
-    """An HTTP/1.1 GET, octet for octet."""
+    """An HTTP/1.1 GET, byte for byte."""
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n".encode("latin-1")
 
 
@@ -50,7 +50,7 @@ def chunked_octets(body: bytes, path: str = "/ocsp", extra: str = "") -> bytes:
 
 
 def said_until_closed(port: int, octets: bytes, *, shut: bool = False, timeout_s: float = 15.0) -> bytes:
-    """Everything that the server says to these octets, until it closes; `shut` closes our sending half first."""
+    """Everything that the server says to these bytes, until it closes; `shut` closes our sending half first."""
     said = b""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as talk:
         talk.sendall(octets)

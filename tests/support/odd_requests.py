@@ -25,7 +25,7 @@ def der(tag: int, *parts: bytes) -> bytes:
 def cert_id(
     issuer: x509.Certificate, serial: bytes | int, digest: str = "sha1", *, parameters: bytes = NULL, **hashes: bytes
 ) -> bytes:
-    """A CertID; `name` and `key` replace the hashes, octets as `serial` are the INTEGER's content."""
+    """A CertID; `name` and `key` replace the hashes, bytes as `serial` are the INTEGER's content."""
     key = issuer.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     parts = {
         "name": hashlib.new(digest, issuer.subject.public_bytes()).digest(),

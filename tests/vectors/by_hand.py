@@ -1,4 +1,4 @@
-"""Requests that no good tool writes, octet by octet: those to be read, and those to be refused."""
+"""Requests that no good tool writes, byte by byte: those to be read, and those to be refused."""
 
 # ruff: noqa: E501 - tables, one line each
 

@@ -1,8 +1,8 @@
 """Writes the golden vectors and index.toml anew: `python -m tests.vectors.make`.
 
 Each vector has one line in the index: what it is, who made it, and what a parser must say (`request` or `malformed`).
-Vectors by OpenSSL, GnuTLS and cryptography are outside opinions; those by hand are octets that no good tool writes.
-Keys are made afresh, so the octets change from run to run; nothing depends on them but the fuzz corpus.
+Vectors by OpenSSL, GnuTLS and cryptography are outside opinions; those by hand are bytes that no good tool writes.
+Keys are made afresh, so the bytes change from run to run; nothing depends on them but the fuzz corpus.
 """
 
 import datetime

@@ -108,7 +108,7 @@ def test_authority_is_loaded_from_its_two_files(p256: House, tmp_path: Path) -> 
 
 
 def test_serial_numbers_are_positive_long_and_distinct() -> None:
-    """16 octets of DER content each (RFC 5280 4.1.2.2 allows 20), none negative, none twice."""
+    """16 bytes of DER content each (RFC 5280 4.1.2.2 allows 20), none negative, none twice."""
     serials = [new_serial() for _ in range(2000)]
     assert len(set(serials)) == 2000
     assert {len(serial.to_bytes((serial.bit_length() + 8) // 8, "big")) for serial in serials} == {16}

@@ -1,4 +1,4 @@
-"""Certificates, requests and responders with octets turned: one kind of error, whatever the parsers below raise."""
+"""Certificates, requests and responders with bytes turned: one kind of error, whatever the parsers below raise."""
 
 import contextlib
 
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def turned(octets: bytes, turns: list[tuple[int, str, int]]) -> bytes:
-    """Those octets, some changed, some inserted, some deleted."""
+    """Those bytes, some changed, some inserted, some deleted."""
     result = bytearray(octets)
     for place, how, value in turns:
         at = place % len(result)

@@ -53,7 +53,7 @@ def test_the_next_delta_has_a_higher_number(web: Fastocsp) -> None:
 
 
 async def test_verify_finds_what_was_changed(web: Fastocsp, writer: Connection) -> None:
-    """Sound CRLs pass; a flipped octet in a shard's signature, and a CRL that is missing, end with status 1."""
+    """Sound CRLs pass; a flipped byte in a shard's signature, and a CRL that is missing, end with status 1."""
     assert web("crl", "verify").status == 1
     web("crl", "generate", "web")
     sound = web("crl", "verify", "--json")

@@ -81,7 +81,7 @@ def test_a_failure_is_said_and_the_old_crl_stays(fastocsp: Fastocsp, ca: Foreign
 async def test_verify_sees_what_was_changed(
     fastocsp: Fastocsp, ca: ForeignCA, source: Source, writer: Connection
 ) -> None:
-    """An octet of the signature, and the end of the window."""
+    """A byte of the signature, and the end of the window."""
     add(fastocsp, source)
     source.put(ca.crl(4, {1: None}))
     fastocsp("crl", "fetch")

@@ -213,5 +213,5 @@ def test_impossible_crls_are_refused(p256: House) -> None:
 
 
 def test_largest_number_is_written(p256: House) -> None:
-    """2^159 - 1 is 20 octets of a positive INTEGER."""
+    """2^159 - 1 is 20 bytes of a positive INTEGER."""
     assert peek_crl(crl_of(p256, number=(1 << 159) - 1)).number == (1 << 159) - 1

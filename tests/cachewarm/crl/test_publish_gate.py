@@ -143,7 +143,7 @@ def test_other_signer_and_other_issuer_are_refused(p256: House) -> None:
 
 
 def test_entry_that_does_not_parse_is_refused_even_under_a_good_signature(p256: House) -> None:
-    """A serial number of 21 octets, signed by the CA itself, stays inside."""
+    """A serial number of 21 bytes, signed by the CA itself, stays inside."""
     parsed = asn1.CertificateList.load(crl_of(p256))
     parsed["tbs_cert_list"]["revoked_certificates"][0]["user_certificate"] = 1 << 160
     tbs = parsed["tbs_cert_list"].dump(force=True)

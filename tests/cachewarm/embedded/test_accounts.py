@@ -144,7 +144,7 @@ def test_a_state_whose_data_folder_is_gone_is_named(open_folder: Path) -> None:
 
 
 def test_a_long_data_folder_has_its_sockets_under_tmp(open_folder: Path) -> None:
-    """Over 107 octets nothing can be bound: both servers still start, and every command finds the same folder."""
+    """Over 107 bytes nothing can be bound: both servers still start, and every command finds the same folder."""
     data_dir = open_folder / ("d" * 90)
     folder = run_folder(data_dir)
     try:

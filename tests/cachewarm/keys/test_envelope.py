@@ -24,7 +24,7 @@ def stored(path: Path, secret: bytes = b"secret", passphrase: bytes = PASSPHRASE
 
 
 def test_sealed_file_is_what_its_description_says(tmp_path: Path) -> None:
-    """The octets are taken apart here by hand: version, 600,000 rounds, two salts, nonce; the name is authenticated."""
+    """The bytes are taken apart here by hand: version, 600,000 rounds, two salts, nonce; the name is authenticated."""
     path = stored(tmp_path / "ca-demo.key")
     octets = base64.b64decode(b"".join(path.read_bytes().split(b"\n")[1:-2]))
     assert octets[:5] == b"\x01" + (600_000).to_bytes(4, "big")
@@ -63,7 +63,7 @@ def test_wrong_passphrase_is_one_sentence_that_names_the_file(tmp_path: Path) ->
 
 
 def test_no_damaged_file_opens_or_raises_anything_but_refused(tmp_path: Path) -> None:
-    """Every prefix, octets changed, other versions, iterations that would take for ever.
+    """Every prefix, bytes changed, other versions, iterations that would take for ever.
 
     Another salt of the folder or another number of iterations costs a derivation each, so they are not all tried.
     """

@@ -28,7 +28,7 @@ ALGORITHMS = {
 
 @pytest.mark.parametrize("kind", KeyKind, ids=str)
 def test_every_kind_signs_what_its_public_half_verifies(kind: KeyKind) -> None:
-    """A signature holds for its own octets and for no others, under the algorithm the key names."""
+    """A signature holds for its own bytes and for no others, under the algorithm the key names."""
     key: SigningKey = SoftKey.generate(kind)
     verify = verifier(key.public_key)
     signature = key.sign(b"to be signed")
@@ -40,7 +40,7 @@ def test_every_kind_signs_what_its_public_half_verifies(kind: KeyKind) -> None:
 
 @pytest.mark.parametrize("kind", KeyKind, ids=str)
 def test_parts_are_signed_as_one(kind: KeyKind) -> None:
-    """The signature over octets in pieces is one over all of them; a hash alone is refused by Ed25519."""
+    """The signature over bytes in pieces is one over all of them; a hash alone is refused by Ed25519."""
     key = SoftKey.generate(kind)
     verifier(key.public_key)(sign_parts(key, [b"to be ", bytearray(b"sig"), b"", b"ned"]), b"to be signed")
     if kind is KeyKind.ED25519:

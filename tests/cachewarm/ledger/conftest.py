@@ -16,7 +16,7 @@ YEAR = timedelta(days=365)
 
 
 def serial(number: int) -> bytes:
-    """A serial number of eight octets."""
+    """A serial number of eight bytes."""
     return (0x10_0000_0000_0000_00 + number).to_bytes(8, "big")
 
 

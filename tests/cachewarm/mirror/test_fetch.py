@@ -103,7 +103,7 @@ def test_five_redirects_are_followed_and_no_sixth(source: Source) -> None:
 
 
 def test_a_body_without_a_length_is_bounded_too(source: Source) -> None:
-    """Octets are counted as they come."""
+    """Bytes are counted as they come."""
     source.put(bytes(5000), fields={}, claimed=4000)
     with pytest.raises(NotMirrored):
         fetch(source.url(), Validators(), Limits(1000, 0.5, 1.5))
@@ -111,7 +111,7 @@ def test_a_body_without_a_length_is_bounded_too(source: Source) -> None:
 
 @pytest.fixture
 def dripping() -> Iterator[str]:
-    """A server that sends header octets for ever, each well within the idle limit."""
+    """A server that sends header bytes for ever, each well within the idle limit."""
     listener = socket.create_server(("127.0.0.1", 0))
     over = threading.Event()
 

@@ -82,7 +82,7 @@ async def test_the_loop_takes_a_new_crl_and_survives_a_bad_source(mirrored: Mirr
 
 
 async def test_what_is_damaged_or_deleted_is_brought_again(mirrored: Mirrored) -> None:
-    """At the next round, complete CRL and delta, octet for octet, although the source has nothing new."""
+    """At the next round, complete CRL and delta, byte for byte, although the source has nothing new."""
     complete = mirrored.ca.crl(5, {1: None}, begins=-2)
     delta = mirrored.ca.crl(6, {2: None}, base=5, begins=-1)
     mirrored.source.put(complete, fields={"ETag": '"5"'})

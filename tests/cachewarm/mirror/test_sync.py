@@ -36,7 +36,7 @@ SUPERSEDED = x509.ReasonFlags.superseded
 
 
 async def test_entries_become_revocations_and_the_crl_is_served_as_it_is(mirrored: Mirrored) -> None:
-    """Octet for octet; serial, time and reason in ledger and feed; a window from thisUpdate to nextUpdate."""
+    """Byte for byte; serial, time and reason in ledger and feed; a window from thisUpdate to nextUpdate."""
     der = mirrored.ca.crl(7, {5: STOLEN, 6: None, 2**159 - 1: HOLD})
     mirrored.source.put(der)
     brought = await mirrored.bring()

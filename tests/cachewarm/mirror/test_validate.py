@@ -118,7 +118,7 @@ def test_a_part_is_enough_for_an_issuer_of_that_part() -> None:
 
 
 def test_memory_is_a_few_times_the_octets_and_nothing_for_each_entry(source: Source) -> None:
-    """Fetched, judged and read to its end: at most five times its octets at once, and once its octets afterwards."""
+    """Fetched, judged and read to its end: at most five times its bytes at once, and once its bytes afterwards."""
     source.put(CA.crl(2, dict.fromkeys(range(1 << 100, (1 << 100) + 20_000), STOLEN)))
     tracemalloc.start()
     der = fetch(source.url(), Validators(), Limits(1 << 24, 5, 30)).body or b""

@@ -67,7 +67,7 @@ def in_version_1(seq: int, produced_at: int) -> bytes:
 
 
 async def test_a_record_of_another_version_is_replaced(plant: Plant) -> None:
-    """Whatever its octets would say in our layout, older and newer alike; and ours stay under the fence."""
+    """Whatever its bytes would say in our layout, older and newer alike; and ours stay under the fence."""
     key, record = record_at(plant, 1, 9, plant.now())
     _, older = record_at(plant, 1, 8, plant.now())
     for left in (in_version_1(2**64 - 1, 2**32 - 1), in_version_1(0, 0), b"\3" + b"\xff" * 94, b"\2" * 14):

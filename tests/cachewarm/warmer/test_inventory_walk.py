@@ -45,7 +45,7 @@ async def test_lost_and_broken_records_are_signed_again(plant: Plant) -> None:
 
 
 async def test_rubbish_that_claims_to_be_the_newest_is_replaced(plant: Plant) -> None:
-    """Octets that are no record, with the highest generation and seq there can be: gone after one walk."""
+    """Bytes that are no record, with the highest generation and seq there can be: gone after one walk."""
     await plant.walk()
     client: Any = plant.publisher._client
     for key in keys_of(plant)[:3]:

@@ -1,4 +1,4 @@
-"""What a request target asks for: the octets decide, whole, and nothing is known for longer than its place lasts."""
+"""What a request target asks for: the bytes decide, whole, and nothing is known for longer than its place lasts."""
 
 import pytest
 from hypothesis import given
@@ -27,7 +27,7 @@ def put(known: Targets, target: bytes, issuer_no: int, hash_algorithm: int, seri
 
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 15, 16, 17, 23, 24, 25, 200, 272, 273, 9000])
 def test_targets_of_every_length(n: int) -> None:
-    """Those of 16 to 272 octets are known, and no neighbour of theirs: one octet more, less, or another one."""
+    """Those of 16 to 272 bytes are known, and no neighbour of theirs: one byte more, less, or another one."""
     known, target = Targets(64), b"/" * n
     put(known, target, *KEY)
     assert known.get(target) == (KEY if 16 <= n <= 272 else None)

@@ -1,4 +1,4 @@
-"""Answers written over another one of their shape: octet for octet what the writers of head and DER make."""
+"""Answers written over another one of their shape: byte for byte what the writers of head and DER make."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ Asked = tuple[bytes, Record, int, int]
 
 
 def template(*, hash_octet: int = 0x11, responder: bytes = b"respondr", certs: int = 0) -> Template:
-    """Of an issuer with hashes of that octet, and so many octets of certificates."""
+    """Of an issuer with hashes of that byte, and so many bytes of certificates."""
     return Template(
         hash_algorithm=codes.SHA256,
         issuer_name_hash=bytes([hash_octet]) * 32,
@@ -156,7 +156,7 @@ def test_what_does_not_belong_is_refused(serial: bytes, record: Record) -> None:
 
 
 def test_templates_that_changed_are_forgotten() -> None:
-    """A template that lies where another one lay gives its own octets."""
+    """A template that lies where another one lay gives its own bytes."""
     stencils = Stencils()
     for number in range(50):
         of = template(hash_octet=number)

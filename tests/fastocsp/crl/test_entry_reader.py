@@ -105,7 +105,7 @@ def test_remove_from_crl_outside_a_delta_is_a_revocation() -> None:
 
 @pytest.mark.parametrize("size", [0, 3])
 def test_every_prefix_is_refused(size: int) -> None:
-    """No octets behind the end are looked at."""
+    """No bytes behind the end are looked at."""
     der = CA.crl(1, dict.fromkeys(range(1, size + 1), STOLEN))
     assert len(list(rows(read(der)))) == size
     for end in range(len(der)):

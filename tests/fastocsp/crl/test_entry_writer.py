@@ -1,4 +1,4 @@
-"""CRLs of the compiled encoder: octet for octet what cryptography's builder writes, and read back by asn1crypto."""
+"""CRLs of the compiled encoder: byte for byte what cryptography's builder writes, and read back by asn1crypto."""
 
 import hashlib
 import struct
@@ -68,7 +68,7 @@ def framed(fields: Fields, octets: bytes) -> bytes:
 
 @given(entries_of, fields_of)
 def test_tbs_is_what_cryptography_writes(entries: list[Entry], fields: Fields) -> None:
-    """Every reason, date, extension and scope, to the octet."""
+    """Every reason, date, extension and scope, to the byte."""
     [octets] = written(stream(entries))
     assert framed(fields, octets) == reference_tbs(NAME, entries, fields)
 
@@ -129,7 +129,7 @@ def test_negative_serial_is_written_as_its_integer(number: int) -> None:
 
 
 def test_stream_cut_at_every_octet_is_the_same() -> None:
-    """In two pieces cut anywhere, and octet by octet."""
+    """In two pieces cut anywhere, and byte by byte."""
     entries = [Entry(b"\x01", 5, 1), Entry(b"\x02\x03", TURN, 0, 9), Entry(b"\x04", 5, 1, None, OTHER)]
     whole = stream(entries)
     expected = written(whole)
@@ -157,7 +157,7 @@ def test_prefix_of_a_stream_is_no_stream() -> None:
 
 @given(st.binary(max_size=60), st.integers(0, 200), st.integers(0, 255))
 def test_damaged_streams_are_wire_errors(tail: bytes, at: int, octet: int) -> None:
-    """Any octets after the head, and any octet of a good stream changed: a WireError, or entries."""
+    """Any bytes after the head, and any byte of a good stream changed: a WireError, or entries."""
     good = bytearray(stream([Entry(b"\x01", 5, 1), Entry(b"\x02\x03", TURN, 0, 9), Entry(b"\x04", 5, 1, None, OTHER)]))
     good[at % len(good)] = octet
     for octets in (HEAD + tail, bytes(good)):
@@ -203,7 +203,7 @@ def test_remove_from_crl_is_for_deltas_alone() -> None:
 
 @given(entries_of, st.integers(1, 9))
 def test_shards_divide_the_entries(entries: list[Entry], shards: int) -> None:
-    """Each entry is in the whole list and in exactly the shard of its serial, with the same octets, in order."""
+    """Each entry is in the whole list and in exactly the shard of its serial, with the same bytes, in order."""
     every, *parts = written(stream(entries), shards)
     single = {entry: written(HEAD + row(entry) + END)[0] for entry in entries}
     assert every == b"".join(single.values())

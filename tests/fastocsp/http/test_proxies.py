@@ -115,13 +115,13 @@ def test_a_stranger_speaks_for_nobody() -> None:
 
 @pytest.mark.parametrize(("packed", "bits"), [(b"", 0), (b"12345", 8), (b"1234", 33), (b"1234", -1), (b"1" * 16, 129)])
 def test_what_is_no_network(packed: bytes, bits: int) -> None:
-    """Octets and bits that do not go together."""
+    """Bytes and bits that do not go together."""
     with pytest.raises(ValueError, match="prefix"):
         Proxies([(packed, bits)])
 
 
 @pytest.mark.parametrize("packed", [b"", b"123", b"1" * 17])
 def test_what_is_no_address(packed: bytes) -> None:
-    """Neither 4 nor 16 octets."""
+    """Neither 4 nor 16 bytes."""
     with pytest.raises(ValueError, match="4 octets"):
         proxies(NETWORKS).trust(packed)

@@ -21,12 +21,12 @@ KNOWN = KnownSections()
 
 
 def get(fields: bytes = HOST, target: bytes = b"/ocsp/" + PATH, version: bytes = b"1.1") -> bytes:
-    """A GET, octet for octet."""
+    """A GET, byte for byte."""
     return b"GET " + target + b" HTTP/" + version + b"\r\n" + fields + b"\r\n"
 
 
 def post(fields: bytes = HOST + POSTED, target: bytes = b"/ocsp", body: bytes = BODY, version: bytes = b"1.1") -> bytes:
-    """A POST, octet for octet."""
+    """A POST, byte for byte."""
     return b"POST " + target + b" HTTP/" + version + b"\r\n" + fields + b"\r\n" + body
 
 
@@ -156,7 +156,7 @@ def test_what_clients_send_is_taken(name: str) -> None:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_no_prefix_is_taken_or_passed_on(name: str) -> None:
-    """In whatever pieces a plain request arrives, nothing is decided before its last octet."""
+    """In whatever pieces a plain request arrives, nothing is decided before its last byte."""
     assert {recognise_octets(octets) for octets in prefixes(PLAIN[name])} == {None}
 
 
@@ -171,7 +171,7 @@ def test_whatever_is_not_plain_is_passed_on(name: str) -> None:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_flipped_requests_are_read_as_the_reference_reads_them(name: str) -> None:
-    """Every octet with eight single bits wrong, complemented, and made a line feed, colon or space."""
+    """Every byte with eight single bits wrong, complemented, and made a line feed, colon or space."""
     octets = PLAIN[name]
     for flipped in flips(octets, (1, 2, 4, 8, 16, 32, 64, 128, 255)):
         assert same(flipped), flipped
@@ -183,7 +183,7 @@ def test_flipped_requests_are_read_as_the_reference_reads_them(name: str) -> Non
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_octets_taken_out_or_put_in(name: str) -> None:
-    """One octet too few or one too many anywhere: the same as the reference."""
+    """One byte too few or one too many anywhere: the same as the reference."""
     octets = PLAIN[name]
     for at in range(len(octets)):
         assert same(octets[:at] + octets[at + 1 :]), at
@@ -202,7 +202,7 @@ def test_a_known_section_is_the_whole_of_it() -> None:
 
 
 def test_what_a_request_says_of_itself_is_read_anew() -> None:
-    """Conditions and addresses are the octets of one request, though another one, which is gone, was the same."""
+    """Conditions and addresses are the bytes of one request, though another one, which is gone, was the same."""
     known = KnownSections()
     for name in ("If-None-Match", "If-Modified-Since", "X-Forwarded-For"):
         for _ in range(5):
@@ -260,7 +260,7 @@ def test_assembled_requests_are_read_as_the_reference_reads_them(
 
 @given(st.binary(max_size=400))
 def test_noise_is_never_taken(octets: bytes) -> None:
-    """Random octets, alone and behind a plausible beginning."""
+    """Random bytes, alone and behind a plausible beginning."""
     for begin in (b"", b"GET /ocsp", b"POST /ocsp HTTP/1.1\r\n"):
         assert same(begin + octets)
 

@@ -30,7 +30,7 @@ OTHER = b'"303132333435363738393a3b3c3d3e40"'
 
 @given(records(), st.integers(0, 2**32 - 1), st.integers(0, 99999), st.integers(0, 2), st.integers(0, 2**32 - 1))
 def test_the_compiled_head_is_the_plain_one(record: Record, now: int, size: int, keep_alive: int, max_age: int) -> None:
-    """Octet for octet what responder.edge.http_answers writes, for a 200 and for a 304."""
+    """Byte for byte what responder.edge.http_answers writes, for a 200 and for a 304."""
     octets, body = pack_record(record), b"b" * size
     whole = write(200, fields(OCSPAnswer(body, "hit", octets), now, max_age), body, keep_alive=keep_alive)
     assert encode_head(octets, now, size, keep_alive, max_age) + body == whole
@@ -109,14 +109,14 @@ def test_any_other_list_is_modified(listed: bytes) -> None:
 
 
 def test_no_cut_or_flipped_tag_matches() -> None:
-    """Every prefix and every changed octet."""
+    """Every prefix and every changed byte."""
     assert not any(is_not_modified(cut, b"", RECORD) for cut in prefixes(TAG))
     assert not any(is_not_modified(flipped, b"", RECORD) for flipped in flips(TAG))
 
 
 @given(st.binary(max_size=80) | st.text('W/", *\t', max_size=12).map(str.encode))
 def test_garbage_in_conditions_harms_nobody(value: bytes) -> None:
-    """Any octets give a decision, and only a star or the tag itself gives a 304."""
+    """Any bytes give a decision, and only a star or the tag itself gives a 304."""
     assert is_not_modified(value, b"", RECORD) is (value == b"*")
     assert is_not_modified(b"", value, RECORD) is False
 
@@ -177,7 +177,7 @@ def test_a_day_that_the_month_lacks_is_ignored() -> None:
 
 
 def test_only_a_record_has_a_tag() -> None:
-    """Cut octets are malformed for all three."""
+    """Cut bytes are malformed for all three."""
     for call in (
         entity_tag,
         lambda octets: is_not_modified(b"*", b"", octets),

@@ -22,7 +22,7 @@ def by_reference(octets: bytes) -> CertID:
 
 @given(cert_id_members())
 def test_a_cert_id_is_read_as_written(members: Members) -> None:
-    """decode(encode(x)) == x, and asn1crypto writes the same octets."""
+    """decode(encode(x)) == x, and asn1crypto writes the same bytes."""
     algorithm, name_hash, key_hash, serial = members
     key = reference.serial_key(serial)
     octets = encode_cert_id(algorithm, name_hash, key_hash, key)
@@ -31,7 +31,7 @@ def test_a_cert_id_is_read_as_written(members: Members) -> None:
 
 
 def test_damaged_cert_ids_read_as_the_reference_reads_them() -> None:
-    """Every prefix and octets behind are malformed, and each flipped bit reads as the reference reads it."""
+    """Every prefix and bytes behind are malformed, and each flipped bit reads as the reference reads it."""
     assert {outcome(parse_cert_id, cut) for cut in [*prefixes(PLAIN), PLAIN + b"\0"]} == {MalformedRequest}
     for octets in flips(PLAIN, (1, 2, 4, 8, 16, 32, 64, 128)):
         assert outcome(parse_cert_id, octets) == outcome(by_reference, octets), octets.hex()

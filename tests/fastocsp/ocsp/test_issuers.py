@@ -62,7 +62,7 @@ def test_an_empty_index_knows_nobody() -> None:
     [(0, b"n", b"k"), (65536, b"n", b"k"), (1, b"", b""), (1, b"n" * 65, b"k" * 65), (1, b"n", b"kk")],
 )
 def test_what_no_cert_id_can_say_is_not_added(number: int, name: bytes, key: bytes) -> None:
-    """Number 0 means `nobody`; hashes have 1 to 64 octets, both the same."""
+    """Number 0 means `nobody`; hashes have 1 to 64 bytes, both the same."""
     with pytest.raises(ValueError, match="out of range"):
         IssuerIndex().add(number, b"id", 1, name, key)
 

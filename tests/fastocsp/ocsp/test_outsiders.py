@@ -57,7 +57,7 @@ def test_cryptography_reads_and_verifies_what_we_write(authority: Authority, rec
 
 
 def test_cryptography_finds_the_nonce(authority: Authority) -> None:
-    """The nonce is repeated octet for octet in responseExtensions, O-10."""
+    """The nonce is repeated byte for byte in responseExtensions, O-10."""
     template = authority.template(codes.SHA1)
     tbs = template.tbs(SERIAL, authority.record(), b"n" * 32)
     response = ocsp.load_der_ocsp_response(encode_signed(template, tbs, authority.sign(tbs)))

@@ -28,7 +28,7 @@ PLAIN = Record(codes.SHA1, codes.GOOD, b"respondr", 100, 200, 150, signature=b"s
 
 @given(records())
 def test_a_packed_record_unpacks_to_itself(record: Record) -> None:
-    """decode(encode(x)) == x, and the reference writes and reads the same octets."""
+    """decode(encode(x)) == x, and the reference writes and reads the same bytes."""
     octets = pack_record(record)
     kept = reference.in_halves(record.signature) or record.signature
     wide = record.produced_at - record.this_update >= 2**16 or record.next_update - record.this_update >= 2**24
@@ -46,7 +46,7 @@ def test_a_sealed_record_differs_by_its_signature_alone(record: Record, signatur
 
 
 def test_what_is_no_record_is_not_sealed() -> None:
-    """Neither octets that do not parse nor a signature that does not fit."""
+    """Neither bytes that do not parse nor a signature that does not fit."""
     octets = pack_record(PLAIN)
     for cut, signature in [
         *((cut, b"s") for cut in prefixes(octets[:RECORD_HEAD])),
@@ -65,7 +65,7 @@ def test_a_cut_record_reads_as_the_reference_reads_it(name: str) -> None:
 
 
 def test_no_prefix_of_an_ecdsa_record_is_a_record() -> None:
-    """Cut anywhere it is malformed, and so is one with an octet too many."""
+    """Cut anywhere it is malformed, and so is one with a byte too many."""
     octets = pack_record(PLAIN._replace(signature=encode_dss_signature(2**255, 2**250)))
     cut = [*prefixes(octets), octets + b"\0"]
     assert {outcome(unpack_record, each) for each in cut} == {MalformedRecord}
@@ -73,7 +73,7 @@ def test_no_prefix_of_an_ecdsa_record_is_a_record() -> None:
 
 @pytest.mark.parametrize("name", GOOD)
 def test_flipped_records_read_as_the_reference_reads_them(name: str) -> None:
-    """Every single-bit error, and every complemented octet."""
+    """Every single-bit error, and every complemented byte."""
     for octets in flips(GOOD[name], (1, 2, 4, 8, 16, 32, 64, 128, 255)):
         assert outcome(unpack_record, octets) == outcome(reference.unpack_record, octets), octets.hex()
 
@@ -142,7 +142,7 @@ def test_times_have_one_form() -> None:
 
 @pytest.mark.parametrize(("kept", "r", "s"), [(64, 2**256 - 1, 1), (96, 2**256, 1), (96, 0, 2**384 - 1)])
 def test_an_ecdsa_signature_is_kept_as_its_numbers(kept: int, r: int, s: int) -> None:
-    """In 64 octets for P-256, 96 for P-384, and comes back as it was."""
+    """In 64 bytes for P-256, 96 for P-384, and comes back as it was."""
     record = PLAIN._replace(signature=encode_dss_signature(r, s))
     assert len(pack_record(record)) == RECORD_HEAD + kept
     assert unpack_record(pack_record(record)) == record
@@ -151,11 +151,11 @@ def test_an_ecdsa_signature_is_kept_as_its_numbers(kept: int, r: int, s: int) ->
 @pytest.mark.parametrize(
     "signature",
     [
-        "300602010102017f00",  # an octet behind it
+        "300602010102017f00",  # a byte behind it
         "30050201010200",  # an INTEGER without content
         "300702020001020101",  # 1 with a leading zero
         "30060201ff020101",  # a negative number
-        "3081060201010201" + "01",  # a length in two octets
+        "3081060201010201" + "01",  # a length in two bytes
         "3009020101020101020101",  # three numbers
         "3003020101",  # one number
         "30360231" + "01" * 49 + "020101",  # wider than P-384
@@ -164,7 +164,7 @@ def test_an_ecdsa_signature_is_kept_as_its_numbers(kept: int, r: int, s: int) ->
     ],
 )
 def test_any_other_signature_is_kept_whole(signature: str) -> None:
-    """RSA, Ed25519, and ECDSA that is not in DER: the octets served are those that were signed."""
+    """RSA, Ed25519, and ECDSA that is not in DER: the bytes served are those that were signed."""
     octets = bytes.fromhex(signature)
     record = PLAIN._replace(signature=octets)
     assert pack_record(record)[RECORD_HEAD:] == octets

@@ -34,7 +34,7 @@ def test_no_prefix_of_a_request_is_a_request(name: str) -> None:
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_octets_after_a_request_are_refused(name: str) -> None:
-    """Trailing octets are malformed, and the offset says where they begin."""
+    """Trailing bytes are malformed, and the offset says where they begin."""
     with pytest.raises(MalformedRequest) as caught:
         parse_request(REQUESTS[name] + b"\0")
     assert caught.value.offset == len(REQUESTS[name])
@@ -42,21 +42,21 @@ def test_octets_after_a_request_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_flipped_octets_read_as_the_reference_reads_them(name: str) -> None:
-    """Whatever one wrong octet does, parser and reference say the same."""
+    """Whatever one wrong byte does, parser and reference say the same."""
     for flipped in flips(REQUESTS[name][:400]):
         octets = flipped + REQUESTS[name][400:]
         assert outcome(parse_request, octets) == outcome(reference.parse_request, octets), octets.hex()
 
 
 def test_every_value_of_every_octet_reads_as_the_reference_reads_it() -> None:
-    """For one plain request all 255 wrong values of each octet are tried."""
+    """For one plain request all 255 wrong values of each byte are tried."""
     for octets in flips(PLAIN, tuple(range(1, 256))):
         assert outcome(parse_request, octets) == outcome(reference.parse_request, octets), octets.hex()
 
 
 @given(st.binary(max_size=200))
 def test_random_octets_give_a_value_or_a_wire_error(octets: bytes) -> None:
-    """No octets provoke another exception."""
+    """No bytes provoke another exception."""
     with suppress(MalformedRequest):
         parse_request(octets)
 

@@ -43,7 +43,7 @@ def template_for(
 
 
 def magnitude(serial: int) -> bytes:
-    """A serial in 20 octets, leading zeros included."""
+    """A serial in 20 bytes, leading zeros included."""
     return reference.serial_key(serial)
 
 
@@ -100,7 +100,7 @@ def test_serials_are_integers_of_their_keys(authority: Authority) -> None:
 
 
 def test_the_reason_unspecified_is_left_out(authority: Authority) -> None:
-    """0 and NO_REASON write the same octets, O-24."""
+    """0 and NO_REASON write the same bytes, O-24."""
     template = authority.template(codes.SHA1)
     revoked = authority.record(status=codes.REVOKED, revocation_time=5)
     assert template.tbs(SERIAL, revoked._replace(reason=0)) == template.tbs(SERIAL, revoked)
@@ -127,7 +127,7 @@ def test_a_serial_that_no_certificate_has_is_refused(authority: Authority, seria
 
 
 def test_only_whole_records_are_encoded(authority: Authority) -> None:
-    """Every prefix is refused, and every flipped octet is refused or gives another response."""
+    """Every prefix is refused, and every flipped byte is refused or gives another response."""
     template, octets = authority.template(codes.SHA1), pack_record(authority.record(signature=authority.sign(b"")))
     for cut in prefixes(octets):
         with pytest.raises(MalformedRecord):
@@ -181,7 +181,7 @@ def test_templates_refuse_parts_that_do_not_fit(field: str, wrong: object) -> No
 
 
 def test_responder_ids_have_their_tags(authority: Authority) -> None:
-    """ByName is [1] around the Name, byKey [2] around 20 octets."""
+    """ByName is [1] around the Name, byKey [2] around 20 bytes."""
     name = authority.delegate.subject.public_bytes()
     assert ocsp.ResponderId.load(responder_id_by_name(name)).chosen.untag().dump() == name
     assert bytes.fromhex("a2160414") + b"\x11" * 20 == BY_KEY

@@ -1,4 +1,4 @@
-"""Frames between edge and signer: each reader beside its reference, on whole, cut, joined and flipped octets."""
+"""Frames between edge and signer: each reader beside its reference, on whole, cut, joined and flipped bytes."""
 
 import pytest
 from hypothesis import given
@@ -39,7 +39,7 @@ RECORD = pack_record(Record(1, 0, b"respondr", 100, 200, 150))
 
 @given(FRAMES, st.integers(0, 8))
 def test_frames_come_out_as_they_went_in(frames: list[tuple[int, int, bytes]], most: int) -> None:
-    """In order, no more than wanted, and no octet is lost between two calls; the reference reads the same."""
+    """In order, no more than wanted, and no byte is lost between two calls; the reference reads the same."""
     octets = b"".join(pack_frame(*frame) for frame in frames)
     taken, used = split_frames(octets, most)
     assert taken == frames[:most]
@@ -49,7 +49,7 @@ def test_frames_come_out_as_they_went_in(frames: list[tuple[int, int, bytes]], m
 
 @given(FRAMES)
 def test_frames_may_come_in_any_two_pieces(frames: list[tuple[int, int, bytes]]) -> None:
-    """Split at every octet: what is not whole waits."""
+    """Split at every byte: what is not whole waits."""
     octets = b"".join(pack_frame(*frame) for frame in frames)
     for at in range(len(octets) + 1):
         first, used = split_frames(octets[:at], 99)

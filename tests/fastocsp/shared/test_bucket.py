@@ -22,7 +22,7 @@ def bucket(per_minute: int, slots: int = 64) -> Bucket:
 
 
 def packed(address: str) -> bytes:
-    """The octets of an address."""
+    """The bytes of an address."""
     return ipaddress.ip_address(address).packed
 
 
@@ -90,7 +90,7 @@ def test_who_counts_as_one(one: str, other: str, *, same: bool) -> None:
 
 @pytest.mark.parametrize("octets", [b"", b"\1" * 3, b"\1" * 5, b"\1" * 8, b"\1" * 15, b"\1" * 17])
 def test_only_addresses_are_addresses(octets: bytes) -> None:
-    """4 or 16 octets."""
+    """4 or 16 bytes."""
     with pytest.raises(ValueError, match="4 octets"):
         bucket(1).allow(octets, START)
 
@@ -104,7 +104,7 @@ def test_the_memory_is_a_power_of_two_of_sets(size: int) -> None:
 
 @pytest.mark.parametrize(("slots", "octets"), [(1, 64), (4, 64), (5, 128), (65536, 1 << 20), (65537, 2 << 20)])
 def test_the_size_is_enough(slots: int, octets: int) -> None:
-    """At least so many addresses of 16 octets."""
+    """At least so many addresses of 16 bytes."""
     assert Bucket.size(slots) == 64 + octets
 
 

@@ -1,6 +1,6 @@
 """Processes that share a table, in interpreters of their own: `python -m tests.fastocsp.table.sharing PART FD LIMIT`.
 
-Every octet of a record follows from its serial and its seq, so half of one and half of another would show.
+Every byte of a record follows from its serial and its seq, so half of one and half of another would show.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ SIZES = (0, 8, 40, 64, 65, 96, 130, 256, 300)
 
 
 def serial_of(number: int) -> bytes:
-    """1 to 20 octets."""
+    """1 to 20 bytes."""
     return hashlib.sha256(number.to_bytes(8)).digest()[: 4 + number % 17]
 
 
@@ -37,7 +37,7 @@ def record_of(serial: bytes, seq: int) -> bytes:
 
 
 def is_right(serial: bytes, octets: bytes) -> bool:
-    """Whether the octets are a record of that serial, whole."""
+    """Whether the bytes are a record of that serial, whole."""
     return record_of(serial, unpack_record(octets).seq) == octets
 
 

@@ -40,7 +40,7 @@ def result(process: "subprocess.Popen[str]") -> tuple[int, int]:
 
 
 def test_no_reader_sees_half_a_record(memory: int) -> None:
-    """Two writers change sizes, replace, discard and evict, two readers check every octet of every copy."""
+    """Two writers change sizes, replace, discard and evict, two readers check every byte of every copy."""
     running = [start(part, memory) for part in ("write", "write", "read", "read")]
     (first, _), (second, _), (one, _), (two, emptied) = [result(process) for process in running]
     assert min(first, second) > 500

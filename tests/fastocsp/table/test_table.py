@@ -21,7 +21,7 @@ Key = tuple[int, int, bytes]
 def record(
     generation: int = 0, seq: int = 0, produced_at: int = 10, algorithm: int = codes.SHA1, size: int = 71
 ) -> bytes:
-    """Octets of a record of that age."""
+    """Bytes of a record of that age."""
     made = Record(algorithm, codes.GOOD, b"respondr", 10, 2000, produced_at, generation=generation, seq=seq)
     return pack_record(made._replace(signature=b"s" * size))
 
@@ -190,7 +190,7 @@ def test_what_can_never_fit_is_refused() -> None:
 
 
 def test_the_largest_record_and_serial() -> None:
-    """20 octets of serial and 1024 of signature come back whole."""
+    """20 bytes of serial and 1024 of signature come back whole."""
     table, octets = Table(1 << 20), record(size=MAX_SIGNATURE)
     assert table.put(0xFFFF, codes.SHA1, b"\xff" * 20, octets)
     assert table.get(0xFFFF, codes.SHA1, b"\xff" * 20) == octets

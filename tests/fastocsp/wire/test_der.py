@@ -47,7 +47,7 @@ def test_elements_are_read_as_written(elements: list[tuple[int, bytes]]) -> None
     ],
 )
 def test_headers_that_are_not_der_are_refused_where_they_stand(octets: str, reason: str, offset: int) -> None:
-    """The reason and the offset point at the octet that is wrong, X.690 8.1 and 10.1."""
+    """The reason and the offset point at the byte that is wrong, X.690 8.1 and 10.1."""
     with pytest.raises(WireError) as caught:
         read_elements(bytes.fromhex(octets))
     assert (caught.value.reason, caught.value.offset) == (reason, offset)
@@ -56,7 +56,7 @@ def test_headers_that_are_not_der_are_refused_where_they_stand(octets: str, reas
 
 @given(st.integers(0, 2**200))
 def test_integers_are_minimal_and_positive(number: int) -> None:
-    """Leading zeros go, a sign octet comes, as asn1crypto writes it."""
+    """Leading zeros go, a sign byte comes, as asn1crypto writes it."""
     magnitude = number.to_bytes(30)
     assert unsigned_integer(magnitude) == core.Integer(number).dump()
 

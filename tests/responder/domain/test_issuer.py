@@ -1,4 +1,4 @@
-"""Issuers and responder certificates: hashes over the certificate's own octets."""
+"""Issuers and responder certificates: hashes over the certificate's own bytes."""
 
 import hashlib
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_hashes_are_those_of_cryptographys_requests(kind: KeyKind, algorithm: Ha
 
 
 def test_issuer_holds_what_it_was_given() -> None:
-    """Subject octets as they stand in the certificate, its end, and the settings of the issuer."""
+    """Subject bytes as they stand in the certificate, its end, and the settings of the issuer."""
     sub = house_of(KINDS[0]).sub
     cert_der = sub.certificate.public_bytes(Encoding.DER)
     issuer = Issuer.from_certificate(
@@ -54,7 +54,7 @@ def test_issuer_holds_what_it_was_given() -> None:
 
 
 def test_unusual_string_types_are_hashed_as_they_stand(tmp_path: Path) -> None:
-    """A TeletexString subject of another tool is hashed octet for octet; UTF8String would be another hash."""
+    """A TeletexString subject of another tool is hashed byte for byte; UTF8String would be another hash."""
     openssl("ecparam", "-genkey", "-name", "prime256v1", "-out", tmp_path / "k")
     (tmp_path / "c").write_text("[req]\ndistinguished_name=d\nstring_mask=MASK:4\n[d]\n")
     openssl(

@@ -1,4 +1,4 @@
-"""The journal, cut at every octet: a restart finds a prefix, and in it everything that was acknowledged."""
+"""The journal, cut at every byte: a restart finds a prefix, and in it everything that was acknowledged."""
 
 import errno
 import os
@@ -38,7 +38,7 @@ def filled(folder: Path, count: int) -> tuple[list[Position], list[int]]:
 
 
 def test_every_cut_of_the_log_is_a_prefix_with_all_that_was_acknowledged(tmp_path: Path) -> None:
-    """Cut at any octet: exactly the appends that were whole are found, and the journal goes on from there."""
+    """Cut at any byte: exactly the appends that were whole are found, and the journal goes on from there."""
     positions, sizes = filled(tmp_path / "whole", 3)
     octets = (tmp_path / "whole" / "journal-1").read_bytes()
     for cut in range(len(octets) + 1):

@@ -168,7 +168,7 @@ def test_half_a_request_and_the_end_is_not_answered(running: Running, hot: dict[
 
 @pytest.mark.parametrize("serial", [GOOD, ABSENT], ids=["hot", "slow"])
 def test_close_is_honoured(running: Running, hot: dict[bytes, bytes], serial: bytes) -> None:
-    """H-22: the answer arrives whole though octets behind it are never read; none of them is answered."""
+    """H-22: the answer arrives whole though bytes behind it are never read; none of them is answered."""
     for behind in (b"", post(running, GOOD), b"x" * 20):
         with running.connect() as client:
             client.sendall(post(running, serial, close=True) + behind)
@@ -269,7 +269,7 @@ def test_a_due_record_is_looked_for_by_one_worker(tmp_path: Path, running: Runni
 
 
 def test_the_slow_answer_of_a_client_that_does_not_read(tmp_path: Path, authority: Authority) -> None:
-    """More octets than the socket takes: they come, in order, when the client reads."""
+    """More bytes than the socket takes: they come, in order, when the client reads."""
     with Running(tmp_path, authority, answers=False) as running:
         body = running.put(GOOD)
         with running.connect() as client:

@@ -32,7 +32,7 @@ def undated(octets: bytes) -> bytes:
 
 @pytest.mark.parametrize("close", [False, True], ids=["keep-alive", "close"])
 def test_a_full_nonce_lane_says_try_later(tmp_path: Path, authority: Authority, close: bool) -> None:
-    """Octet for octet what Python says; hits and misses do not care; a place that is free is given again."""
+    """Byte for byte what Python says; hits and misses do not care; a place that is free is given again."""
     with Running(tmp_path, authority, nonce_lane=2, answers=False) as running:
         body = running.put(GOOD)
         waiting = [running.connect() for _ in range(2)]
@@ -69,7 +69,7 @@ def test_a_full_nonce_lane_says_try_later(tmp_path: Path, authority: Authority, 
 
 
 def test_only_nonces_that_could_be_answered_are_told_to_try_later(tmp_path: Path, authority: Authority) -> None:
-    """One of 0 or 33 octets is wrong however busy we are: Python says so."""
+    """One of 0 or 33 bytes is wrong however busy we are: Python says so."""
     with Running(tmp_path, authority, nonce_lane=1, answers=False) as running:
         running.put(GOOD)
         clients = [running.connect() for _ in range(3)]

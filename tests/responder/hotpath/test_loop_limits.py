@@ -56,7 +56,7 @@ def test_who_stops_in_a_request_is_cut_off(tmp_path: Path, authority: Authority,
 
 
 def test_who_trickles_is_cut_off(tmp_path: Path, authority: Authority) -> None:
-    """Octets that come one by one do not prolong the time of the request that they belong to."""
+    """Bytes that come one by one do not prolong the time of the request that they belong to."""
     with Running(tmp_path, authority, patience_s=0.5, idle_s=5) as running, running.connect() as client:
         running.put(GOOD)
         ask(client, get(running))

@@ -80,7 +80,7 @@ class Storm:
 
 def test_every_answer_is_a_valid_one_while_python_changes_everything(tmp_path: Path, authority: Authority) -> None:
     """Three writers put, discard, swap the catalog, replace the image and take what is due, four clients ask: each
-    answer is one of the two records of its serial, octet for octet, or the slow lane's; and the table adds up after.
+    answer is one of the two records of its serial, byte for byte, or the slow lane's; and the table adds up after.
     """
     with Running(tmp_path, authority, max_connections=50) as running:
         storm = Storm(running)

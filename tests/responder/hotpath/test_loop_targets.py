@@ -1,4 +1,4 @@
-"""A GET that was answered a moment ago is known by its octets; what is answered to it is decided anew each time."""
+"""A GET that was answered a moment ago is known by its bytes; what is answered to it is decided anew each time."""
 
 import random
 import struct

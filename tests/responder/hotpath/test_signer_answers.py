@@ -47,7 +47,7 @@ def nonce_post(
 
 
 def python_says(answer: OCSPAnswer, *, keep_alive: bool) -> bytes:
-    """The slow lane's octets, without the date."""
+    """The slow lane's bytes, without the date."""
     written = respond(
         answer,
         is_get=False,
@@ -63,7 +63,7 @@ def python_says(answer: OCSPAnswer, *, keep_alive: bool) -> bytes:
 @pytest.mark.parametrize("close", [False, True], ids=["keep-alive", "close"])
 @pytest.mark.parametrize("what", ["answer", "tryLater", "unauthorized", "internalError"])
 def test_the_loop_writes_what_python_would(tmp_path: Path, authority: Authority, what: str, close: bool) -> None:
-    """OCSPAnswer and refusals, octet for octet, and the counters that Python would count."""
+    """OCSPAnswer and refusals, byte for byte, and the counters that Python would count."""
     wanted = {
         "answer": (DONE, OCSPAnswer(b"", "nonce"), "answers:nonce"),
         "tryLater": (TRY_LATER, refusal_answer(TryLater()), "answers:try_later"),

@@ -28,7 +28,7 @@ from responder.web.ranges import Unsatisfiable, accepts_gzip, byte_range
     ],
 )
 def test_ranges(field: str | None, wanted: tuple[int, int] | None) -> None:
-    """One satisfiable range of octets, or the whole."""
+    """One satisfiable range of bytes, or the whole."""
     assert byte_range(field, 100) == wanted
 
 
@@ -41,7 +41,7 @@ def test_a_range_behind_the_end(field: str) -> None:
 
 @given(st.text(max_size=40), st.integers(1, 1000))
 def test_any_field_gives_a_range_inside_or_none(field: str, length: int) -> None:
-    """Never an error, never octets that are not there."""
+    """Never an error, never bytes that are not there."""
     try:
         part = byte_range(field, length)
     except Unsatisfiable:
