@@ -8,7 +8,7 @@ is handed back for Python to decide.
 from _fastocsp.ocsp.response cimport Template
 from _fastocsp.ocsp.signer_wire cimport ASK_ANSWER, AnswerQuery, Frame, next_frame, read_asked
 from _fastocsp.revoked.image cimport RevokedImage
-from _fastocsp.revoked.lookup cimport ABSENT, RevokedEntry, find_revoked
+from _fastocsp.revoked.lookup cimport ABSENT, RevokedEntry, find_fence, find_revoked
 from _fastocsp.wire.der cimport Octets
 from _fastocsp.wire.sink cimport octets_of
 
@@ -24,7 +24,8 @@ cdef class SharedStatement:
 
 
 cdef SharedStatement statement_of(const AnswerQuery* asked, bytes serial, dict shared, recent, RevokedImage listed):
-    """The statement that holds for this certificate; None when it is not in memory or the certificate is listed."""
+    """The statement that holds for this certificate; None when it is not in memory, the certificate is listed, or
+    its issuer fenced."""
     cdef SharedStatement stated = shared.get((asked.issuer_no, asked.hash_algorithm))
     cdef RevokedEntry entry
     cdef tuple issued = (asked.issuer_no, serial)
@@ -32,6 +33,8 @@ cdef SharedStatement statement_of(const AnswerQuery* asked, bytes serial, dict s
     if stated is None or not_after is None or not_after < stated.until:
         return None
     if find_revoked(listed.image, asked.issuer_no, asked.serial, asked.serial_len, &entry) != ABSENT:
+        return None
+    if find_fence(listed.image, asked.issuer_no):
         return None
     recent.move_to_end(issued)
     return stated

@@ -15,7 +15,8 @@ class RevokedImage:
     """A view of one image in a buffer that is held, not copied: `build`, then `apply` by one writer, `find` by anybody.
 
     No locks: an item is seen whole or not at all, and by everybody once `apply` has returned. Serials are big-endian
-    keys (wire/serial.pxd), 1..21 bytes. `find` trusts an image that came from elsewhere only after `check`.
+    keys (wire/serial.pxd), 1..21 bytes; an empty one is the fence of the issuer. `find`
+    trusts an image that came from elsewhere only after `check`.
     """
 
     def __new__(cls, buffer: Buffer, writable: bool = False) -> RevokedImage: ...
@@ -34,8 +35,15 @@ class RevokedImage:
     def find(self, issuer_no: int, serial: bytes) -> tuple[int, int] | None:
         """(revocation_time, reason), or None when the serial is not in the set."""
 
+    def is_fenced(self, issuer_no: int) -> bool:
+        """True when the set has a fence of the issuer: nothing but listed revocations may be answered for it."""
+
     def compact(self) -> Groups:
         """Sorted rows of image and delta together."""
+
+    @property
+    def fenced(self) -> int:
+        """Issuers that are fenced, deltas counted."""
 
     @property
     def listed(self) -> int:

@@ -5,6 +5,9 @@ or release is a delta entry, written whole and then linked in by one release sto
 of a serial number wins over older ones and over the rows. A filter says of most serials at once that they are in
 neither. It knows nothing of leases or clocks: the gate does.
 
+An entry of an empty serial number, which no certificate has, is a fence: after a restore nothing but listed revocations
+may be answered for its issuer. The head counts the issuers that are fenced.
+
 Image: ImageHead | Group[group_count] | index of each group | rows of each group | filter | uint32 buckets[] | Delta[].
 Row: serial (serial_len octets) | revocation time u32 big-endian | reason u8; ascending by serial.
 """
@@ -15,7 +18,7 @@ from libc.string cimport memcpy, memset
 
 from _fastocsp.revoked.rows cimport ROW_TAIL
 from _fastocsp.revoked.layout cimport Delta, Group, ImageHead, filter_block, hash_serial, leading64
-from _fastocsp.revoked.lookup cimport ABSENT, RevokedEntry, find_revoked
+from _fastocsp.revoked.lookup cimport ABSENT, RevokedEntry, find_fence, find_revoked
 from _fastocsp.revoked.filter cimport BLOCK_OCTETS, filter_blocks, note_hash
 from _fastocsp.wire.codes cimport MAX_SERIAL
 
@@ -28,7 +31,7 @@ cdef extern from *:
     """
     void store_release(uint32_t* p, uint32_t v) noexcept nogil
 
-cdef uint64_t MAGIC = 0x34564552_50534346
+cdef uint64_t MAGIC = 0x35564552_50534346
 cdef enum:
     ROWS_A_SLOT = 8
 
@@ -115,7 +118,7 @@ cdef class RevokedImage:
         if not self.writable or self.image_len < image_size(counts, delta_capacity):
             raise ValueError("the buffer is too small for this image, or read-only")
         head.group_count = 0
-        head.listed = 0
+        head.listed = head.fenced = 0
         at = index_at + sum([(_slots(count) + 1) * 4 for count in counts.values()])
         for (issuer_no, serial_len), rows in sorted(groups.items()):
             group[head.group_count].issuer_no = issuer_no
@@ -129,6 +132,8 @@ cdef class RevokedImage:
             at += len(rows)
             index_at += (group[head.group_count].slots + 1) * 4
             head.listed += counts[issuer_no, serial_len]
+            if serial_len == 0 and counts[issuer_no, serial_len]:
+                head.fenced += 1
             head.group_count += 1
         at = _aligned(at)
         head.filter_at, head.filter_blocks = at, filter_blocks(head.listed + <uint64_t>delta_capacity)
@@ -160,11 +165,14 @@ cdef class RevokedImage:
         cdef size_t n = len(serial)
         cdef uint64_t h
         cdef uint32_t bucket
-        if not self.writable or n < 1 or n > MAX_SERIAL:
+        cdef uint32_t fenced = head.fenced
+        if not self.writable or n > MAX_SERIAL:
             raise ValueError("read-only image, or a serial number of a wrong length")
         if head.delta_count >= head.delta_capacity:
             return False
         entry = <Delta*>(self.image + head.entries_at) + head.delta_count
+        if n == 0:
+            fenced += (op == 1) - <int>find_fence(self.image, <uint16_t>issuer_no)
         h = hash_serial(<uint16_t>issuer_no, octets, n)
         note_hash(filter_block(self.image, h), h)
         bucket = (h >> 32) & head.bucket_mask
@@ -177,6 +185,8 @@ cdef class RevokedImage:
         entry.next = buckets[bucket]
         store_release(&buckets[bucket], head.delta_count + 1)
         head.delta_count += 1
+        if n == 0:
+            store_release(&head.fenced, fenced)
         return True
 
     def find(self, int issuer_no, bytes serial not None):
@@ -185,6 +195,15 @@ cdef class RevokedImage:
         if find_revoked(self.image, <uint16_t>issuer_no, serial, len(serial), &entry) == ABSENT:
             return None
         return entry.revocation_time, entry.reason
+
+    def is_fenced(self, int issuer_no):
+        """True when the issuer is fenced."""
+        return find_fence(self.image, <uint16_t>issuer_no)
+
+    @property
+    def fenced(self):
+        """Issuers that are fenced."""
+        return (<const ImageHead*>self.image).fenced
 
     @property
     def listed(self):

@@ -29,6 +29,7 @@ cdef struct ImageHead:
     uint64_t listed               # rows in the groups
     uint64_t filter_at
     uint64_t filter_blocks
+    uint32_t fenced               # issuers with an entry of the empty serial number
 
 cdef struct Group:
     uint16_t issuer_no

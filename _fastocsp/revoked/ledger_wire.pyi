@@ -5,7 +5,10 @@ from typing import final
 from _fastocsp.wire.types import Groups, Item
 
 def parse_items(payload: bytes) -> list[Item]:
-    """(op, issuer_no, serial, revocation_time, reason) of each feed item; WireError when one is cut short."""
+    """(op, issuer_no, serial, revocation_time, reason) of each feed item; WireError when one is cut short.
+
+    The serial of a fence is empty.
+    """
 
 @final
 class SnapshotReader:

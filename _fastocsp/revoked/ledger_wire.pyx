@@ -1,7 +1,8 @@
 """What the ledger sends an edge: items of the feed, and the rows of a whole snapshot, which are sorted here.
 
 feed_item (migration 0002): op u8 | issuer_no i16 | length of the serial u8 | serial | revocation time i64, epoch
-seconds | reason u8 | invalidity date i64. A snapshot is a COPY of columns in Postgres' binary format.
+seconds | reason u8 | invalidity date i64. A snapshot is a COPY of columns in Postgres' binary format. An empty serial
+is the fence of an issuer (image.pyx): op 1 sets it, op 2 lifts it.
 """
 
 cimport cython
@@ -41,10 +42,10 @@ def parse_items(bytes payload not None):
     cdef size_t n
     found = []
     while left:
-        if left < ITEM_FIXED or p[3] < 1 or p[3] > MAX_SERIAL or left - ITEM_FIXED < p[3]:
+        if left < ITEM_FIXED or p[3] > MAX_SERIAL or left - ITEM_FIXED < p[3]:
             raise WireError("feed item is cut short", len(payload) - left)
         n = p[3]
-        if p[0] < 1 or p[0] > 4:
+        if p[0] < 1 or p[0] > (4 if n else 2):
             raise WireError("feed item has an unknown operation", len(payload) - left)
         # the times are int8 on the wire; ours end in 2106
         found.append((p[0], (<int>p[1] << 8) | p[2], (<const char*>p)[4:4 + n], be32(p + 4 + n + 4), p[4 + n + 8]))
@@ -121,7 +122,7 @@ cdef class SnapshotReader:
         if left < ROW_SERIAL:
             return 0
         n = be32(p + ROW_SERIAL - 4)
-        if be32(p + 2) != 2 or not 1 <= n <= MAX_SERIAL:
+        if be32(p + 2) != 2 or n > MAX_SERIAL:
             raise WireError("not a revoked certificate", 0)
         if left < ROW_SERIAL + n + ROW_AFTER:
             return 0
@@ -182,6 +183,8 @@ cdef bytes _sorted(const Part* part):
     cdef size_t stride = part.serial_len + ROW_TAIL
     cdef size_t count = part.used // stride
     cdef uint32_t* ends
+    if part.serial_len == 0:
+        return rows[:stride]        # fences of one issuer are one
     if is_sorted(part.rows, count, stride, part.serial_len):
         return rows
     ends = <uint32_t*>malloc(BUCKETS * sizeof(uint32_t))

@@ -14,3 +14,5 @@ cdef struct RevokedEntry:
 cdef void expect_revoked(const uint8_t* image, uint64_t serial_hash) noexcept nogil
 cdef int find_revoked(const uint8_t* image, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,
                       RevokedEntry* out) noexcept nogil
+# The set has an entry of the issuer itself, under the empty serial number: a fence (see revoked)
+cdef bint find_fence(const uint8_t* image, uint16_t issuer_no) noexcept nogil

@@ -99,3 +99,11 @@ cdef int find_revoked(const uint8_t* image, uint16_t issuer_no, const uint8_t* s
     out.revocation_time = be32(row + serial_len)
     out.reason = row[serial_len + 4]
     return LISTED
+
+
+cdef bint find_fence(const uint8_t* image, uint16_t issuer_no) noexcept nogil:
+    cdef RevokedEntry entry
+    cdef uint8_t empty = 0
+    if load_acquire(&(<const ImageHead*>image).fenced) == 0:
+        return False
+    return find_revoked(image, issuer_no, &empty, 0, &entry) == LISTED

@@ -83,7 +83,7 @@ REPORTED_ITEM = 4
 REPORTED = 0x40
 
 #: A change of the revoked set: op (1 revoked, 2 released, 3 purged, 4 reported), issuer_no, serial, revocation_time,
-#: reason.
+#: reason. An empty serial, which no certificate has, is the fence of the issuer: op 1 sets it, op 2 lifts it.
 Item = tuple[int, int, bytes, int, int]
 
 #: The revoked set laid out: {(issuer_no, serial_len): ascending rows of serial | revocation time u32 | reason u8}.

@@ -1,8 +1,8 @@
 """What may be stated of a certificate now. The signer and the warmer both decide here, so they cannot disagree.
 
-The order is the safety: the revoked set is read first and needs no lease; `good` and `unknown` need a lease, and `good`
-a window of the mirrored CRL where there is one (ADR 0011). Sans I/O: time, position and lease come in as a `Moment`,
-and nothing here waits, logs or signs. RFC 6960 2.2, 4.2.2.1.
+The order is the safety: the revoked set is read first and needs no lease; a fence ends it for everything else; `good`
+and `unknown` need a lease, and `good` a window of the mirrored CRL where there is one (ADR 0011). Sans I/O: time,
+position and lease come in as a `Moment`, and nothing here waits, logs or signs. RFC 6960 2.2, 4.2.2.1.
 """
 
 from collections.abc import Mapping
@@ -51,6 +51,7 @@ class NoStatement(Enum):
     REVOKED_AHEAD = "the revocation time is ahead of this host's clock"
     NO_CRL = "no mirrored CRL is valid now"
     ORPHAN = "an edge reported a revocation that the ledger lacks"
+    FENCED = "the issuer is fenced: the ledger may lack revocations"
 
 
 class Moment(NamedTuple):
@@ -68,6 +69,10 @@ class RevokedSet(Protocol):
 
     def revoked(self, issuer_no: int, serial: bytes) -> tuple[int, int] | None:
         """Return (revocation time, reason) of a certificate that is revoked, or only reported to be, else None."""
+        ...
+
+    def fenced(self, issuer_no: int) -> bool:
+        """Return whether nothing but revocations may be stated of the issuer's certificates."""
         ...
 
 
@@ -103,18 +108,26 @@ def statement_for(
     nothing is stated.
     """
     listed = feed.revoked(signing.issuer.issuer_no, serial)
-    if listed is not None and is_blocking(listed[1]):
-        return NoStatement.ORPHAN  # a report revokes nothing, but nothing else may be stated either
     if listed is not None:
-        end = next_update(at.now, validity_s, not_after, signing.pair.certificate.not_after)
-        if end is None:
-            return NoStatement.EXPIRED
-        if listed[0] > at.now + SKEW_S:
-            return NoStatement.REVOKED_AHEAD
-        return revoked(max(at.now, listed[0]), end, at.position, *listed)
-    if not_after is not None:
-        return _of_lease(GOOD, signing, not_after, at, validity_s)
-    return _unissued(signing, at, validity_s)
+        return _of_entry(listed, signing, not_after, at, validity_s)
+    if feed.fenced(signing.issuer.issuer_no):
+        return NoStatement.FENCED  # also of what was never issued: the ledger may lack that it was
+    if not_after is None:
+        return _unissued(signing, at, validity_s)
+    return _of_lease(GOOD, signing, not_after, at, validity_s)
+
+
+def _of_entry(
+    listed: tuple[int, int], signing: Signer, not_after: int | None, at: Moment, validity_s: float
+) -> Statement | NoStatement:
+    if is_blocking(listed[1]):
+        return NoStatement.ORPHAN  # a report revokes nothing, but nothing else may be stated either
+    end = next_update(at.now, validity_s, not_after, signing.pair.certificate.not_after)
+    if end is None:
+        return NoStatement.EXPIRED
+    if listed[0] > at.now + SKEW_S:
+        return NoStatement.REVOKED_AHEAD
+    return revoked(max(at.now, listed[0]), end, at.position, *listed)
 
 
 def is_shared(not_after: int, at: Moment, validity_s: float) -> bool:

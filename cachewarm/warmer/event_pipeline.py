@@ -52,7 +52,7 @@ class Pipeline:
         self, connection: Connection, items: Sequence[Item], cursor: ledger_feed.Cursor, name: str
     ) -> int:
         """Publish the records that these changes touch; return how many were newer. Transient: do it again."""
-        touched = sorted({(issuer_no, serial) for _, issuer_no, serial, _, _ in items})
+        touched = sorted({(issuer_no, serial) for _, issuer_no, serial, _, _ in items if serial})  # but for fences
         published = 0
         for piece in chunks(touched, PROCESSED_AT_ONCE):
             records = self.mint_all(piece, await self._ends(connection, piece))

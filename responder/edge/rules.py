@@ -47,7 +47,7 @@ CATCH_UP_TRIES, CATCH_UP_PAUSE_S = 40, 0.025
 CONTRADICTION_S, CONTRADICTIONS = 5.0, 10_000
 MAX_CERT_IDS = 255
 _SERIAL_HEX = re.compile(rb"-?[0-9a-f]{1,40}")
-PASS, CONTRADICTED = 1, 0
+PASS, CONTRADICTED, FENCED = 1, 0, -3
 Serial = tuple[int, bytes]
 #: A place of the feed: generation, seq.
 Place = tuple[int, int]
@@ -225,6 +225,8 @@ class Answerer:
         if verdict == CONTRADICTED:
             self._counters.add(INDEX["contradicted"])
             return False
+        if verdict == FENCED:
+            raise TryLater
         raise ClosedUnauthorized if self._policy.on_closed == "unauthorized" else Closed
 
     async def _comes_to_agree(self, key: Key, octets: bytes) -> bool:

@@ -65,6 +65,10 @@ class LocalFeed:
         """(revocation time, reason) of a certificate that is revoked, or reported to be: see records.statement."""
         return self.image.find(issuer_no, serial)
 
+    def fenced(self, issuer_no: int) -> bool:
+        """Return whether the issuer is fenced: nothing but revocations may be stated of its certificates."""
+        return self.image.is_fenced(issuer_no)
+
     @property
     def as_of(self) -> int | None:
         """Epoch seconds that `good` may be said for; None when the lease has run out."""

@@ -15,7 +15,7 @@ from _fastocsp.wire.types import Groups, Item
 from responder.clock import NS
 from responder.feed.journal import RecoveredState, groups_of
 from responder.feed.machine import Apply, FeedMachine, Position, Renew, Row, State, TakeSnapshot, Withdraw
-from responder.feed.reports import RELEASED, effective_items, rows_of, without_named, without_reported
+from responder.feed.reports import RELEASED, effective_items, rows_of, without_fences, without_named, without_reported
 
 
 class Shown(Protocol):
@@ -98,7 +98,7 @@ class Replica:
             return False
         blocking = reported or {}
         orphans = missing_rows(self._shown.listing() if adopted.keep_vanished else self.orphans, groups)
-        orphans = without_reported(orphans, blocking)
+        orphans = without_reported(without_fences(orphans), blocking)
         whole = join_groups(join_groups(groups, orphans), blocking)
         if self._disk:
             try:

@@ -76,6 +76,13 @@ def without_reported(orphans: Groups, reported: Groups) -> Groups:
     return merge_groups(orphans, [(RELEASED, *row) for row in heard if row[:2] in still])
 
 
+def without_fences(groups: Groups) -> Groups:
+    """Return the set but for its fences: one that vanished is no orphan. The ledger gives no lease after a restore
+    before it has set its own.
+    """
+    return {key: rows for key, rows in groups.items() if key[1]}
+
+
 def is_blocking(reason: int) -> bool:
     """Return whether the reason of an entry says that the serial is only reported to be revoked."""
     return reason != NO_REASON and bool(reason & REPORTED)

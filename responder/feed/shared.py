@@ -31,6 +31,8 @@ SLOT_GENERATION, SLOT_SEQ, SLOT_HEAD, SLOT_STATE, SLOT_CATALOG, SLOT_ORPHANS = r
 SLOT_HOST_LIFE, SLOT_LEFT_BOOT, SLOT_LEFT_MONO, SLOT_LEFT_GENERATION, SLOT_LEFT_SEQ = range(11, 16)
 #: 1 while the journal cannot be written
 SLOT_UNJOURNALED = 16
+#: The lease of a set with fences (gate.pyx), in place of the one in SLOT_UNTIL_*; how many issuers are fenced
+SLOT_FENCED_BOOT, SLOT_FENCED_MONO, SLOT_FENCED = 17, 18, 19
 _LEFT_SLOTS = SLOT_LEFT_BOOT, SLOT_LEFT_MONO, SLOT_AS_OF, SLOT_LEFT_GENERATION, SLOT_LEFT_SEQ
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 DELTA_CAPACITY = 1 << 16
@@ -55,6 +57,7 @@ class SharedFeed:
         for left in folder.glob("revoked-*.map"):
             remove_map(left)
         self._number = 0
+        self._lease: Renew | None = None
         self.image: RevokedImage | None = None
         new = folder / (PAGE_NAME + ".new")
         self._page = Counters(map_file(new, PAGE_SIZE))
@@ -65,6 +68,7 @@ class SharedFeed:
 
     def close(self) -> None:
         """End the lease of these workers; the next life that writes here has what is left of it."""
+        self._lease = None
         _end_lease(self._page)
         os.close(self._lock)
 
@@ -80,6 +84,7 @@ class SharedFeed:
         if self._number:
             remove_map(image_path(self._folder, self._number))
         self._number = number
+        self._show_fences()
 
     def apply(self, items: list[Item]) -> None:
         """Show these changes; the image is renewed when its delta is full."""
@@ -89,6 +94,7 @@ class SharedFeed:
             if not self.image.apply(*item):
                 self.replace(self.image.compact())
                 self.image.apply(*item)
+        self._show_fences()
 
     def listing(self) -> Groups:
         """The whole set."""
@@ -100,6 +106,7 @@ class SharedFeed:
 
     def renew(self, lease: Renew | None) -> None:
         """Allow `good` until the end of this lease; not at all without one."""
+        self._lease = lease
         if lease is None:
             _end_lease(self._page)
             self._put(SLOT_LEFT_BOOT, 0)
@@ -109,12 +116,29 @@ class SharedFeed:
         self._put(SLOT_AS_OF, lease.as_of)
         self._put(SLOT_LEFT_MONO, lease.until_mono)
         self._put(SLOT_LEFT_BOOT, lease.until_boot)
-        self._put(SLOT_UNTIL_MONO, lease.until_mono)
-        self._put(SLOT_UNTIL_BOOT, lease.until_boot)
+        self._show_lease(lease)
+
+    def _show_lease(self, lease: Renew) -> None:
+        if self.image is not None and self.image.fenced:
+            self._put(SLOT_UNTIL_BOOT, 0)
+            self._put(SLOT_UNTIL_MONO, 0)
+            self._put(SLOT_FENCED_MONO, lease.until_mono)
+            self._put(SLOT_FENCED_BOOT, lease.until_boot)
+        else:
+            self._put(SLOT_UNTIL_MONO, lease.until_mono)
+            self._put(SLOT_UNTIL_BOOT, lease.until_boot)
+
+    def _show_fences(self) -> None:
+        """Move the lease where the gate looks for it, now that the set has its first fence, or none any more."""
+        fenced = self.image.fenced if self.image is not None else 0
+        moved = bool(fenced) != bool(self._page.get(SLOT_FENCED))
+        self._put(SLOT_FENCED, fenced)
+        if moved and self._lease is not None:
+            self._show_lease(self._lease)
 
     def has_lease(self) -> bool:
-        """Return whether `good` is allowed now."""
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) < self._page.get(SLOT_UNTIL_BOOT)
+        """Return whether `good` is allowed now, but for issuers that are fenced."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) < lease_end(self._page)
 
     def former_lease(self) -> Renew | None:
         """What the page of the life before allowed, on the clocks of this same boot of the host."""
@@ -165,6 +189,15 @@ class FeedPage:
         """One number."""
         return self._page.get(slot)
 
+    def lease_end(self) -> int:
+        """Return until when there is a lease, on the boot clock; 0 for none."""
+        return lease_end(self._page)
+
+
+def lease_end(page: Counters) -> int:
+    """Return until when the page has a lease, for a set with fences or without, on the boot clock; 0 for none."""
+    return max(page.get(SLOT_UNTIL_BOOT), page.get(SLOT_FENCED_BOOT))
+
 
 def close_page(folder: Path) -> Renew | None:
     """End the lease of the page that lies there, whoever still maps it; it is returned if it is of the host's boot."""
@@ -183,8 +216,8 @@ def _host_life() -> int:
 
 
 def _end_lease(page: Counters) -> None:
-    page.put(SLOT_UNTIL_BOOT, 0)
-    page.put(SLOT_UNTIL_MONO, 0)
+    for slot in (SLOT_UNTIL_BOOT, SLOT_UNTIL_MONO, SLOT_FENCED_BOOT, SLOT_FENCED_MONO):
+        page.put(slot, 0)
 
 
 def _lock(path: Path) -> int:

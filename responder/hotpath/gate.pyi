@@ -10,6 +10,10 @@ class Gate:
     def remap(self) -> None:
         """Map the image that the page names, if it is another one."""
     def check_record(self, issuer_no: int, serial: bytes, record: bytes) -> int:
-        """1 the record may be answered, 0 the revoked set says otherwise, -1 the lease has run out."""
+        """1 the record may be answered, 0 the revoked set says otherwise, -1 the lease has run out, -3 the issuer is
+        fenced.
+        """
+    def is_fenced(self, issuer_no: int) -> bool:
+        """True when nothing but listed revocations may be answered for the issuer."""
     def is_revoked(self, issuer_no: int, serial: bytes) -> bool:
         """True when the set lists the serial."""

@@ -5,6 +5,9 @@ revoked is contradicted (a hold was released); any other passes while the lease 
 set and the clock after it: a lease that this call sees stands for a set that this call sees too, and no time that
 passed during the look-up is missed.
 
+The lease of a set with fences is in slots of its own. So `check` does not look for fences: where there is one the lease
+is over for it, and `check_fenced` decides, by the other lease and the issuer's fence.
+
 A new image is mapped by Python alone, and takes the place of the old one under the lock: who asks with the lock held
 and without the GIL is told GATE_MOVED when the page is ahead, and answers nothing.
 """
@@ -15,10 +18,10 @@ from _fastocsp.wire.codes cimport MAX_SERIAL, NO_REASON, REVOKED
 from _fastocsp.shared.lock cimport Lock
 from _fastocsp.ocsp.record cimport RecordHead, read_record
 from _fastocsp.revoked.image cimport RevokedImage
-from _fastocsp.revoked.lookup cimport LISTED, RevokedEntry, expect_revoked, find_revoked
+from _fastocsp.revoked.lookup cimport LISTED, RevokedEntry, expect_revoked, find_fence, find_revoked
 
 from _fastocsp.wire.errors import MalformedRecord
-from responder.feed.shared import MAGIC, PAGE_NAME, PAGE_SIZE, SLOT_UNTIL_MONO, image_path
+from responder.feed.shared import MAGIC, PAGE_NAME, PAGE_SIZE, SLOT_FENCED_BOOT, SLOT_UNTIL_MONO, image_path
 from responder.files import open_map
 
 cdef extern from *:
@@ -43,8 +46,10 @@ cdef enum:
     AT_IMAGE = 1
     AT_UNTIL_BOOT = 2
     AT_UNTIL_MONO = 3
+    AT_FENCED_BOOT = 17
+    AT_FENCED_MONO = 18
 
-assert SLOT_UNTIL_MONO == AT_UNTIL_MONO
+assert (SLOT_UNTIL_MONO, SLOT_FENCED_BOOT) == (AT_UNTIL_MONO, AT_FENCED_BOOT)
 
 
 cdef class Gate:
@@ -104,8 +109,27 @@ cdef class Gate:
             return GATE_PASS
         return GATE_CLOSED
 
+    cdef int check_fenced(self, int verdict, uint16_t issuer_no, const uint8_t* serial, size_t serial_len,
+                          const RecordHead* record) noexcept nogil:
+        cdef uint64_t until_boot
+        cdef uint64_t until_mono
+        if verdict != GATE_CLOSED:
+            return verdict
+        until_boot = page_load(self.page + AT_FENCED_BOOT)
+        until_mono = page_load(self.page + AT_FENCED_MONO)
+        # the set is read again, after this lease
+        verdict = self.check(issuer_no, serial, serial_len, record)
+        if verdict != GATE_CLOSED:
+            return verdict
+        if gate_clock(CLOCK_BOOTTIME) >= until_boot or gate_clock(CLOCK_MONOTONIC) >= until_mono:
+            return GATE_CLOSED
+        return GATE_FENCED if find_fence(self.octets, issuer_no) else GATE_PASS
+
     def check_record(self, int issuer_no, bytes serial not None, bytes record not None):
-        """1 passes, 0 is contradicted by the set, -1 the lease has run out; the cold lane's door to the same code."""
+        """1 passes, 0 is contradicted by the set, -1 the lease has run out, -3 the issuer is fenced.
+
+        The cold lane's door to the same code.
+        """
         cdef RecordHead head
         cdef int verdict = GATE_MOVED
         if not 1 <= len(serial) <= MAX_SERIAL:
@@ -115,7 +139,13 @@ cdef class Gate:
         while verdict == GATE_MOVED:
             self.remap()
             verdict = self.check(<uint16_t>issuer_no, serial, len(serial), &head)
+            verdict = self.check_fenced(verdict, <uint16_t>issuer_no, serial, len(serial), &head)
         return verdict
+
+    def is_fenced(self, int issuer_no):
+        """True when the issuer is fenced."""
+        self.remap()
+        return find_fence(self.octets, <uint16_t>issuer_no)
 
     def is_revoked(self, int issuer_no, bytes serial not None):
         """True when the set lists the serial."""

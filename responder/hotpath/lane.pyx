@@ -249,6 +249,8 @@ cdef class Lane:
             return SINK_FULL if sink_used(out) else TO_PYTHON
         verdict = self.gate.check(key.issuer_no, key.serial, key.serial_len, record)
         if verdict != GATE_PASS:
+            verdict = self.gate.check_fenced(verdict, key.issuer_no, key.serial, key.serial_len, record)
+        if verdict != GATE_PASS:
             if verdict == GATE_CONTRADICTED:
                 count_more(self.counters.values + AT_CONTRADICTED, 1)
             return TO_PYTHON

@@ -116,6 +116,8 @@ cdef bint put_signed(Exchange x, const AnswerQuery* query, const SignedAnswer* s
     put_no_store_head(out, signed_.der.n, 0, x.lane.date, keep_alive)
     put_octets(out, signed_.der)
     verdict = x.lane.gate.check(query.issuer_no, query.serial, query.serial_len, &signed_.record)
+    if verdict != GATE_PASS:
+        verdict = x.lane.gate.check_fenced(verdict, query.issuer_no, query.serial, query.serial_len, &signed_.record)
     x.lane.lock.give()
     if verdict == GATE_PASS:
         x.count(AT_NONCE)

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from responder.edge.context import EdgeContext, within
 from responder.edge.coverage import CoverageReport
 from responder.feed.machine import State
-from responder.feed.shared import SLOT_HEAD, SLOT_ORPHANS, SLOT_SEQ, SLOT_UNJOURNALED, SLOT_UNTIL_BOOT
+from responder.feed.shared import SLOT_HEAD, SLOT_ORPHANS, SLOT_SEQ, SLOT_UNJOURNALED
 from responder.telemetry import GAUGES, HELP, OUTCOMES, TABLE_GAUGES, read_rows
 from responder.web.readiness import feed_state, readiness
 
@@ -69,7 +69,7 @@ class EdgeCollector:
         for each in State:
             states.add_metric([each.name], float(each is state))
         yield states
-        age = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - page.get(SLOT_UNTIL_BOOT)) / 1e9 + edge.settings.horizon
+        age = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - page.lease_end()) / 1e9 + edge.settings.horizon
         yield GaugeMetricFamily(
             "fastocsp_feed_age_seconds", "since the question that gave the lease", value=max(0.0, age)
         )

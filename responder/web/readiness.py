@@ -20,7 +20,6 @@ from responder.feed.shared import (
     SLOT_SEQ,
     SLOT_STATE,
     SLOT_UNJOURNALED,
-    SLOT_UNTIL_BOOT,
 )
 
 #: Seconds after which the master's report is old.
@@ -74,7 +73,7 @@ def readiness(edge: EdgeContext) -> dict[str, Any]:
 def feed_state(edge: EdgeContext) -> State:
     """What the agent last showed, corrected by the lease itself: a stopped agent shows nothing new."""
     shown = State(edge.page.get(SLOT_STATE))
-    expired = time.clock_gettime_ns(time.CLOCK_BOOTTIME) >= edge.page.get(SLOT_UNTIL_BOOT)
+    expired = time.clock_gettime_ns(time.CLOCK_BOOTTIME) >= edge.page.lease_end()
     return State.CLOSED if expired and shown in (State.LIVE, State.STALE, State.CATCHUP) else shown
 
 

@@ -15,7 +15,7 @@ import trustme
 from responder.clock import read_clock
 from responder.edge_pids import pids
 from responder.feed.machine import State
-from responder.feed.shared import PAGE_NAME, SLOT_STATE, SLOT_UNTIL_BOOT, FeedPage
+from responder.feed.shared import PAGE_NAME, SLOT_STATE, FeedPage
 from tests.faults.network import lay
 from tests.support.proxy import Proxy
 from tests.support.wall import WallClock
@@ -122,7 +122,7 @@ def state_of(run_folder: Path) -> str:
         return State.BOOT.name
     page = FeedPage(run_folder)
     shown = State(page.get(SLOT_STATE))
-    expired = read_clock().boot >= page.get(SLOT_UNTIL_BOOT)
+    expired = read_clock().boot >= page.lease_end()
     return State.CLOSED.name if expired and shown in (State.LIVE, State.STALE, State.CATCHUP) else shown.name
 
 

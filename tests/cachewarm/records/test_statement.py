@@ -24,12 +24,16 @@ AT = Moment(NOW, NOW - 1, Position(1, 7, b""))
 
 @dataclass(frozen=True)
 class RevokedSet:
-    """A revoked set with at most one certificate."""
+    """A revoked set with at most one certificate, and with or without a fence."""
 
     listed: tuple[int, int] | None = None
+    is_fenced: bool = False
 
     def revoked(self, issuer_no: int, serial: bytes) -> tuple[int, int] | None:
         return self.listed
+
+    def fenced(self, issuer_no: int) -> bool:
+        return self.is_fenced
 
 
 def signing(
@@ -48,10 +52,15 @@ def signing(
 
 
 def stated(
-    *, listed: tuple[int, int] | None = None, not_after: int | None = NOW + 90 * DAY, at: Moment = AT, **signer: Any
+    *,
+    listed: tuple[int, int] | None = None,
+    is_fenced: bool = False,
+    not_after: int | None = NOW + 90 * DAY,
+    at: Moment = AT,
+    **signer: Any,
 ) -> Statement | NoStatement:
     """What statement_for returns."""
-    return statement_for(RevokedSet(listed), signing(**signer), SERIAL, not_after, at, DAY)
+    return statement_for(RevokedSet(listed, is_fenced), signing(**signer), SERIAL, not_after, at, DAY)
 
 
 def test_a_valid_certificate_is_good_as_of_the_lease() -> None:
@@ -95,6 +104,16 @@ def test_a_revocation_time_slightly_ahead_of_this_clock_is_stated_at_once(ahead:
 def test_nothing_is_stated_without_ground(arguments: dict[str, Any], why: NoStatement) -> None:
     """Each reason by itself, so that a caller can tell the certificate's fault from its own."""
     assert stated(**arguments) is why
+
+
+@pytest.mark.parametrize("not_after", [NOW + 90 * DAY, None])
+@pytest.mark.parametrize("policy", list(UnissuedPolicy))
+def test_nothing_but_a_revocation_is_stated_of_a_fenced_issuer(policy: UnissuedPolicy, not_after: int | None) -> None:
+    """Whether the ledger knows the certificate or not: it may lack that it was issued, and that it was revoked."""
+    assert stated(is_fenced=True, not_after=not_after, policy=policy) is NoStatement.FENCED
+    found = stated(is_fenced=True, not_after=not_after, policy=policy, listed=(NOW - 9, 1))
+    assert isinstance(found, Statement)
+    assert (found.status, found.revocation_time) == (REVOKED, NOW - 9)
 
 
 def test_good_is_cut_to_the_mirrored_crl() -> None:

@@ -27,6 +27,10 @@ class LongLease:
         """As the feed has it."""
         return self._feed.revoked(issuer_no, serial)
 
+    def fenced(self, issuer_no: int) -> bool:
+        """As the feed has it."""
+        return self._feed.fenced(issuer_no)
+
 
 async def test_a_day_of_idling(plant: Plant) -> None:
     """From a warm-up at noon on: every record has time left at every moment, and no hour has many more signatures than

@@ -102,6 +102,17 @@ def test_a_revocation_applied_between_two_batches_is_heeded() -> None:
     assert batches.ask(octets)[:2] == ([], [0])
 
 
+def test_a_fence_applied_between_two_batches_is_heeded() -> None:
+    """Of that issuer alone."""
+    batches, octets = Batches(), pack_asked(0, 1, 1, ISSUED, b"n")
+    batches.listed.apply(1, 2, b"", 950, 255)
+    assert len(batches.ask(octets)[0]) == 1
+    batches.listed.apply(1, 1, b"", 950, 255)
+    assert batches.ask(octets)[:2] == ([], [0])
+    batches.listed.apply(2, 1, b"", 0, 255)
+    assert len(batches.ask(octets)[0]) == 1
+
+
 def test_a_key_that_cannot_sign_fails_its_own_question() -> None:
     """The next question is answered."""
     calls = iter((OSError("the token is gone"), None))

@@ -25,7 +25,10 @@ def feed_item(item: Item) -> bytes:
     return struct.pack(">BHB", op, issuer_no, len(serial)) + serial + struct.pack(">qBq", time, reason, 0)
 
 
-@given(st.lists(items, max_size=5))
+feed_items = items.filter(lambda item: bool(item[2]) or item[0] <= 2)
+
+
+@given(st.lists(feed_items, max_size=5))
 def test_a_payload_is_its_items(listed: list[Item]) -> None:
     """decode(encode(x)) == x; a payload cut inside an item, and one with an octet more, is an error."""
     payload = b"".join(map(feed_item, listed))
@@ -45,6 +48,21 @@ def test_operations_and_lengths_have_bounds(at: int, value: int) -> None:
     if (at, value) != (3, 5):
         assert outcome(parse_items, bytes(payload)) is WireError
     assert outcome(parse_items, bytes(payload)[:-1]) is WireError
+
+
+@pytest.mark.parametrize(("op", "is_read"), [(0, False), (1, True), (2, True), (3, False), (4, False)])
+def test_a_fence_is_set_or_lifted_and_nothing_else(op: int, is_read: bool) -> None:
+    """An empty serial number with another operation is an error."""
+    read = outcome(parse_items, feed_item((op, 7, b"", 1000, 255)))
+    assert read == ([(op, 7, b"", 1000, 255)] if is_read else WireError)
+
+
+def test_fences_of_one_issuer_in_a_stream_are_one() -> None:
+    """As no two rows of a group may have the same serial number."""
+    row = struct.pack(">hihi", 4, 2, 7, 0) + struct.pack(">iqih", 8, -SQL_EPOCH, 2, 255)
+    reader = SnapshotReader()
+    reader.feed(HEAD + row * 3 + b"\xff\xff")
+    assert reader.groups() == {(7, 0): b"\0\0\0\0\xff"}
 
 
 @given(st.binary(max_size=120))
@@ -100,7 +118,6 @@ GOOD_ROW = struct.pack(">hihi", 4, 2, 7, 2) + b"\x05\x06" + struct.pack(">iqih",
     [
         struct.pack(">h", 3) + GOOD_ROW[2:],
         struct.pack(">hi", 4, 4) + GOOD_ROW[6:],
-        GOOD_ROW[:8] + struct.pack(">i", 0) + GOOD_ROW[14:],
         GOOD_ROW[:8] + struct.pack(">i", 21) + bytes(19) + GOOD_ROW[12:],
         GOOD_ROW[:8] + struct.pack(">i", -1) + GOOD_ROW[14:],
         GOOD_ROW[:14] + struct.pack(">i", 4) + GOOD_ROW[18:],
@@ -129,7 +146,7 @@ def test_damaged_streams_are_wire_errors(plain: Plain, at: int, octet: int, tail
             found = reader.groups()
         except WireError:
             continue
-        assert all(1 <= n <= 20 and rows and len(rows) % (n + 5) == 0 for (_, n), rows in found.items())
+        assert all(0 <= n <= 20 and rows and len(rows) % (n + 5) == 0 for (_, n), rows in found.items())
 
 
 def test_a_stream_that_is_cut_or_longer_is_refused() -> None:

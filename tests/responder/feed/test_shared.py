@@ -10,7 +10,7 @@ import pytest
 
 from _fastocsp.ocsp.record import pack_record
 from _fastocsp.revoked.rows import merge_groups
-from _fastocsp.wire.codes import GOOD, REVOKED, SHA1
+from _fastocsp.wire.codes import GOOD, REVOKED, SHA1, UNKNOWN
 from _fastocsp.wire.types import Record
 from responder.clock import NS, read_clock
 from responder.feed.machine import GENESIS, Position, Renew, State
@@ -93,6 +93,49 @@ def test_a_lease_ends_on_either_clock(tmp_path: Path, shared: SharedFeed, clock:
     assert gate.check_record(1, B, record(GOOD)) == -1
     shared.renew(full)
     assert gate.check_record(1, B, record(GOOD)) == 1
+
+
+def test_a_fence_leaves_revocations_alone(tmp_path: Path, shared: SharedFeed) -> None:
+    """Set and lifted by an item or by a whole set, the lease renewed before or after: the other issuer's answers pass
+    all along. Neither an extended revoke (RFC 6960 2.2) nor `unknown` passes.
+    """
+    gate, fence = Gate(tmp_path), (1, b"", 1000, 255)
+
+    def verdicts(issuer_no: int) -> list[int]:
+        return [gate.check_record(issuer_no, B, record(status)) for status in (GOOD, UNKNOWN, REVOKED)]
+
+    def expect(*, fenced: bool) -> None:
+        assert verdicts(1) == ([-3] * 3 if fenced else [1] * 3)
+        assert verdicts(2) == [1] * 3
+        assert gate.is_fenced(1) is fenced
+        assert gate.check_record(1, A, record(REVOKED, at=1000, reason=1)) == 1
+        assert gate.check_record(1, A, record(GOOD)) == 0
+
+    expect(fenced=False)
+    for renewed in (False, True):
+        shared.apply([(1, *fence)])
+        if renewed:
+            shared.renew(lease(60))
+        expect(fenced=True)
+        shared.apply([(2, *fence)])
+        expect(fenced=False)
+    shared.replace(merge_groups(SET, [(1, *fence)]))
+    expect(fenced=True)
+    shared.renew(None)
+    assert (verdicts(1), verdicts(2)) == ([-1] * 3, [-1] * 3)
+    shared.replace(SET)
+    shared.renew(lease(60))
+    expect(fenced=False)
+
+
+@pytest.mark.parametrize("clock", ["boot", "mono"])
+def test_a_lease_beside_a_fence_ends_on_either_clock(tmp_path: Path, shared: SharedFeed, clock: str) -> None:
+    """As without one."""
+    shared.apply([(1, 2, b"", 1000, 255)])
+    gate, full = Gate(tmp_path), lease(60)
+    assert gate.check_record(1, B, record(GOOD)) == 1
+    shared.renew(full._replace(**{f"until_{clock}": getattr(read_clock(), clock)}))
+    assert gate.check_record(1, B, record(GOOD)) == -1
 
 
 def test_the_next_life_closes_the_page_of_the_one_before(tmp_path: Path, shared: SharedFeed) -> None:
