@@ -69,11 +69,12 @@ class PollReply(NamedTuple):
 
 @dataclass(frozen=True)
 class Poll:
-    """A poll under way; `at` is when it was asked."""
+    """A poll under way; `at` is when it was asked, `as_of` the wall time of the last lease, epoch seconds."""
 
     number: int
     at: Instant
     position: Position
+    as_of: int | None = None
 
 
 class Apply(NamedTuple):
@@ -151,7 +152,7 @@ class FeedMachine:
         self._asked += 1
         self.due = None
         self._steady = self._wall_holds(now)
-        self._pending = Poll(self._asked, now, self.position)
+        self._pending = Poll(self._asked, now, self.position, self._lease.as_of if self._lease else None)
         return self._pending
 
     def answered(self, question: Poll, answer: PollReply, now: Instant) -> list[Effect]:

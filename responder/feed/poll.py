@@ -22,8 +22,12 @@ CONNECT_TIMEOUT_S = 2.0
 SNAPSHOT_TIMEOUT_S = 60.0
 
 # The ledger's clock is read after the poll's work: what it says lies between the question and the answer.
+# as_of comes beside the arguments: ledgers of before do not read it.
 _POLL = """select f.*, floor(extract(epoch from clock_timestamp()) * 1000000)::bigint as wall_us
-             from feed_poll($1, $2, $3, $4, $5, $6, $7, $8) f"""
+             from feed_poll($1, $2, $3, $4, $5, $6,
+                            (select $7::int from set_config('fastocsp.as_of', $9, true)), $8) f"""
+#: The place that every history has; a writer begins the generation of a ledger that moved.
+_BEGINNING = "select from feed_poll(null, null, null, 0, 0, null, 0)"
 
 #: What SnapshotReader reads.
 _SNAPSHOT = "select issuer_no, serial_number, revoked_at, reason from feed_snapshot"
@@ -80,6 +84,7 @@ async def poll(connection: Connection, who: Who, question: Poll) -> PollReply:
         position.chain,
         ROWS_A_POLL,
         who.life.priors if who.life else [],
+        "" if question.as_of is None else str(question.as_of),
     )
     try:
         records = await connection.fetch(_POLL, *arguments, timeout=POLL_TIMEOUT_S)
@@ -103,7 +108,12 @@ class SnapshotRead(NamedTuple):
 
 
 async def snapshot(connection: Connection) -> SnapshotRead:
-    """Read the whole revoked set and what is reported: one REPEATABLE READ transaction."""
+    """Read the whole revoked set with its fences, and what is reported: one REPEATABLE READ transaction.
+
+    A ledger that was promoted or restored is not read before a writer has begun its generation: its place would look
+    like one of before, and pass for a witness that nothing was lost.
+    """
+    await connection.execute(_BEGINNING, timeout=POLL_TIMEOUT_S)
     reader = SnapshotReader()
 
     async def read(piece: bytes | bytearray) -> None:

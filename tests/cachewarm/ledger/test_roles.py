@@ -88,6 +88,8 @@ WRITER_READS = {
     "orphan_reports",
     "orphan_reporters",
     "orphan_evidence",
+    "issuer_fences",
+    "feed_witnesses",
 }
 WRITER_CALLS = {
     "audit_settle",
@@ -99,6 +101,8 @@ WRITER_CALLS = {
     "orphan_dismiss",
     "orphan_evidence_forget",
     "crl_vanished",
+    "issuer_fence_cover",
+    "issuer_fence_lift",
     "certificate_element",
     "certificate_not_after",
     "der_element",

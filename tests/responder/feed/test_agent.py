@@ -72,8 +72,9 @@ async def owner(database: DatabaseURLs) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def start(database: DatabaseURLs, tmp_path: Path) -> AsyncIterator[Callable[..., Host]]:
-    """Starts an agent over the same journal as the one before."""
+    """Starts an agent over the same journal as the one before, beside a writer that begins generations and fences."""
     hosts: list[Host] = []
+    writer = asyncio.create_task(follow(database.owner))
 
     def begin(interval_s: float = 0.02, name: str = "edge") -> Host:
         folder = tmp_path / name
@@ -84,6 +85,18 @@ async def start(database: DatabaseURLs, tmp_path: Path) -> AsyncIterator[Callabl
     yield begin
     for host in hosts:
         await host.stop()
+    await end_tasks([writer])
+
+
+async def follow(url: str) -> None:
+    """As a warmer that polls."""
+    connection = await connect(url)
+    try:
+        while True:
+            await connection.execute("select feed_current_head()")
+            await asyncio.sleep(0.02)
+    finally:
+        connection.terminate()
 
 
 async def until(true: Callable[[], bool], seconds: float = 5) -> float:
