@@ -29,6 +29,7 @@ COMMANDS = {
     "edge": ("edge", "app", "Edges as the ledger knows them: list, horizon, forget, orphans."),
     "orphans": ("orphans", "app", "Revocations that the ledger lost: list, confirm, dismiss, limit."),
     "audit": ("audit", "app", "The audit chain: list, verify, export."),
+    "reconcile": ("reconcile", "reconcile", "Close the gap that a restore left, and lift the fence of issuers."),
     "keys": ("keys", "app", "Private keys in files: list, rewrap, export."),
     "db": ("db", "app", "The ledger's schema: migrate, status."),
     "status": ("status", "status", "What runs, how fresh it is, what it covers."),

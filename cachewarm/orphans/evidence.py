@@ -12,6 +12,7 @@ from asn1crypto import ocsp, pem
 from asn1crypto import x509 as asn1_x509
 
 from cachewarm.crl import rules
+from cachewarm.crl.parse import ReadCRL
 from cachewarm.crl.rules import CAFacts, CRLProblem
 from cachewarm.errors import Refused
 from cachewarm.ledger.orphans import CRLEntry
@@ -24,10 +25,14 @@ from responder.domain.status import CRLReason, HashAlgorithm
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a verified document says: its name for the audit chain, and its revoked certificates by serial."""
+    """What a verified document says: its name for the audit chain, and its revoked certificates by serial.
+
+    `crl` is the CRL without its entries, None for an OCSP answer.
+    """
 
     name: str
     entries: Mapping[bytes, CRLEntry]
+    crl: ReadCRL | None = None
 
 
 def read_evidence(issuer: Issuer, document: bytes) -> Evidence:
@@ -40,7 +45,7 @@ def read_evidence(issuer: Issuer, document: bytes) -> Evidence:
         problem = rules.first_problem(checks)
         if problem is not None:
             raise Refused(f"the CRL is no evidence for {issuer.issuer_id}: {problem}")
-        return Evidence(f"CRL {crl.number}", {entry[0]: entry for entry in _listed(crl)})
+        return Evidence(f"CRL {crl.number}", {entry[0]: entry for entry in _listed(crl)}, crl)
     try:
         answer = ocsp.OCSPResponse.load(der, strict=True)
         basic = answer["response_bytes"]["response"].parsed

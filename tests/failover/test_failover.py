@@ -90,6 +90,7 @@ def test_a_synchronous_standby_has_everything(pair: Pair, product: Instance) -> 
     eventually(lambda: generation(product) == before + 1, 10, "no new generation")
     kept = asyncio.run(revoked_in(pair))
     assert acknowledged <= kept
+    assert asyncio.run(pair.tell(pair.second, "select count(*) from issuer_fences")) == 0, "a witness found its place"
     eventually(lambda: ready(product)[0] == 200, 10)
     for serial in acknowledged:
         assert ask(product, paths[serial]).says is REVOKED
@@ -127,8 +128,13 @@ def test_what_an_asynchronous_standby_lost_is_kept_by_the_edge(pair: Pair, produ
     eventually(lambda: metrics(product)["feed_orphans"] == len(lost), 10, "no alarm")
     eventually(lambda: generation(product) == before + 1, 10, "no new generation")
     assert watch.lines("edge", "revocations vanished from the ledger and are kept")[0]["orphans"] == len(lost)
+    fences = json.loads(product.command("reconcile", "--json").stdout)["fences"]
+    assert [(fence["issuer_id"], fence["reason"]) for fence in fences] == [("demo", "diverged")]
+    eventually(lambda: ask(product, spared).says is TRY_LATER, 5, "the issuer is not fenced")
     for path in later:
         assert revoke(product, path)["result"] == "CONFIRMED"
+    product.command("reconcile", "--statement", "the edge knows all that the primary confirmed")
+    eventually(lambda: ask(product, spared).says is GOOD, 5, "the fence is not lifted")
     eventually(lambda: ready(product)[1]["orphans"] == {"demo": len(lost)}, 5, "the reports are not taken over")
     assert ready(product)[1]["issuer_faults"] == {"demo": ["orphans"]}
     master, signer = pid_of(product, "edge_master"), pid_of(product, "signer")

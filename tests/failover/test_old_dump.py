@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from cachewarm.crl.parse import peek_crl
 from cachewarm.embedded.postgres import DATABASE
 from cachewarm.ledger.connect import connected
-from cachewarm.ledger.feed import begin_generation, feed_position
+from cachewarm.ledger.feed import feed_position
 from tests.failover.conftest import HORIZON_S
 from tests.failover.pair import Pair
 from tests.support.breakage import (
@@ -32,8 +33,7 @@ from tests.support.instance import Instance
 async def begin_more_generations(pair: Pair, count: int) -> int:
     """As so many failovers would; the last one."""
     async with connected(pair.url()) as connection:
-        for _ in range(count):
-            await begin_generation(connection)
+        await connection.execute("update feed_head set generation = generation + $1", count)
         return (await feed_position(connection)).generation
 
 
@@ -44,17 +44,23 @@ async def restore(pair: Pair, dump: Path) -> None:
     pair.tool("psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", pair.first.url("owner"), "-f", str(dump))
 
 
-def listed(instance: Instance) -> set[str]:
-    """Serial numbers of the CRL that the edge serves."""
+def served_crl(instance: Instance) -> bytes:
+    """The CRL that the edge serves."""
     with urlopen(f"{instance.base}/.well-known/pki/crl/demo", timeout=5) as answer:
-        return {entry.serial.hex() for entry in peek_crl(answer.read()).entries()}
+        return bytes(answer.read())
+
+
+def listed(instance: Instance) -> set[str]:
+    """Serial numbers of that CRL."""
+    return {entry.serial.hex() for entry in peek_crl(served_crl(instance)).entries()}
 
 
 @pytest.mark.parametrize("failovers", [0, 2])
 def test_an_old_dump_loses_nothing_that_an_edge_heard(pair: Pair, product: Instance, failovers: int) -> None:
     """Revocations younger than the dump stay revoked and are alarmed, whether the edges were generations ahead of it
-    or in the same one; after `fastocsp db restored` good is said again, and a new revocation is confirmed only when
-    leases that the dump does not know have run out.
+    or in the same one; after `fastocsp db restored` a new revocation is confirmed only when leases that the dump does
+    not know have run out. Nothing is good before `fastocsp reconcile`: the CRL of before covers the gap up to its time,
+    and a statement the rest.
     """
     chosen = certificates(product)
     older, lost, later, spared = chosen[0], chosen[1:4], chosen[4], chosen[5]
@@ -67,6 +73,7 @@ def test_an_old_dump_loses_nothing_that_an_edge_heard(pair: Pair, product: Insta
     eventually(lambda: ready(product)[1]["generation"] == highest, 5)
     product.command("crl", "generate", "demo")
     eventually(lambda: listed(product) >= {path.stem for path in lost}, 5, "the edge serves no CRL with them")
+    (product.folder / "before.crl").write_bytes(served_crl(product))
     watch = Watch(product)
 
     asyncio.run(restore(pair, dump))
@@ -93,4 +100,23 @@ def test_an_old_dump_loses_nothing_that_an_edge_heard(pair: Pair, product: Insta
     eventually(serves_the_next_crl, 10, "the next CRL is not served")
     for nonce in (False, True):
         assert {ask(product, path, nonce=nonce).says for path in (older, *lost, later)} == {REVOKED}
-        assert ask(product, spared, nonce=nonce).says is GOOD
+        assert ask(product, spared, nonce=nonce).says is TRY_LATER
+
+    evidence = "--crl", str(product.folder / "before.crl")
+    (fence,) = reconcile(product, *evidence, "--dry-run")
+    assert {row["serial_number"] for row in fence["revocations"]} == {path.stem for path in lost}
+    assert (fence["is"], fence["not_covered_from"]) == ("fenced", fence["evidence"][0]["covers_until"])
+    (fence,) = reconcile(product, *evidence)
+    assert fence["is"] == "fenced", "a CRL of before the restore covers no time after it"
+    (fence,) = reconcile(product, *evidence, "--statement", "nothing was revoked after that CRL")
+    assert (fence["is"], fence["revocations"]) == ("lifted", [])
+    for nonce in (False, True):
+        eventually(lambda nonce=nonce: ask(product, spared, nonce=nonce).says is GOOD, 5)  # type: ignore[misc]
+        assert {ask(product, path, nonce=nonce).says for path in (older, *lost, later)} == {REVOKED}
+    eventually(lambda: metrics(product)["feed_orphans"] == 0, 10, "the ledger has them again")
+
+
+def reconcile(instance: Instance, *words: str) -> list[dict[str, Any]]:
+    """What `fastocsp reconcile` says of each fence."""
+    found: list[dict[str, Any]] = json.loads(instance.command("reconcile", *words, "--json").stdout)["fences"]
+    return found

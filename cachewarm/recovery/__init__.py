@@ -1,0 +1,1 @@
+"""Recovery: what a restore or a failover may have lost, and how evidence brings it back."""
