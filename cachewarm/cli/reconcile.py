@@ -52,12 +52,13 @@ def reconcile(
     async def act(connection: Any) -> Any:
         from cachewarm.recovery.reconcile import Document, reconcile
 
-        documents = [Document(source, _read(source, settings)) for source in crl or ()]
+        documents = [Document(source, octets) for source, octets in read]
         return await reconcile(
             connection, issuers or (), documents, statement, lift=lift, dry_run=dry_run, actor=actor_name()
         )
 
     with reported():
+        read = [(source, _read(source, settings)) for source in crl or ()]
         done = with_ledger(settings, act)
         _show(done, dry_run=dry_run, as_json=as_json)
         left = [each.fence.issuer_id for each in done if not each.is_lifted]

@@ -55,7 +55,8 @@ async def open_fences(connection: Connection) -> list[Fence]:
     with translated():
         rows = await connection.fetch(
             """select f.issuer_id, f.since, f.generation, f.reason, f.gap_from, f.gap_until, f.covered_until,
-                      f.evidence, (select count(*) from orphans o where o.issuer_id = f.issuer_id and o.state = 'open') as orphans
+                      f.evidence,
+                      (select count(*) from orphans o where o.issuer_id = f.issuer_id and o.state = 'open') as orphans
                  from issuer_fences f where f.lifted_at is null order by f.issuer_id"""
         )
     return [

@@ -1,7 +1,5 @@
 """The warmer's loop over orphans: takes over what edges reported, and alarms once per change."""
 
-import asyncio
-
 import structlog
 
 from cachewarm.ledger import faults, orphans
@@ -9,6 +7,7 @@ from cachewarm.ledger.connect import Connection
 from responder.log_limits import ChangeLog
 
 log = structlog.get_logger("orphans")
+#: Between two looks.
 INTERVAL_S = 0.5
 
 
@@ -18,12 +17,6 @@ class OrphanWatch:
     def __init__(self) -> None:
         self._alarmed: dict[str, str] | None = None
         self._refused = ChangeLog()
-
-    async def run(self, connection: Connection) -> None:
-        """Run until cancelled."""
-        while True:
-            await self.look(connection)
-            await asyncio.sleep(INTERVAL_S)
 
     async def look(self, connection: Connection) -> None:
         """Take over new reports, enter a fault per issuer with open orphans, log each change."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from cachewarm.config import Settings
 from cachewarm.errors import CachewarmError
-from cachewarm.ledger import audit, edges, feed, heartbeats
+from cachewarm.ledger import audit, edges, feed, fences, heartbeats
 from cachewarm.ledger.connect import Connection, connected
 from cachewarm.status.issuers import overviews, problems_of, row_of
 from responder.config import INSTANCE_FILE
@@ -119,6 +119,11 @@ async def _read_ledger(connection: Connection, settings: Settings, part: Part) -
             )
     _see_warmers(await heartbeats.read_heartbeats(connection), part)
     grace = timedelta(seconds=settings.ocsp_responder_rotation_grace)
+    for fence in await fences.open_fences(connection):
+        part.problems.append(
+            f"{fence.issuer_id} is fenced since {fence.since:%Y-%m-%dT%H:%M:%SZ} ({fence.reason}):"
+            " nothing but `revoked` is answered for it; `fastocsp reconcile`"
+        )
     part.rows.setdefault("issuers", [])
     for seen in await overviews(connection):
         part.rows["issuers"].append(row_of(seen))

@@ -11,11 +11,12 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import chain
 from uuid import uuid4
 
 import structlog
+from prometheus_client.core import Metric
 
 from _fastocsp.revoked.ledger_wire import parse_items
 from _fastocsp.wire.types import Item
@@ -28,12 +29,12 @@ from cachewarm.ledger.audit import verify_audit
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.entered import forget_changes
 from cachewarm.mirror.schedule import MirrorSchedule
-from cachewarm.orphans.watch import OrphanWatch
 from cachewarm.records.keyring import Keyring
 from cachewarm.records.keyring_watcher import KeyringWatcher
 from cachewarm.records.publisher import Publisher
 from cachewarm.records.publisher import connect as connect_redis
 from cachewarm.records.signing_pool import SigningPool
+from cachewarm.recovery.fence import LossWatch
 from cachewarm.warmer.edge_watch import EdgeWatch
 from cachewarm.warmer.event_pipeline import Pipeline
 from cachewarm.warmer.fault_reports import report_faults
@@ -73,9 +74,7 @@ class Warmer:
         self._issuer_faults: dict[str, Sequence[str]] = {}
         self.edges = EdgeWatch()
         self.heartbeat = HeartbeatLoop(self.name, lambda: len(self._items), lambda: self._issuer_faults)
-        self.metrics = ProcessMetrics(
-            "warmer", LOOPS, lambda: self._issuer_faults, lambda: chain(self.heartbeat.collect(), self.edges.metrics())
-        )
+        self.metrics = ProcessMetrics("warmer", LOOPS, lambda: self._issuer_faults, self._metrics)
         self.feed = LocalFeed(read_clock)
         self.agent = FeedAgent(
             self._open_feed,
@@ -96,7 +95,7 @@ class Warmer:
         self.new = NewCertificates(self.walk, self.keyring, self.now, settings.warm_batch)
         self.crls = CRLSchedule(settings)
         self.mirrors = MirrorSchedule(settings)
-        self.orphans = OrphanWatch()
+        self.losses = LossWatch()
         self._items: list[Item] = []
         self._changed = asyncio.Event()
         self._walk_faults: dict[str, str] = {}
@@ -119,7 +118,7 @@ class Warmer:
             self._run_with_retry(self._follow_inventory, "inventory"),
             self._run_with_retry(self.crls.run, "CRLs"),
             self._run_with_retry(self.mirrors.run, "mirrors"),
-            self._run_with_retry(self.orphans.run, "orphans"),
+            self._run_with_retry(self.losses.run, "orphans"),
             self._run_with_retry(self._audit, "audit"),
             self._run_with_retry(self._trim, "trimming"),
             self._run_with_retry(self.edges.run, "edges"),
@@ -158,6 +157,9 @@ class Warmer:
             count=self.metrics.counter_of(name),
         )
         await run_forever(once, PAUSES, failures)
+
+    def _metrics(self) -> Iterator[Metric]:
+        return chain(self.heartbeat.collect(), self.edges.metrics(), self.losses.metrics())
 
     def _on_feed_items(self, items: list[Item]) -> None:
         self._items += items

@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from responder.edge.context import EdgeContext, within
 from responder.edge.coverage import CoverageReport
 from responder.feed.machine import State
-from responder.feed.shared import SLOT_HEAD, SLOT_ORPHANS, SLOT_SEQ, SLOT_UNJOURNALED
+from responder.feed.shared import SLOT_FENCED, SLOT_HEAD, SLOT_ORPHANS, SLOT_SEQ, SLOT_UNJOURNALED
 from responder.telemetry import GAUGES, HELP, OUTCOMES, TABLE_GAUGES, read_rows
-from responder.web.readiness import feed_state, readiness
+from responder.web.readiness import feed_state, issuer_faults, readiness
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -87,6 +87,11 @@ class EdgeCollector:
             "1 while the journal cannot be written and no new revocation is acknowledged",
             value=page.get(SLOT_UNJOURNALED),
         )
+        yield GaugeMetricFamily(
+            "fastocsp_issuers_fenced",
+            "issuers for which nothing but `revoked` is answered, as the ledger may lack revocations",
+            value=page.get(SLOT_FENCED),
+        )
         sandbox = GaugeMetricFamily("fastocsp_sandbox", "1 for each confinement of the workers", labels=["by"])
         sandbox.add_metric(["landlock"], float(edge.sandbox.landlock > 0))
         sandbox.add_metric(["seccomp"], float(edge.sandbox.seccomp))
@@ -108,9 +113,11 @@ class EdgeCollector:
             failed.add_metric([issuer_id], count)
         yield failed
         faults = GaugeMetricFamily(
-            "fastocsp_issuer_faults", "1 for work that the writer cannot do for an issuer", labels=["issuer_id", "work"]
+            "fastocsp_issuer_faults",
+            "1 for work that the writer cannot do for an issuer, or a fence",
+            labels=["issuer_id", "work"],
         )
-        for issuer_id, works in edge.catalog.issuer_faults.items():
+        for issuer_id, works in issuer_faults(edge).items():
             for work in works:
                 faults.add_metric([issuer_id, work], 1)
         yield faults

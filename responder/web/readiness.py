@@ -15,6 +15,7 @@ from responder.feed.inventory import QUIET_S
 from responder.feed.machine import State
 from responder.feed.shared import (
     SLOT_AS_OF,
+    SLOT_FENCED,
     SLOT_GENERATION,
     SLOT_HEAD,
     SLOT_SEQ,
@@ -26,11 +27,14 @@ from responder.feed.shared import (
 OLD_S = 30.0
 #: Issuers listed by `/ready`, those with warnings first: the page stays small with ten thousand of them.
 MOST_ISSUERS = 100
+#: Beside the works of the ledger's issuer_faults: what this edge knows by its own set.
+FENCE = "fence"
 _WORK = {
     "responder": "the warmer has no usable responder for it",
     "walk": "the warmer cannot sign its answers ahead",
     "crl": "its CRLs are withdrawn",
     "orphans": "revocations that the ledger lacks",
+    FENCE: "fenced, as the ledger may lack revocations: nothing but `revoked` is answered (fastocsp reconcile)",
 }
 
 
@@ -63,11 +67,21 @@ def readiness(edge: EdgeContext) -> dict[str, Any]:
         "journal": "not writable: nothing new is acknowledged" if edge.page.get(SLOT_UNJOURNALED) else "written",
         "insecure_links": edge.settings.insecure_links,
         "sandbox": edge.sandbox.state,
-        "issuer_faults": edge.catalog.issuer_faults,
+        "issuer_faults": issuer_faults(edge),
         "orphans": edge.catalog.orphans,
         "issuers": {issuer_id: _issuer(known, issuer_id, warned[issuer_id], now) for issuer_id in listed},
         "issuers_left_out": len(warned) - len(listed),
     }
+
+
+def issuer_faults(edge: EdgeContext) -> dict[str, list[str]]:
+    """Return the works that fail for an issuer, by its id; with FENCE where it is fenced."""
+    found = {issuer_id: list(works) for issuer_id, works in edge.catalog.issuer_faults.items()}
+    if edge.page.get(SLOT_FENCED):
+        for issuer in edge.catalog.issuers:
+            if edge.lane.gate.is_fenced(issuer.issuer_no):
+                found.setdefault(issuer.issuer_id, []).append(FENCE)
+    return found
 
 
 def feed_state(edge: EdgeContext) -> State:
@@ -150,9 +164,11 @@ def warnings_by_issuer(edge: EdgeContext, report: CoverageReport, now: float) ->
     for part, entry in edge.catalog.crls.items():
         if entry.next_update <= now:
             expired.setdefault(part.partition("/")[0], []).append(part)
+    faults = issuer_faults(edge)
     return {
         each.issuer_id: [
             *_issuer_warnings(edge, each, report, now),
+            *(_WORK.get(work, work) for work in faults.get(each.issuer_id, ())),
             *(f"the CRL {part} that is served has expired" for part in expired.get(each.issuer_id, ())),
         ]
         for each in edge.catalog.issuers
@@ -164,8 +180,6 @@ def _issuer_warnings(edge: EdgeContext, issuer: Issuer, report: CoverageReport, 
     responders = catalog.responders.get(issuer.issuer_no, ())
     if not any(each.not_before <= now <= each.not_after for each in responders):
         yield "it has no responder certificate that is valid now"
-    for work in catalog.issuer_faults.get(name, ()):
-        yield _WORK.get(work, work)
     estimate = report.issuers.get(name)
     if estimate is not None and estimate.sample and estimate.share < edge.settings.ready_coverage:
         yield (
