@@ -1,9 +1,11 @@
 """Questions that the quickstart asks itself before it says "ready"."""
 
+import json
 import urllib.error
 import urllib.request
 
 from cachewarm.quickstart.demo_files import Demo
+from responder.domain.status import FENCE
 
 #: OCSPResponse is a SEQUENCE that begins with an ENUMERATED of one byte (RFC 6960 4.2.1); 0 is `successful`.
 _SUCCESSFUL = b"\x0a\x01\x00"
@@ -30,7 +32,7 @@ def _why_not(url: str) -> str | None:
 
 
 def signs_live(base: str, demo: Demo) -> str | None:
-    """None when a question with a nonce is answered, so the signer is there too."""
+    """None when a question with a nonce is answered, so the signer is there too, or when the issuer is fenced."""
     request = urllib.request.Request(  # noqa: S310 - our own http URL
         f"{base}/ocsp", demo.question, {"Content-Type": "application/ocsp-request"}
     )
@@ -40,4 +42,16 @@ def signs_live(base: str, demo: Demo) -> str | None:
     except OSError as error:
         return str(error)
     # an error is 30 03 0A 01 xx; a successful answer has a length of up to three bytes, and more behind it
-    return None if _SUCCESSFUL in octets[:8] else f"the edge answers {octets[:8].hex()}, not a signed response"
+    if _SUCCESSFUL in octets[:8] or is_fenced(base, demo):
+        return None
+    return f"the edge answers {octets[:8].hex()}, not a signed response"
+
+
+def is_fenced(base: str, demo: Demo) -> bool:
+    """Report whether the edge answers nothing but `revoked` for the demo CA, as after a restore of its ledger."""
+    try:
+        with urllib.request.urlopen(f"{base}/ready", timeout=2) as response:  # noqa: S310 - our own http URL
+            faults = json.load(response)["issuer_faults"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return FENCE in faults.get(demo.issuer_id, ())

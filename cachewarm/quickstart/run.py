@@ -25,7 +25,7 @@ from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.errors import Fatal, Interrupted
 from cachewarm.quickstart.demo_files import Demo
-from cachewarm.quickstart.probes import is_ready, serves_crl, signs_live
+from cachewarm.quickstart.probes import is_fenced, is_ready, serves_crl, signs_live
 from cachewarm.quickstart.step_runner import run_step
 from cachewarm.quickstart.supervisor import Forks, Program, Supervisor
 from cachewarm.quickstart.welcome import print_welcome
@@ -154,6 +154,8 @@ class Quickstart:
         base = f"http://{reachable(self.settings.host)}:{self.settings.port}"
         self._await("/ready", lambda: is_ready(base))
         self._await("a live signature", lambda: signs_live(base, demo))
+        if is_fenced(base, demo):
+            say(f"{demo.issuer_id} is fenced, as the ledger may lack revocations: see `fastocsp reconcile`")
         self._await("the CRL", lambda: serves_crl(base, demo))
         return demo
 

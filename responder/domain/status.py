@@ -64,3 +64,7 @@ class UnissuedPolicy(StrEnum):
     UNKNOWN = "unknown"
     GOOD = "good"
     EXTENDED_REVOKE = "extended-revoke"
+
+
+#: Beside the works of the ledger's issuer_faults, in `/ready` and metrics: the issuer is fenced, as this edge knows.
+FENCE = "fence"

@@ -33,6 +33,8 @@ COVERAGE_NAME = "coverage.json"
 FRESH_S, LEAST = 2.5, 48
 #: Look-ups that are counted together, so that ten thousand issuers take little memory.
 _BATCH = 16
+#: The serial number under which the revoked set has the fence of an issuer.
+FENCE = b""
 #: A certificate that expires this soon is not looked up: its record may expire before it.
 _MARGIN_S = 60.0
 
@@ -176,7 +178,7 @@ class Usable:
         self._catalog, self._revoked, self._now = catalog, revoked, now
 
     def is_usable(self, key: Key, octets: bytes | None) -> bool:
-        """Layout, hash, window, responder, and agreement with the revoked set."""
+        """Layout, hash, window, responder, and agreement with the revoked set and its fences."""
         if octets is None:
             return False
         try:
@@ -189,7 +191,8 @@ class Usable:
             return False
         listed = self._revoked(key.issuer_no, key.serial)
         if listed is None:
-            return record.status != REVOKED or record.revocation_time == 0
+            is_fenced = self._revoked(key.issuer_no, FENCE) is not None
+            return not is_fenced and (record.status != REVOKED or record.revocation_time == 0)
         return record.status == REVOKED and record.revocation_time == listed[0]
 
     def verify(self, key: Key, octets: bytes) -> bool:

@@ -21,7 +21,7 @@ from responder.domain.catalog import Catalog
 from responder.domain.key import Key
 from responder.domain.redis_layout import record_name
 from responder.domain.status import HashAlgorithm
-from responder.edge.coverage import COVERAGE_NAME, FRESH_S, CoverageReport, Samples, Usable, as_rows, choose_keys
+from responder.edge.coverage import COVERAGE_NAME, FENCE, FRESH_S, CoverageReport, Samples, Usable, as_rows, choose_keys
 from responder.feed.inventory import (
     SampledCertificate,
     draw_certificates,
@@ -116,7 +116,7 @@ class CoverageWatch:
         report.at, report.ledger_away_since = now, None
         report.whole, report.issuers = self._samples.whole(), self._samples.estimates()
         if catalog.issuers:
-            self._judge_start()
+            self._judge_start(is_fenced=any(self._revoked(each.issuer_no, FENCE) for each in catalog.issuers))
         self._write()
 
     def ledger_lost(self) -> None:
@@ -126,13 +126,16 @@ class CoverageWatch:
         self._judge_start()
         self._write()
 
-    def _judge_start(self) -> None:
-        """An edge that was started with a cold or empty Redis is given some time to be covered, no more."""
+    def _judge_start(self, *, is_fenced: bool = False) -> None:
+        """An edge that was started with a cold or empty Redis is given some time to be covered, no more.
+
+        Beside a fence nothing is waited for: `good` cannot be signed ahead, and clients need the `revoked` answers.
+        """
         report = self.report
         covered = report.has_counts and report.whole.share >= self._settings.ready_coverage
         waited = time.monotonic() - self._begun > START_S
         unknowable = report.ledger_away_since is not None or not report.has_counts
-        if covered or waited or unknowable or self._redis is None:
+        if covered or waited or unknowable or is_fenced or self._redis is None:
             report.is_started = True
 
     def _write(self) -> None:

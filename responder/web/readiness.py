@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from responder.domain.issuer import Issuer
+from responder.domain.status import FENCE
 from responder.edge.context import EdgeContext
 from responder.edge.coverage import NOTHING, CoverageReport
 from responder.feed.inventory import QUIET_S
@@ -27,8 +28,6 @@ from responder.feed.shared import (
 OLD_S = 30.0
 #: Issuers listed by `/ready`, those with warnings first: the page stays small with ten thousand of them.
 MOST_ISSUERS = 100
-#: Beside the works of the ledger's issuer_faults: what this edge knows by its own set.
-FENCE = "fence"
 _WORK = {
     "responder": "the warmer has no usable responder for it",
     "walk": "the warmer cannot sign its answers ahead",
