@@ -88,6 +88,7 @@ create view feed_head as
   select one, generation, sysid, tli, coalesce((select max(seq) from revocation_events), base) as seq,
   '\x00'::bytea as chain, base, '\x00'::bytea as base_chain from feed_head_row;
 update feed_head_row set base = seq;
+update feed_home set relation = 'feed_head'::regclass::oid::bigint;
 delete from revocation_events;
 create or replace view feed_position as
   select h.generation, h.sysid, h.tli, h.seq, h.chain, h.base, s.horizon from feed_head h, feed_settings s;

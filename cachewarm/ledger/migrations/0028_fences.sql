@@ -65,14 +65,30 @@ create or replace view feed_snapshot as
   select feed_item(1, i.issuer_no, ''::bytea, f.since, 255::smallint, null), i.issuer_no, ''::bytea, f.since, 255::smallint
     from issuer_fences f join issuers i using (issuer_id) where f.lifted_at is null;
 
+-- A dump that is restored has tables of other numbers, on the same server too. (Not a regclass: a dump has its name.)
+create table feed_home (
+  one bool primary key default true check (one),
+  relation bigint not null
+);
+insert into feed_home values (true, 'feed_head'::regclass::oid::bigint);
+
+-- How this ledger came to be another one than the generation began with; null: it is the same.
+create function feed_moved() returns text language sql stable
+  set search_path = pg_catalog, public, pg_temp as $$
+  select case when h.sysid <> e.sysid then 'new server'
+              when o.relation <> 'public.feed_head'::regclass::oid::bigint then 'restored'
+              when h.tli <> e.tli then 'promoted' end
+    from feed_head h, feed_home o, feed_epoch() e $$;
+
 -- The newest moment that the ledger knows something of.
 create function ledger_newest() returns timestamptz language sql stable
   set search_path = pg_catalog, public, pg_temp as $$
   select coalesce(greatest((select at from revocation_events order by seq desc limit 1),
                            (select at from audit_events order by seq desc limit 1)), 'epoch') $$;
 
--- Fences every issuer that there is. Where one is fenced already, the gap lasts until now, and what was covered of it no
--- further than the ledger knows. It is called with the generation in place.
+-- Fences every issuer that there is. Where one is fenced already its item is in the feed; the gap lasts until now, and
+-- what was covered of it no further than the ledger knows. What readers tell again is not audited again. It is called
+-- with the generation in place.
 create function fences_set(p_reason text, p_gap_from timestamptz, p_detail jsonb) returns void language plpgsql
   set search_path = pg_catalog, public, pg_temp as $$
 declare
@@ -92,11 +108,12 @@ begin
               reason = case when excluded.reason = 'promoted' then f.reason else excluded.reason end,
               awaits = case when f.reason = 'promoted' then excluded.awaits else '{}' end,
               covered_until = least(f.covered_until, excluded.gap_from)
-        returning f.*)
-    select array_agg(feed_item(1, i.issuer_no, ''::bytea, put.since, 255::smallint, null) order by i.issuer_no),
+        returning f.*, f.gap_until = f.since as is_new)
+    select array_agg(feed_item(1, i.issuer_no, ''::bytea, put.since, 255::smallint, null) order by i.issuer_no)
+             filter (where put.is_new),
            array_agg((acting(), 'fence set', put.issuer_id, null, p_detail || jsonb_build_object('login', session_user,
              'reason', p_reason, 'generation', put.generation, 'gap_from', put.gap_from, 'gap_until', put.gap_until))::audit_entry
-             order by put.issuer_id)
+             order by put.issuer_id) filter (where put.is_new or p_reason <> 'diverged')
       into items, entries
       from put join issuers i using (issuer_id);
   perform feed_append(items), audit_append_rows(entries);
@@ -168,31 +185,33 @@ begin
   end if;
 end $$;
 
+create function issuers_are_fenced() returns bool language sql stable
+  set search_path = pg_catalog, public, pg_temp as $$
+  select not exists (select from issuers i left join issuer_fences f on f.issuer_id = i.issuer_id and f.lifted_at is null
+                      where f.id is null) $$;
+
 create function witness_agrees(w feed_witnesses, f issuer_fences) returns bool language sql stable
   set search_path = pg_catalog, public, pg_temp as $$
   select w.verdict = 'found' and w.at_generation < f.generation and w.generation >= f.generation
      and witness_was_live(w.as_of, f.gap_from) $$;
 
--- The first look of a writer at another server or timeline begins a generation, and fences it unless a witness found its
+-- The first look of a writer at another server, at a dump that was restored, or at another timeline begins a generation, and fences it unless a witness found its
 -- place. Leases of before count for how long the ledger was alive.
 create function feed_take_over(p_verdict text) returns void language plpgsql
   set search_path = pg_catalog, public, pg_temp as $$
 declare
-  e record;
-  before feed_head;
+  moved text;
   newest timestamptz;
 begin
   perform ledger_lock();
-  select * into strict e from feed_epoch();
-  select * into strict before from feed_head;
-  if (before.sysid, before.tli) is not distinct from (e.sysid, e.tli) then return; end if;
+  moved := feed_moved();
+  if moved is null then return; end if;
   newest := greatest(ledger_newest(), (select max(l.at) from edge_lease l where l.login is not null and l.renewals > 0));
-  update feed_head set generation = generation + 1, sysid = e.sysid, tli = e.tli;
-  perform edge_placeholder('(leases before generation ' || before.generation + 1 || ')', feed_horizon());
-  if before.sysid <> e.sysid then
-    perform fences_set('new server', newest, '{}');
-  elsif p_verdict is distinct from 'found' then
-    perform fences_set(case when p_verdict = 'diverged' then 'diverged' else 'promoted' end, newest, '{}');
+  update feed_head h set generation = h.generation + 1, sysid = e.sysid, tli = e.tli from feed_epoch() e;
+  update feed_home set relation = 'public.feed_head'::regclass::oid::bigint;
+  perform edge_placeholder('(leases before generation ' || f.generation || ')', feed_horizon()) from feed_head f;
+  if moved <> 'promoted' or p_verdict is distinct from 'found' then
+    perform fences_set(case when moved = 'promoted' and p_verdict = 'diverged' then p_verdict else moved end, newest, '{}');
   end if;
 end $$;
 
@@ -201,22 +220,18 @@ create or replace function feed_current_head() returns feed_head language plpgsq
   set search_path = pg_catalog, public, pg_temp as $$
 declare
   h feed_head;
-  e record;
 begin
   if pg_is_in_recovery() then raise exception 'not the primary' using errcode = '25006'; end if;
-  select * into strict e from feed_epoch();
-  select * into strict h from feed_head;
-  if (h.sysid, h.tli) is distinct from (e.sysid, e.tli) then
+  if feed_moved() is not null then
     if not pg_has_role(session_user, 'fastocsp_writer', 'member') then
       raise exception 'the ledger was promoted or restored, and no writer has begun its generation yet' using errcode = '55000';
     end if;
     perform feed_take_over(null);
-    select * into strict h from feed_head;
   end if;
   if exists (select from feed_witnesses_due) and pg_has_role(session_user, 'fastocsp_writer', 'member') then
     perform fences_settle();
-    select * into strict h from feed_head;
   end if;
+  select * into strict h from feed_head;
   return h;
 end $$;
 
@@ -242,17 +257,9 @@ end $$;
 -- A warmer's poll is a witness: it may be the first look at a promoted server.
 create function feed_take_over_by(p_gen bigint, p_seq bigint, p_chain bytea) returns void language plpgsql
   set search_path = pg_catalog, public, pg_temp as $$
-declare
-  e record;
-  h feed_head;
-  place text;
+declare place text;
 begin
-  if pg_is_in_recovery() then return; end if;
-  select * into strict e from feed_epoch();
-  select * into strict h from feed_head;
-  if (h.sysid, h.tli) is not distinct from (e.sysid, e.tli) or not pg_has_role(session_user, 'fastocsp_writer', 'member') then
-    return;
-  end if;
+  if pg_is_in_recovery() or feed_moved() is null or not pg_has_role(session_user, 'fastocsp_writer', 'member') then return; end if;
   place := feed_place(p_gen, p_seq, p_chain);
   perform feed_take_over(case when place = 'diverged' then place
     when place = 'ok' and witness_was_live(asker_as_of(), greatest(ledger_newest(),
@@ -273,7 +280,7 @@ create function feed_witness(p_edge text, p_verdict text, p_generation bigint, p
          or (excluded.verdict = 'found' and w.generation <> excluded.generation) $$;
 
 -- As before; a poll whose place is of an earlier generation, or of another history, is a witness. While one that diverged
--- has not been settled by a writer, no poll succeeds.
+-- has not been settled by a writer, no poll succeeds, unless every issuer is fenced already.
 create or replace function feed_poll(p_edge text, p_boot uuid, p_h interval, p_gen bigint, p_seq bigint, p_chain bytea,
                           p_limit int default 500, p_priors uuid[] default '{}')
   returns table (gen bigint, sysid bigint, tli text, head bigint, status text, seq bigint, chain bytea, payload bytea)
@@ -324,7 +331,7 @@ begin
     perform feed_witness(p_edge, case when st = 'ok' then 'found' else st end, h.generation, p_gen, p_seq, p_chain);
     if p_edge is null then h := feed_current_head(); end if;      -- a writer settles it at once
   end if;
-  if st <> 'diverged' and exists (select from feed_witnesses_due w where w.verdict = 'diverged') then
+  if st <> 'diverged' and exists (select from feed_witnesses_due w where w.verdict = 'diverged') and not issuers_are_fenced() then
     raise exception 'a reader of the feed knows another history, and no writer has set the fences yet' using errcode = '55000';
   end if;
   if renewed and st = 'diverged' then        -- numbers of another history acknowledge nothing of this one
@@ -386,7 +393,7 @@ begin
     and f.covered_until >= f.gap_until), p_actor, '{}') > 0;
 end $$;
 
-revoke all on function ledger_newest, fences_set, fences_lift, issuer_fence_gone, asker_as_of, witness_was_live, witness_agrees, fences_settle,
+revoke all on function ledger_newest, fences_set, fences_lift, issuer_fence_gone, asker_as_of, feed_moved, issuers_are_fenced, witness_was_live, witness_agrees, fences_settle,
   feed_take_over, feed_place, feed_take_over_by, feed_witness, issuer_fence_cover, issuer_fence_lift from public;
 grant select on issuer_fences, feed_witnesses to fastocsp_writer;
 grant execute on function issuer_fence_cover, issuer_fence_lift to fastocsp_writer;

@@ -92,19 +92,28 @@ async def test_a_restore_fences_every_issuer_in_the_transaction_of_its_generatio
     assert (await verify_audit(writer)).broken_at is None
 
 
-async def test_a_server_of_another_kind_is_fenced_by_the_first_look_of_a_writer(
-    reader: Connection, owner: Connection, issuer: Issuer
+@pytest.mark.parametrize(
+    ("moved", "reason"),
+    [
+        ("update feed_head set sysid = 1", "new server"),
+        ("update feed_home set relation = 1", "restored"),
+    ],
+)
+async def test_a_restored_dump_is_fenced_by_the_first_look_of_a_writer(
+    reader: Connection, owner: Connection, issuer: Issuer, moved: str, reason: str
 ) -> None:
-    """Whatever witnesses know: a dump that was restored may be older than they are. Until then it is not read."""
+    """On another server or the same one, whatever witnesses know: it may be older than they are. Until then it is not
+    read.
+    """
     place = await head(owner)
     await poll(owner, None, place)
-    await owner.execute("update feed_head set sysid = 1")
+    await owner.execute(moved)
     with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
         await poll(reader, "a", place)
     with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
         await snapshot(reader)
     await poll(owner, None, place)
-    assert await reasons(owner) == {"ca": "new server"}
+    assert await reasons(owner) == {"ca": reason}
 
 
 async def test_a_warmer_that_finds_its_place_is_a_witness_of_a_promotion(owner: Connection, issuer: Issuer) -> None:
@@ -138,7 +147,7 @@ async def test_a_promotion_without_a_witness_is_fenced(
     for _ in range(3):
         await poll(owner, None, (*place[:2], place[2] or chain), away_s=away_s)
     assert await reasons(owner) == {"ca": reason}
-    assert len(await fence_items(owner)) == (1 if reason == "promoted" else 2)
+    assert len(await fence_items(owner)) == 1
 
 
 @pytest.mark.parametrize("away_s", [0, 3600])
@@ -198,6 +207,20 @@ async def test_a_reader_of_another_history_stops_every_lease_until_a_writer_fenc
     assert len(await fence_items(writer)) == 1
     detail = await writer.fetchval("select detail from audit_events where action = 'fence set'")
     assert json.loads(detail)["witnesses"][0]["edge"] == (edge or "")
+
+
+async def test_a_captured_reader_fences_once_and_delays_no_polls_after_it(
+    reader: Connection, writer: Connection, issuer: Issuer
+) -> None:
+    """However often it tells of another place: neither feed nor audit chain grows."""
+    for seq in range(7, 10):
+        await poll(reader, "a", (1, seq, GENESIS))
+        await poll(writer, None, await head(writer))
+    await poll(reader, "a", (1, 10, GENESIS))
+    for _ in range(2):
+        assert (await poll(reader, "b", await head(writer)))["gen"] == 1
+    assert len(await fence_items(writer)) == 1
+    assert await writer.fetchval("select count(*) from audit_events where action = 'fence set'") == 1
 
 
 async def test_a_reader_that_keeps_its_row_locked_stops_no_settling(
