@@ -75,7 +75,10 @@ def restored_command(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """After a dump was restored: begin a new generation, which edges follow. What the dump lost they keep revoked."""
+    """After a dump was restored, or a copy of a server started: begin a new generation, which edges follow.
+
+    What the dump lost they keep revoked. Every issuer is fenced until `fastocsp reconcile` has closed the gap.
+    """
     import asyncio
 
     from cachewarm.ledger.connect import connected

@@ -32,7 +32,7 @@ class Document:
     octets: bytes = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lost:
     """A revocation that the evidence proves, and that the ledger lacks or has with a later time."""
 
@@ -43,7 +43,7 @@ class Lost:
     evidence: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Piece:
     """One document as evidence for one issuer: `until` is the time that it covers, None for nothing and `why_not`."""
 
@@ -123,7 +123,7 @@ async def _assigned(
 async def _judged(connection: Connection, issuer: issuers.Issuer, document: Document, evidence: Evidence) -> Piece:
     until, why_not = await _coverage(connection, issuer, evidence)
     lost = [each async for each in _lost(connection, issuer.issuer_id, evidence)]
-    return Piece(document.source, evidence.name, until, why_not, tuple(lost))
+    return Piece(source=document.source, name=evidence.name, until=until, why_not=why_not, lost=tuple(lost))
 
 
 async def _coverage(
@@ -152,7 +152,13 @@ async def _lost(connection: Connection, issuer_id: str, evidence: Evidence) -> A
 
 def _as_lost(entries: Iterable[CRLEntry], name: str) -> Iterator[Lost]:
     for serial, at, reason, invalidity in entries:
-        yield Lost(serial, _moment(at), CRLReason(reason), None if invalidity is None else _moment(invalidity), name)
+        yield Lost(
+            serial_number=serial,
+            revoked_at=_moment(at),
+            reason=CRLReason(reason),
+            invalidity_date=None if invalidity is None else _moment(invalidity),
+            evidence=name,
+        )
 
 
 async def _apply(
