@@ -250,10 +250,10 @@ cdef class Lane:
         verdict = self.gate.check(key.issuer_no, key.serial, key.serial_len, record)
         if verdict != GATE_PASS:
             verdict = self.gate.check_fenced(verdict, key.issuer_no, key.serial, key.serial_len, record)
-        if verdict != GATE_PASS:
-            if verdict == GATE_CONTRADICTED:
-                count_more(self.counters.values + AT_CONTRADICTED, 1)
-            return TO_PYTHON
+            if verdict != GATE_PASS:
+                if verdict == GATE_CONTRADICTED:
+                    count_more(self.counters.values + AT_CONTRADICTED, 1)
+                return TO_PYTHON
         if http.method == METHOD_GET and not_modified(http.if_none_match, http.if_modified_since, record):
             put_not_modified_head(out, record, fresh, self.date, http.keep_alive)
             count_more(self.counters.values + AT_NOT_MODIFIED, 1)

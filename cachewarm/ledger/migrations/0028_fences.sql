@@ -72,13 +72,16 @@ create table feed_home (
 );
 insert into feed_home values (true, 'feed_head'::regclass::oid::bigint);
 
--- How this ledger came to be another one than the generation began with; null: it is the same.
-create function feed_moved() returns text language sql stable
+-- How this ledger came to be another one than the generation began with; null: it is the same. Every poll looks: a SQL
+-- function would be planned each time.
+create function feed_moved() returns text language plpgsql stable
   set search_path = pg_catalog, public, pg_temp as $$
-  select case when h.sysid <> e.sysid then 'new server'
-              when o.relation <> 'public.feed_head'::regclass::oid::bigint then 'restored'
-              when h.tli <> e.tli then 'promoted' end
-    from feed_head h, feed_home o, feed_epoch() e $$;
+begin
+  return (select case when h.sysid <> c.system_identifier then 'new server'
+                      when o.relation <> 'public.feed_head'::regclass::oid::bigint then 'restored'
+                      when h.tli <> substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) then 'promoted' end
+            from feed_head h, feed_home o, pg_control_system() c);
+end $$;
 
 -- The newest moment that the ledger knows something of.
 create function ledger_newest() returns timestamptz language sql stable
@@ -228,7 +231,7 @@ begin
     end if;
     perform feed_take_over(null);
   end if;
-  if exists (select from feed_witnesses_due) and pg_has_role(session_user, 'fastocsp_writer', 'member') then
+  if pg_has_role(session_user, 'fastocsp_writer', 'member') and exists (select from feed_witnesses_due) then
     perform fences_settle();
   end if;
   select * into strict h from feed_head;
