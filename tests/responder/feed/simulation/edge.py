@@ -12,7 +12,7 @@ from responder.feed.journal import RecoveredState
 from responder.feed.machine import Poll as FeedPoll
 from responder.feed.machine import Position, Renew, Row, State
 from responder.feed.replica import Replica
-from tests.responder.feed.simulation.ledger import HORIZON_S, REVOKE, Listed
+from tests.responder.feed.simulation.ledger import FENCE, HORIZON_S, REVOKE, Listed
 
 ISSUER_NO = 1
 
@@ -90,7 +90,7 @@ class Page:
         """Nothing safe depends on it."""
 
     def open(self, clocks: Instant, lease: Renew | None) -> bool:
-        """The gate's last question."""
+        """The gate's last question, but for the fence."""
         return lease is not None and clocks.boot < lease.until_boot and clocks.mono < lease.until_mono
 
 
@@ -229,5 +229,5 @@ class Request:
         if self.loads == 1:
             self.lease = self.page.lease
         elif self.loads == 2:
-            self.listed = self.serial in self.page.listed
+            self.listed = not self.page.listed.keys().isdisjoint((self.serial, FENCE))
         return self.loads <= 2

@@ -1,4 +1,4 @@
-"""A model of the ledger: what 0002_feed.sql and 0018_logins.sql promise, statement by statement, on one true clock.
+"""A model of the ledger: what 0002_feed.sql, 0018_logins.sql and 0028_fences.sql promise, on one true clock.
 
 A poll is not atomic: the lock of its row, status, rows and COMMIT are four steps, and others may act between them.
 Every commit is kept, so that a failover may lose the last ones and a restore may go back to any.
@@ -18,6 +18,8 @@ BEFORE, EARLIER = "(before)", "(an earlier life of {})"
 EDGES = ("a", "b")
 REVOKE, RELEASE, REPORT = 1, 2, 4
 HOLD = 6
+#: The serial number of a fence.
+FENCE = b""
 KEPT_COMMITS = 60
 
 Listed = dict[bytes, tuple[int, int]]
@@ -165,7 +167,9 @@ class Ledger:
     # -- feed_poll, in four steps
 
     def current(self, now: int) -> None:
-        """feed_current_head of a writer: the first look at another timeline begins a generation; leases may be lost."""
+        """feed_current_head of a writer: the first look at another timeline begins a generation. Leases may be lost, and
+        revocations too: the fence is in the same commit.
+        """
         rows = self.rows
         if rows.timeline == self.timeline:
             return
@@ -173,7 +177,19 @@ class Ledger:
         rows.generation += 1
         rows.position = rows.position._replace(generation=rows.generation)
         rows.leases[BEFORE] = Lease(0, 0, 0, now)
-        self.commit()
+        self.fence(now)
+
+    def fence(self, now: int) -> None:
+        """fences_set, and COMMIT; one that is there is in the feed already."""
+        if FENCE in self.rows.listed:
+            self.commit()
+        else:
+            self.append(REVOKE, FENCE, now // NS, 255)
+
+    @property
+    def is_moved(self) -> bool:
+        """No writer has looked since another server took over."""
+        return self.rows.timeline != self.timeline
 
     def begin(self, poll: Poll, wall: int) -> bool:
         """The poll comes in; False: it is an error, or refused."""
@@ -199,7 +215,7 @@ class Ledger:
     def look(self, poll: Poll, wall: int) -> bool:
         """Epoch and status. False: the ledger is another one, and no writer has begun its generation yet."""
         rows, seq = self.rows, poll.position.seq
-        if rows.timeline != self.timeline:
+        if self.is_moved:
             self.polls.remove(poll)
             return False
         chain = rows.base_chain if seq == rows.base else rows.events[seq].chain if seq in rows.events else None

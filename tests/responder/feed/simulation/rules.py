@@ -125,6 +125,10 @@ class FeedRules(RuleBasedStateMachine):
     def disaster(self, lost: int, dump: bool) -> None:
         self.world.disaster(lost, dump=dump and lost > 5)
 
+    @rule()
+    def reconcile(self) -> None:
+        self.world.reconcile()
+
     @rule(edge=edges, stolen=st.booleans())
     def speak_for(self, edge: int, stolen: bool) -> None:
         self.world.speak_for(self.world.edges[edge], stolen=stolen)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from responder.clock import NS
 from responder.feed.reports import is_blocking, rows_of
 from tests.responder.feed.simulation.edge import Edge, Page, Request
-from tests.responder.feed.simulation.ledger import HORIZON_S, RELEASE, REVOKE, SLACK_NS, Ledger
+from tests.responder.feed.simulation.ledger import FENCE, HORIZON_S, RELEASE, REVOKE, SLACK_NS, Ledger
 
 SERIALS = tuple(bytes((number, 0x55)) for number in range(1, 4))
 NEVER = b"\x7f\x7f"
@@ -39,10 +39,15 @@ class Waiter:
 
 @dataclass
 class Watch:
-    """What has been promised so far: of a confirmed serial its time and reason, or None when only "not good" is."""
+    """What has been promised so far: of a confirmed serial its time and reason, or None when only "not good" is.
+
+    `lost_ones` were confirmed and are not in the ledger any more: nobody may call them good before it is reconciled.
+    """
 
     ledger: Ledger
     confirmed: dict[bytes, tuple[int, int] | None] = field(default_factory=dict)
+    lost_ones: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    values: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     committed: dict[bytes, int] = field(default_factory=dict)
     released: dict[bytes, int] = field(default_factory=lambda: dict.fromkeys((*SERIALS, NEVER), 0))
     waiters: list[Waiter] = field(default_factory=list)
@@ -58,6 +63,7 @@ class Watch:
         if op == RELEASE:
             self.waiters = [waiter for waiter in self.waiters if waiter.serial != serial]
             self.confirmed.pop(serial, None)
+            self.lost_ones.pop(serial, None)
             self.released[serial] = max(self.released[serial], self.ledger.rows.position.seq + 1)
             self.committed.pop(serial, None)
         else:
@@ -67,6 +73,7 @@ class Watch:
     def lost(self) -> None:
         """After a disaster: what the ledger does not have any more is promised by live edges alone."""
         listed = self.ledger.rows.listed
+        self.lost_ones |= {serial: self.values[serial] for serial in self.confirmed if serial not in listed}
         self.confirmed = {
             serial: value if listed[serial] == value else None
             for serial, value in self.confirmed.items()
@@ -86,6 +93,7 @@ class Watch:
             return not stands
         if stands and waiter.op == REVOKE:
             value = rows.listed[waiter.serial]
+            self.values[waiter.serial] = value
             self.confirmed[waiter.serial] = value if value == waiter.value else self.confirmed.get(waiter.serial)
             self.confirmations += 1
         return True
@@ -115,7 +123,9 @@ class Watch:
             page.told[serial] = page.seq
             if is_open and (self.confirmed.get(serial) or value) != value:
                 raise Violation("C1", "a confirmed change of reason is not answered")
-        elif is_open:
+        elif is_open and FENCE not in page.listed:
+            if serial in self.lost_ones:
+                raise Violation("F1", f"good for {serial.hex()}, which was confirmed and is lost")
             if serial in self.confirmed:
                 raise Violation("C1", f"good for {serial.hex()} after CONFIRMED")
             if now > self.committed.get(serial, now) + BOUND_NS:

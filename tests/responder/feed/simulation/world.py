@@ -13,7 +13,7 @@ from responder.feed.machine import Poll as FeedPoll
 from responder.feed.machine import PollReply, TakeSnapshot
 from responder.feed.reports import entries_of, rows_of
 from tests.responder.feed.simulation.edge import ISSUER_NO, Edge, Killed, Request
-from tests.responder.feed.simulation.ledger import HOLD, RELEASE, REVOKE, Ledger, Poll
+from tests.responder.feed.simulation.ledger import FENCE, HOLD, RELEASE, REVOKE, Ledger, Poll
 from tests.responder.feed.simulation.watch import SERIALS, Violation, Waiter, Watch
 
 #: Parts of ten thousand; any two differ by less than 1 %.
@@ -105,6 +105,17 @@ class World:
         """A captured edge reports what it likes."""
         self.ledger.report({serial: (self.now // NS, 1)})
 
+    def reconcile(self) -> None:
+        """An operator has all the evidence: what was lost is revoked again, then the fence is lifted."""
+        if FENCE not in self.ledger.rows.listed:
+            return
+        for serial, value in self.watch.lost_ones.items():
+            if serial not in self.ledger.rows.listed:
+                self.watch.changing(REVOKE, serial, self.now)
+                self.ledger.append(REVOKE, serial, *value)
+        self.ledger.append(RELEASE, FENCE, self.now // NS, 0)
+        self.watch.lost_ones = {}
+
     def advance(self, ns: int) -> None:
         """Time goes by."""
         self.now += ns
@@ -129,7 +140,7 @@ class World:
             self.net.append(Message(edge, boot=edge.boots, due=machine.due))
             return
         edge.question = machine.question(edge.clocks.read(self.now))
-        edge.acked = dict.fromkeys(edge.page.listed, edge.seq())
+        edge.acked = dict.fromkeys(filter(None, edge.page.listed), edge.seq())
         self.net.append(Message(edge, edge.question, edge.boots, priors=edge.priors))
 
     def carry(self, index: int, *, again: bool, fuse: int | None, power: bool) -> None:
@@ -150,6 +161,8 @@ class World:
 
     def _snapshot(self, message: Message) -> None:
         rows = self.ledger.rows
+        if self.ledger.is_moved:
+            return
         items = [(REVOKE, ISSUER_NO, serial, at, reason) for serial, (at, reason) in rows.listed.items()]
         reported = entries_of((ISSUER_NO, serial, at, reason) for serial, (at, reason) in rows.reported.items())
         taken = (rows.position, merge_groups({}, items), reported)
