@@ -167,8 +167,8 @@ class Ledger:
     # -- feed_poll, in four steps
 
     def current(self, now: int) -> None:
-        """feed_current_head of a writer: the first look at another timeline begins a generation. Leases may be lost, and
-        revocations too: the fence is in the same commit.
+        """feed_current_head of a writer: the first look at another timeline begins a generation. Leases may be lost,
+        and revocations too: the fence is in the same commit.
         """
         rows = self.rows
         if rows.timeline == self.timeline:
