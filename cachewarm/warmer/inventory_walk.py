@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from _fastocsp.wire.types import Item
 from cachewarm.errors import Fatal, Transient
 from cachewarm.ledger import coverage, inventory
 from cachewarm.ledger.connect import Connection
@@ -23,6 +24,7 @@ from cachewarm.warmer.event_pipeline import Pipeline
 from cachewarm.warmer.page import PageSigner
 from cachewarm.warmer.renewal import phase_of, visit_at
 from cachewarm.warmer.segments import Segment, Segments
+from responder.feed.reports import RELEASED
 from responder.tasks import end_tasks
 
 log = structlog.get_logger("walk")
@@ -104,6 +106,12 @@ class Walk:
                 continue
             if former is not None:
                 self._wake_issuer(number, is_whole=_is_stated_anew(number, before, ring))
+
+    def on_feed_items(self, items: Sequence[Item]) -> None:
+        """Visit what could not be signed of issuers whose fence is lifted."""
+        for op, issuer_no, serial, _, _ in items:
+            if not serial and op == RELEASED:
+                self._wake_issuer(issuer_no, is_whole=False)
 
     def _wake_issuer(self, number: int, *, is_whole: bool) -> None:
         for segment in self.segments.of(number):

@@ -162,6 +162,7 @@ class Warmer:
         return chain(self.heartbeat.collect(), self.edges.metrics(), self.losses.metrics())
 
     def _on_feed_items(self, items: list[Item]) -> None:
+        self.walk.on_feed_items(items)
         self._items += items
         self._changed.set()
 

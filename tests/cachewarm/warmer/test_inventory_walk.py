@@ -7,11 +7,13 @@ from typing import Any
 
 from _fastocsp.ocsp.record import unpack_record
 from _fastocsp.wire.codes import GOOD, REVOKED
-from cachewarm.ledger import coverage
+from cachewarm.ledger import coverage, fences
 from cachewarm.ledger.connect import connect
+from cachewarm.ledger.feed import begin_generation
 from cachewarm.ledger.revocations import revoke
 from cachewarm.records.mint import check
 from cachewarm.records.signing_pool import SigningPool
+from cachewarm.warmer.inventory_walk import Walk
 from responder.domain.key import Key
 from responder.domain.redis_layout import parse_record_name, record_name
 from responder.domain.status import PRESIGNED, CRLReason, HashAlgorithm
@@ -68,6 +70,29 @@ async def test_a_revocation_that_the_pipeline_missed_is_mended(plant: Plant) -> 
         assert result.revoked_at is not None
         assert record.revocation_time == int(result.revoked_at.timestamp())
         assert (record.generation, record.seq) == (result.generation, result.seq)
+
+
+async def test_a_fenced_issuer_is_signed_again_once_its_fence_is_lifted(plant: Plant) -> None:
+    """Until then revocations alone are signed; other segments are left as they are."""
+    number = plant.issuer.issuer_no
+    await revoke(plant.connection, "ca", plant.leaves[0].serial, actor="tests")
+    await begin_generation(plant.connection)
+    async with asyncio.timeout(5):
+        while not plant.feed.fenced(number) or plant.feed.as_of is None:
+            await asyncio.sleep(0.01)
+    walk = Walk(plant.pipeline, plant.publisher, lambda: plant.ring, plant.now, 2, SigningPool(0))
+    count = await walk.run(plant.connection, lambda _: None)
+    assert (count.signed, count.covered, count.inventory) == (2, 1, 6)
+    await fences.cover(plant.connection, "ca", fences.ALWAYS, {"statement": "nothing"}, actor="tests")
+    assert await fences.lift(plant.connection, "ca", actor="tests")
+    async with asyncio.timeout(5):
+        while plant.feed.fenced(number):
+            await asyncio.sleep(0.01)
+    assert (await walk.visit_due(plant.connection, lambda _: None)).signed == 0
+    walk.on_feed_items([(1, number, b"", 0, 255)])
+    assert (await walk.visit_due(plant.connection, lambda _: None)).signed == 0
+    walk.on_feed_items([(2, number, b"", 0, 255)])
+    assert (await walk.visit_due(plant.connection, lambda _: None)).signed == 10
 
 
 async def test_records_of_a_responder_that_is_gone_are_signed_again(plant: Plant) -> None:
