@@ -136,7 +136,8 @@ async def _coverage(
         return None, "a delta CRL lists what changed since its base, and covers no time by itself"
     if rules.first_problem(rules.distribution_point_problems(crl, scope_of(issuer, COMPLETE))) is not None:
         return None, "it is not the issuer's complete CRL: its distribution point is of a part"
-    if crl.number is not None and await fences.is_made_here(connection, issuer.issuer_id, crl.number):
+    is_ours = issuer.crl_source is None  # the CRL of another CA, though served here, was not made of this ledger
+    if is_ours and crl.number is not None and await fences.is_made_here(connection, issuer.issuer_id, crl.number):
         return None, "this ledger made a CRL of that number: it may list no more than the ledger has"
     return min(datetime.fromtimestamp(crl.this_update, UTC), datetime.now(UTC)), None
 

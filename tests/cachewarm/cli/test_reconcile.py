@@ -12,7 +12,7 @@ from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.crls import CRLBuild, log_crl_build
 from cachewarm.ledger.feed import begin_generation
 from cachewarm.ledger.inventory import NewCertificate, add_certificates
-from cachewarm.ledger.issuers import add_issuer
+from cachewarm.ledger.issuers import CRLWish, add_issuer
 from cachewarm.ledger.revocations import revoke
 from cachewarm.recovery.fence import FenceWatch
 from responder.domain.status import CRLReason
@@ -130,6 +130,31 @@ async def test_a_crl_of_after_the_gap_lifts_the_fence_by_itself(
     assert (await revoked(writer))[LOST] == (REVOKED_AT, 6)
 
 
+async def test_the_current_crl_of_a_mirrored_ca_lifts_its_fence(fastocsp: Fastocsp, writer: Connection) -> None:
+    """Though the ledger has it: the CA made it, which lost nothing."""
+    ca = ForeignCA()
+    wish = CRLWish(source="http://ca.example/crl")
+    await add_issuer(writer, "far", subject="CN=Foreign CA", cert_der=ca.cert_der, crls=wish, actor="tests")
+    await begin_generation(writer)
+    await log_crl_build(writer, made_here(kind="mirror", issuer_id="far"))
+    (fastocsp.folder / "far.crl").write_bytes(ca.crl(9, {LOST: STOLEN}, begins=2))
+    assert only(fastocsp("reconcile", "far", "--crl", "far.crl", "--json"))["is"] == "lifted"
+
+
+def made_here(*, kind: str = "complete", issuer_id: str = "ca") -> CRLBuild:
+    """The build of CRL 9."""
+    return CRLBuild(
+        issuer_id=issuer_id,
+        started_at=datetime.now(UTC),
+        succeeded=True,
+        error=None,
+        duration_ms=1,
+        crl_number=9,
+        revoked_count=1,
+        kind=kind,
+    )
+
+
 @pytest.mark.parametrize(
     ("number", "more", "why"),
     [
@@ -142,16 +167,7 @@ async def test_other_crls_revoke_and_cover_nothing(
     fastocsp: Fastocsp, writer: Connection, ca: ForeignCA, tmp_path: Path, number: int, more: Any, why: str
 ) -> None:
     """A delta, a shard, and a CRL that the restored ledger signed: it is new, and lists no more than the ledger has."""
-    made_here = CRLBuild(
-        issuer_id="ca",
-        started_at=datetime.now(UTC),
-        succeeded=True,
-        error=None,
-        duration_ms=1,
-        crl_number=9,
-        revoked_count=1,
-    )
-    await log_crl_build(writer, made_here)
+    await log_crl_build(writer, made_here())
     (tmp_path / "new.crl").write_bytes(ca.crl(number, {LOST: None}, begins=600, **more))
     fence = only(fastocsp("reconcile", "--crl", "new.crl", "--json"))
     assert (fence["is"], fence["not_covered_from"]) == ("fenced", fence["gap_from"])
