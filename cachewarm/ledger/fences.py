@@ -35,21 +35,6 @@ class Fence:
         return None if self.covered_until >= self.gap_until else (self.covered_until, self.gap_until)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Witness:
-    """A reader of the feed whose place was of an earlier generation (`found`) or of another history (`diverged`).
-
-    `as_of`: when it had its last lease, by its own clock. It knew every revocation that was confirmed by then.
-    """
-
-    login: str
-    edge: str
-    verdict: str
-    generation: int
-    as_of: datetime | None
-    at: datetime
-
-
 async def open_fences(connection: Connection) -> list[Fence]:
     """Return the fences that are not lifted, by issuer."""
     with translated():
@@ -66,17 +51,6 @@ async def open_fences(connection: Connection) -> list[Fence]:
         )
         for row in rows
     ]
-
-
-async def witnesses(connection: Connection, generation: int) -> list[Witness]:
-    """Return what readers of the feed told of the past since that generation began."""
-    with translated():
-        rows = await connection.fetch(
-            """select login, edge, verdict, generation, as_of, at from feed_witnesses where generation >= $1
-                order by edge, login""",
-            generation,
-        )
-    return [Witness(**dict(row)) for row in rows]
 
 
 async def cover(

@@ -12,13 +12,15 @@
 -- of a promotion; edges lift these only together: every one that had a lease when the generation began. What a person set
 -- (feed_begin_generation), what a new server or a diverged witness set, only issuer_fence_lift lifts.
 
--- A gap begins at the newest moment that the ledger itself knows, and ends when the fence was set. covered_until: up to
--- where evidence closes it. awaits: edges that lift it by finding their place, all of them.
+-- A gap begins at the newest moment that the ledger itself knows, and ends when the fence was set, for the last time where
+-- there was more than one reason: generation is that of the first, last_generation of the last. covered_until: up to where
+-- evidence closes it. awaits: edges that lift it by finding their place, all of them.
 create table issuer_fences (
   id bigint generated always as identity primary key,
   issuer_id text not null references issuers on delete cascade,
   since timestamptz not null,
   generation bigint not null,
+  last_generation bigint not null,
   reason text not null check (reason in ('restored', 'new server', 'diverged', 'promoted')),
   gap_from timestamptz not null,
   gap_until timestamptz not null,
@@ -100,22 +102,22 @@ declare
 begin
   perform ledger_lock();
   with put as (
-      insert into issuer_fences as f (issuer_id, since, generation, reason, gap_from, gap_until, covered_until, awaits)
-        select i.issuer_id, x.at, h.generation, p_reason, p_gap_from, x.at, p_gap_from,
+      insert into issuer_fences as f (issuer_id, since, generation, last_generation, reason, gap_from, gap_until, covered_until, awaits)
+        select i.issuer_id, x.at, h.generation, h.generation, p_reason, p_gap_from, x.at, p_gap_from,
                case when p_reason = 'promoted'
                     then array(select l.edge from edge_lease l where l.leased and l.login is not null order by l.edge)
                     else '{}' end
           from issuers i, feed_head h, (select clock_timestamp() as at) x
         on conflict (issuer_id) where lifted_at is null do update
-          set gap_until = excluded.gap_until, generation = excluded.generation,
+          set gap_until = excluded.gap_until, last_generation = excluded.last_generation,
               reason = case when excluded.reason = 'promoted' then f.reason else excluded.reason end,
-              awaits = case when f.reason = 'promoted' then excluded.awaits else '{}' end,
+              awaits = case when excluded.reason = 'promoted' then f.awaits else '{}' end,
               covered_until = least(f.covered_until, excluded.gap_from)
         returning f.*, f.gap_until = f.since as is_new)
     select array_agg(feed_item(1, i.issuer_no, ''::bytea, put.since, 255::smallint, null) order by i.issuer_no)
              filter (where put.is_new),
            array_agg((acting(), 'fence set', put.issuer_id, null, p_detail || jsonb_build_object('login', session_user,
-             'reason', p_reason, 'generation', put.generation, 'gap_from', put.gap_from, 'gap_until', put.gap_until))::audit_entry
+             'reason', p_reason, 'generation', put.last_generation, 'gap_from', put.gap_from, 'gap_until', put.gap_until))::audit_entry
              order by put.issuer_id) filter (where put.is_new or p_reason <> 'diverged')
       into items, entries
       from put join issuers i using (issuer_id);
@@ -193,9 +195,10 @@ create function issuers_are_fenced() returns bool language sql stable
   select not exists (select from issuers i left join issuer_fences f on f.issuer_id = i.issuer_id and f.lifted_at is null
                       where f.id is null) $$;
 
+-- Its place is from before the first reason, and the ledger had it after the last one.
 create function witness_agrees(w feed_witnesses, f issuer_fences) returns bool language sql stable
   set search_path = pg_catalog, public, pg_temp as $$
-  select w.verdict = 'found' and w.at_generation < f.generation and w.generation >= f.generation
+  select w.verdict = 'found' and w.at_generation < f.generation and w.generation >= f.last_generation
      and witness_was_live(w.as_of, f.gap_from) $$;
 
 -- The first look of a writer at another server, at a dump that was restored, or at another timeline begins a generation, and fences it unless a witness found its

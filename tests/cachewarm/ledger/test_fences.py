@@ -183,6 +183,31 @@ async def test_a_warmer_lifts_the_fence_of_a_promotion_that_another_command_foun
     assert await reasons(owner) == {}
 
 
+async def test_a_second_promotion_is_lifted_by_no_witness_of_the_first(
+    reader: Connection, owner: Connection, issuer: Issuer
+) -> None:
+    """One that found its place between the two knows nothing of the second, and one that began between them nothing of
+    the first.
+    """
+    place = await head(owner)
+    for _ in range(2):
+        await poll(reader, "a", place)
+    await promote(owner)
+    await unacked(owner, 1, 0)
+    between = await head(owner)
+    for _ in range(2):
+        await poll(reader, "b", between)
+    await poll(reader, "a", place)
+    await promote(owner)
+    await unacked(owner, 1, 0)
+    assert (await head(owner))[0] == 3
+    for edge in ("a", "b"):
+        await poll(reader, edge, between)
+    await poll(owner, None, between)
+    await poll(owner, None, await head(owner))
+    assert await reasons(owner) == {"ca": "promoted"}
+
+
 @pytest.mark.parametrize("edge", ["a", None], ids=["edge", "signer"])
 async def test_a_reader_of_another_history_stops_every_lease_until_a_writer_fences(
     reader: Connection, writer: Connection, issuer: Issuer, edge: str | None
