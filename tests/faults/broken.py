@@ -79,7 +79,8 @@ IN_PROCESSES: dict[str, Callable[[], None]] = {
 }
 
 #: Numbers come from a sequence and nobody waits for anybody; the head is the highest number that is committed. There
-#: is no chain, as it needs an order; the audit chain takes the same lock and is left out.
+#: is no chain, as it needs an order; the audit chain takes the same lock and is left out. Without
+#: a chain no place is a witness.
 _SEQUENCE_CURSOR = r"""
 create sequence feed_numbers;
 select setval('feed_numbers', (select seq from feed_head));
@@ -104,6 +105,8 @@ begin
         from unnest(items) with ordinality u(x, o);
   end if;
 end $$;
+create or replace function feed_witness(p_edge text, p_verdict text, p_generation bigint, p_gen bigint, p_seq bigint,
+                                        p_chain bytea) returns void language sql as $$ select $$;
 drop function feed_current_head() cascade;
 create function feed_current_head() returns feed_head language sql
   set search_path = pg_catalog, public, pg_temp as $$ select * from feed_head $$;
