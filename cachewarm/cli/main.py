@@ -31,6 +31,8 @@ COMMANDS = {
     "audit": ("audit", "app", "The audit chain: list, verify, export."),
     "reconcile": ("reconcile", "reconcile", "Close the gap that a restore left, and lift the fence of issuers."),
     "keys": ("keys", "app", "Private keys in files: list, rewrap, export."),
+    "backup": ("backup", "app", "Archives of ledger, keys and settings: create, verify, list."),
+    "restore": ("restore", "restore", "Bring an archive back into an empty folder or server."),
     "db": ("db", "app", "The ledger's schema: migrate, status."),
     "status": ("status", "status", "What runs, how fresh it is, what it covers."),
     "check-config": ("status", "check_config", "Every problem of the settings at once."),

@@ -31,7 +31,7 @@ async def provision(server: EmbeddedPostgres, database: str = DATABASE, *, edge:
 
     The edge's login speaks for the edge of that name.
     """
-    await _create_database(server, database)
+    await create_database(server, database)
     connection = await asyncpg.connect(server.url("owner", database), timeout=10)
     try:
         await migrate(connection)
@@ -52,7 +52,8 @@ def database_urls(server: EmbeddedPostgres, database: str = DATABASE) -> Databas
     return DatabaseURLs(**{role: server.url(role, database) for role in LOGINS})
 
 
-async def _create_database(server: EmbeddedPostgres, database: str) -> None:
+async def create_database(server: EmbeddedPostgres, database: str = DATABASE) -> None:
+    """Make the empty database unless it is there."""
     connection = await asyncpg.connect(server.url("owner", "postgres"), timeout=10)
     try:
         if not await connection.fetchval("select exists (select from pg_database where datname = $1)", database):

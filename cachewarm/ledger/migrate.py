@@ -58,11 +58,14 @@ def _read(path: Path) -> Migration:
     return Migration(int(match[1]), path.stem, hashlib.sha256(sql.encode()).hexdigest(), sql)
 
 
-async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str]:
-    """Apply what is pending; the names of what was applied. Refused or Fatal leave everything as it was."""
+async def migrate(connection: Connection, folder: Path = MIGRATIONS, *, last: int | None = None) -> list[str]:
+    """Apply what is pending, up to the number `last`; the names of what was applied.
+
+    Refused or Fatal leave everything as it was.
+    """
     if connection.get_server_version().major < OLDEST_SERVER:
         raise Refused(f"Postgres {OLDEST_SERVER} or newer is needed, this is {connection.get_server_version().major}")
-    files = read_migrations(folder)
+    files = read_migrations(folder)[:last]
     async with connection.transaction():
         await _lock(connection)
         states = compare(files, await _applied(connection))

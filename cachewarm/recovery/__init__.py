@@ -1,1 +1,1 @@
-"""Recovery: what a restore or a failover may have lost, and how evidence brings it back."""
+"""Recovery: archives of the ledger and keys, what a restore may have lost, and how evidence brings it back."""

@@ -1,0 +1,88 @@
+"""What this host holds besides the ledger: private key files and settings; and what no archive holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cachewarm.config import Settings
+from cachewarm.errors import Refused
+from cachewarm.keys.rewrap import Form, form_of, key_files
+from cachewarm.ledger.table_copies import KeyReference
+from responder.config import gather, secret_fields
+
+_SCHEME = "pkcs11:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyFile:
+    """A key file of this host: its member of the archive, where it is, and its path below the key folder."""
+
+    member: str
+    path: Path
+    place: str
+    form: Form
+
+
+def key_files_of(settings: Settings, references: list[KeyReference]) -> list[KeyFile]:
+    """Return the key files of this host: the key folder's, CA_KEY_PATH, and those elsewhere that the ledger names.
+
+    A sealed file opens under its own name only, so names are kept: files of other folders get a folder of their own.
+    """
+    outside = [Path(each.path) for each in references if not each.path.startswith(_SCHEME)]
+    if settings.ca_key_path is not None:
+        outside.insert(0, settings.ca_key_path)
+    folders: dict[Path, list[Path]] = {settings.keys.absolute(): [path.absolute() for path in key_files(settings.keys)]}
+    for path in outside:
+        if path.is_file():
+            beside = folders.setdefault(path.absolute().parent, [])
+            if path.absolute() not in beside:
+                beside.append(path.absolute())
+    return [
+        KeyFile(
+            member=f"keys/{number}/{path.name}",
+            path=path,
+            place=path.name if number == 1 else f"from-{number}/{path.name}",
+            form=form_of(path),
+        )
+        for number, paths in enumerate(folders.values(), 1)
+        for path in paths
+    ]
+
+
+def refuse_open_keys(files: list[KeyFile]) -> None:
+    """Refused when a key file is not encrypted: whoever reads the archive would have the key."""
+    bare = [each.path for each in files if each.form not in (Form.SEALED, Form.ENCRYPTED)]
+    if bare:
+        more = f" and {len(bare) - 1} more are" if len(bare) > 1 else " is"
+        raise Refused(
+            f"{bare[0]}{more} not encrypted: seal the archive with --recipient, seal the keys with `fastocsp keys "
+            "rewrap`, or pass --allow-plain-keys"
+        )
+
+
+def not_included(references: list[KeyReference], files: list[KeyFile]) -> list[str]:
+    """Return, in sentences, what a restore has to find elsewhere."""
+    held = {str(each.path) for each in files}
+    lines = []
+    for each in references:
+        whose = f"{'CA key' if each.used_by == 'ca' else 'responder key'} of {each.issuer_id}"
+        if each.path.startswith(_SCHEME):
+            lines.append(f"{whose}: it is in a token only ({each.path.partition('?')[0]})")
+        elif str(Path(each.path).absolute()) not in held:
+            again = "a signer makes a new one" if each.used_by == "responder" else "bring it from its own backup"
+            lines.append(f"{whose}: {each.path} is not on this host; {again}")
+    return [
+        *lines,
+        "passphrases: CONFIG_ENCRYPTION_KEY is needed to open the keys",
+        "passwords of the ledger's logins: they are made again",
+        "API keys, the TLS key of the admin listener, the key that signs backups: they are made again",
+        "journals of edges and signers: each host has its own",
+        "Redis: it is filled again from the ledger",
+    ]
+
+
+def settings_of_site(data_dir: Path | None) -> tuple[dict[str, str], list[str]]:
+    """Return the settings that are given, without secrets, and the names of the secrets that were left out."""
+    given = gather(Settings, data_dir=data_dir)
+    secret = set(secret_fields(Settings))
+    shown = {name: str(value) for name, value in sorted(given.items()) if name not in secret}
+    return shown, sorted(name for name in given if name in secret)
