@@ -77,26 +77,32 @@ def restored_command(
 ) -> None:
     """After a dump was restored, or a copy of a server started: begin a new generation, which edges follow.
 
-    What the dump lost they keep revoked. Every issuer is fenced until `fastocsp reconcile` has closed the gap.
+    What the dump lost they keep revoked. Every issuer is fenced until `fastocsp reconcile` has closed the gap. Groups and
+    rights that the dump did not bring are made first, where this login owns the ledger.
     """
     import asyncio
 
     from cachewarm.ledger.connect import connected
     from cachewarm.ledger.feed import begin_generation
+    from cachewarm.ledger.grants import give_rights, owns_ledger
+    from cachewarm.ledger.migrate import require_schema
 
-    async def run(url: SecretStr) -> int:
-        async with connected(url, name="fastocsp db") as connection:
-            return await begin_generation(connection, above)
+    async def run(url: SecretStr) -> tuple[int, list[str]]:
+        async with connected(url, name="fastocsp db", check=False) as connection:
+            changed = await give_rights(connection) if await owns_ledger(connection) else []
+            await require_schema(connection)
+            return await begin_generation(connection, above), changed
 
     with reported():
-        show({"generation": asyncio.run(run(owner_url(data_dir)))}, as_json=as_json)
+        generation, changed = asyncio.run(run(owner_url(data_dir)))
+        show({"generation": generation, "rights_given": changed}, as_json=as_json)
 
 
 @app.command("roles")
 def roles_command(
     sql: Annotated[bool, Option("--sql", help="Print what a DBA runs once, and connect to nothing.")] = False,
     create: Annotated[
-        bool, Option("--create", help="Make the logins of warmer, admin and commands; needs CREATEROLE.")
+        bool, Option("--create", help="Make the logins of warmer, admin, commands and backup; needs CREATEROLE.")
     ] = False,
     owner: Annotated[str, Option(help="With --sql: the login that migrates the ledger.")] = "fastocsp",
     write: Write = None,
@@ -125,13 +131,13 @@ def roles_command(
         if sql and create:
             raise click.BadParameter("--sql prints, --create makes: choose one")
         if sql:
-            wanted = logins.of_writers()
+            wanted = logins.of_processes()
             print_sql([*logins.groups_statements(owner), *(s for one in wanted for s in logins.login_statements(one))])
             hand_out(wanted, write, data_dir, as_json=False, to_standard_error=True)
             return
         url = owner_url(data_dir)
         if create:
-            wanted = logins.of_writers()
+            wanted = logins.of_processes()
             asyncio.run(make(url, wanted))
             hand_out(wanted, write, data_dir, as_json=as_json)
             return

@@ -1,8 +1,9 @@
 """The logins of the ledger: who each is for, and the statements that make them (`fastocsp db roles`).
 
-Rights hang on two groups without login (0007): fastocsp_writer changes the ledger through its tables and functions,
-fastocsp_reader reads its public part. A login is a member of one of them, and each process has its own, so that the
-audit chain tells them apart. Making a login needs CREATEROLE; a password leaves this process only as its verifier.
+Rights hang on groups without login: fastocsp_writer changes the ledger through its tables and functions,
+fastocsp_reader reads its public part (0007), fastocsp_reads_all reads everything for backups (0028). A login is a
+member of one of them, and each process has its own, so that the audit chain tells them apart. Making a login needs
+CREATEROLE; a password leaves this process only as its verifier.
 """
 
 import base64
@@ -17,7 +18,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from cachewarm.errors import Refused
 from cachewarm.ledger.connect import Connection, one_row, translated
 
-WRITER, READER = "fastocsp_writer", "fastocsp_reader"
+WRITER, READER, BACKUP = "fastocsp_writer", "fastocsp_reader", "fastocsp_reads_all"
 OWNER = "fastocsp"
 _ITERATIONS = 4096
 #: Postgres cuts names after 63 bytes.
@@ -49,6 +50,7 @@ CATALOGUE: Sequence[Login] = (
         used_by="edge of that host",
     ),
     Login(name="fastocsp_signer_NAME", group=READER, may="read what signing needs", used_by="signer of that host"),
+    Login(name="fastocsp_backup", group=BACKUP, may="read everything", used_by="fastocsp backup create"),
 )
 WRITERS = tuple(login.name for login in CATALOGUE if login.group == WRITER)
 
@@ -86,9 +88,13 @@ def of_host(name: str, *, signer: bool = True) -> list[NewLogin]:
     return logins
 
 
-def of_writers() -> list[NewLogin]:
-    """Return the logins of warmer, admin and commands, with new passwords."""
-    return [NewLogin(name=name, group=WRITER, password=new_password()) for name in WRITERS]
+def of_processes() -> list[NewLogin]:
+    """Return the logins that no host has of its own, for warmer, admin, commands and backup, with new passwords."""
+    return [
+        NewLogin(name=login.name, group=login.group, password=new_password())
+        for login in CATALOGUE
+        if login.group in (WRITER, BACKUP)
+    ]
 
 
 def scram_verifier(password: str, salt: bytes | None = None) -> str:
@@ -129,12 +135,14 @@ def groups_statements(owner: str) -> list[str]:
     """Return what a DBA runs once, before `fastocsp db migrate`: groups, and what the owner may see and end."""
     made = [
         f"do $$ begin if to_regrole('{name}') is null then create role {name} nologin; end if; end $$"
-        for name in (WRITER, READER)
+        for name in (WRITER, READER, BACKUP)
     ]
     return [
         *made,
-        f'grant {WRITER}, {READER} to "{owner}" with admin option',
+        f'grant {WRITER}, {READER}, {BACKUP} to "{owner}" with admin option',
         f'grant pg_read_all_stats, pg_signal_backend to "{owner}"',
+        "do $$ begin if to_regprocedure('public.grant_reading()') is not null then perform public.grant_reading();"
+        " end if; end $$",
     ]
 
 
@@ -145,6 +153,8 @@ async def make_logins(connection: Connection, logins: Sequence[NewLogin]) -> Non
             for login in logins:
                 for statement in [*login_statements(login), *registration(login)]:
                     await connection.execute(statement)
+                if login.group == BACKUP:
+                    await connection.execute("select grant_reading()")
 
 
 async def drop_login(connection: Connection, name: str) -> None:
@@ -160,7 +170,7 @@ async def known_logins(connection: Connection) -> dict[str, str]:
             """select r.rolname as login, g.rolname as of_group from pg_auth_members m
                  join pg_roles r on r.oid = m.member join pg_roles g on g.oid = m.roleid
                 where g.rolname = any($1) and r.rolcanlogin order by r.rolname""",
-            [WRITER, READER],
+            [WRITER, READER, BACKUP],
         )
     return {row["login"]: row["of_group"] for row in rows}
 
