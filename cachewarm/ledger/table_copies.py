@@ -56,7 +56,7 @@ async def ledger_snapshot(connection: Connection) -> AsyncIterator[None]:
 
 
 async def ledger_tables(connection: Connection) -> list[LedgerTable]:
-    """Return the tables of an archive, each after those that its foreign keys name."""
+    """Return the tables of an archive, each after those that its foreign keys name; unlogged ones hold no facts."""
     rows = await connection.fetch(
         """select c.relname as name,
                   array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0
@@ -64,7 +64,8 @@ async def ledger_tables(connection: Connection) -> list[LedgerTable]:
                   array(select k.confrelid::regclass::text from pg_constraint k
                          where k.conrelid = c.oid and k.contype = 'f' and k.confrelid <> c.oid) as needs
              from pg_class c
-            where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname <> all ($1)
+            where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relpersistence = 'p'
+              and c.relname <> all ($1)
               and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')
             order by c.relname""",
         list(PASSING),

@@ -16,7 +16,8 @@ from cachewarm.ledger.table_copies import LedgerTable, rows_of
 #: CRL numbers that are left free per second since the backup: more than any issuer can have published meanwhile.
 CRL_NUMBERS_PER_S = 1 << 20
 _MADE = re.compile(
-    r"^\s*create (?:or replace )?(table|view|type|function) (?:if not exists )?(\w+)", re.IGNORECASE | re.MULTILINE
+    r"^\s*create (?:or replace |unlogged )?(table|view|type|domain|function) (?:if not exists )?(\w+)",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 
@@ -39,8 +40,8 @@ async def highest_generation(connection: Connection) -> int:
 
 
 async def drop_ledger(connection: Connection, folder: Path = MIGRATIONS) -> None:
-    """Drop every table, view, type and function that a migration makes, and nothing else."""
-    made: dict[str, set[str]] = {"table": set(), "view": set(), "type": set(), "function": set()}
+    """Drop every table, view, type, domain and function that a migration makes, and nothing else."""
+    made: dict[str, set[str]] = {kind: set() for kind in ("table", "view", "type", "domain", "function")}
     for migration in read_migrations(folder):
         for kind, name in _MADE.findall(migration.sql):
             made[kind.lower()].add(name.lower())
@@ -61,7 +62,7 @@ async def drop_ledger(connection: Connection, folder: Path = MIGRATIONS) -> None
     )
     for row in functions:
         await connection.execute(f"drop function if exists {row['name']} cascade")
-    for name in sorted(made["type"]):
+    for name in sorted(made["type"] | made["domain"]):
         await connection.execute(f'drop type if exists public."{name}" cascade')
 
 

@@ -64,7 +64,7 @@ class ArchiveWriter:
         """Write the manifest and its signature; nothing can be added after that."""
         whole = _json({**self._head, **manifest, "members": self._members})
         self._put(MANIFEST, whole)
-        self._put(SIGNATURE, _json({"key": key.public, "signature": key.sign(whole).hex()}))
+        self._put(SIGNATURE, _signature(key.public, key.sign(whole)))
         self._file.write(_END)
 
     def _put(self, name: str, stored: bytes) -> None:
@@ -86,7 +86,9 @@ def read_members(file: IO[bytes], name: str) -> Iterator[Member]:
     while True:
         block = file.read(_BLOCK)
         if block == _END[:_BLOCK]:
-            if first or block + file.read(_BLOCK + 1) != _END:
+            if first:
+                raise Refused(f"{name} is not a fastocsp backup")
+            if block + file.read(_BLOCK + 1) != _END:
                 raise _damaged(name, position)
             return
         size = _parse(block, name, position, first=first)
@@ -133,6 +135,8 @@ def read_manifest(manifest: Member, signature: Member, hashes: Mapping[str, tupl
     try:
         parts = json.loads(signature.content)
         key, holds = str(parts["key"]), bytes.fromhex(parts["signature"])
+        if _signature(key, holds) != signature.content:
+            raise ValueError("written in another way")
     except (ValueError, KeyError, TypeError) as error:
         raise Refused(f"{name} is damaged: its signature cannot be read") from error
     if not signature_holds(key, holds, manifest.content):
@@ -167,6 +171,10 @@ def _header(name: str, size: int) -> bytes:
 
 def _padding(size: int) -> bytes:
     return b"\0" * (-size % _BLOCK)
+
+
+def _signature(key: str, signature: bytes) -> bytes:
+    return _json({"key": key, "signature": signature.hex()})
 
 
 def _json(value: object) -> bytes:

@@ -84,4 +84,5 @@ def _bytes_of(key: str) -> bytes | None:
         octets = base64.b64decode(key.removeprefix(_PREFIX), validate=True)
     except binascii.Error:
         return None
-    return octets if key.startswith(_PREFIX) and len(octets) == 32 else None
+    is_ours = key == _PREFIX + base64.b64encode(octets).decode()  # the one way to write it
+    return octets if is_ours and len(octets) == 32 else None

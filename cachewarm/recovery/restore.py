@@ -102,7 +102,7 @@ async def restore_ledger(
     manifest = source.manifest
     fields = manifest.fields
     with translated():
-        if await loads.restored_from(connection, manifest.sha256):
+        if not replace and await loads.restored_from(connection, manifest.sha256):
             generation, missing = await loads.highest_generation(connection), await _missing(connection, fields)
             return Restored(generation, loaded=False, missing_logins=missing)
         if not replace:

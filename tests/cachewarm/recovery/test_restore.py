@@ -1,0 +1,225 @@
+"""A real ledger into an archive and out of it, into real databases: nothing is lost, and nothing half done is left."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+import pytest
+
+from cachewarm.embedded.postgres import EmbeddedPostgres
+from cachewarm.embedded.provision import DatabaseURLs
+from cachewarm.errors import Refused
+from cachewarm.ledger import logins
+from cachewarm.ledger.audit import list_audit, verify_audit
+from cachewarm.ledger.connect import Connection, connect, connected
+from cachewarm.ledger.revocations import Revocation, bulk_revoke
+from cachewarm.ledger.table_copies import ledger_tables
+from cachewarm.recovery.backup import BackupPlan, create_backup
+from cachewarm.recovery.restore import Restored, Source, restore_keys, restore_ledger
+from cachewarm.recovery.verify import Demand, verify
+
+#: Changed by a restore itself: positions, the CRL's row, the chain that a restore is written into, a log of changes.
+_OWN_CHANGES = {
+    "audit_events",
+    "audit_head",
+    "crl_cache",
+    "crl_numbers",
+    "edge_lease",
+    "feed_head",
+    "issuer_changes",
+    "issuers",
+}
+
+
+async def contents(connection: Connection) -> dict[str, list[Any]]:
+    """Every row of every table."""
+    return {
+        table.name: sorted(map(str, await connection.fetch(f'select * from "{table.name}"')))
+        for table in await ledger_tables(connection)
+    }
+
+
+async def triggers(connection: Connection) -> set[tuple[Any, ...]]:
+    """Every trigger and when it fires."""
+    rows = await connection.fetch(
+        "select tgrelid::regclass::text, tgname, tgenabled from pg_trigger where not tgisinternal"
+    )
+    return {tuple(row) for row in rows}
+
+
+async def bring_back(connection: Connection, path: Path, keys: Path, **how: Any) -> Restored:
+    """Verify and restore."""
+    with path.open("rb") as file:
+        source = Source(file=file, name=str(path), manifest=verify(file, str(path), Demand()).manifest)
+        moved = restore_keys(source, keys, replace=bool(how.get("replace")))
+        return await restore_ledger(connection, source, moved=moved, **how)
+
+
+@pytest.fixture
+async def saved(owner: Connection, plan: BackupPlan, tmp_path: Path) -> Path:
+    """An archive of the small ledger."""
+    path = tmp_path / "saved.backup"
+    await create_backup(owner, path, plan)
+    return path
+
+
+async def test_a_restored_ledger_has_every_row_right_and_trigger(
+    owner: Connection, target: Connection, saved: Path, tmp_path: Path
+) -> None:
+    """Into an empty database: the same rows, a later generation, higher CRL numbers, an audit chain that holds."""
+    done = await bring_back(target, saved, tmp_path / "new keys")
+    before, after = await contents(owner), await contents(target)
+    assert {name for name in before if before[name] != after[name]} <= _OWN_CHANGES
+    assert await triggers(target) == await triggers(owner)
+    assert done.generation > await owner.fetchval("select generation from feed_head")
+    verdict = await verify_audit(target)
+    assert verdict.broken_at is None
+    (entry,) = await list_audit(target, limit=1)
+    assert (entry.action, entry.detail["generation"]) == ("restore", done.generation)
+    moved = await target.fetchval("select key_path from issuers where issuer_id = 'ca'")
+    assert moved == str(tmp_path / "new keys" / "ca-ca.key")
+    assert Path(moved).read_bytes() == (tmp_path / "site" / "keys" / "ca-ca.key").read_bytes()
+    assert await target.fetchval("select key_path from issuers where issuer_id = 'hsm'") == "pkcs11:token=t;object=k"
+    assert await target.fetchval("select next_crl_number('ca')") > 7 + 2**20
+    assert await target.fetchval("select next_crl_number('hsm')") > 2**20, (
+        "its first CRLs may be younger than the backup"
+    )
+
+
+async def test_the_writers_go_on_in_a_restored_ledger(
+    ledger: DatabaseURLs, target: Connection, empty_database: str, saved: Path, tmp_path: Path
+) -> None:
+    """Roles and grants are there, triggers fire, sequences go on."""
+    await bring_back(target, saved, tmp_path / "keys")
+    cli = urlsplit(ledger.cli)
+    async with connected(logins.url_of(empty_database, str(cli.username), unquote(str(cli.password)))) as writer:
+        await bulk_revoke(writer, "ca", [Revocation(b"\x10\x05")], actor="tests")
+        status = await writer.fetchval("select status from certificates where serial_number = '\\x1005'")
+        assert status == "revoked"
+        assert await writer.fetchval("select seq from feed_head") == 2
+        assert (await verify_audit(writer)).broken_at is None
+
+
+async def test_a_restore_that_fails_in_the_middle_leaves_an_empty_target_and_can_be_repeated(
+    target: Connection, saved: Path, tmp_path: Path
+) -> None:
+    """One transaction: none of the tables is there until all of them are."""
+    pieces = []
+
+    def fail_late(octets: int) -> None:
+        pieces.append(octets)
+        if len(pieces) == 12:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await bring_back(target, saved, tmp_path / "keys", progress=fail_late)
+    assert await target.fetchval("select to_regclass('public.issuers') is null")
+    assert (await bring_back(target, saved, tmp_path / "keys")).loaded
+
+
+async def test_a_second_run_of_a_finished_restore_changes_nothing(
+    target: Connection, saved: Path, tmp_path: Path
+) -> None:
+    """It was killed after the commit: the ledger is recognised."""
+    first = await bring_back(target, saved, tmp_path / "keys")
+    state = await contents(target)
+    second = await bring_back(target, saved, tmp_path / "keys")
+    assert (first.loaded, second.loaded, second.generation) == (True, False, first.generation)
+    assert await contents(target) == state
+
+
+async def test_a_target_with_a_ledger_is_refused_without_replace(
+    owner: Connection, saved: Path, tmp_path: Path
+) -> None:
+    """Nothing changes; with `replace` what came after the backup is gone, and the generation is above the target's."""
+    await bulk_revoke(owner, "ca", [Revocation(b"\x10\x07")], actor="tests")
+    await owner.fetchval("select feed_begin_generation(40)")
+    state = await contents(owner)
+    with pytest.raises(Refused, match="--replace"):
+        await bring_back(owner, saved, tmp_path / "keys")
+    assert await contents(owner) == state
+    done = await bring_back(owner, saved, tmp_path / "keys", replace=True)
+    assert done.generation > 41
+    assert await owner.fetchval("select count(*) from certificate_revocations") == 3
+
+
+async def test_a_restore_again_uses_other_crl_numbers(
+    target: Connection, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two restores of one archive, a day apart: the second is beyond all numbers after the first."""
+    await bring_back(target, saved, tmp_path / "keys")
+    used = await target.fetchval("select next_crl_number('ca')")
+    monkeypatch.setattr("cachewarm.recovery.restore._age_s", lambda _: 86_400)
+    await bring_back(target, saved, tmp_path / "keys", replace=True)
+    assert await target.fetchval("select next_crl_number('ca')") > used + 1000
+
+
+async def test_a_plain_owner_can_restore_and_the_backup_login_can_back_up_but_not_write(
+    ledger: DatabaseURLs, postgres: EmbeddedPostgres, owner: Connection, plan: BackupPlan, tmp_path: Path
+) -> None:
+    """No superuser is needed for either; the backup login reads every table and changes none."""
+    backup = logins.NewLogin(name="fastocsp_backup", group=logins.BACKUP, password=logins.new_password())
+    await logins.make_logins(owner, [backup])
+    reader = await connect(logins.url_of(ledger.owner, backup.name, backup.password))
+    path = tmp_path / "by the login.backup"
+    try:
+        await create_backup(reader, path, plan)
+        for sql in (
+            "update issuers set subject = ''",
+            "insert into certificate_revocations (issuer_id, serial_number) values ('ca', '\\x1009')",
+            "select audit_append('a', 'b')",
+            "select feed_begin_generation(0)",
+            "select next_crl_number('ca')",
+            "create table t (a int)",
+            "select setval('issuers_issuer_no_seq', 1)",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await reader.execute(sql)
+    finally:
+        await reader.close()
+
+    admin = await asyncpg.connect(postgres.url("owner", "postgres"))
+    try:
+        await admin.execute("create role plain_owner login password 'plain'")
+        for statement in logins.groups_statements("plain_owner"):
+            await admin.execute(statement)
+        await admin.execute("create database plain owner plain_owner template template0")
+        target = await connect(logins.url_of(postgres.url("owner", "plain"), "plain_owner", "plain"), check=False)
+        done = await bring_back(target, path, tmp_path / "keys")
+        assert done.loaded
+        assert await target.fetchval("select count(*) from certificate_revocations") == 3
+        await target.close()
+    finally:
+        await admin.execute("drop database if exists plain with (force)")
+        await admin.execute("drop role if exists plain_owner")
+        await admin.close()
+
+
+async def test_an_archive_of_an_earlier_schema_is_migrated(
+    target: Connection, saved: Path, plan: BackupPlan, tmp_path: Path, empty_database: str
+) -> None:
+    """It is loaded into its own schema, and the later migrations run over its rows."""
+    from cachewarm.ledger.migrate import migrate, read_migrations
+
+    last = len(read_migrations())
+    await migrate(target, last=last - 1)
+    await target.execute("insert into issuers (issuer_id, subject, cert_der) values ('old', 'CN=Old', 'old')")
+    older = tmp_path / "older.backup"
+    await create_backup(target, older, plan)
+    done = await bring_back(target, older, tmp_path / "keys", replace=True)
+    assert done.loaded
+    assert await target.fetchval("select max(version) from schema_migrations") == last
+    assert await target.fetchval("select subject from issuers") == "CN=Old"
+
+
+async def test_another_key_of_the_same_name_is_kept(target: Connection, saved: Path, tmp_path: Path) -> None:
+    """It is refused first, and with `replace` is left beside the archive's."""
+    there = tmp_path / "keys" / "ca-ca.key"
+    there.parent.mkdir()
+    there.write_bytes(b"another")
+    with pytest.raises(Refused, match="is another key"):
+        await bring_back(target, saved, tmp_path / "keys")
+    assert there.read_bytes() == b"another"
+    await bring_back(target, saved, tmp_path / "keys", replace=True)
+    assert there.with_name("ca-ca.key.replaced").read_bytes() == b"another"
