@@ -1,5 +1,7 @@
 """`fastocsp backup`: make, verify and list archives of the ledger and this host's keys."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,9 +11,10 @@ from cachewarm.cli.options import AsJson, DataDir, given_by, settings_of
 from cachewarm.cli.parameters import Argument, Group, Option
 from cachewarm.config import owner_url
 from cachewarm.console import fail, progress, reported, say, show, show_rows
-from cachewarm.errors import Refused
+from responder.setting_fields import SecretStr
 
 if TYPE_CHECKING:
+    from cachewarm.config import Settings
     from cachewarm.recovery.archive import Manifest
     from cachewarm.recovery.backup import BackupPlan
 
@@ -55,7 +58,8 @@ def create_command(
 ) -> None:
     """Write ledger, key files and settings into one signed archive, all of one moment.
 
-    DATABASE_URL is the owner's or that of the login fastocsp_backup; with a running quickstart it is found.
+    DATABASE_URL is the owner's or that of the login fastocsp_backup. A quickstart's ledger is found by its data folder,
+    and started for the backup when it does not run.
     """
     import asyncio
 
@@ -82,7 +86,8 @@ def create_command(
         )
         path = file if folder is None else retention.new_name(folder)
         assert path is not None
-        manifest = asyncio.run(_create(owner_url(data_dir), path, plan))
+        with _ledger_url(settings, data_dir) as url:
+            manifest = asyncio.run(_create(url, path, plan))
         result: dict[str, Any] = {"file": str(path), "bytes": path.stat().st_size, **summary(manifest)}
         if keep is not None and folder is not None:
             kept = retention.keep_newest(folder, keep, plan.key.public)
@@ -93,7 +98,19 @@ def create_command(
         say(f"backup key {plan.key.public}: keep it elsewhere, `fastocsp restore --key` compares it")
 
 
-async def _create(url: Any, path: Path, plan: "BackupPlan") -> "Manifest":
+@contextmanager
+def _ledger_url(settings: "Settings", data_dir: Path | None) -> Iterator[SecretStr]:
+    """Yield the URL of the ledger's owner; a quickstart's Postgres that does not run is started meanwhile."""
+    from cachewarm.recovery.embedded_ledger import has_postgres, started_postgres
+
+    if settings.database_url is None and has_postgres(settings.data_dir):
+        with started_postgres(settings.data_dir, settings.run_dir) as server:
+            yield SecretStr(server.url())
+    else:
+        yield owner_url(data_dir)
+
+
+async def _create(url: SecretStr, path: Path, plan: "BackupPlan") -> "Manifest":
     from cachewarm.ledger.connect import connect
     from cachewarm.recovery.backup import create_backup
 
@@ -168,9 +185,3 @@ def demand_of(key: str | None, identity: Path | None, data_dir: Path | None) -> 
     else:
         key = known_key(settings_of(data_dir).data_dir)
     return Demand(key=key, opener=None if identity is None else Opener(identity))
-
-
-def refuse_missing(file: Path) -> None:
-    """Refused when there is no such file."""
-    if not file.is_file():
-        raise Refused(f"{file} is not there, or is no file")

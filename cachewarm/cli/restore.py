@@ -79,7 +79,7 @@ def restore(
 def _restore(settings: "Settings", source: "Source", *, above: int, replace: bool) -> "Restored":
     import asyncio
 
-    from cachewarm.recovery.embedded_target import prepare_database, refuse_others_folder, started_postgres
+    from cachewarm.recovery.embedded_ledger import prepare_database, refuse_others_folder, started_postgres
 
     refuse_others_folder(settings.data_dir)
 

@@ -20,7 +20,7 @@ from cachewarm.recovery.backup_key import BackupKey
 from cachewarm.recovery.sealing import Sealer
 from cachewarm.recovery.verify import Demand, verify
 
-_PARTIAL = ".partial"
+_PARTIAL = ".fastocsp-partial"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def new_archive(path: Path) -> Iterator[IO[bytes]]:
     """
     if path.exists():
         raise Refused(f"{path} exists already: nothing is overwritten")
-    for former in path.parent.glob(f".{path.name}.*{_PARTIAL}"):
+    for former in path.parent.glob(f".*{_PARTIAL}"):
         _remove_abandoned(former)
     beside = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -73,7 +73,7 @@ async def test_a_table_larger_than_a_piece_is_cut_and_put_together(
 def test_an_archive_is_whole_or_not_there(tmp_path: Path) -> None:
     """An error, a full disk and a file of that name leave nothing; what a killed process left is removed."""
     path = tmp_path / "a.backup"
-    abandoned = tmp_path / ".a.backup.1.partial"
+    abandoned = tmp_path / ".b.backup.1.fastocsp-partial"
     abandoned.touch()
     for error in (KeyboardInterrupt(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))):
         with pytest.raises((KeyboardInterrupt, Refused)) as raised, new_archive(path) as file:

@@ -1,4 +1,4 @@
-"""The embedded Postgres of a data folder as the target of a restore: started for it, and stopped at its end."""
+"""The embedded Postgres of a data folder while no quickstart runs: started for a backup or a restore, then stopped."""
 
 import os
 import pwd
@@ -33,8 +33,13 @@ def _name(uid: int) -> str:
         return str(uid)
 
 
+def has_postgres(folder: Path) -> bool:
+    """Report whether an embedded Postgres was made for that data folder."""
+    return (folder / "postgres.made").exists()
+
+
 @contextmanager
-def started_postgres(folder: Path, run_dir: Path | None, *, replace: bool) -> Iterator[EmbeddedPostgres]:
+def started_postgres(folder: Path, run_dir: Path | None, *, replace: bool = False) -> Iterator[EmbeddedPostgres]:
     """Yield the running Postgres of the folder; it is made when there is none.
 
     Where one was made and is gone, that is only done with `replace`: its disk may just not be there.
