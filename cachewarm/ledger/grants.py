@@ -79,7 +79,7 @@ async def give_rights(connection: Connection, folder: Path = MIGRATIONS) -> list
     with translated():
         async with connection.transaction():
             await make_groups(connection)
-            before = await _rights(connection)
+            before = await held_rights(connection)
             await connection.execute(
                 """do $$ declare f regprocedure; begin
                      for f in select p.oid from pg_proc p where p.pronamespace = 'public'::regnamespace
@@ -97,7 +97,7 @@ async def give_rights(connection: Connection, folder: Path = MIGRATIONS) -> list
                         continue
             if await connection.fetchval("select to_regprocedure('public.grant_reading()') is not null"):
                 await connection.execute("select grant_reading()")
-            after = await _rights(connection)
+            after = await held_rights(connection)
     return sorted({group for group, _ in before ^ after})
 
 
@@ -113,16 +113,19 @@ async def owns_ledger(connection: Connection) -> bool:
     return bool(owns)
 
 
-async def _rights(connection: Connection) -> set[tuple[str, str]]:
+async def held_rights(connection: Connection) -> set[tuple[str, str]]:
     """Return every right that somebody has on an object of ours, as (who, right)."""
     rows = await connection.fetch(
         """with given(object, acl) as (
-             select c.relname::text, c.relacl from pg_class c where c.relnamespace = 'public'::regnamespace
+             select c.relname::text, coalesce(c.relacl, acldefault(
+                   (case c.relkind when 'S' then 's' else 'r' end)::"char", c.relowner))
+                  from pg_class c where c.relnamespace = 'public'::regnamespace
              union all select a.attrelid::regclass || '.' || a.attname, a.attacl from pg_attribute a
                   join pg_class c on c.oid = a.attrelid where c.relnamespace = 'public'::regnamespace
              union all select p.oid::regprocedure::text, coalesce(p.proacl, acldefault('f', p.proowner)) from pg_proc p
                   where p.pronamespace = 'public'::regnamespace
-             union all select 'schema', nspacl from pg_namespace where nspname = 'public')
+             union all select 'schema', coalesce(nspacl, acldefault('n', nspowner)) from pg_namespace
+                  where nspname = 'public')
            select case when x.grantee = 0 then 'public' else pg_get_userbyid(x.grantee)::text end as who,
                   object || ' ' || x.privilege_type as right from given, aclexplode(given.acl) x"""
     )
