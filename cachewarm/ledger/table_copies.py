@@ -3,15 +3,19 @@
 The statements name no table: the catalog does, so that a table of a later migration is in the archive too.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+from cachewarm.errors import Transient
 from cachewarm.ledger.connect import Connection, one_row, translated
 from cachewarm.ledger.logins import known_logins
 
 #: About running processes, not about the ledger: who builds a CRL just now, which warmers are alive.
 PASSING = ("crl_turns", "warmer_heartbeats", "schema_migrations")
+#: Seconds that a COPY has to fail by itself once its connection is lost.
+_LOST_S = 1.0
 #: Gets the next bytes of a table.
 Write = Callable[[bytes], Coroutine[Any, Any, None]]
 
@@ -81,12 +85,39 @@ async def copy_table_out(connection: Connection, table: LedgerTable, write: Writ
     """Write the table in binary COPY format; the number of its rows."""
     columns = ", ".join(f'"{column}"' for column in table.columns)
     with translated():
-        status = await connection.copy_from_query(
+        copying = connection.copy_from_query(
             f'select {columns} from public."{table.name}"',  # noqa: S608 - names of the catalog
             output=write,
             format="binary",
         )
-    return rows_of(status)
+        return rows_of(await while_connected(connection, copying))
+
+
+async def while_connected(connection: Connection, copying: Coroutine[Any, Any, str]) -> str:
+    """Return what a COPY returns; Transient as soon as its connection is lost.
+
+    asyncpg waits for ever to write to a connection that was lost while it could not take more.
+    """
+    lost = asyncio.get_running_loop().create_future()
+
+    def note(_: object) -> None:
+        if not lost.done():
+            lost.set_result(None)
+
+    task = asyncio.ensure_future(copying)
+    connection.add_termination_listener(note)
+    try:
+        await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            await asyncio.wait({task}, timeout=_LOST_S)  # it may know why
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_LOST_S)
+            raise Transient("Postgres cannot be reached: the connection was lost during a COPY")
+        return await task
+    finally:
+        connection.remove_termination_listener(note)
+        task.cancel()
 
 
 def rows_of(status: str) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cachewarm.ledger.connect import Connection, translated
 from cachewarm.ledger.migrate import MIGRATIONS, read_migrations
-from cachewarm.ledger.table_copies import LedgerTable, rows_of
+from cachewarm.ledger.table_copies import LedgerTable, rows_of, while_connected
 
 #: CRL numbers that are left free per second since the backup: more than any issuer can have published meanwhile.
 CRL_NUMBERS_PER_S = 1 << 20
@@ -98,10 +98,10 @@ async def table_names(connection: Connection) -> set[str]:
 
 async def copy_table_in(connection: Connection, table: LedgerTable, source: AsyncIterator[bytes]) -> int:
     """Load the rows of a table from binary COPY format; their number."""
-    status = await connection.copy_to_table(
+    copying = connection.copy_to_table(
         table.name, schema_name="public", columns=table.columns, source=source, format="binary"
     )
-    return rows_of(status)
+    return rows_of(await while_connected(connection, copying))
 
 
 async def set_sequences(connection: Connection, last: Mapping[str, int]) -> None:

@@ -49,8 +49,8 @@ class Member(NamedTuple):
 class ArchiveWriter:
     """Writes members one after the other, and the signed manifest last."""
 
-    def __init__(self, file: IO[bytes], product: str, created: str, sealer: Sealer | None = None) -> None:
-        self._file, self._sealer = file, sealer
+    def __init__(self, file: IO[bytes], name: str, *, product: str, created: str, sealer: Sealer | None = None) -> None:
+        self._file, self._name, self._sealer = file, name, sealer
         self._members: dict[str, dict[str, Any]] = {}
         self._head = {"format": FORMAT, "product": product, "created": created, "sealed": sealer is not None}
         self._put(HEAD, _json(self._head))
@@ -65,11 +65,18 @@ class ArchiveWriter:
         whole = _json({**self._head, **manifest, "members": self._members})
         self._put(MANIFEST, whole)
         self._put(SIGNATURE, _signature(key.public, key.sign(whole)))
-        self._file.write(_END)
+        self._write(_END)
 
     def _put(self, name: str, stored: bytes) -> None:
         self._members[name] = {"size": len(stored), "sha256": hashlib.sha256(stored).hexdigest()}
-        self._file.write(_header(name, len(stored)) + stored + _padding(len(stored)))
+        self._write(_header(name, len(stored)) + stored + _padding(len(stored)))
+
+    def _write(self, octets: bytes) -> None:
+        """Write; an error is Refused at once, before a driver in between takes it for its own."""
+        try:
+            self._file.write(octets)
+        except OSError as error:
+            raise Refused(f"{self._name} was not written: {error.strerror or error}") from error
 
 
 class Manifest(NamedTuple):

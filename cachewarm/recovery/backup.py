@@ -43,16 +43,20 @@ async def create_backup(
     Refused when a key file is not encrypted and the plan does not allow it, and when the file exists.
     """
     with new_archive(path) as file:
-        await _write(connection, file, plan, progress)
+        await _write(connection, file, str(path), plan, progress)
         file.seek(0)
         return verify(file, str(path), Demand(key=plan.key.public, count=False)).manifest
 
 
-async def _write(connection: Connection, file: IO[bytes], plan: BackupPlan, progress: Callable[[int], None]) -> None:
+async def _write(
+    connection: Connection, file: IO[bytes], name: str, plan: BackupPlan, progress: Callable[[int], None]
+) -> None:
     async with copies.ledger_snapshot(connection):
         facts = await copies.ledger_facts(connection)
         created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        writer = ArchiveWriter(file, f"fastocsp {_product_version()}", created, plan.sealer)
+        writer = ArchiveWriter(
+            file, name, product=f"fastocsp {_product_version()}", created=created, sealer=plan.sealer
+        )
         references = await copies.key_references(connection)
         # Keys after the snapshot has begun: a key file is there before the row that names it.
         files = site.key_files_of(plan.settings, references)

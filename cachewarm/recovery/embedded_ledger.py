@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cachewarm.embedded.postgres import EmbeddedPostgres
+from cachewarm.embedded.process import tail
 from cachewarm.embedded.provision import create_database
-from cachewarm.errors import Refused
+from cachewarm.errors import CachewarmError, Fatal, Refused
 
 
 def refuse_others_folder(folder: Path) -> None:
@@ -52,8 +53,18 @@ def started_postgres(folder: Path, run_dir: Path | None, *, replace: bool = Fals
     try:
         server.start()
         yield server
+    except CachewarmError as error:
+        if server.pid is not None and server.exit_status is not None:
+            raise Fatal(f"Postgres ended: {_why(server.log)}; see {server.log}") from error
+        raise
     finally:
         server.stop()
+
+
+def _why(log: Path) -> str:
+    """Return the last thing that Postgres itself calls fatal."""
+    lines = [line for line in tail(log, 4000).splitlines() if "FATAL:" in line or "PANIC:" in line]
+    return lines[-1].partition(":  ")[2] if lines else "it does not say why"
 
 
 async def prepare_database(server: EmbeddedPostgres) -> str:

@@ -1,5 +1,7 @@
 """A real ledger into an archive and out of it, into real databases: nothing is lost, and nothing half done is left."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -9,12 +11,13 @@ import pytest
 
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs
-from cachewarm.errors import Refused
+from cachewarm.errors import Refused, Transient
 from cachewarm.ledger import logins
 from cachewarm.ledger.audit import list_audit, verify_audit
 from cachewarm.ledger.connect import Connection, connect, connected
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
-from cachewarm.ledger.table_copies import ledger_tables
+from cachewarm.ledger.table_copies import LedgerTable, ledger_tables
+from cachewarm.ledger.table_loads import copy_table_in
 from cachewarm.recovery.backup import BackupPlan, create_backup
 from cachewarm.recovery.restore import Restored, Source, restore_keys, restore_ledger
 from cachewarm.recovery.verify import Demand, verify
@@ -211,6 +214,51 @@ async def test_an_archive_of_an_earlier_schema_is_migrated(
     assert done.loaded
     assert await target.fetchval("select max(version) from schema_migrations") == last
     assert await target.fetchval("select subject from issuers") == "CN=Old"
+
+
+async def test_a_connection_that_is_lost_while_a_copy_waits_to_write_is_an_error(
+    ledger: DatabaseURLs, postgres: EmbeddedPostgres
+) -> None:
+    """The driver alone would wait for ever."""
+    stalled, clients = asyncio.Event(), list[asyncio.StreamWriter]()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not stalled.is_set() and (octets := await reader.read(65536)):
+            writer.write(octets)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        clients.append(writer)
+        up, down = await asyncio.open_unix_connection(str(postgres.socket_folder / ".s.PGSQL.5432"))
+        await asyncio.wait({asyncio.ensure_future(pump(reader, down)), asyncio.ensure_future(pump(up, writer))})
+        down.transport.abort()
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connection = await connect(ledger.owner.partition("?")[0].replace("@/", f"@127.0.0.1:{port}/"))
+    written = 0
+
+    async def source() -> AsyncIterator[bytes]:
+        nonlocal written
+        stalled.set()
+        while True:
+            yield bytes(1 << 20)
+            written += 1
+
+    async def lose_it() -> None:
+        seen = -1
+        while written != seen:  # until the source is not asked any more
+            seen = written
+            await asyncio.sleep(0.1)
+        clients[0].transport.abort()
+
+    losing = asyncio.ensure_future(lose_it())
+    try:
+        with pytest.raises(Transient, match="connection was lost during a COPY"):
+            await asyncio.wait_for(copy_table_in(connection, LedgerTable("issuers", ["subject"]), source()), 30)
+    finally:
+        await losing
+        connection.terminate()
+        server.close()
 
 
 async def test_another_key_of_the_same_name_is_kept(target: Connection, saved: Path, tmp_path: Path) -> None:
