@@ -11,6 +11,7 @@ from cachewarm.cli.options import AsJson, DataDir, given_by, settings_of
 from cachewarm.cli.parameters import Argument, Group, Option
 from cachewarm.config import owner_url
 from cachewarm.console import fail, progress, reported, say, show, show_rows
+from cachewarm.errors import Refused
 from responder.setting_fields import SecretStr
 
 if TYPE_CHECKING:
@@ -118,6 +119,10 @@ async def _create(url: SecretStr, path: Path, plan: "BackupPlan") -> "Manifest":
     try:
         with progress("bytes backed up", None) as meter:
             return await create_backup(connection, path, plan, meter.advance)
+    except Refused as error:
+        if "permission denied" not in str(error):
+            raise
+        raise Refused(f"{error}: a backup needs the login of the ledger's owner or fastocsp_backup") from error
     finally:
         connection.terminate()
 

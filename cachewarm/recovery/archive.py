@@ -31,7 +31,7 @@ PIECE = 4 << 20
 #: The most that a stored piece can have: zlib and age add little to what cannot be made smaller.
 _MEMBER_MAX, _MANIFEST_MAX = PIECE + (64 << 10), 256 << 20
 _BLOCK, _END = 512, b"\0" * 1024
-_LEVEL = 3
+_LEVEL = 1
 
 
 class Member(NamedTuple):

@@ -18,7 +18,8 @@ from cachewarm.ledger.audit import verify_audit
 from cachewarm.ledger.connect import connected
 from tests.support.breakage import REVOKED, ask, certificates, eventually, revoke
 from tests.support.http import openssl_ocsp
-from tests.support.instance import FreshInstance, Instance
+from tests.support.instance import ROOT, FreshInstance, Instance
+from tests.support.pages import follow
 
 PASSPHRASE = secrets.token_hex(20)
 
@@ -103,6 +104,11 @@ def test_a_destroyed_instance_comes_back_from_its_archive(product: Instance, own
     again.command("backup", "create", "--folder", str(own_folder / "backups"), "--keep", "1")
     listed = json.loads(again.command("backup", "list", str(own_folder / "backups"), "--json").stdout)
     assert listed["archives"][0]["generation"] == done["generation"]
+
+
+def test_the_page_about_backups_does_what_it_says(instance: Instance, own_folder: Path) -> None:
+    """Its commands run in order beside a running instance."""
+    assert follow(ROOT / "docs" / "backup.md", own_folder, instance) == 3
 
 
 async def broken_audit(url: str) -> int | None:

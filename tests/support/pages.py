@@ -20,7 +20,7 @@ from tests.support import warm_command
 from tests.support.instance import ROOT, Instance
 
 #: Pages whose commands a test runs, relative to the root of the repository.
-EXECUTED = ("README.md", "docs/openssl-ca.md", "docs/mirror.md")
+EXECUTED = ("README.md", "docs/openssl-ca.md", "docs/mirror.md", "docs/backup.md")
 #: Sentence that marks an executed page; line breaks in the page do not matter.
 MARK = "run by the test suite"
 _FENCE = re.compile(r"^```([\w-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
