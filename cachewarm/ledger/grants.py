@@ -56,7 +56,10 @@ def grants_of(sql: str) -> Iterator[str]:
 
 
 async def make_groups(connection: Connection) -> None:
-    """Make the groups that are missing, with this login as their member. Refused: it may not make roles."""
+    """Make the groups that are missing, with this login as their member. Refused: it may not make roles.
+
+    The group for backups is left out where it cannot be made.
+    """
     for group in (WRITER, READER, BACKUP):
         try:
             with translated():
@@ -65,6 +68,8 @@ async def make_groups(connection: Connection) -> None:
                 if not await connection.fetchval("select pg_has_role(current_user, $1, 'member')", group):
                     await connection.execute(f"grant {group} to current_user")
         except Refused as error:
+            if group == BACKUP:  # backups can be made by the owner
+                continue
             raise Refused(
                 f"the group {group} is missing, and this login may not make it ({error}): a DBA runs what "
                 "`fastocsp db roles --sql` prints"

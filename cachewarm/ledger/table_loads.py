@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cachewarm.ledger.connect import Connection, translated
+from cachewarm.ledger.logins import known_logins
 from cachewarm.ledger.migrate import MIGRATIONS, read_migrations
 from cachewarm.ledger.table_copies import LedgerTable, rows_of, while_connected
 
@@ -29,6 +30,17 @@ async def is_empty(connection: Connection) -> bool:
             if there and await connection.fetchval(f"select exists (select from public.{table})"):  # noqa: S608
                 return False
     return True
+
+
+async def connected_logins(connection: Connection) -> list[str]:
+    """Return the logins of our processes that are connected to this database, this session's own left out."""
+    rows = await connection.fetch(
+        """select distinct s.usename::text as login from pg_stat_activity s
+            where s.datname = current_database() and s.usename = any ($1) and s.usename <> current_user
+            order by 1""",
+        list(await known_logins(connection)),
+    )
+    return [row["login"] for row in rows]
 
 
 async def highest_generation(connection: Connection) -> int:

@@ -2,7 +2,7 @@
 
     fastocsp-backup             {"format": 1, ...}, in the clear
     ledger/TABLE/000001, ...    a table in Postgres's binary COPY format, cut into pieces of 4 MiB, each deflated (zlib)
-    keys/1/NAME.key, ...        a private key file as it is on the disk, deflated
+    keys/000001, ...            a private key file as it is on the disk, deflated
     manifest.json               what all of this is, with size and SHA-256 of every member before it
     manifest.sig                the public key and its Ed25519 signature over the manifest
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from cachewarm.recovery.sealing import Sealer
 from cachewarm.recovery.verify import Demand, verify
 
 _PARTIAL = ".fastocsp-partial"
+#: An unfinished archive is made first and locked then.
+_NEW_S = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +151,10 @@ def new_archive(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _remove_abandoned(partial: Path) -> None:
-    """Remove the unfinished archive of a process that is gone: nobody holds its lock."""
+    """Remove the unfinished archive of a process that is gone: its lock is free, and it is no new one."""
     with suppress(OSError), partial.open("rb") as file:
+        if time.time() - os.fstat(file.fileno()).st_mtime < _NEW_S:
+            return
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         partial.unlink()
 

@@ -107,6 +107,9 @@ async def restore_ledger(
             return Restored(generation, loaded=False, missing_logins=missing)
         if not replace:
             await refuse_full_ledger(connection, source)
+        busy = await loads.connected_logins(connection)
+        if busy:
+            raise Refused(f"{', '.join(busy)} are connected: stop warmers, admin, signers and edges first")
         async with connection.transaction():
             await connection.execute("set local idle_in_transaction_session_timeout = 0")
             above = max(above, await loads.highest_generation(connection), fields["feed"]["generation"])

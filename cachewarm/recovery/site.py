@@ -1,5 +1,6 @@
 """What this host holds besides the ledger: private key files and settings; and what no archive holds."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from cachewarm.ledger.table_copies import KeyReference
 from responder.config import gather, secret_fields
 
 _SCHEME = "pkcs11:"
+_LARGEST = 64 << 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +38,13 @@ def key_files_of(settings: Settings, references: list[KeyReference]) -> list[Key
             beside = folders.setdefault(path.absolute().parent, [])
             if path.absolute() not in beside:
                 beside.append(path.absolute())
+    for path in (path for paths in folders.values() for path in paths):
+        if path.stat().st_size > _LARGEST:
+            raise Refused(f"{path} has {path.stat().st_size} bytes: it is no key file, move it out of the key folder")
+    numbers = itertools.count(1)
     return [
         KeyFile(
-            member=f"keys/{number}/{path.name}",
+            member=f"keys/{next(numbers):06}",
             path=path,
             place=path.name if number == 1 else f"from-{number}/{path.name}",
             form=form_of(path),

@@ -117,7 +117,7 @@ def make_archive(tmp_path: Path) -> MakeArchive:
         path = tmp_path / name
         with path.open("wb") as file:
             writer = ArchiveWriter(file, name, product="fastocsp 0.2", created="2026-01-02T03:04:05Z", sealer=sealer)
-            writer.add("keys/1/ca.key", b"a key")
+            writer.add("keys/000001", b"a key")
             writer.add("ledger/issuers/000001", table_of((b"a", None), (b"bc", b"")))
             manifest: dict[str, Any] = {
                 "schema": len(read_migrations()),

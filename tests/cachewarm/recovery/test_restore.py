@@ -147,6 +147,15 @@ async def test_a_target_with_a_ledger_is_refused_without_replace(
     assert await owner.fetchval("select count(*) from certificate_revocations") == 3
 
 
+async def test_a_ledger_in_use_is_not_replaced(
+    owner: Connection, ledger: DatabaseURLs, saved: Path, tmp_path: Path
+) -> None:
+    """A warmer would go on writing what it knew before."""
+    async with connected(ledger.warmer):
+        with pytest.raises(Refused, match="fastocsp_warmer are connected"):
+            await bring_back(owner, saved, tmp_path / "keys", replace=True)
+
+
 async def test_a_restore_again_uses_other_crl_numbers(
     target: Connection, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,19 +229,28 @@ async def test_a_connection_that_is_lost_while_a_copy_waits_to_write_is_an_error
     ledger: DatabaseURLs, postgres: EmbeddedPostgres
 ) -> None:
     """The driver alone would wait for ever."""
-    stalled, clients = asyncio.Event(), list[asyncio.StreamWriter]()
+    stalled, over = asyncio.Event(), asyncio.Event()
+    clients, relays = list[asyncio.StreamWriter](), list[asyncio.Task[None]]()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while not stalled.is_set() and (octets := await reader.read(65536)):
             writer.write(octets)
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        clients.append(writer)
         up, down = await asyncio.open_unix_connection(str(postgres.socket_folder / ".s.PGSQL.5432"))
-        await asyncio.wait({asyncio.ensure_future(pump(reader, down)), asyncio.ensure_future(pump(up, writer))})
+        clients.append(writer)
+        pumps = [asyncio.ensure_future(pump(reader, down)), asyncio.ensure_future(pump(up, writer))]
+        await over.wait()
+        for each in pumps:
+            each.cancel()
+        await asyncio.wait(pumps)
+        writer.transport.abort()
         down.transport.abort()
 
-    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relays.append(asyncio.ensure_future(relay(reader, writer)))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     connection = await connect(ledger.owner.partition("?")[0].replace("@/", f"@127.0.0.1:{port}/"))
     written = 0
@@ -257,6 +275,8 @@ async def test_a_connection_that_is_lost_while_a_copy_waits_to_write_is_an_error
             await asyncio.wait_for(copy_table_in(connection, LedgerTable("issuers", ["subject"]), source()), 30)
     finally:
         await losing
+        over.set()
+        await asyncio.wait(relays)
         connection.terminate()
         server.close()
 

@@ -97,7 +97,7 @@ def test_a_manifest_signed_again_by_somebody_else_is_refused(
     forger = BackupKey.of(tmp_path / "forger", None)
     with path.open("wb") as file:
         writer = archive.ArchiveWriter(file, "x", product="fastocsp 0.2", created="2026-01-02T03:04:05Z")
-        writer.add("keys/1/ca.key", b"another key")
+        writer.add("keys/000001", b"another key")
         writer.finish({}, forger)
     assert "another installation" in refusal(path, Demand(key=maker_key, count=False))
 
