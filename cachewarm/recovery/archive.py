@@ -18,6 +18,7 @@ import json
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import IO, Any, NamedTuple
 
 from cachewarm.errors import Refused
@@ -137,8 +138,13 @@ def is_sealed(member: Member, name: str) -> bool:
     return sealed
 
 
-def read_manifest(manifest: Member, signature: Member, hashes: Mapping[str, tuple[int, str]], name: str) -> Manifest:
-    """Check the signature, and the manifest against what was read: {member: (size, sha256)}. Refused if they differ."""
+def read_manifest(
+    manifest: Member, signature: Member, hashes: Mapping[str, tuple[int, str]], name: str, *, only: str | None = None
+) -> Manifest:
+    """Check the signature, and the manifest against what was read: {member: (size, sha256)}.
+
+    Refused if they differ, or if the archive is signed by another key than `only`, unless that is None.
+    """
     try:
         parts = json.loads(signature.content)
         key, holds = str(parts["key"]), bytes.fromhex(parts["signature"])
@@ -148,14 +154,48 @@ def read_manifest(manifest: Member, signature: Member, hashes: Mapping[str, tupl
         raise Refused(f"{name} is damaged: its signature cannot be read") from error
     if not signature_holds(key, holds, manifest.content):
         raise Refused(f"{name} is damaged or was changed: the signature over its manifest does not hold")
-    fields = json.loads(manifest.content)
-    listed = {each: (row["size"], row["sha256"]) for each, row in fields["members"].items()}
+    if only is not None and key != only:
+        raise Refused(f"{name} is signed by {key}, not by {only}: it is of another installation")
+    fields = _fields_of(manifest, name)
+    listed = {each: (row.get("size"), row.get("sha256")) for each, row in fields["members"].items()}
     for each, found in hashes.items():
         if listed.get(each) != found:
             raise Refused(f"{name} is damaged: {each} is not what the manifest says")
     if listed.keys() != hashes.keys():
         raise Refused(f"{name} is damaged: {min(listed.keys() - hashes.keys())} is missing")
     return Manifest(fields, manifest.sha256, key)
+
+
+#: What a manifest must have, and of which type, for a restore to go on without a look at the rest.
+_FIELDS: dict[str, type] = {
+    **dict.fromkeys(("created", "product", "server"), str),
+    **dict.fromkeys(("schema", "certificates"), int),
+    **dict.fromkeys(("members", "migrations", "feed", "audit", "sequences", "crl_numbers", "logins", "edges"), dict),
+    **dict.fromkeys(("tables", "keys", "not_included", "settings_left_out"), list),
+    "settings": dict,
+    "sealed": bool,
+}
+_ROWS: dict[str, dict[str, type]] = {
+    "tables": {"name": str, "columns": list, "rows": int, "bytes": int},
+    "keys": {"member": str, "path": str, "place": str, "form": str},
+}
+
+
+def _fields_of(manifest: Member, name: str) -> dict[str, Any]:
+    """Return the fields of a manifest whose signature holds. Refused when it lacks any: another program made it."""
+    try:
+        fields = json.loads(manifest.content)
+        lacking = [field for field, kind in _FIELDS.items() if not isinstance(fields.get(field), kind)]
+        for table, columns in _ROWS.items():
+            rows = fields.get(table) or []
+            lacking += [table for row in rows for column, kind in columns.items() if not isinstance(row[column], kind)]
+        datetime.fromisoformat(fields["created"])
+        sum((fields["feed"]["generation"], fields["feed"]["seq"], fields["audit"]["seq"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        lacking = ["a readable form"]
+    if lacking:
+        raise Refused(f"{name} was made by another program: its manifest lacks {lacking[0]}")
+    return dict(fields)
 
 
 def inflated(stored: bytes, name: str) -> bytes:

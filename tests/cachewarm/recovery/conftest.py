@@ -132,6 +132,9 @@ def make_archive(tmp_path: Path) -> MakeArchive:
                 "settings_left_out": [],
                 "not_included": [],
                 "crl_numbers": {},
+                "sequences": {},
+                "logins": {},
+                "edges": {},
             }
             writer.finish(manifest | changes, key)
         return path

@@ -106,11 +106,14 @@ def test_a_manifest_signed_again_by_somebody_else_is_refused(
     ("changes", "text"),
     [
         ({"schema": 999}, "this fastocsp knows"),
+        ({"tables": [{"name": "issuers"}]}, "lacks a readable form"),
+        ({"created": "yesterday"}, "lacks a readable form"),
+        ({"logins": None}, "lacks logins"),
         ({"migrations": {"0001_registry": "00"}}, "migration 0001_registry differs"),
         ({"tables": [{"name": "issuers", "columns": [], "rows": 3, "bytes": 0}]}, "2 rows of issuers"),
         ({"tables": [{"name": "certificates", "columns": [], "rows": 1, "bytes": 0}]}, "0 rows of certificates"),
     ],
-    ids=["newer schema", "another build", "too few rows", "missing table"],
+    ids=["newer schema", "no columns", "no date", "no logins", "another build", "too few rows", "missing table"],
 )
 def test_an_archive_that_does_not_fit_this_version_is_refused(
     make_archive: MakeArchive, changes: dict[str, object], text: str
