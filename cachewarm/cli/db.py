@@ -87,14 +87,16 @@ def restored_command(
     from cachewarm.ledger.grants import give_rights, owns_ledger
     from cachewarm.ledger.migrate import require_schema
 
-    async def run(url: SecretStr) -> tuple[int, list[str]]:
+    async def run(url: SecretStr) -> tuple[int, list[str] | None]:
         async with connected(url, name="fastocsp db", check=False) as connection:
-            changed = await give_rights(connection) if await owns_ledger(connection) else []
+            changed = await give_rights(connection) if await owns_ledger(connection) else None
             await require_schema(connection)
             return await begin_generation(connection, above), changed
 
     with reported():
         generation, changed = asyncio.run(run(owner_url(data_dir)))
+        if changed is None:
+            say("this login does not own the ledger: groups and rights were left as they are")
         show({"generation": generation, "rights_given": changed}, as_json=as_json)
 
 

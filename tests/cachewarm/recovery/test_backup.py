@@ -12,7 +12,6 @@ from cachewarm.errors import Refused
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger.connect import Connection
 from cachewarm.recovery import retention
-from cachewarm.recovery.archive import PIECE
 from cachewarm.recovery.backup import BackupPlan, create_backup, new_archive, summary
 from cachewarm.recovery.sealing import Sealer
 from cachewarm.recovery.verify import Demand, verify_file
@@ -51,23 +50,6 @@ async def test_a_bare_key_is_refused_unless_it_is_allowed_or_sealed(
     ):
         await create_backup(owner, tmp_path / f"{number}.backup", allowed)
     assert b"PRIVATE" not in (tmp_path / "1.backup").read_bytes()
-
-
-async def test_a_table_larger_than_a_piece_is_cut_and_put_together(
-    owner: Connection, plan: BackupPlan, tmp_path: Path
-) -> None:
-    """Rows cross the borders of pieces."""
-    await owner.execute("alter table audit_events disable trigger user")
-    size = PIECE // 3
-    await owner.execute(
-        """insert into audit_events select 1000 + n, now(), 'a', 'b', null, null,
-             jsonb_build_object('x', repeat(chr(97 + n % 26), $1::int)), '', '' from generate_series(1, 7) n""",
-        size,
-    )
-    await create_backup(owner, tmp_path / "a.backup", plan)
-    verified = verify_file(tmp_path / "a.backup", Demand())
-    pieces = [name for name in verified.manifest.fields["members"] if name.startswith("ledger/audit_events/")]
-    assert len(pieces) == 3
 
 
 def test_an_archive_is_whole_or_not_there(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A real ledger into an archive and out of it, into real databases: nothing is lost, and nothing half done is left."""
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 import pytest
 
+from cachewarm.embedded.binaries import find_postgres
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused, Transient
@@ -18,6 +20,7 @@ from cachewarm.ledger.connect import Connection, connect, connected
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
 from cachewarm.ledger.table_copies import LedgerTable, ledger_tables
 from cachewarm.ledger.table_loads import copy_table_in
+from cachewarm.recovery.archive import PIECE
 from cachewarm.recovery.backup import BackupPlan, create_backup
 from cachewarm.recovery.restore import Restored, Source, restore_keys, restore_ledger
 from cachewarm.recovery.verify import Demand, verify
@@ -279,6 +282,44 @@ async def test_a_connection_that_is_lost_while_a_copy_waits_to_write_is_an_error
         await asyncio.wait(relays)
         connection.terminate()
         server.close()
+
+
+async def test_a_table_larger_than_a_piece_is_cut_and_put_together(
+    owner: Connection, target: Connection, plan: BackupPlan, tmp_path: Path
+) -> None:
+    """Rows cross the borders of pieces."""
+    await owner.execute("alter table audit_events disable trigger user")
+    await owner.execute(
+        """insert into audit_events select 1000 + n, now(), 'a', 'b', null, null,
+             jsonb_build_object('x', repeat(chr(97 + n % 26), $1::int)), '', '' from generate_series(1, 7) n""",
+        PIECE // 3,
+    )
+    manifest = await create_backup(owner, tmp_path / "a.backup", plan)
+    assert len([name for name in manifest.fields["members"] if name.startswith("ledger/audit_events/")]) == 3
+    await bring_back(target, tmp_path / "a.backup", tmp_path / "keys")
+    rows = "select seq, md5(detail::text) from audit_events where seq between 1001 and 1007 order by seq"
+    assert await target.fetch(rows) == await owner.fetch(rows)
+
+
+async def test_a_backup_beside_revocations_is_of_one_moment(
+    owner: Connection, ledger: DatabaseURLs, target: Connection, plan: BackupPlan, tmp_path: Path
+) -> None:
+    """A revocation is committed after the first table was read: no table has it, and the chain holds."""
+    path, psql = tmp_path / "a.backup", str(find_postgres().bin / "psql")
+    sql = "insert into certificate_revocations (issuer_id, serial_number) values ('ca', '\x1011')"
+    ran: list[int] = []
+
+    def revoke_once(_: int) -> None:
+        if not ran:
+            ran.append(subprocess.run([psql, "-q", "-c", sql, "-d", ledger.owner], check=True).returncode)
+
+    await create_backup(owner, path, plan, revoke_once)
+    assert (ran, await owner.fetchval("select count(*) from certificate_revocations")) == ([0], 4)
+    await bring_back(target, path, tmp_path / "keys")
+    assert await target.fetchval("select count(*) from certificate_revocations") == 3
+    assert await target.fetchval("select count(*) from certificates where status = 'revoked'") == 3
+    assert await target.fetchval("select max(seq) from revocation_events") == 1
+    assert (await verify_audit(target)).broken_at is None
 
 
 async def test_another_key_of_the_same_name_is_kept(target: Connection, saved: Path, tmp_path: Path) -> None:
