@@ -126,7 +126,12 @@ async def _load(url: SecretStr, settings: "Settings", source: "Source", *, above
 
 def _what_to_do(settings: "Settings", fields: dict[str, Any], done: "Restored") -> list[str]:
     """Return, in sentences, what was not in the archive and what comes next."""
+    from cachewarm.recovery.restore import closed_key
+
     lines = [f"not included: {line}" for line in fields["not_included"]]
+    closed = closed_key(fields["keys"], settings.keys, settings.passphrase)
+    if closed is not None:
+        lines.append(f"{closed}: start with the FASTOCSP_CONFIG_ENCRYPTION_KEY of the backup")
     if fields["settings"]:
         lines.append("the settings of then are shown by `fastocsp backup verify FILE --json`; none of them was applied")
     if settings.database_url is None:

@@ -4,7 +4,7 @@ What a crash leaves: before the commit, a target without one row of the archive,
 run finds as they should be; after the commit, a ledger that a second run recognises as restored from this archive.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -12,6 +12,8 @@ from typing import IO, Any
 
 from cachewarm.errors import Fatal, Refused
 from cachewarm.keys.key_file import write_atomically
+from cachewarm.keys.rewrap import Form
+from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import table_loads as loads
 from cachewarm.ledger.audit import append_audit
 from cachewarm.ledger.connect import Connection, translated
@@ -68,6 +70,18 @@ def restore_keys(source: Source, folder: Path, *, replace: bool) -> dict[str, st
         if path in different or not path.exists():
             write_atomically(path, content)
     return {row["path"]: str(places[row["member"]]) for row in source.manifest.fields["keys"]}
+
+
+def closed_key(keys: Sequence[Mapping[str, str]], folder: Path, passphrase: bytes | None) -> str | None:
+    """Return why the first encrypted key of an archive does not open, None when it does or there is none."""
+    for row in keys:
+        if row["form"] in (Form.SEALED, Form.ENCRYPTED):
+            try:
+                SoftKey.load(_place(folder, row["place"]), passphrase)
+            except (Refused, OSError) as error:
+                return str(error)
+            return None
+    return None
 
 
 def _place(folder: Path, place: str) -> Path:

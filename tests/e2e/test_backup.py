@@ -83,6 +83,10 @@ def test_a_destroyed_instance_comes_back_from_its_archive(product: Instance, own
     done = json.loads(again.command("restore", str(archive), *key, "--json").stdout)
     assert (done["rows"], done["loaded"]) == (made["rows"], True)
     assert done["generation"] > made["generation"]
+    del again.environ["FASTOCSP_CONFIG_ENCRYPTION_KEY"]
+    closed = again.command("restore", str(archive), *key)
+    assert "is encrypted and no passphrase is given" in closed.stderr
+    again.environ["FASTOCSP_CONFIG_ENCRYPTION_KEY"] = PASSPHRASE
     refused = again.command("restore", str(archive), "--key", "ed25519:" + "A" * 43 + "=", check=False)
     assert (refused.returncode, "of another installation" in refused.stderr) == (1, True)
     again.start()

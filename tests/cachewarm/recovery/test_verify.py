@@ -10,7 +10,7 @@ from cachewarm.recovery import archive
 from cachewarm.recovery.backup_key import BackupKey, known_key, parse_key
 from cachewarm.recovery.copy_rows import RowCounter
 from cachewarm.recovery.sealing import Opener, Sealer
-from cachewarm.recovery.verify import Demand, verify_file
+from cachewarm.recovery.verify import Demand, contents, verify_file
 from tests.cachewarm.recovery.conftest import MakeArchive, table_of
 from tests.support.sampling import commit_seed
 
@@ -153,6 +153,19 @@ def test_a_wrong_recipient_or_identity_is_refused(tmp_path: Path) -> None:
     (tmp_path / "identity").write_text("wrong\n")
     with pytest.raises(Refused, match="no age identity"):
         Opener(tmp_path / "identity")
+
+
+def test_an_archive_that_changes_after_it_was_verified_is_refused(make_archive: MakeArchive) -> None:
+    """Its members are compared with the manifest again while they are read."""
+    path = make_archive()
+    manifest = verify_file(path, Demand()).manifest
+    with path.open("r+b") as file:
+        assert len(list(contents(file, "x", manifest, None))) == 2
+        file.seek(1024 + 512 + 4)
+        file.write(b"\0")
+        file.seek(0)
+        with pytest.raises(Refused, match="was changed while it was read"):
+            list(contents(file, "x", manifest, None))
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 1000])
