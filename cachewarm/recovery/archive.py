@@ -161,8 +161,9 @@ def read_manifest(
     for each, found in hashes.items():
         if listed.get(each) != found:
             raise Refused(f"{name} is damaged: {each} is not what the manifest says")
-    if listed.keys() != hashes.keys():
-        raise Refused(f"{name} is damaged: {min(listed.keys() - hashes.keys())} is missing")
+    if list(listed) != list(hashes):
+        missing = sorted(listed.keys() - hashes.keys())
+        raise Refused(f"{name} is damaged: {f'{missing[0]} is missing' if missing else 'its members changed places'}")
     return Manifest(fields, manifest.sha256, key)
 
 

@@ -55,6 +55,8 @@ def verify(file: IO[bytes], name: str, demand: Demand, progress: Callable[[int],
             if member.name.startswith(LEDGER):
                 table = member.name.split("/")[1]
                 counters.setdefault(table, RowCounter(f"{table} in {name}")).feed(content)
+        if member.name in hashes:
+            raise Refused(f"{name} is damaged: {member.name} is there twice")
         hashes[member.name] = len(member.content), member.sha256
         if progress:
             progress(len(member.content))

@@ -76,6 +76,21 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes, text: str) -> N
     assert text in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("order", "text"),
+    [("head table", "keys/000001 is missing"), ("head key key table", "twice"), ("head table key", "changed places")],
+)
+def test_members_that_were_moved_removed_or_repeated_are_refused(
+    make_archive: MakeArchive, order: str, text: str
+) -> None:
+    """Each of them is whole and listed, but not in its place. A member of the example has two blocks."""
+    path = make_archive()
+    whole = path.read_bytes()
+    parts = {name: whole[1024 * at : 1024 * (at + 1)] for at, name in enumerate(("head", "key", "table"))}
+    path.write_bytes(b"".join(parts[name] for name in order.split()) + whole[3072:])
+    assert text in refusal(path)
+
+
 def test_bytes_after_the_end_are_refused(make_archive: MakeArchive) -> None:
     """Something was appended."""
     path = make_archive()
