@@ -99,12 +99,15 @@ class _Pieces:
         self._number = self.total = 0
 
     async def take(self, octets: bytes) -> None:
-        self._buffer += octets
         self.total += len(octets)
         self._progress(len(octets))
-        while len(self._buffer) >= PIECE:
-            self._add(bytes(self._buffer[:PIECE]))
-            del self._buffer[:PIECE]
+        rest = memoryview(octets)
+        while rest:  # a row, which a CRL can be, may have many pieces
+            room = PIECE - len(self._buffer)
+            self._buffer += rest[:room]
+            rest = rest[room:]
+            if len(self._buffer) == PIECE:
+                self.flush()
 
     def flush(self) -> None:
         if self._buffer:
