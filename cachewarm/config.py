@@ -36,6 +36,24 @@ def parse_api_keys(value: object) -> object:
 ApiKeys = Annotated[dict[str, tuple[str, bool]], parse_api_keys]
 
 
+def parse_uids(value: object) -> object:
+    """Return numbers of accounts, out of a comma-separated list."""
+    if not isinstance(value, str):
+        return value
+    return tuple(int(part) for part in value.split(",") if part.strip())
+
+
+def parse_paths(value: object) -> object:
+    """Return absolute paths, out of a comma-separated list."""
+    if not isinstance(value, str):
+        return value
+    return tuple(Path(part.strip()).expanduser().absolute() for part in value.split(",") if part.strip())
+
+
+Uids = Annotated[tuple[int, ...], parse_uids]
+Paths = Annotated[tuple[Path, ...], parse_paths]
+
+
 def check_passphrase(value: SecretStr | None) -> SecretStr | None:
     """Return the passphrase of the private keys; ValueError when it is too short."""
     if value is not None and len(value.get_secret_value().encode()) < 32:
@@ -54,6 +72,25 @@ class Settings(EdgeSettings):
     )
     ocsp_responder_key_dir: Path | None = Field(
         None, description="folder of the delegated responder keys; must be set outside the quickstart"
+    )
+    ca_key_dir: Path | None = Field(
+        None, description="folder of the keys of CAs; by default that of the responder keys, OCSP_RESPONDER_KEY_DIR"
+    )
+    ca_signer: str = Field(
+        "",
+        description="Unix socket of the CA signer; default RUN_DIR/ca-signer.sock. off: warmers and commands open the "
+        "keys of CAs themselves",
+    )
+    ca_signer_uids: Uids = Field(
+        (), description="numbers of the accounts that may use the CA signer, besides its own and root"
+    )
+    ca_token_paths: Paths = Field(
+        (), description="files and folders that a token's library needs from within the sandbox of the CA signer"
+    )
+    ca_signer_metrics_listen: str = Field(
+        "",
+        check=check_listen,
+        description="address and port of the CA signer's own metrics listener, as METRICS_LISTEN; empty for none",
     )
     ocsp_responder_validity: Duration = Field(
         30 * 86400.0, ge=3600, description="seconds a delegated responder certificate is valid"
@@ -156,6 +193,18 @@ class Settings(EdgeSettings):
     def keys(self) -> Path:
         """Folder of the responder keys."""
         return self.ocsp_responder_key_dir or self.data_dir / "keys"
+
+    @property
+    def ca_keys(self) -> Path:
+        """Folder of the keys of CAs."""
+        return self.ca_key_dir or self.keys
+
+    @property
+    def ca_signer_socket(self) -> Path | None:
+        """Socket of the CA signer; None when there is none, and keys are opened where they are used."""
+        if self.ca_signer == "off":
+            return None
+        return Path(self.ca_signer).expanduser().absolute() if self.ca_signer else self.run / "ca-signer.sock"
 
     @property
     def base_url(self) -> str:

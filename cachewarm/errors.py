@@ -13,6 +13,10 @@ class Refused(CachewarmError):
     """Never try again: the request itself is wrong, or what was made did not pass its check."""
 
 
+class SignerUnavailable(Refused):
+    """The CA signer does not run, or cannot sign at the moment: what needs a CA's key fails, and works again later."""
+
+
 class Fatal(CachewarmError):
     """The state is unknown: exit; a restart replays."""
 

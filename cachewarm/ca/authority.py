@@ -56,22 +56,29 @@ class Authority:
         return epoch(self.certificate.not_valid_after_utc)
 
     @property
+    def not_before(self) -> int:
+        """Its first second, epoch."""
+        return epoch(self.certificate.not_valid_before_utc)
+
+    @property
     def path_length(self) -> int | None:
         """How many CAs may stand below it; None when nothing is said."""
         return self.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
 
     def window(self, now: int, validity_s: int | None, default_s: int) -> tuple[int, int]:
-        """The notBefore and notAfter of a certificate issued now: never beyond the CA's own end.
+        """Return the notBefore and notAfter of a certificate issued now, within the CA's own.
 
         A length nobody asked for is cut to the CA's; one that was asked for and does not fit is Refused.
         """
         not_after = now + (default_s if validity_s is None else check_validity(validity_s))
         if now >= self.not_after:
             raise Refused(f"the certificate of {self.name} has expired: it can issue nothing any more")
+        if now < self.not_before:
+            raise Refused(f"the certificate of {self.name} is not valid yet: it can issue nothing")
         if validity_s is not None and not_after > self.not_after:
             days = (self.not_after - now) / 86400
             raise Refused(f"{self.name} itself ends in {days:.1f} days: ask for no longer validity than that")
-        return now - BACKDATE_S, min(not_after, self.not_after)
+        return max(now - BACKDATE_S, self.not_before), min(not_after, self.not_after)
 
 
 def init_root(

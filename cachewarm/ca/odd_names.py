@@ -26,7 +26,7 @@ from responder.domain.odd_names import (
     positions_of_certificate,
     readable_certificate,
 )
-from responder.domain.signature import is_signed_by
+from responder.domain.signature import PublicKey, is_signed_by
 
 
 class OddCertificate:
@@ -98,18 +98,29 @@ def verify_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> No
 
 
 def sign_below(builder: x509.CertificateBuilder, ca: x509.Certificate, key: SigningKey) -> x509.Certificate:
-    """Return the certificate that the CA's key signs, with the CA's name as its own bytes have it."""
-    made = sign_certificate(builder, key)
-    der = made.public_bytes(Encoding.DER)
+    """Return the certificate that the CA's key signs once, with the CA's name as its own bytes have it."""
+    draft = sign_certificate(builder, _NoSignature(key.public_key)).public_bytes(Encoding.DER)
+    tbs, algorithm, _ = elements(contents(draft))
     name = names_of(ca.public_bytes(Encoding.DER))[1]
-    if names_of(der)[0] == name:
-        return made
-    tbs, algorithm, _ = elements(contents(der))
     fields = [dump(each) for each in elements(tbs[3])]
     fields[positions_of_certificate(fields)[0]] = name
     body = emit(SEQUENCE, b"".join(fields))
     signature = emit(BIT_STRING, b"\0" + key.sign(body))
     return load_certificate(emit(SEQUENCE, body + dump(algorithm) + signature))
+
+
+class _NoSignature:
+    """The interface of a key for a draft, whose TBS is read and signed afterwards."""
+
+    def __init__(self, public_key: PublicKey) -> None:
+        self.public_key = public_key
+        self.signature_algorithm = b""
+
+    def sign(self, tbs: bytes) -> bytes:  # noqa: ARG002 - the interface of a key
+        return b""
+
+    def sign_digest(self, digest: bytes) -> bytes:  # noqa: ARG002
+        return b""
 
 
 def _der_of(certificate: object) -> bytes | None:

@@ -11,19 +11,21 @@ from typing import Required, TypedDict, Unpack
 from cryptography import x509
 
 from cachewarm.ca.authority import Authority, init_root, init_sub
+from cachewarm.ca.ca_keys import CAKeys, LocalCAKeys, Purpose
 from cachewarm.ca.certificate import Issued, moment
 from cachewarm.ca.issue import Terms, issue
 from cachewarm.ca.issuer_rows import issuer_row
+from cachewarm.ca.lineage import require_issuance
 from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.profiles import ROOT_VALIDITY_S, Pointers
 from cachewarm.errors import Refused
 from cachewarm.keys.key_file import write_new
-from cachewarm.keys.load import load_key
 from cachewarm.keys.pkcs11_key import existing_token_key, new_token_key
 from cachewarm.keys.signing_key import SigningKey
 from cachewarm.keys.soft_key import KeyKind, SoftKey
-from cachewarm.ledger import inventory, issuers
+from cachewarm.ledger import ca_signer, inventory, issuers
 from cachewarm.ledger.connect import Connection
+from cachewarm.ledger.issuer_states import hold_issuance
 from responder.domain.issuer import check_issuer_id
 from responder.domain.signature import PublicKey
 from responder.domain.status import UnissuedPolicy
@@ -103,7 +105,7 @@ async def found_ca(
     try:
         async with connection.transaction():
             if parent is not None:
-                await enter(connection, parent.issuer_id, made, crl_shards=parent.crl_shards)
+                await enter_issued(connection, parent.issuer_id, made, crl_shards=parent.crl_shards)
             row = issuer_row(made.certificate, public_urls(wish["base_url"], issuer_id), key_path=key_uri or path)
             row["unissued_policy"] = wish.get("policy", UnissuedPolicy.UNAUTHORIZED)
             row["crls"] = wish.get("crls", issuers.ONLY_COMPLETE)
@@ -133,8 +135,20 @@ async def issue_leaf(
 ) -> Issued:
     """A certificate, entered into the inventory."""
     made = issue(authority, public_key, terms, names=names, now=now, subject=subject)
-    await enter(connection, issuer.issuer_id, made, crl_shards=terms.pointers.crl_shards)
+    await enter_issued(connection, issuer.issuer_id, made, crl_shards=terms.pointers.crl_shards)
     return made
+
+
+async def enter_issued(connection: Connection, issuer_id: str, *made: Issued, crl_shards: int = 0) -> int:
+    """Enter certificates that were issued here; how many were new.
+
+    Refused when the issuer may not issue (lineage.py): it may have been frozen since they were signed. A responder's
+    certificate is entered by `enter`, as answers go on.
+    """
+    async with connection.transaction():
+        await hold_issuance(connection, issuer_id)
+        await require_issuance(connection, await ca_signer.signing_issuer(connection, issuer_id))
+        return await enter(connection, issuer_id, *made, crl_shards=crl_shards)
 
 
 async def enter(connection: Connection, issuer_id: str, *made: Issued, crl_shards: int = 0) -> int:
@@ -161,12 +175,15 @@ async def enter(connection: Connection, issuer_id: str, *made: Issued, crl_shard
         )
 
 
-def load_authority(issuer: issuers.Issuer, passphrase: bytes | None) -> Authority:
-    """Return the CA with its key. Refused when the key is not here, cannot be read or belongs to another CA."""
-    if issuer.key_path is None:
-        raise Refused(f"the private key of {issuer.issuer_id} is not here")
-    certificate = load_certificate(issuer.cert_der)
-    return Authority(certificate, load_key(issuer.key_path, passphrase, whose=issuer.issuer_id))
+def load_authority(
+    issuer: issuers.Issuer, keys: CAKeys | None = None, purpose: Purpose = Purpose.CERTIFICATE
+) -> Authority:
+    """Return the CA with its key for that purpose; without `keys` it is opened here, and has no passphrase.
+
+    Refused when the key is not here, cannot be read or belongs to another CA; see CAKeys.
+    """
+    key = (keys or LocalCAKeys(None)).key_of(issuer, purpose)
+    return Authority(load_certificate(issuer.cert_der), key)
 
 
 def check_id(issuer_id: str) -> None:

@@ -67,9 +67,12 @@ def make(
     not_after = min(now + check_validity(validity_s), authority.not_after)
     if not_after <= now:
         raise Refused(f"the certificate of {authority.name} has expired: it can delegate to no responder")
+    if now < authority.not_before:
+        raise Refused(f"the certificate of {authority.name} is not valid yet: it can delegate to no responder")
+    not_before = max(now - BACKDATE_S, authority.not_before)
     builder = x509.CertificateBuilder().subject_name(_subject(authority, issuer_id))
     builder = builder.issuer_name(authority.certificate.subject).public_key(key.public_key).serial_number(new_serial())
-    builder = builder.not_valid_before(moment(now - BACKDATE_S)).not_valid_after(moment(not_after))
+    builder = builder.not_valid_before(moment(not_before)).not_valid_after(moment(not_after))
     builder = builder.add_extension(DIGITAL_SIGNATURE, critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
     builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)

@@ -194,7 +194,9 @@ async def _init(
     policy: UnissuedPolicy,
     crls: "issuers.CRLWish",
 ) -> "issuers.Issuer":
+    from cachewarm.ca.ca_keys import Purpose
     from cachewarm.ca.registry import found_ca, load_authority
+    from cachewarm.ca_signer.client import ca_keys_of
     from cachewarm.ledger import issuers
 
     async def act(connection: Any) -> "issuers.Issuer":
@@ -207,9 +209,9 @@ async def _init(
             existing_key=existing_key,
             subject=subject,
             parent=parent,
-            parent_authority=load_authority(parent, settings.passphrase) if parent else None,
+            parent_authority=load_authority(parent, ca_keys_of(settings), Purpose.SUB_CA) if parent else None,
             base_url=base_url,
-            keys=settings.keys.absolute(),
+            keys=settings.ca_keys.absolute(),
             passphrase=settings.passphrase,
             now=int(time.time()),
             validity_s=validity_s,

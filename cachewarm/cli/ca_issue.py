@@ -106,7 +106,8 @@ def issue_command(
 
 async def _issue(settings: Settings, issuer_id: str, wish: Wish) -> "Issued":
     """Read the issuer, make the certificate once, enter it. A restart of Postgres costs neither of the two steps."""
-    from cachewarm.ca.registry import enter, load_authority
+    from cachewarm.ca.registry import enter_issued, load_authority
+    from cachewarm.ca_signer.client import ca_keys_of
     from cachewarm.keys.key_file import new_file
     from cachewarm.ledger import issuers
 
@@ -116,12 +117,12 @@ async def _issue(settings: Settings, issuer_id: str, wish: Wish) -> "Issued":
         return await issuers.require_issuer(connection, issuer_id)
 
     issuer = await run_with_ledger(settings, read, name="fastocsp ca issue")
-    authority = load_authority(issuer, settings.passphrase)
+    authority = load_authority(issuer, ca_keys_of(settings))
     terms = _terms(issuer, wish)
     made, files = _make(authority, terms, wish, settings.passphrase)
 
     async def write(connection: Any) -> int:
-        return await enter(connection, issuer.issuer_id, made, crl_shards=terms.pointers.crl_shards)
+        return await enter_issued(connection, issuer.issuer_id, made, crl_shards=terms.pointers.crl_shards)
 
     with ExitStack() as held:
         for path, octets, mode in files:

@@ -39,7 +39,7 @@ def request_ca(
     if asyncio.run(run_with_ledger(settings, taken, name="fastocsp ca init")):
         raise Refused(f"there is an issuer {issuer_id} already")
     if key_uri is None:
-        key, place = file_key(settings.keys.absolute(), issuer_id, kind, settings.passphrase)
+        key, place = file_key(settings.ca_keys.absolute(), issuer_id, kind, settings.passphrase)
     else:
         key, place = token_request_key(key_uri, kind, out, existing=existing_key), key_uri
     is_new = write_request(out, key, subject)
@@ -85,7 +85,7 @@ def complete_command(
             certificate = read_certificate(cert.read_bytes(), name=str(cert))
         with given_by("--chain"):
             above = [] if chain is None else read_chain(chain)
-        place = key_uri or str(ca_key_path(settings.keys.absolute(), issuer_id))
+        place = key_uri or str(ca_key_path(settings.ca_keys.absolute(), issuer_id))
         done = asyncio.run(_complete(settings, issuer_id, certificate, above, place))
         say(f"{done.issuer.issuer_id} is ready; its key is {place}")
         show(

@@ -60,5 +60,5 @@ def ca_key_of(
         Authority(ca, private)
         if is_ours:
             return BroughtKey(str(path.absolute()))
-        target = ca_key_path(settings.keys.absolute(), issuer_id or issuer_id_of(ca))
+        target = ca_key_path(settings.ca_keys.absolute(), issuer_id or issuer_id_of(ca))
         return BroughtKey.copied(private, target, settings.passphrase)

@@ -1,4 +1,4 @@
-"""The processes: quickstart, serve, signer, warm, admin. Each runs until SIGTERM or Ctrl-C."""
+"""The processes: quickstart, serve, ca-signer, signer, warm, admin. Each runs until SIGTERM or Ctrl-C."""
 
 from typing import Annotated
 
@@ -24,7 +24,7 @@ def quickstart(
     certificates: Annotated[int, Option(min=2, help="Demo certificates to issue.")] = 100,
     revoked: Annotated[int, Option(min=0, help="How many of them are revoked.")] = 10,
 ) -> None:
-    """Run everything on this machine: Postgres, Valkey, a demo CA, signer, warmer, edge, admin."""
+    """Run everything on this machine: Postgres, Valkey, a demo CA, signers, warmer, edge, admin."""
     with reported():
         if revoked >= certificates:
             raise click.BadParameter("--revoked must be below --certificates: one has to stay good")
@@ -58,6 +58,17 @@ def signer(data_dir: DataDir = None) -> None:
         settings.require_database()
         check_sandbox(settings)
         run_signer(settings)
+
+
+def ca_signer(data_dir: DataDir = None) -> None:
+    """Run the CA signer: the one process that uses the keys of CAs."""
+    with reported():
+        from cachewarm.ca_signer.run import run_ca_signer
+
+        settings = settings_of(data_dir)
+        settings.require_database()
+        check_sandbox(settings)
+        run_ca_signer(settings)
 
 
 def warm(data_dir: DataDir = None) -> None:

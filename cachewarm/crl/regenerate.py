@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import structlog
 
 from _fastocsp.crl.entry_buffer import EntryBuffer
+from cachewarm.ca.ca_keys import CAKeys, Purpose
 from cachewarm.ca.registry import load_authority
 from cachewarm.crl.carry_over import CarryOver, carry_over, forget_reported_crls, reported_crls
 from cachewarm.crl.comparison import Difference, compare
@@ -41,31 +42,29 @@ from cachewarm.records.keyring import domain_issuer
 log = structlog.get_logger("crl")
 
 
-async def regenerate(
-    connection: Connection, issuer: issuers.Issuer, passphrase: bytes | None, rules: Rules
-) -> int | None:
+async def regenerate(connection: Connection, issuer: issuers.Issuer, keys: CAKeys | None, rules: Rules) -> int | None:
     """The number of the new complete CRL and all that belongs to it; None when another builder is at it.
 
     Errors are logged in the ledger and raised.
     """
-    return await _in_turn(connection, issuer, passphrase, rules, "complete", _complete)
+    return await _in_turn(connection, issuer, keys, rules, "complete", _complete)
 
 
 async def regenerate_delta(
-    connection: Connection, issuer: issuers.Issuer, passphrase: bytes | None, rules: Rules
+    connection: Connection, issuer: issuers.Issuer, keys: CAKeys | None, rules: Rules
 ) -> int | None:
     """The same for a delta alone, on the bases that there are; a complete build when there are none."""
     bases = await crl_parts.read_bases(connection, issuer.issuer_id)
     stored = await stored_crls(connection, issuer.issuer_id) if bases else {}
     if await earlier_crl(connection, stored.get(COMPLETE)) is None:
-        return await regenerate(connection, issuer, passphrase, rules)
-    return await _in_turn(connection, issuer, passphrase, rules, "delta", _delta)
+        return await regenerate(connection, issuer, keys, rules)
+    return await _in_turn(connection, issuer, keys, rules, "delta", _delta)
 
 
 async def _in_turn(
     connection: Connection,
     issuer: issuers.Issuer,
-    passphrase: bytes | None,
+    keys: CAKeys | None,
     rules: Rules,
     kind: str,
     work: Callable[[Connection, BuildContext], Awaitable[SignedCRL]],
@@ -79,7 +78,7 @@ async def _in_turn(
             context = BuildContext(
                 row=issuer,
                 issuer=domain_issuer(issuer),
-                authority=load_authority(issuer, passphrase),
+                authority=await asyncio.to_thread(load_authority, issuer, keys, Purpose.CRL),
                 rules=rules,
                 started=started,
             )

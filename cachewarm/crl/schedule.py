@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
 
+from cachewarm.ca.ca_keys import CAKeys, LocalCAKeys
 from cachewarm.config import Settings
 from cachewarm.crl.parts import COMPLETE, DELTA, wanted_parts
 from cachewarm.crl.pending_changes import Changes
 from cachewarm.crl.regenerate import regenerate, regenerate_delta
 from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.verify_published import check_published, published_crls
-from cachewarm.errors import CachewarmError, Fatal, Transient
+from cachewarm.errors import CachewarmError, Fatal, SignerUnavailable, Transient
 from cachewarm.ledger import crl_states, issuers
 from cachewarm.ledger.chunks import chunks
 from cachewarm.ledger.connect import Connection
@@ -28,6 +29,8 @@ from cachewarm.ledger.entered import changed_issuers, current_place
 log = structlog.get_logger("crl")
 TICK_S = 0.5
 LONGEST_PAUSE_S = 300.0
+#: While the CA signer does not run an attempt costs little: no number is spent and nothing is read.
+WITHOUT_SIGNER_S = 5.0
 START_JITTER_S = 30.0
 
 
@@ -59,8 +62,8 @@ class _Rows:
 class CRLSchedule:
     """The schedule of one warmer; the turn in the ledger keeps several from building the same CRL."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, keys: CAKeys | None = None) -> None:
+        self._settings, self._keys = settings, keys or LocalCAKeys(settings.passphrase)
         self._changes = Changes()
         self._lacking: dict[str, float] = {}
         self._not_before: dict[tuple[str, str], tuple[float, float]] = {}
@@ -177,9 +180,9 @@ class CRLSchedule:
         self,
         connection: Connection,
         issuer: issuers.Issuer,
-        build: Callable[[Connection, issuers.Issuer, bytes | None, Rules], Awaitable[int | None]],
+        build: Callable[[Connection, issuers.Issuer, CAKeys | None, Rules], Awaitable[int | None]],
     ) -> None:
-        number = await build(connection, issuer, self._settings.passphrase, rules_of(self._settings))
+        number = await build(connection, issuer, self._keys, rules_of(self._settings))
         if number is not None and build is regenerate:
             self._lacking.pop(issuer.issuer_id, None)
         for kind in (COMPLETE, DELTA) if build is regenerate else (DELTA,):
@@ -189,7 +192,8 @@ class CRLSchedule:
 
     def _note_failure(self, issuer_id: str, kind: str, error: Exception) -> None:
         """Log a failure when it is another one than the last; every one is in crl_generation_events."""
-        pause = min(LONGEST_PAUSE_S, 2 * self._not_before.get((issuer_id, kind), (0.0, 1.0))[1])
+        longest = WITHOUT_SIGNER_S if isinstance(error, SignerUnavailable) else LONGEST_PAUSE_S
+        pause = min(longest, 2 * self._not_before.get((issuer_id, kind), (0.0, 1.0))[1])
         self._not_before[issuer_id, kind] = (time.monotonic() + pause, pause)
         text = f"{type(error).__name__}: {error}"
         if self._failing.get(issuer_id) != text:

@@ -31,6 +31,7 @@ LOGINS = {
     "cli": "fastocsp_cli",
     "edge": "fastocsp_edge",
     "signer": "fastocsp_signer",
+    "ca_signer": "fastocsp_ca_signer",
 }
 _PORT = 5432
 _START_S, _PREDECESSOR_S = 60.0, 20.0

@@ -9,7 +9,7 @@ from cachewarm.ledger.edges import register_edge
 from cachewarm.ledger.logins import READER, WRITER, NewLogin, drop_login, make_logins
 from cachewarm.ledger.migrate import migrate
 
-_WRITERS, _READERS = ("warmer", "admin", "cli"), ("edge", "signer")
+_WRITERS, _READERS = ("warmer", "admin", "cli"), ("edge", "signer", "ca_signer")
 #: Of 0.1, shared by several processes.
 _FORMER_LOGINS = ("fastocsp_writer_login", "fastocsp_reader_login")
 
@@ -24,6 +24,7 @@ class DatabaseURLs:
     cli: str = field(repr=False)
     edge: str = field(repr=False)
     signer: str = field(repr=False)
+    ca_signer: str = field(repr=False)
 
 
 async def provision(server: EmbeddedPostgres, database: str = DATABASE, *, edge: str | None = None) -> DatabaseURLs:

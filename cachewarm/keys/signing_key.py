@@ -5,7 +5,7 @@ key in an HSM look the same from here.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives import hashes
 
@@ -34,8 +34,19 @@ class SigningKey(Protocol):
         ...
 
 
+@runtime_checkable
+class PartsSigner(Protocol):
+    """A key whose holder must see all that it signs, and so takes no hash."""
+
+    def sign_parts(self, parts: Sequence[bytes | bytearray | memoryview]) -> bytes:
+        """Signature over the parts one after the other."""
+        ...
+
+
 def sign_parts(key: SigningKey, parts: Sequence[bytes | bytearray | memoryview]) -> bytes:
     """Signature over the parts one after the other, which are not joined for it where the kind of key allows that."""
+    if isinstance(key, PartsSigner):
+        return key.sign_parts(parts)
     algorithm = scheme_of(key.public_key).hash
     if algorithm is None:
         return key.sign(b"".join(parts))

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from cachewarm.ledger.connect import Connection, translated
 
-#: Work that one issuer's fault may stop for that issuer alone; ORPHANS stop nothing, and wait for a person.
-RESPONDER, WALK, ORPHANS = "responder", "walk", "orphans"
+#: Work that one issuer's fault may stop for that issuer alone; ORPHANS stop nothing, and wait for a
+#: person; without the CA_SIGNER an issuer gets no certificates and no CRLs.
+RESPONDER, WALK, ORPHANS, CA_SIGNER = "responder", "walk", "orphans", "ca-signer"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,14 @@ from responder.domain.status import UnissuedPolicy
 
 _COLUMNS = """issuer_id, issuer_no, subject, cert_der, key_path, responder_mode, ocsp_url, crl_url, ca_issuers_url,
   unissued_policy, publishes_crl, created_at, delta_crl, crl_shards, crl_scope, crl_source, delta_source,
-  accept_unnumbered"""
+  accept_unnumbered, state"""
 
 
 class Issuer(NamedTuple):
     """One row. `issuer_no` is its name in the feed; `key_path` is None for a CA whose key is not here.
 
     `crl_url` is where our CRL of it is served; `crl_source` is where a CRL that is made elsewhere is fetched from.
+    `state` is "active" or "frozen" (issuer_states.py).
     """
 
     issuer_id: str
@@ -38,6 +39,7 @@ class Issuer(NamedTuple):
     crl_source: str | None = None
     delta_source: str | None = None
     accept_unnumbered: bool = False
+    state: str = "active"
 
 
 class CRLWish(NamedTuple):

@@ -19,7 +19,7 @@ from cachewarm.errors import Refused
 from cachewarm.ledger.connect import Connection, one_row, translated
 
 WRITER, READER, BACKUP = "fastocsp_writer", "fastocsp_reader", "fastocsp_reads_all"
-OWNER = "fastocsp"
+OWNER, CA_SIGNER = "fastocsp", "fastocsp_ca_signer"
 _ITERATIONS = 4096
 #: Postgres cuts names after 63 bytes.
 _LONGEST_NAME = 63
@@ -44,6 +44,12 @@ CATALOGUE: Sequence[Login] = (
     Login(name="fastocsp_admin", group=WRITER, may="write through tables and functions", used_by="admin"),
     Login(name="fastocsp_cli", group=WRITER, may="write through tables and functions", used_by="commands"),
     Login(
+        name=CA_SIGNER,
+        group=READER,
+        may="read issuers with the places of their keys, and states",
+        used_by="CA signer",
+    ),
+    Login(
         name="fastocsp_edge_NAME",
         group=READER,
         may="poll for its own lease, read the public part",
@@ -57,12 +63,13 @@ WRITERS = tuple(login.name for login in CATALOGUE if login.group == WRITER)
 
 @dataclass(frozen=True, kw_only=True)
 class NewLogin:
-    """A login to be made. `edge`: the one that it speaks for."""
+    """A login to be made. `edge`: the one that it speaks for; `is_ca_signer`: it may read what a CA signer needs."""
 
     name: str
     group: str
     password: str
     edge: str | None = None
+    is_ca_signer: bool = False
 
 
 def new_password() -> str:
@@ -89,11 +96,14 @@ def of_host(name: str, *, signer: bool = True) -> list[NewLogin]:
 
 
 def of_processes() -> list[NewLogin]:
-    """Return the logins that no host has of its own, for warmer, admin, commands and backup, with new passwords."""
+    """Return the logins that no edge host has of its own, of warmer, admin, commands, CA signer and backup.
+
+    Their passwords are new.
+    """
     return [
         NewLogin(name=login.name, group=login.group, password=new_password())
         for login in CATALOGUE
-        if login.group in (WRITER, BACKUP)
+        if login.group in (WRITER, BACKUP) or login.name == CA_SIGNER
     ]
 
 
@@ -127,8 +137,9 @@ def login_statements(login: NewLogin) -> list[str]:
 
 
 def registration(login: NewLogin) -> list[str]:
-    """Return the statement that lets the login speak for its edge; nothing for a login without one."""
-    return [f"select edge_register('{login.edge}', '{login.name}', current_user)"] if login.edge else []
+    """Return the statements that let the login speak for its edge, or read what a CA signer needs."""
+    made = [f"select edge_register('{login.edge}', '{login.name}', current_user)"] if login.edge else []
+    return [*made, f"select ca_signer_register('{login.name}', current_user)"] if login.is_ca_signer else made
 
 
 def groups_statements(owner: str) -> list[str]:

@@ -17,6 +17,7 @@ MODULES = [
     "responder.master",
     "responder.worker.worker",
     "responder.worker.warm_up",
+    "cachewarm.ca_signer.run",
     "cachewarm.signer.run",
     "cachewarm.warmer.warmer",
     "cachewarm.admin.run",
@@ -49,6 +50,12 @@ def _edge(settings: Settings, forks: ForkServer | None) -> None:
     run_as_child(EdgeSettings(**fields), forks)
 
 
+def _ca_signer(settings: Settings) -> None:
+    from cachewarm.ca_signer.run import run_ca_signer
+
+    run_ca_signer(settings, child=True)
+
+
 def _signer(settings: Settings) -> None:
     from cachewarm.signer.run import run_signer
 
@@ -67,7 +74,12 @@ def _admin(settings: Settings) -> None:
     run_admin(settings, child=True)
 
 
-_RUNNERS: dict[str, Callable[[Settings], None]] = {"signer": _signer, "warmer": _warmer, "admin": _admin}
+_RUNNERS: dict[str, Callable[[Settings], None]] = {
+    "ca_signer": _ca_signer,
+    "signer": _signer,
+    "warmer": _warmer,
+    "admin": _admin,
+}
 
 if __name__ == "__main__":
     main()

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from cachewarm.ca.ca_keys import CAKeys
 from cachewarm.ca.certificate import parse_subject
 from cachewarm.ca.issue import Terms, issue
 from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.profiles import DAY_S
-from cachewarm.ca.registry import enter, found_ca, load_authority, pointers_of
+from cachewarm.ca.registry import enter_issued, found_ca, load_authority, pointers_of
+from cachewarm.ca_signer.client import ca_keys_of
 from cachewarm.config import Settings
 from cachewarm.console import progress, say
 from cachewarm.errors import Refused
@@ -46,13 +48,13 @@ async def prepare(connection: Connection, settings: Settings, certificates: int,
             parent=None,
             parent_authority=None,
             base_url=settings.base_url,
-            keys=settings.keys,
+            keys=settings.ca_keys,
             passphrase=settings.passphrase,
             now=int(time.time()),
             actor="quickstart",
         )
     else:
-        _refuse_wrong_passphrase(issuer, settings.passphrase)
+        _refuse_wrong_passphrase(issuer, ca_keys_of(settings))
     folder = settings.data_dir / "certs"
     folder.mkdir(exist_ok=True)
     await _issue_missing(connection, issuer, settings, folder, certificates)
@@ -62,10 +64,10 @@ async def prepare(connection: Connection, settings: Settings, certificates: int,
     return await _chosen(connection, issuer, folder, issuer_cert)
 
 
-def _refuse_wrong_passphrase(issuer: issuers.Issuer, passphrase: bytes | None) -> None:
+def _refuse_wrong_passphrase(issuer: issuers.Issuer, keys: CAKeys) -> None:
     """Refused when the CA's key does not open: nothing would ever be signed. A key that is gone stops no start."""
     try:
-        load_authority(issuer, passphrase)
+        load_authority(issuer, keys)
     except Refused as error:
         if issuer.key_path is not None and Path(issuer.key_path).exists():
             raise
@@ -78,7 +80,7 @@ async def _issue_missing(
     have = await samples.count_certificates(connection, ISSUER_ID)
     if have >= wanted:
         return
-    authority = load_authority(issuer, settings.passphrase)
+    authority = load_authority(issuer, ca_keys_of(settings))
     terms = Terms(pointers_of(issuer), validity_s=90 * DAY_S)
     key = SoftKey.generate(KeyKind.P256)
     with progress("issuing demo certificates", wanted - have) as meter:
@@ -86,7 +88,7 @@ async def _issue_missing(
             numbers = range(first, min(first + BATCH, wanted))
             now = int(time.time())
             made = [issue(authority, key.public_key, terms, names=[f"host{n}.demo.test"], now=now) for n in numbers]
-            await enter(connection, ISSUER_ID, *made, crl_shards=issuer.crl_shards)
+            await enter_issued(connection, ISSUER_ID, *made, crl_shards=issuer.crl_shards)
             for each in made:
                 (folder / f"{each.serial.hex()}.pem").write_bytes(each.pem)
             meter.advance(len(made))

@@ -13,7 +13,7 @@ from cachewarm.ledger.connect import connected
 from cachewarm.ledger.logins import READER, WRITER, NewLogin, make_logins, url_of
 from cachewarm.ledger.migrate import migrate
 
-_GROUPS = {"warmer": WRITER, "admin": WRITER, "cli": WRITER, "edge": READER, "signer": READER}
+_GROUPS = {"warmer": WRITER, "admin": WRITER, "cli": WRITER, "edge": READER, "signer": READER, "ca_signer": READER}
 
 
 async def prepare_outside(url: str, folder: Path, edge: str) -> DatabaseURLs:
@@ -22,7 +22,13 @@ async def prepare_outside(url: str, folder: Path, edge: str) -> DatabaseURLs:
     names = {role: f"fastocsp_{role}_{mark}" for role in _GROUPS}
     passwords = read_passwords(folder / "outside.passwords", names.values())
     logins = [
-        NewLogin(name=names[role], group=group, password=passwords[names[role]], edge=edge if role == "edge" else None)
+        NewLogin(
+            name=names[role],
+            group=group,
+            password=passwords[names[role]],
+            edge=edge if role == "edge" else None,
+            is_ca_signer=role == "ca_signer",
+        )
         for role, group in _GROUPS.items()
     ]
     async with connected(url, name="fastocsp quickstart", check=False) as connection:

@@ -1,14 +1,26 @@
 """Questions that the quickstart asks itself before it says "ready"."""
 
 import json
+import socket
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from cachewarm.quickstart.demo_files import Demo
 from responder.domain.status import FENCE
 
 #: OCSPResponse is a SEQUENCE that begins with an ENUMERATED of one byte (RFC 6960 4.2.1); 0 is `successful`.
 _SUCCESSFUL = b"\x0a\x01\x00"
+
+
+def listens(path: Path) -> str | None:
+    """None when a process listens at that Unix socket."""
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(path))
+    except OSError as error:
+        return f"{path}: {error.strerror or error}"
+    return None
 
 
 def is_ready(base: str) -> str | None:

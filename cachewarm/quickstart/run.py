@@ -1,8 +1,8 @@
 """`fastocsp quickstart`: the whole product on one machine, with a demo CA, from one command.
 
-Order: servers, schema, logins, demo CA, then signer, warmer, edge, admin; when all of them answer, quickstart.json is
-written and the commands to try are printed. It is removed at the end, so its presence means "ready". kill -9 leaves
-no process (each dies with its parent) and a stale quickstart.json, which the next start removes first.
+Order: servers, schema, logins, CA signer, demo CA, then signer, warmer, edge, admin; when all of them answer,
+quickstart.json is written and the commands to try are printed. It is removed at the end, so its presence means "ready".
+kill -9 leaves no process (each dies with its parent) and a stale quickstart.json, which the next start removes first.
 """
 
 import json
@@ -25,7 +25,7 @@ from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.valkey import EmbeddedValkey
 from cachewarm.errors import Fatal, Interrupted
 from cachewarm.quickstart.demo_files import Demo
-from cachewarm.quickstart.probes import is_fenced, is_ready, serves_crl, signs_live
+from cachewarm.quickstart.probes import is_fenced, is_ready, listens, serves_crl, signs_live
 from cachewarm.quickstart.step_runner import run_step
 from cachewarm.quickstart.supervisor import Forks, Program, Supervisor
 from cachewarm.quickstart.welcome import print_welcome
@@ -133,6 +133,7 @@ class Quickstart:
         redis_writer, redis_reader = self._start_redis()
         self.settings = self.settings.replace(database_url=databases["cli"], redis_url=redis_writer)
         self._owner_url = databases["owner"]
+        self._start_ca_signer(databases["ca_signer"])
         say("preparing the demo CA")
         made = self._run_step("demo", str(self.plan.certificates), str(self.plan.revoked))
         demo = self._demo = Demo.from_texts(made)
@@ -150,7 +151,7 @@ class Quickstart:
             settings = self.settings.replace(**differing)
             if name in ("edge", "admin"):
                 settings = settings.replace(config_encryption_key=None)
-            self.supervisor.start(name, Program(self._forks, name, as_environment(settings), self._log(name)))
+            self._start_program(name, settings)
         base = f"http://{reachable(self.settings.host)}:{self.settings.port}"
         self._await("/ready", lambda: is_ready(base))
         self._await("a live signature", lambda: signs_live(base, demo))
@@ -158,6 +159,18 @@ class Quickstart:
             say(f"{demo.issuer_id} is fenced, as the ledger may lack revocations: see `fastocsp reconcile`")
         self._await("the CRL", lambda: serves_crl(base, demo))
         return demo
+
+    def _start_program(self, name: str, settings: Settings) -> None:
+        self.supervisor.start(name, Program(self._forks, name, as_environment(settings), self._log(name)))
+
+    def _start_ca_signer(self, database_url: str) -> None:
+        """Start the holder of the CA's key and wait until it listens; nothing with FASTOCSP_CA_SIGNER=off."""
+        path = self.settings.ca_signer_socket
+        if path is None:
+            return
+        path.unlink(missing_ok=True)
+        self._start_program("ca_signer", self.settings.replace(database_url=database_url, api_keys_named={}))
+        self._await("the CA signer", lambda: listens(path))
 
     def _start_postgres(self) -> dict[str, str]:
         """Return the URL of each login."""
@@ -216,7 +229,7 @@ class Quickstart:
             "fork_server": self._forks.pid,
             "edge": workers,
             "edge_master": master,
-            **{name: known.get(name) for name in ("signer", "warmer", "admin", "postgres", "redis")},
+            **{name: known.get(name) for name in ("ca_signer", "signer", "warmer", "admin", "postgres", "redis")},
         }
 
     def _write(self) -> None:

@@ -11,6 +11,7 @@ from cachewarm.ledger.faults import IssuerFault
 _WORK = {
     faults.RESPONDER: "no usable responder",
     faults.WALK: "no signing ahead",
+    faults.CA_SIGNER: "no certificates and no CRLs",
     faults.ORPHANS: "orphans (`fastocsp orphans list`)",
 }
 
@@ -75,6 +76,7 @@ def row_of(seen: Overview) -> dict[str, Any]:
         "responder_ends": _text(seen.responder.not_after if seen.responder else None),
         "inventory": seen.unexpired,
         "covered": counted.covered if counted else None,
+        "state": issuer.state,
         "publishes_crl": issuer.publishes_crl,
         "crl_number": seen.crl.crl_number,
         "crl_next_update": _text(seen.crl.next_update),

@@ -6,6 +6,7 @@ before the row; a crash between the two leaves a key without a certificate, whic
 certificates are in the inventory like any other that is made here.
 """
 
+import asyncio
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +15,14 @@ from pathlib import Path
 
 import structlog
 
+from cachewarm.ca.ca_keys import CAKeys, LocalCAKeys, Purpose
+from cachewarm.ca.certificate import Issued
 from cachewarm.ca.issuer_rows import responder_row
 from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.registry import enter, load_authority
 from cachewarm.ca.responder_certificate import Fault, Unusable, key_path, load_pair, make
 from cachewarm.errors import Fatal, Refused, Transient
+from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import issuers, responders
 from cachewarm.ledger.connect import Connection
 from cachewarm.records.keyring import Keyring
@@ -33,13 +37,17 @@ ROTATED = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """How responder certificates are made: where keys are, for how long, and how long before the end; seconds."""
+    """How responder certificates are made: where keys are, for how long, and how long before the end; seconds.
+
+    Without `ca_keys` the keys of CAs are opened here, under the same passphrase.
+    """
 
     folder: Path
     passphrase: bytes | None
     now: int
     validity_s: float
     grace_s: float
+    ca_keys: CAKeys | None = None
 
     @property
     def grace(self) -> int:
@@ -165,6 +173,12 @@ async def _why(connection: Connection, issuer: issuers.Issuer, terms: Terms) -> 
     return None
 
 
+def _issued(issuer: issuers.Issuer, terms: Terms) -> tuple[Issued, SoftKey]:
+    """Return a new certificate and its key; it blocks while the holder of the CA's key is asked."""
+    authority = load_authority(issuer, terms.ca_keys or LocalCAKeys(terms.passphrase), Purpose.RESPONDER)
+    return make(authority, issuer.issuer_id, now=terms.now, validity_s=int(terms.validity_s))
+
+
 async def _make(connection: Connection, issuer: issuers.Issuer, terms: Terms) -> bool:
     async with connection.transaction():
         if not await responders.try_lock_responders(connection, issuer.issuer_no):
@@ -173,8 +187,7 @@ async def _make(connection: Connection, issuer: issuers.Issuer, terms: Terms) ->
         why = await _why(connection, issuer, terms)
         if why is None:
             return False
-        authority = load_authority(issuer, terms.passphrase)
-        issued, key = make(authority, issuer.issuer_id, now=terms.now, validity_s=int(terms.validity_s))
+        issued, key = await asyncio.to_thread(_issued, issuer, terms)
         await enter(connection, issuer.issuer_id, issued)
         terms.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = key_path(terms.folder, issuer.issuer_id)

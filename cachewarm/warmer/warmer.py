@@ -20,6 +20,7 @@ from prometheus_client.core import Metric
 
 from _fastocsp.revoked.ledger_wire import parse_items
 from _fastocsp.wire.types import Item
+from cachewarm.ca_signer.client import RemoteCAKeys, ca_keys_of
 from cachewarm.config import Settings
 from cachewarm.crl.schedule import CRLSchedule
 from cachewarm.errors import CachewarmError, Fatal
@@ -35,6 +36,7 @@ from cachewarm.records.publisher import Publisher
 from cachewarm.records.publisher import connect as connect_redis
 from cachewarm.records.signing_pool import SigningPool
 from cachewarm.recovery.fence import LossWatch
+from cachewarm.warmer.ca_signer_watch import CASignerWatch
 from cachewarm.warmer.edge_watch import EdgeWatch
 from cachewarm.warmer.event_pipeline import Pipeline
 from cachewarm.warmer.fault_reports import report_faults
@@ -59,7 +61,7 @@ log = structlog.get_logger("warmer")
 PAUSES = Pauses(0.2, 5.0, healthy_s=50.0, between_s=0.2)
 RESPONDERS_INTERVAL_S = 2.0
 #: Names of the loops in logs and metrics.
-LOOPS = ("feed", "responders", "pipeline", "walk", "inventory", "CRLs", "mirrors", "audit", "trimming")
+LOOPS = ("feed", "responders", "pipeline", "walk", "inventory", "CRLs", "mirrors", "CA signer", "audit", "trimming")
 TICK_S = 1.0
 
 
@@ -93,7 +95,10 @@ class Warmer:
         self.walk = Walk(self.pipeline, self.publisher, self.keyring, self.now, settings.warm_batch, self.pool)
         self.rounds = WalkRounds(self.walk, self.publisher, settings.warm_interval, f"{self.name}-{uuid4()}")
         self.new = NewCertificates(self.walk, self.keyring, self.now, settings.warm_batch)
-        self.crls = CRLSchedule(settings)
+        self.ca_keys = ca_keys_of(settings)
+        signer = self.ca_keys.signer if isinstance(self.ca_keys, RemoteCAKeys) else None
+        self.ca_signer = CASignerWatch(signer, self._on_ca_signer_faults)
+        self.crls = CRLSchedule(settings, self.ca_keys)
         self.mirrors = MirrorSchedule(settings)
         self.losses = LossWatch()
         self._items: list[Item] = []
@@ -119,6 +124,7 @@ class Warmer:
             self._run_with_retry(self.crls.run, "CRLs"),
             self._run_with_retry(self.mirrors.run, "mirrors"),
             self._run_with_retry(self.losses.run, "orphans"),
+            self._run_with_retry(self.ca_signer.run, "CA signer"),
             self._run_with_retry(self._audit, "audit"),
             self._run_with_retry(self._trim, "trimming"),
             self._run_with_retry(self.edges.run, "edges"),
@@ -160,6 +166,9 @@ class Warmer:
 
     def _metrics(self) -> Iterator[Metric]:
         return chain(self.heartbeat.collect(), self.edges.metrics(), self.losses.metrics())
+
+    def _on_ca_signer_faults(self, issuer_ids: list[str]) -> None:
+        self._issuer_faults[faults.CA_SIGNER] = issuer_ids
 
     def _on_feed_items(self, items: list[Item]) -> None:
         self.walk.on_feed_items(items)
@@ -231,6 +240,7 @@ class Warmer:
                 now=self.now(),
                 validity_s=settings.ocsp_responder_validity,
                 grace_s=settings.ocsp_responder_rotation_grace,
+                ca_keys=self.ca_keys,
             )
             due = schedule.due(ring, self.keys.take_touched(), terms.now + terms.grace)
             done = await rotate(connection, due, terms) if due else Rotation()

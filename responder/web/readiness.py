@@ -32,6 +32,7 @@ _WORK = {
     "responder": "the warmer has no usable responder for it",
     "walk": "the warmer cannot sign its answers ahead",
     "crl": "its CRLs are withdrawn",
+    "ca-signer": "the CA signer cannot sign for it: neither certificates nor CRLs are made",
     "orphans": "revocations that the ledger lacks",
     FENCE: "fenced, as the ledger may lack revocations: nothing but `revoked` is answered (fastocsp reconcile)",
 }

@@ -62,6 +62,7 @@ def offline(tmp_path: Path) -> Fastocsp:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FASTOCSP_")}
     root = Path(__file__).parents[3]
     environ = kept | {"FASTOCSP_DATA_DIR": str(tmp_path / "data"), "PYTHONPATH": str(root), "COLUMNS": "200"}
+    environ["FASTOCSP_CA_SIGNER"] = "off"  # commands open keys themselves; tests of the CA signer start one
     return Fastocsp(tmp_path, environ)
 
 
