@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cachewarm.cli.ca_issue import issue_command
+from cachewarm.cli.ca_state import freeze_command, say_what_to_start, thaw_command
 from cachewarm.cli.ca_subordinate import complete_command, request_ca
 from cachewarm.cli.crl_options import CRLScope, CRLShards, DeltaCRL, crl_wish
 from cachewarm.cli.options import (
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 app = Group(help="The local CA.")
 app.command("issue")(issue_command)
 app.command("complete")(complete_command)
+app.command("freeze")(freeze_command)
+app.command("thaw")(thaw_command)
 
 IssuerIdOption = Annotated[str, Option("--id", help="Short name: a-z 0-9 . _ -; part of the public URLs.")]
 Subject = Annotated[str, Option("--subject", metavar="NAME", help="CN=Example CA,O=Example,C=DE")]
@@ -156,6 +159,7 @@ def init_command(
         )
         where = "keep a copy of it in a safe place" if key_uri is None else "back up the token by its own means"
         say(f"{made.issuer_id} is ready; its key is {made.key_path}: {where}")
+        say_what_to_start(settings)
         show(_result(made), as_json=as_json)
 
 
@@ -173,11 +177,11 @@ def show_command(
     from cachewarm.ca.describe import describe
 
     with reported():
-        certificate = _certificate(target, data_dir)
+        certificate, state = _certificate(target, data_dir)
         if pem:
             sys.stdout.write(certificate.public_bytes(Encoding.PEM).decode())
         else:
-            show(describe(certificate), as_json=as_json)
+            show(describe(certificate) | ({} if state is None else {"state": state}), as_json=as_json)
 
 
 async def _init(
@@ -223,19 +227,21 @@ async def _init(
     return await run_with_ledger(settings, act, name="fastocsp ca init", repeatable=False)
 
 
-def _certificate(target: str, data_dir: Path | None) -> "x509.Certificate":
+def _certificate(target: str, data_dir: Path | None) -> "tuple[x509.Certificate, str | None]":
+    """Return the certificate, and the state of an issuer."""
     from cachewarm.ca.certificate import read_certificate
     from cachewarm.ca.odd_names import load_certificate
     from cachewarm.ledger import issuers
 
     path = Path(target)
     if path.is_file():
-        return read_certificate(path.read_bytes(), name=target)
+        return read_certificate(path.read_bytes(), name=target), None
 
-    async def stored(connection: Any) -> bytes:
-        return (await issuers.require_issuer(connection, target)).cert_der
+    async def stored(connection: Any) -> issuers.Issuer:
+        return await issuers.require_issuer(connection, target)
 
-    return load_certificate(with_ledger(settings_of(data_dir), stored))
+    issuer = with_ledger(settings_of(data_dir), stored)
+    return load_certificate(issuer.cert_der), issuer.state
 
 
 def _result(made: "issuers.Issuer") -> dict[str, Any]:

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from cachewarm.cli.ca_state import say_what_to_start
 from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, run_with_ledger, settings_of
 from cachewarm.cli.parameters import Option
 from cachewarm.config import Settings
@@ -88,6 +89,7 @@ def complete_command(
         place = key_uri or str(ca_key_path(settings.ca_keys.absolute(), issuer_id))
         done = asyncio.run(_complete(settings, issuer_id, certificate, above, place))
         say(f"{done.issuer.issuer_id} is ready; its key is {place}")
+        say_what_to_start(settings)
         show(
             {
                 "issuer_id": done.issuer.issuer_id,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
+from cachewarm.cli.ca_state import say_what_to_start
 from cachewarm.cli.crl_options import (
     AcceptUnnumbered,
     CRLScope,
@@ -143,6 +144,8 @@ def add_command(
         )
         with new_key_file(ca_key):
             done = asyncio.run(_add(settings, brought))
+        if ca_key is not None:
+            say_what_to_start(settings)
         _report(done, brought, as_json=as_json)
 
 

@@ -114,6 +114,8 @@ def _files(settings: "Settings", named: list[Path] | None) -> list[Path]:
     if named:
         return named
     found = key_files(settings.keys)
+    if settings.ca_keys != settings.keys:
+        found += key_files(settings.ca_keys)
     if settings.ca_key_path is not None and settings.ca_key_path not in found:
         found.append(settings.ca_key_path)
     return found

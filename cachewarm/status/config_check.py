@@ -34,7 +34,7 @@ _SCHEMES = {
     "redis_url": ("redis://", "rediss://", "unix://"),
     "public_url": ("http://",),
 }
-_FOLDERS = ("ocsp_responder_key_dir", "run_dir", "data_dir")
+_FOLDERS = ("ocsp_responder_key_dir", "ca_key_dir", "run_dir", "data_dir")
 
 
 def written_problems(values: Mapping[str, Any]) -> list[str]:

@@ -114,4 +114,3 @@ revoke all on function issuer_set_state, issuer_require_issuance, ca_signer_regi
 grant execute on function issuer_set_state, issuer_require_issuance to fastocsp_writer;
 grant execute on function ca_signer_issuers, ca_signer_named, ca_signer_certificates, ca_signer_revoked, ca_signer_crl_numbers
   to fastocsp_writer, fastocsp_reader;
-grant select on ca_signer_logins to fastocsp_writer;
