@@ -33,8 +33,8 @@ from responder.web.process_metrics import ProcessMetrics, run_metrics
 log = structlog.get_logger("ca signer")
 #: Connections to the ledger: each request needs one for some milliseconds.
 CONNECTIONS = 4
-#: Seconds between two attempts to reach the ledger at the start.
-PAUSE_S = 1.0
+#: Seconds between two attempts to reach the ledger at the start, and to open keys that could not be opened.
+PAUSE_S, LOOK_AGAIN_S = 1.0, 5.0
 _NAME = "fastocsp ca-signer"
 
 
@@ -75,7 +75,7 @@ async def serve(settings: Settings, path: Path, confinement: Confinement) -> Non
     metrics = ProcessMetrics(
         "ca-signer", ("metrics",), lambda: {"ca-signer": list(keys.faults)}, lambda: _counts(server, service)
     )
-    work = []
+    work = [asyncio.create_task(_look_again(service))]
     if settings.ca_signer_metrics_listen:
         work.append(asyncio.create_task(run_metrics(metrics, settings.ca_signer_metrics_listen, settings)))
     stopped = asyncio.create_task(stopping.wait())
@@ -93,6 +93,12 @@ async def serve(settings: Settings, path: Path, confinement: Confinement) -> Non
         await end_tasks([*work, stopped, replaced, elsewhere])
         pool.terminate()
         path.unlink(missing_ok=True)
+
+
+async def _look_again(service: SigningService) -> None:
+    while True:
+        await asyncio.sleep(LOOK_AGAIN_S)
+        await service.look_again()
 
 
 async def _pool(settings: Settings) -> Pool:

@@ -1,6 +1,7 @@
 """What the CA signer does with a request: the issuer from the ledger, the TBS by its policy, the key, a signature."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -15,11 +16,11 @@ from cachewarm.ca_signer.crl_policy import PassingCRL, judge_crl, part_of
 from cachewarm.ca_signer.key_store import KeyStore
 from cachewarm.ca_signer.policies import MOST_TBS, Forbidden, Terms, judge
 from cachewarm.ca_signer.wire import Reason
-from cachewarm.errors import Refused
+from cachewarm.errors import CachewarmError, Refused
 from cachewarm.keys.signing_key import SigningKey
 from cachewarm.ledger import ca_signer
 from cachewarm.ledger.ca_signer import SigningIssuer
-from cachewarm.ledger.connect import Queries
+from cachewarm.ledger.connect import Queries, lent
 from responder.domain.signature import scheme_of
 
 #: Bytes of a CRL for an Ed25519 key, which hashes nothing ahead (RFC 8032): two million entries.
@@ -46,33 +47,39 @@ class SigningService:
 
     async def open(self, issuer_id: str, purpose: Purpose) -> None:
         """Open the key of the issuer, and look whether it may be used for that purpose. Refused, Transient."""
-        issuer = await self._issuer(issuer_id, purpose)
-        await self._key(issuer)
+        await self._key(await self._issuer(issuer_id, purpose))
 
     async def sign(self, issuer_id: str, purpose: Purpose, pieces: AsyncIterator[bytes]) -> bytes:
         """Return the signature over the TBS that comes in those pieces. Refused (Forbidden by a policy), Transient."""
+        tbs = b"" if purpose is Purpose.CRL else await _whole(pieces, MOST_TBS)
         issuer = await self._issuer(issuer_id, purpose)
         key, ca = await self._key(issuer), load_certificate(issuer.cert_der)
         if purpose is Purpose.CRL:
             signature = await self._sign_crl(issuer, ca, key, pieces)
         else:
-            tbs = await _whole(pieces, MOST_TBS)
             terms = Terms(ca=ca, now=int(time.time()), responder_validity_s=self._responder_validity_s)
             judge(purpose, tbs, terms)
             signature = await asyncio.to_thread(key.sign, tbs)
         self.signed[purpose] += 1
         return signature
 
+    async def look_again(self) -> None:
+        """Try the keys that could not be opened, so that a fault ends without a request. It raises nothing."""
+        for issuer_id in list(self.keys.faults):
+            with contextlib.suppress(CachewarmError):
+                await self._key(await ca_signer.signing_issuer(self._ledger, issuer_id))
+
     async def _issuer(self, issuer_id: str, purpose: Purpose) -> SigningIssuer:
-        issuer = await ca_signer.signing_issuer(self._ledger, issuer_id)
-        if issuer.state == "removed":
-            raise Forbidden(Reason.STATE, f"{issuer.issuer_id} is removed: nothing is signed for it")
-        if purpose in _ISSUANCE:
-            try:
-                await require_issuance(self._ledger, issuer)
-            except Refused as error:
-                raise Forbidden(Reason.STATE, str(error)) from error
-        return issuer
+        async with lent(self._ledger) as connection:
+            issuer = await ca_signer.signing_issuer(connection, issuer_id)
+            if issuer.state == "removed":
+                raise Forbidden(Reason.STATE, f"{issuer.issuer_id} is removed: nothing is signed for it")
+            if purpose in _ISSUANCE:
+                try:
+                    await require_issuance(connection, issuer)
+                except Refused as error:
+                    raise Forbidden(Reason.STATE, str(error)) from error
+            return issuer
 
     async def _key(self, issuer: SigningIssuer) -> SigningKey:
         try:

@@ -14,7 +14,7 @@ import pytest
 from tests.support.breakage import certificates, eventually, revoke
 from tests.support.instance import Instance, free_port
 
-NAMES = ("supervisor", "fork_server", "edge", "edge_master", "signer", "warmer", "admin")
+NAMES = ("supervisor", "fork_server", "edge", "edge_master", "ca_signer", "signer", "warmer", "admin")
 
 
 def pids(instance: Instance) -> list[int]:

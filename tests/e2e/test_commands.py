@@ -49,7 +49,7 @@ def test_status_of_a_healthy_instance_has_no_problem(instance: Instance) -> None
     eventually(ask, '0 {"ok": true')
     said = json.loads(instance.command("status", "--json").stdout)
     names = {row["process"] for row in said["processes"]["pids"]}
-    assert {"supervisor", "edge", "signer", "warmer", "admin", "postgres", "redis"} <= names
+    assert {"supervisor", "edge", "ca_signer", "signer", "warmer", "admin", "postgres", "redis"} <= names
     assert [lease["lease"] for lease in said["ledger"]["edges"]] == ["holds"]
     demo = next(issuer for issuer in said["ledger"]["issuers"] if issuer["issuer_id"] == "demo")
     assert demo["covered"] == demo["inventory"] > 0
@@ -58,9 +58,9 @@ def test_status_of_a_healthy_instance_has_no_problem(instance: Instance) -> None
 
 
 def test_processes_that_parse_or_sign_are_confined(instance: Instance) -> None:
-    """The kernel says so of the worker and the signer, `/ready` of the worker; neither leaves a core dump."""
+    """The kernel says so of the worker and both signers, `/ready` of the worker; none leaves a core dump."""
     pids = instance.facts["pids"]
-    for pid in (pids["edge"][0], pids["signer"]):
+    for pid in (pids["edge"][0], pids["signer"], pids["ca_signer"]):
         said = dict(re.findall(r"(?m)^(\w+):\t(.*)$", Path(f"/proc/{pid}/status").read_text()))
         assert (said["Seccomp"], said["NoNewPrivs"]) == ("2", "1")
         assert re.search(r"Max core file size\s+0\s+0", Path(f"/proc/{pid}/limits").read_text())

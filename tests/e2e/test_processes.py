@@ -36,7 +36,7 @@ def mortal() -> Iterator[Instance]:
 
 
 @pytest.mark.parametrize(
-    "name", ["edge", "edge_master", "signer", "warmer", "admin", "postgres", "redis", "fork_server"]
+    "name", ["edge", "edge_master", "ca_signer", "signer", "warmer", "admin", "postgres", "redis", "fork_server"]
 )
 def test_a_killed_child_is_back_and_answers_go_on(mortal: Instance, name: str) -> None:
     """Kill -9: another process has its place within seconds, quickstart.json names it, questions are answered."""

@@ -177,6 +177,19 @@ def test_a_stopped_warmer_and_signer_are_named(running: Instance) -> None:
     well(running)
 
 
+def test_a_stopped_ca_signer_is_named_while_answers_go_on(running: Instance) -> None:
+    """200, with the issuer's fault in the body and in `status`; and all of it ends by itself."""
+    well(running)
+    with stopped(pid_of(running, "ca_signer")):
+        eventually(lambda: shows(running, "the CA signer cannot sign for it"), SHOWN_S, str(body(running)))
+        assert body(running)["issuer_faults"] == {"demo": ["ca-signer"]}
+        assert ask(running, certificates(running)[0]).says is GOOD
+        said = running.command("status", check=False)
+        assert "no certificates and no CRLs of demo since" in said.stdout + said.stderr
+    well(running)
+    assert running.command("crl", "generate", "demo").returncode == 0
+
+
 def test_an_unreadable_key_folder_turns_no_edge_away(running: Instance) -> None:
     """The keys are gone at one walk: every certificate is covered as before, 200; the issuer's fault is named."""
     well(running)
