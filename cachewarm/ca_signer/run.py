@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
@@ -31,6 +32,8 @@ from responder.tasks import end_tasks
 from responder.web.process_metrics import ProcessMetrics, run_metrics
 
 log = structlog.get_logger("ca signer")
+#: Threads that open keys and sign: each has memory of its own, and a token takes one call at a time.
+THREADS = 2
 #: Connections to the ledger: each request needs one for some milliseconds.
 CONNECTIONS = 4
 #: Seconds between two attempts to reach the ledger at the start, and to open keys that could not be opened.
@@ -62,6 +65,7 @@ async def serve(settings: Settings, path: Path, confinement: Confinement) -> Non
 
     Mismatch when a key is not the one of its CA's certificate.
     """
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
     stopping = asyncio.Event()
     for sig in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sig, stopping.set)
