@@ -5,6 +5,19 @@ alter table issuers add column state text not null default 'active'
   check (state in ('active', 'frozen', 'retired', 'removed'));
 grant select (state) on issuers to fastocsp_reader;
 
+-- A state changes by issuer_set_state alone, which writes the audit row: it runs as the owner of the table.
+create function issuers_keep_their_state() returns trigger language plpgsql
+  set search_path = pg_catalog, public, pg_temp as $$
+begin
+  if new.state is distinct from old.state
+      and current_user is distinct from (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = tg_relid) then
+    raise exception 'the state of an issuer is changed by issuer_set_state' using errcode = '42501';
+  end if;
+  return new;
+end $$;
+create trigger issuers_state before update of state on issuers for each row execute function issuers_keep_their_state();
+alter table issuers enable always trigger issuers_state;
+
 -- Change a state, with its audit row; return the one before, null when there is no such issuer.
 create function issuer_set_state(p_issuer_id text, p_state text, p_actor text) returns text language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
@@ -109,7 +122,7 @@ end $$;
 alter table issuer_faults drop constraint issuer_faults_work_check,
   add constraint issuer_faults_work_check check (work in ('responder', 'walk', 'orphans', 'ca-signer'));
 
-revoke all on function issuer_set_state, issuer_require_issuance, ca_signer_register, ca_signer_only, ca_signer_issuers,
+revoke all on function issuers_keep_their_state, issuer_set_state, issuer_require_issuance, ca_signer_register, ca_signer_only, ca_signer_issuers,
   ca_signer_named, ca_signer_certificates, ca_signer_revoked, ca_signer_crl_numbers from public;
 grant execute on function issuer_set_state, issuer_require_issuance to fastocsp_writer;
 grant execute on function ca_signer_issuers, ca_signer_named, ca_signer_certificates, ca_signer_revoked, ca_signer_crl_numbers

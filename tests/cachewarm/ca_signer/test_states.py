@@ -10,8 +10,10 @@ from cachewarm.ca.registry import enter_issued, load_authority
 from cachewarm.ca.responder_certificate import make
 from cachewarm.crl.regenerate import regenerate
 from cachewarm.crl.sign_and_check import Rules
+from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
 from cachewarm.ledger import issuers
+from cachewarm.ledger.connect import connected
 from cachewarm.ledger.issuer_states import ACTIVE, FROZEN, set_state
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
 from responder.domain.serial import serial_octets
@@ -107,10 +109,11 @@ async def test_commands_that_open_keys_themselves_look_at_the_states_too(site: S
     assert not (site.folder / "ca-sub.key").exists()
 
 
-async def test_states_beyond_frozen_are_not_left_by_thawing(site: Site) -> None:
+async def test_states_beyond_frozen_are_not_left_by_thawing(site: Site, database: DatabaseURLs) -> None:
     """There is no way back from `removed` by these commands, and no issuer of that name is Refused."""
     await site.found("root")
-    await site.connection.execute("update issuers set state = 'removed'")
+    async with connected(database.owner) as owner:
+        await owner.execute("update issuers set state = 'removed'")
     with pytest.raises(Refused, match="root is removed"):
         await set_state(site.connection, "root", ACTIVE, actor="alice")
     with pytest.raises(Refused, match="no issuer 'none'"):

@@ -29,6 +29,7 @@ READER_TABLES = {
 READER_COLUMNS = {
     "issuer_faults": {"issuer_id", "work"},
     "issuers": {
+        "state",
         "issuer_id",
         "issuer_no",
         "cert_der",
@@ -130,6 +131,18 @@ WRITER_CALLS = {
     "mirror_revoke",
     "next_crl_number",
     "raise_crl_number",
+    "issuer_set_state",
+    "issuer_require_issuance",
+}
+
+
+#: Answered to the login of a CA signer and to writers alone (tests/cachewarm/ca_signer).
+CA_SIGNER_CALLS = {
+    "ca_signer_issuers",
+    "ca_signer_named",
+    "ca_signer_certificates",
+    "ca_signer_revoked",
+    "ca_signer_crl_numbers",
 }
 
 
@@ -166,6 +179,7 @@ async def test_the_reader_has_exactly_its_rights(owner: Connection) -> None:
         "feed_report_orphans",
         "feed_report_crl",
         "certificate_sample",
+        *CA_SIGNER_CALLS,
     }
     columns = await owner.fetch(
         """select table_name, column_name, privilege_type from information_schema.column_privileges
@@ -186,7 +200,7 @@ async def test_the_writer_has_exactly_its_rights(owner: Connection) -> None:
     expected["issuer_certificates"] = {"select", "insert"}
     expected["issuer_changes"] = {"select", "delete"}
     assert {name: has for name, has in found.items() if has} == expected
-    assert await calls(owner, "fastocsp_cli") == WRITER_CALLS
+    assert await calls(owner, "fastocsp_cli") == WRITER_CALLS | CA_SIGNER_CALLS
 
 
 async def test_functions_that_borrow_the_owners_rights_pin_their_search_path(owner: Connection) -> None:
@@ -216,6 +230,9 @@ async def test_functions_that_borrow_the_owners_rights_pin_their_search_path(own
         "truncate certificate_revocations",
         "set session_replication_role = replica",
         "update feed_settings set horizon = '1 hour'",
+        "update issuers set state = 'frozen'",
+        "insert into ca_signer_logins values ('fastocsp_edge')",
+        "select ca_signer_register('fastocsp_edge', 'me')",
         "set role fastocsp",
         "set role fastocsp_edge",
     ],
