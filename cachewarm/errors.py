@@ -14,7 +14,11 @@ class Refused(CachewarmError):
 
 
 class SignerUnavailable(Refused):
-    """The CA signer does not run, or cannot sign at the moment: what needs a CA's key fails, and works again later."""
+    """The CA signer cannot sign at the moment, for one issuer or for all: it works again later."""
+
+
+class SignerAway(SignerUnavailable):
+    """The CA signer does not run or does not answer: nothing that needs a CA's key works until it does."""
 
 
 class Fatal(CachewarmError):

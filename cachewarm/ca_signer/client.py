@@ -23,7 +23,7 @@ from cachewarm.ca_signer.wire import (
     unpack_object,
 )
 from cachewarm.config import Settings
-from cachewarm.errors import Refused, SignerUnavailable
+from cachewarm.errors import Refused, SignerAway, SignerUnavailable
 from cachewarm.ledger.issuers import Issuer
 from responder.domain.signature import PublicKey, scheme_of
 
@@ -39,7 +39,7 @@ class CASigner:
         self.path, self._patience = path, patience_s
 
     def sign(self, issuer_id: str, purpose: Purpose, parts: Parts) -> bytes:
-        """Return the signature over the parts. Refused with the reason; SignerUnavailable when it does not run."""
+        """Return the signature over the parts. Refused with the reason, SignerUnavailable, SignerAway."""
         request = {"do": "sign", "issuer": issuer_id, "purpose": purpose.value}
         return self._ask(request, parts)[1]
 
@@ -48,7 +48,7 @@ class CASigner:
         self._ask({"do": "open", "issuer": issuer_id, "purpose": purpose.value})
 
     def faults(self) -> dict[str, str]:
-        """Return what is wrong with the keys of some issuers, by id. SignerUnavailable when it does not run."""
+        """Return what is wrong with the keys of some issuers, by id. SignerUnavailable, SignerAway."""
         words = self._ask({"do": "status"}, patience_s=STATUS_S)[0]
         return {str(issuer_id): str(text) for issuer_id, text in words.get("faults", {}).items()}
 
@@ -67,13 +67,11 @@ class CASigner:
                 if words.get("outcome") == Outcome.SIGNED:
                     return words, _frame(line, MOST_REPLY)
         except (TimeoutError, BlockingIOError) as error:
-            raise SignerUnavailable(f"the CA signer at {self.path} has not answered for {patience_s:.0f} s") from error
+            raise SignerAway(f"the CA signer at {self.path} has not answered for {patience_s:.0f} s") from error
         except PermissionError as error:
-            raise SignerUnavailable(
-                f"{self.path} may not be used by this account: see FASTOCSP_CA_SIGNER_UIDS"
-            ) from error
+            raise SignerAway(f"{self.path} may not be used by this account: see FASTOCSP_CA_SIGNER_UIDS") from error
         except (OSError, ValueError) as error:
-            raise SignerUnavailable(
+            raise SignerAway(
                 f"the CA signer does not run ({self.path}: {_why(error)}): start `fastocsp ca-signer` on this host"
             ) from error
         if words.get("outcome") == Outcome.DONE:

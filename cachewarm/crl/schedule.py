@@ -20,7 +20,7 @@ from cachewarm.crl.pending_changes import Changes
 from cachewarm.crl.regenerate import regenerate, regenerate_delta
 from cachewarm.crl.sign_and_check import Rules
 from cachewarm.crl.verify_published import check_published, published_crls
-from cachewarm.errors import CachewarmError, Fatal, SignerUnavailable, Transient
+from cachewarm.errors import CachewarmError, Fatal, SignerAway, SignerUnavailable, Transient
 from cachewarm.ledger import crl_states, issuers
 from cachewarm.ledger.chunks import chunks
 from cachewarm.ledger.connect import Connection
@@ -29,8 +29,9 @@ from cachewarm.ledger.entered import changed_issuers, current_place
 log = structlog.get_logger("crl")
 TICK_S = 0.5
 LONGEST_PAUSE_S = 300.0
-#: While the CA signer does not run an attempt costs little: no number is spent and nothing is read.
-WITHOUT_SIGNER_S = 5.0
+#: While the CA signer does not run one attempt in so many seconds is made, for one issuer; while it cannot use an
+#: issuer's key an attempt costs little: no number is spent and nothing is read.
+WITHOUT_SIGNER_S, WITHOUT_KEY_S = 5.0, 20.0
 START_JITTER_S = 30.0
 
 
@@ -68,6 +69,7 @@ class CRLSchedule:
         self._lacking: dict[str, float] = {}
         self._not_before: dict[tuple[str, str], tuple[float, float]] = {}
         self._failing: dict[str, str] = {}
+        self._no_signer_until = 0.0
         self._sound: dict[str, tuple[issuers.Issuer, frozenset[str]]] = {}
         self._look_at: dict[str, float] = {}
         self._jitter = random.uniform(0, 0.1)  # noqa: S311 - spreads load, guards nothing
@@ -115,11 +117,11 @@ class CRLSchedule:
         if issuer.delta_crl:
             delta = now + self._settings.crl_delta_interval * share - (state.delta_age_s or 0.0)
             times.append(max(delta, self._not_before.get((issuer.issuer_id, DELTA), (0.0, 0.0))[0]))
-        return min(times)
+        return max(min(times), self._no_signer_until)
 
     async def _look_after(self, connection: Connection, issuer: issuers.Issuer, state: crl_states.ScheduledCRL) -> None:
         """Make what is due; a failure of any kind is this issuer's alone, unless the connection is lost."""
-        if self._changes.is_settling(state.generation):
+        if self._changes.is_settling(state.generation) or time.monotonic() < self._no_signer_until:
             return
         kind = COMPLETE
         try:
@@ -192,7 +194,9 @@ class CRLSchedule:
 
     def _note_failure(self, issuer_id: str, kind: str, error: Exception) -> None:
         """Log a failure when it is another one than the last; every one is in crl_generation_events."""
-        longest = WITHOUT_SIGNER_S if isinstance(error, SignerUnavailable) else LONGEST_PAUSE_S
+        if isinstance(error, SignerAway):
+            self._no_signer_until = time.monotonic() + WITHOUT_SIGNER_S
+        longest = WITHOUT_KEY_S if isinstance(error, SignerUnavailable) else LONGEST_PAUSE_S
         pause = min(longest, 2 * self._not_before.get((issuer_id, kind), (0.0, 1.0))[1])
         self._not_before[issuer_id, kind] = (time.monotonic() + pause, pause)
         text = f"{type(error).__name__}: {error}"

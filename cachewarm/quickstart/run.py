@@ -229,7 +229,8 @@ class Quickstart:
             "fork_server": self._forks.pid,
             "edge": workers,
             "edge_master": master,
-            **{name: known.get(name) for name in ("ca_signer", "signer", "warmer", "admin", "postgres", "redis")},
+            **{name: known[name] for name in ("ca_signer",) if name in known},
+            **{name: known.get(name) for name in ("signer", "warmer", "admin", "postgres", "redis")},
         }
 
     def _write(self) -> None:

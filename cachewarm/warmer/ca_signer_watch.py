@@ -4,11 +4,12 @@ Answers go on without it. Certificates, responder certificates and CRLs wait, wh
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
 
 import structlog
 
-from cachewarm.ca_signer.client import CASigner
+from cachewarm.ca.ca_keys import CAKeys
+from cachewarm.ca_signer.client import RemoteCAKeys
 from cachewarm.errors import SignerUnavailable
 from cachewarm.ledger import ca_signer, faults
 from cachewarm.ledger.connect import Connection
@@ -18,10 +19,11 @@ INTERVAL_S = 2.0
 
 
 class CASignerWatch:
-    """Looks at the CA signer every two seconds; without one there is nothing to look at."""
+    """Looks at the CA signer every two seconds, and keeps its faults in `issuer_faults`; with none there are none."""
 
-    def __init__(self, signer: CASigner | None, note: Callable[[list[str]], None]) -> None:
-        self._signer, self._note = signer, note
+    def __init__(self, keys: CAKeys, issuer_faults: MutableMapping[str, Sequence[str]]) -> None:
+        self._signer = keys.signer if isinstance(keys, RemoteCAKeys) else None
+        self._issuer_faults = issuer_faults
         self._away: str | None = None
 
     async def run(self, connection: Connection) -> None:
@@ -31,7 +33,7 @@ class CASignerWatch:
             found = await self._faults(connection)
             if found != known:
                 await faults.note_faults(connection, faults.CA_SIGNER, found)
-                self._note(list(found))
+                self._issuer_faults[faults.CA_SIGNER] = list(found)
                 known = found
             await asyncio.sleep(INTERVAL_S)
 

@@ -9,7 +9,7 @@ certificates are in the inventory like any other that is made here.
 import asyncio
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from cachewarm.ca.issuer_rows import responder_row
 from cachewarm.ca.odd_names import load_certificate
 from cachewarm.ca.registry import enter, load_authority
 from cachewarm.ca.responder_certificate import Fault, Unusable, key_path, load_pair, make
-from cachewarm.errors import Fatal, Refused, Transient
+from cachewarm.errors import Fatal, Refused, SignerAway, Transient
+from cachewarm.keys.signing_key import SigningKey
 from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import issuers, responders
 from cachewarm.ledger.connect import Connection
@@ -81,7 +82,7 @@ async def rotate(connection: Connection, issuer_ids: Sequence[str], terms: Terms
     A fault of one issuer (a key that is missing, foreign, encrypted or readable for others, a CA that expired) stops
     nothing for the others. Transient and Fatal are the ledger's and end the round.
     """
-    done = Rotation()
+    done, terms = Rotation(), replace(terms, ca_keys=_KeysOfRound(terms))
     for issuer in await issuers.list_issuers(connection, issuer_ids):
         try:
             fault = await _rotate_if_due(connection, issuer, terms, done)
@@ -98,6 +99,24 @@ async def rotate(connection: Connection, issuer_ids: Sequence[str], terms: Terms
         if fault is not None:
             done.faults[issuer.issuer_id] = fault
     return done
+
+
+class _KeysOfRound:
+    """The keys of CAs for one round: a CA signer that is away is asked once, as each question may take seconds."""
+
+    def __init__(self, terms: Terms) -> None:
+        self._keys = terms.ca_keys or LocalCAKeys(terms.passphrase)
+        self._away: SignerAway | None = None
+
+    def key_of(self, issuer: issuers.Issuer, purpose: Purpose) -> SigningKey:
+        """Return the key of that CA; see CAKeys."""
+        if self._away is not None:
+            raise self._away
+        try:
+            return self._keys.key_of(issuer, purpose)
+        except SignerAway as error:
+            self._away = error
+            raise
 
 
 class RotationSchedule:
@@ -175,7 +194,7 @@ async def _why(connection: Connection, issuer: issuers.Issuer, terms: Terms) -> 
 
 def _issued(issuer: issuers.Issuer, terms: Terms) -> tuple[Issued, SoftKey]:
     """Return a new certificate and its key; it blocks while the holder of the CA's key is asked."""
-    authority = load_authority(issuer, terms.ca_keys or LocalCAKeys(terms.passphrase), Purpose.RESPONDER)
+    authority = load_authority(issuer, terms.ca_keys, Purpose.RESPONDER)
     return make(authority, issuer.issuer_id, now=terms.now, validity_s=int(terms.validity_s))
 
 

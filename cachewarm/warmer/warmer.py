@@ -20,7 +20,7 @@ from prometheus_client.core import Metric
 
 from _fastocsp.revoked.ledger_wire import parse_items
 from _fastocsp.wire.types import Item
-from cachewarm.ca_signer.client import RemoteCAKeys, ca_keys_of
+from cachewarm.ca_signer.client import ca_keys_of
 from cachewarm.config import Settings
 from cachewarm.crl.schedule import CRLSchedule
 from cachewarm.errors import CachewarmError, Fatal
@@ -96,13 +96,10 @@ class Warmer:
         self.rounds = WalkRounds(self.walk, self.publisher, settings.warm_interval, f"{self.name}-{uuid4()}")
         self.new = NewCertificates(self.walk, self.keyring, self.now, settings.warm_batch)
         self.ca_keys = ca_keys_of(settings)
-        signer = self.ca_keys.signer if isinstance(self.ca_keys, RemoteCAKeys) else None
-        self.ca_signer = CASignerWatch(signer, self._on_ca_signer_faults)
+        self.ca_signer = CASignerWatch(self.ca_keys, self._issuer_faults)
         self.crls = CRLSchedule(settings, self.ca_keys)
-        self.mirrors = MirrorSchedule(settings)
-        self.losses = LossWatch()
-        self._items: list[Item] = []
-        self._changed = asyncio.Event()
+        self.mirrors, self.losses = MirrorSchedule(settings), LossWatch()
+        self._items, self._changed = list[Item](), asyncio.Event()
         self._walk_faults: dict[str, str] = {}
 
     def keyring(self) -> Keyring:
@@ -167,9 +164,6 @@ class Warmer:
     def _metrics(self) -> Iterator[Metric]:
         return chain(self.heartbeat.collect(), self.edges.metrics(), self.losses.metrics())
 
-    def _on_ca_signer_faults(self, issuer_ids: list[str]) -> None:
-        self._issuer_faults[faults.CA_SIGNER] = issuer_ids
-
     def _on_feed_items(self, items: list[Item]) -> None:
         self.walk.on_feed_items(items)
         self._items += items
@@ -230,8 +224,7 @@ class Warmer:
         await self.new.run(connection)
 
     async def _responders(self, connection: Connection) -> None:
-        settings, known = self.settings, dict[str, str]()
-        schedule = RotationSchedule()
+        settings, known, schedule = self.settings, dict[str, str](), RotationSchedule()
         while True:
             ring = await self.keys.read(connection)
             terms = Terms(

@@ -5,13 +5,17 @@ import time
 
 import pytest
 
+from cachewarm.ca.authority import Authority, init_sub
 from cachewarm.ca.ca_keys import LocalCAKeys, Purpose
-from cachewarm.ca.registry import enter_issued, load_authority
+from cachewarm.ca.certificate import parse_subject
+from cachewarm.ca.issuer_rows import issuer_row
+from cachewarm.ca.registry import enter_issued, load_authority, pointers_of, public_urls
 from cachewarm.ca.responder_certificate import make
 from cachewarm.crl.regenerate import regenerate
 from cachewarm.crl.sign_and_check import Rules
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused
+from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger import issuers
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.issuer_states import ACTIVE, FROZEN, set_state
@@ -84,6 +88,29 @@ async def test_nothing_is_issued_below_a_frozen_or_revoked_ca_at_any_level(site:
     with pytest.raises(Refused, match="middle is revoked by root"):
         await enter_issued(site.connection, "middle", signed_before)
     assert site.leaf(root)
+
+
+async def test_revoked_ca_two_levels_up_is_the_reason_and_named(site: Site) -> None:
+    """Root, policy, issuing: the middle one is revoked by the root."""
+    now = int(time.time())
+    root = await site.found("root")
+    keys = [SoftKey.generate(KeyKind.P256) for _ in range(2)]
+    above, row = load_authority(root), root
+    for name, key, length in (("policy", keys[0], 1), ("issuing", keys[1], 0)):
+        made = init_sub(key, parse_subject(f"CN={name}"), above, now=now, pointers=pointers_of(row), path_length=length)
+        path = site.folder / f"ca-{name}.key"
+        key.store(path)
+        await enter_issued(site.connection, row.issuer_id, made)
+        urls = public_urls("http://ocsp.example", name)
+        row = await issuers.add_issuer(
+            site.connection, name, actor="test", **issuer_row(made.certificate, urls, key_path=path)
+        )
+        above = Authority(made.certificate, key)
+    assert site.leaf(row)
+    policy = await issuers.require_issuer(site.connection, "policy")
+    await revoke(site, policy, root, CRLReason.keyCompromise)
+    with pytest.raises(Refused, match=r"policy, above issuing, is revoked by root \(keyCompromise\)"):
+        site.leaf(row)
 
 
 async def test_expired_ca_issues_nothing(site: Site) -> None:
