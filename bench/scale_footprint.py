@@ -72,7 +72,16 @@ def _pss_kb(pid: int) -> int | None:
 
 
 def _role(line: str) -> str:
-    words = ("fork_server", "child ca_signer", "child signer", "child warmer", "child edge", "child admin", "worker.worker", "quickstart")
+    words = (
+        "fork_server",
+        "child ca_signer",
+        "child signer",
+        "child warmer",
+        "child edge",
+        "child admin",
+        "worker.worker",
+        "quickstart",
+    )
     return next((word.split(" ")[-1] for word in words if word in line), line)
 
 

@@ -24,7 +24,17 @@ from tests.support.breakage import ready
 from tests.support.instance import Instance
 
 #: What tells the programs of a quickstart apart, in their command lines.
-ROLES = ("valkey", "postgres", "signing_process", "child warmer", "child signer", "child admin", "child edge", "main")
+ROLES = (
+    "valkey",
+    "postgres",
+    "signing_process",
+    "child warmer",
+    "child ca_signer",
+    "child signer",
+    "child admin",
+    "child edge",
+    "main",
+)
 
 
 def idle(certificates: int = 1_000_000, revoked: int = 100_000, seconds: float = 60.0) -> list[Row]:

@@ -37,16 +37,19 @@ class KeyStore:
         #: What is wrong, by issuer.
         self.faults: dict[str, str] = {}
 
+    def open_key(self, issuer: SigningIssuer) -> SigningKey | None:
+        """Return the key when it is open already."""
+        with self._lock:
+            return self._open.get((issuer.key_path or "", issuer.cert_der))
+
     def key_of(self, issuer: SigningIssuer) -> SigningKey:
         """Return the key. Refused, naming the file, when it is not here, does not open or is another CA's (Mismatch).
 
         Transient when its token is away. The fault is logged once, and once more when it is gone.
         """
         name = (issuer.key_path or "", issuer.cert_der)
-        with self._lock:
-            key = self._open.get(name)
         try:
-            key = key or self._opened(issuer)
+            key = self.open_key(issuer) or self._opened(issuer)
         except CachewarmError as error:
             if self.faults.get(issuer.issuer_id) != str(error):
                 self.faults[issuer.issuer_id] = str(error)

@@ -18,6 +18,7 @@ from cachewarm.ca_signer.policies import MOST_TBS, Forbidden, Terms, judge
 from cachewarm.ca_signer.wire import Reason
 from cachewarm.errors import CachewarmError, Refused
 from cachewarm.keys.signing_key import SigningKey
+from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import ca_signer
 from cachewarm.ledger.ca_signer import SigningIssuer
 from cachewarm.ledger.connect import Queries, lent
@@ -59,7 +60,7 @@ class SigningService:
         else:
             terms = Terms(ca=ca, now=int(time.time()), responder_validity_s=self._responder_validity_s)
             judge(purpose, tbs, terms)
-            signature = await asyncio.to_thread(key.sign, tbs)
+            signature = await _used(key, key.sign, tbs)
         self.signed[purpose] += 1
         return signature
 
@@ -84,7 +85,8 @@ class SigningService:
     async def _key(self, issuer: SigningIssuer) -> SigningKey:
         try:
             self._require_reach(issuer, self.keys)
-            return await asyncio.to_thread(self.keys.key_of, issuer)
+            key = self.keys.open_key(issuer)
+            return await asyncio.to_thread(self.keys.key_of, issuer) if key is None else key
         except Refused as error:
             raise Forbidden(Reason.KEY, str(error)) from error
 
@@ -101,13 +103,13 @@ class SigningService:
                     if len(whole) > MOST_UNHASHED:
                         raise Forbidden(Reason.FORM, f"a CRL of over {MOST_UNHASHED} bytes needs a key that hashes")
                 async with self._judged(issuer, ca, passing):
-                    return await asyncio.to_thread(key.sign, bytes(whole))
+                    return await _used(key, key.sign, bytes(whole))
         digest = hashes.Hash(algorithm)
         async for piece in pieces:
             passing.feed(piece)
             digest.update(piece)
         async with self._judged(issuer, ca, passing):
-            return await asyncio.to_thread(key.sign_digest, digest.finalize())
+            return await _used(key, key.sign_digest, digest.finalize())
 
     def _judged(self, issuer: SigningIssuer, ca: x509.Certificate, passing: PassingCRL) -> "_CRLTurn":
         turn = self._crl_turns.setdefault(issuer.issuer_id, asyncio.Lock())
@@ -146,6 +148,11 @@ class _CRLTurn:
         if error is None:
             self._last_numbers[self._part] = self._number
         self._turn.release()
+
+
+async def _used(key: SigningKey, sign: Callable[[bytes], bytes], octets: bytes) -> bytes:
+    """Return the signature: at once by a key in memory, in a thread by one that others may be waited for."""
+    return sign(octets) if isinstance(key, SoftKey) else await asyncio.to_thread(sign, octets)
 
 
 async def _whole(pieces: AsyncIterator[bytes], most: int) -> bytes:

@@ -104,8 +104,13 @@ def restored_command(
 def roles_command(
     sql: Annotated[bool, Option("--sql", help="Print what a DBA runs once, and connect to nothing.")] = False,
     create: Annotated[
-        bool, Option("--create", help="Make the logins of warmer, admin, commands and backup; needs CREATEROLE.")
+        bool,
+        Option("--create", help="Make the logins of warmer, admin, commands, CA signer, backup; needs CREATEROLE."),
     ] = False,
+    only: Annotated[
+        list[str],
+        Option("--only", metavar="LOGIN", help="With --sql or --create: this login alone; the others stay. Repeat it."),
+    ] = [],  # noqa: B006 - click passes a list of its own
     owner: Annotated[str, Option(help="With --sql: the login that migrates the ledger.")] = "fastocsp",
     write: Write = None,
     data_dir: DataDir = None,
@@ -125,6 +130,11 @@ def roles_command(
         async with connected(url, name="fastocsp db") as connection:
             await logins.make_logins(connection, wanted)
 
+    def chosen(made: list[logins.NewLogin]) -> list[logins.NewLogin]:
+        if unknown := set(only) - {login.name for login in made}:
+            raise click.BadParameter(f"{', '.join(sorted(unknown))} is none of those made here", param_hint="--only")
+        return [login for login in made if not only or login.name in only]
+
     async def known(url: SecretStr) -> dict[str, str]:
         async with connected(url, name="fastocsp db", check=False) as connection:
             return await logins.known_logins(connection)
@@ -133,13 +143,13 @@ def roles_command(
         if sql and create:
             raise click.BadParameter("--sql prints, --create makes: choose one")
         if sql:
-            wanted = logins.of_processes()
+            wanted = chosen(logins.of_processes())
             print_sql([*logins.groups_statements(owner), *(s for one in wanted for s in logins.login_statements(one))])
             hand_out(wanted, write, data_dir, as_json=False, to_standard_error=True)
             return
         url = owner_url(data_dir)
         if create:
-            wanted = logins.of_processes()
+            wanted = chosen(logins.of_processes())
             asyncio.run(make(url, wanted))
             hand_out(wanted, write, data_dir, as_json=as_json)
             return

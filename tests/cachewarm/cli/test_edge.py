@@ -131,6 +131,10 @@ async def test_the_catalogue_of_logins_is_listed_and_printed(
     await transaction.start()
     await owner.execute(said.out)
     await transaction.rollback()
+    one = offline("db", "roles", "--sql", "--only", "fastocsp_ca_signer", "--write", "one")
+    assert {path.name for path in (offline.folder / "one").iterdir()} == {"fastocsp_ca_signer.url"}
+    assert 'alter role "fastocsp_warmer"' not in one.out
+    assert offline("db", "roles", "--sql", "--only", "fastocsp_edge").status == 2
 
 
 def test_orphans_are_of_a_host_with_an_edge(root_ca: Fastocsp) -> None:
