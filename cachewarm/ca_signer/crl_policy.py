@@ -102,7 +102,7 @@ def judge_crl(crl: ReadCRL, ca: x509.Certificate, now: int, *, last: int, spent:
     """Raise Forbidden unless it is a CRL of this CA that may follow the last one.
 
     `last` is the number of the last CRL of this part, -1 before the first; `spent` is the last number that the ledger
-    gave out, so that nobody makes a number that no later CRL can be above.
+    gave out, so that no CRL has a number that no later one could be above.
     """
     if crl.inner_signature_algorithm != algorithm_of(ca):
         raise Forbidden(Reason.ALGORITHM, "it names another signature algorithm than the key's")

@@ -24,7 +24,7 @@ from responder.domain.odd_names import BIT_STRING, SEQUENCE, contents, dump, ele
 from responder.domain.serial import serial_octets
 from responder.domain.signature import scheme_of
 
-#: Clocks of the processes of a host agree; a certificate is made a moment before it is signed.
+#: Clocks of the processes of a host agree; a certificate is signed within seconds of its making.
 CLOCK_S = 3600
 #: Bytes of a TBSCertificate or a request: a thousand names take a tenth of it.
 MOST_TBS = 1 << 18

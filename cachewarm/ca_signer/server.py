@@ -1,4 +1,4 @@
-"""The CA signer's socket: who is there, one request per connection, a typed reason for each refusal.
+"""The CA signer's socket: peers by their account, one request per connection, a typed reason for each refusal.
 
 Peers are known by SO_PEERCRED: this process's own account, root, and the accounts of FASTOCSP_CA_SIGNER_UIDS. A request
 that is refused before all of it was sent ends its connection; nothing that a client sends ends the process.
@@ -68,7 +68,7 @@ class CASignerServer:
             server = await asyncio.start_unix_server(self._serve, str(path), limit=PIECE, backlog=MOST_REQUESTS * 4)
         finally:
             os.umask(before)
-        if self._open_to_others:  # whoever may walk into the folder may connect, and is asked who it is
+        if self._open_to_others:  # every account that reaches the folder may connect, and is then checked
             path.chmod(0o666)
         return server
 
@@ -122,7 +122,7 @@ class CASignerServer:
     def _refusal(self, error: Refused, words: dict[str, Any], peer: Peer) -> bytes:
         reason = error.reason if isinstance(error, Forbidden) else Reason.REQUEST
         self.refused[reason] += 1
-        if reason is not Reason.KEY:  # said once by the key store
+        if reason is not Reason.KEY:  # logged once by the key store
             self._refusals.log(
                 "warning",
                 "signature refused",

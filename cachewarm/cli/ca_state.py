@@ -46,7 +46,7 @@ def _change(issuer_id: str, state: str, data_dir: "Path | None", *, as_json: boo
 
 
 def say_what_to_start(settings: "Settings") -> None:
-    """Tell the person to start the CA signer when none runs: a CA was made, and nobody can use its key."""
+    """Print that the CA signer must be started, when none runs: a CA was made whose key is not in use."""
     from cachewarm.ca_signer.client import CASigner
     from cachewarm.errors import SignerUnavailable
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cachewarm.ca.ca_keys import CAKeys
+from cachewarm.ca.ca_keys import CAKeys, Purpose
 from cachewarm.ca.certificate import parse_subject
 from cachewarm.ca.issue import Terms, issue
 from cachewarm.ca.odd_names import load_certificate
@@ -67,7 +67,7 @@ async def prepare(connection: Connection, settings: Settings, certificates: int,
 def _refuse_wrong_passphrase(issuer: issuers.Issuer, keys: CAKeys) -> None:
     """Refused when the CA's key does not open: nothing would ever be signed. A key that is gone stops no start."""
     try:
-        load_authority(issuer, keys)
+        load_authority(issuer, keys, Purpose.CRL)  # a frozen CA is started like any other
     except Refused as error:
         if issuer.key_path is not None and Path(issuer.key_path).exists():
             raise
@@ -80,7 +80,11 @@ async def _issue_missing(
     have = await samples.count_certificates(connection, ISSUER_ID)
     if have >= wanted:
         return
-    authority = load_authority(issuer, ca_keys_of(settings))
+    try:
+        authority = load_authority(issuer, ca_keys_of(settings))
+    except Refused as error:
+        say(f"{error}; no demo certificates are issued")
+        return
     terms = Terms(pointers_of(issuer), validity_s=90 * DAY_S)
     key = SoftKey.generate(KeyKind.P256)
     with progress("issuing demo certificates", wanted - have) as meter:

@@ -37,7 +37,7 @@ begin
 end $$;
 
 -- To be called in the transaction that enters a certificate which was issued here: the row stays as it is until that
--- transaction ends, so nobody freezes the issuer between the two. Responder certificates do not come by this way.
+-- transaction ends, so the issuer cannot be frozen between the two. Responder certificates do not come by this way.
 create function issuer_require_issuance(p_issuer_id text) returns void language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 declare found_state text;

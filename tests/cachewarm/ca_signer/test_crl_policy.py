@@ -154,7 +154,7 @@ def test_part_is_known_by_its_distribution_point(scope: Scope, base: int | None,
 
 @pytest.mark.parametrize("url", ["http://other.example/ca", f"{URL}/x", f"{URL}/1/2", f"{URL}x"])
 def test_crl_of_another_url_is_refused(url: str) -> None:
-    """It would be a CRL of a part that nobody counts."""
+    """It would be a CRL of a part whose numbers are not known."""
     crl = passed(whole(fields_of(house_of(KeyKind.P256).root, scope=Scope(url=url)))).fields()
     with pytest.raises(Forbidden):
         part_of(crl, URL)

@@ -139,7 +139,7 @@ def test_path_length_of_the_ca_holds(p256: House) -> None:
 
 
 def test_responder_certificate_that_lives_long_is_refused(p256: House) -> None:
-    """It has nocheck, so nobody can revoke it: its life is that of the setting."""
+    """It has nocheck, so it cannot be revoked: its life is that of the setting."""
     tbs = tbs_of(p256.root, responder_extensions(p256.root), now=NOW, window=(-300, RESPONDER_S + DAY_S))
     assert refused(p256.root, RESPONDER, tbs) is Reason.WINDOW
 

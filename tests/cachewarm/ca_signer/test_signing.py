@@ -196,7 +196,7 @@ line.connect(sys.argv[1])
 request = json.dumps({"do": "open", "issuer": "root", "purpose": "CRL"}).encode()
 try:
     line.sendall(len(request).to_bytes(4) + request)
-except BrokenPipeError:  # refused before it asked
+except BrokenPipeError:  # refused before all was sent
     pass
 size = int.from_bytes(line.recv(4))
 print(line.recv(size).decode())
@@ -248,7 +248,7 @@ async def test_rubbish_ends_its_connection_and_nothing_else(site: Site, octets: 
 
 
 async def test_refusal_in_the_middle_of_a_large_request_reaches_the_client(site: Site) -> None:
-    """The CA signer ends the connection before all is sent; what it said is read all the same."""
+    """The CA signer ends the connection before all is sent; its reply is read all the same."""
     root = await site.found("root")
     with pytest.raises(Refused, match="TBSCertList"):
         site.authority(root, Purpose.CRL).key.sign(b"\x30\x84\x01\x00\x00\x00" + bytes(8 << 20))

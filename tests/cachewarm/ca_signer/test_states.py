@@ -11,6 +11,7 @@ from cachewarm.ca.certificate import parse_subject
 from cachewarm.ca.issuer_rows import issuer_row
 from cachewarm.ca.registry import enter_issued, load_authority, pointers_of, public_urls
 from cachewarm.ca.responder_certificate import make
+from cachewarm.config import Settings
 from cachewarm.crl.regenerate import regenerate
 from cachewarm.crl.sign_and_check import Rules
 from cachewarm.embedded.provision import DatabaseURLs
@@ -20,6 +21,7 @@ from cachewarm.ledger import issuers
 from cachewarm.ledger.connect import connected
 from cachewarm.ledger.issuer_states import ACTIVE, FROZEN, set_state
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
+from cachewarm.quickstart.demo import prepare
 from responder.domain.serial import serial_octets
 from responder.domain.status import CRLReason
 from tests.cachewarm.ca_signer.conftest import Site
@@ -134,6 +136,16 @@ async def test_commands_that_open_keys_themselves_look_at_the_states_too(site: S
     with pytest.raises(Refused, match="root is frozen"):
         await site.found("sub", root, parent_authority=authority)
     assert not (site.folder / "ca-sub.key").exists()
+
+
+async def test_quickstart_with_a_frozen_demo_ca_starts(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """It issues none of the certificates that are wanted, and answers for those that are there."""
+    settings = Settings(data_dir=site.folder, ca_signer=str(site.signer.socket))
+    await prepare(site.connection, settings, 3, 1)
+    await set_state(site.connection, "demo", FROZEN, actor="alice")
+    await prepare(site.connection, settings, 5, 1)
+    assert "demo is frozen" in capsys.readouterr().err
+    assert await site.connection.fetchval("select count(*) from certificates") == 3
 
 
 async def test_states_beyond_frozen_are_not_left_by_thawing(site: Site, database: DatabaseURLs) -> None:

@@ -76,7 +76,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def remote(fastocsp: Fastocsp, folder: Path) -> Fastocsp:
-    """Commands that ask the CA signer at a socket, where nobody listens yet."""
+    """Commands that use the CA signer at a socket, where none listens yet."""
     return Fastocsp(fastocsp.folder, fastocsp.environ | {"FASTOCSP_CA_SIGNER": str(folder / "ca.sock")})
 
 
