@@ -102,6 +102,7 @@ class Ledger:
             | compiled(self.folder)
             | {
                 "FASTOCSP_DATABASE_URL": self.urls.cli,
+                "FASTOCSP_CA_SIGNER": "off",
                 "FASTOCSP_DATA_DIR": str(self.folder / "data"),
             }
         )

@@ -1,11 +1,13 @@
 """Commands with a CA signer: the process `fastocsp ca-signer`, stopped, started, confined, with a token."""
 
+import asyncio
 import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.ledger.connect import Connection
 from tests.cachewarm.cli.conftest import Fastocsp
+from tests.support.instance import free_port
 from tests.support.scratch import scratch
 from tests.support.softhsm import SoftHSM
 
@@ -64,6 +67,18 @@ class Process:
         """Return the lines of that event."""
         lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
+
+
+def fetch(url: str) -> str:
+    """Return the text at that URL, once somebody listens there."""
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 @pytest.fixture
@@ -132,10 +147,12 @@ async def test_frozen_ca_is_shown_and_issues_nothing(remote: Fastocsp, signer: P
     assert remote("ca", "freeze", "root", "--json").json["changed"] is False
     assert remote("ca", "show", "root", "--json").json["state"] == "frozen"
     assert remote("issuer", "list", "--json").json["issuers"][0]["state"] == "frozen"
-    signer.start()
+    listen = f"127.0.0.1:{free_port()}"
+    signer.start(FASTOCSP_CA_SIGNER_METRICS_LISTEN=listen)
     refused = remote(*ISSUE, ".")
     assert refused.status == 1
     assert "root is frozen (`fastocsp ca thaw root`)" in refused.err
+    assert 'fastocsp_ca_refused_total{reason="state"} 1.0' in await asyncio.to_thread(fetch, f"http://{listen}/metrics")
     assert [line["reason"] for line in signer.logged("signature refused")] == ["state"]
     assert remote("crl", "generate", "root").status == 0
     assert remote("ca", "thaw", "root").status == 0
