@@ -155,6 +155,7 @@ class Answerer:
         return Key(number, cert_id.hash_algorithm, cert_id.serial_number)
 
     async def _single(self, key: Key) -> OCSPAnswer:
+        self._refuse_fenced(key)
         kept = self._table.get(*key)
         if kept is not None and self._in_window(unpack_record(kept)) and self._template(key, kept) is not None:
             if self._passes(key, kept):
@@ -204,6 +205,7 @@ class Answerer:
         if self._lane.locked():
             raise TryLater
         for key in keys:
+            self._refuse_fenced(key)
             self._refuse_contradicted(key)
         async with self._lane:
             for _ in range(CATCH_UP_TRIES):
@@ -255,6 +257,14 @@ class Answerer:
         self._contradictions.move_to_end(serial)
         if len(self._contradictions) > CONTRADICTIONS:
             self._contradictions.popitem(last=False)
+
+    def _refuse_fenced(self, key: Key) -> None:
+        """Raise TryLater where nothing but a revocation may be answered and none is listed.
+
+        Redis and the signer are not queried for what the gate would stop.
+        """
+        if self._gate.is_fenced(key.issuer_no) and not self._gate.is_revoked(key.issuer_no, key.serial):
+            raise TryLater
 
     def _refuse_contradicted(self, key: Key) -> None:
         """Raise TryLater for a certificate whose signatures contradicted the set as it still is."""

@@ -149,3 +149,22 @@ async def test_a_contradiction_ends_with_the_next_event(edge: Edge) -> None:
     edge.shared.show(position._replace(seq=position.seq + 1), position.seq + 1, State.LIVE)
     edge.plant.feed.show(position._replace(seq=position.seq + 1), position.seq + 1, State.LIVE)
     assert await edge.says(nonce=False) == "REVOKED"
+
+
+@pytest.mark.parametrize("nonce", [True, False])
+async def test_a_fenced_issuer_is_answered_by_the_edge_alone(edge: Edge, nonce: bool) -> None:
+    """Whatever is answered when the lease is over: tryLater without a signature, and `revoked` for what is listed."""
+    edge.answerer._policy = Policy("strict", "unauthorized")
+    assert await edge.says(nonce=nonce) == "GOOD"
+    made = edge.signatures
+    edge.shared.apply([(1, 1, b"", REVOKED_AT, 255)])
+    assert [await edge.says(nonce=nonce) for _ in range(3)] == ["tryLater"] * 3
+    assert edge.signatures == made
+    edge.shared.apply([(2, 1, b"", 0, 255)])
+    assert await edge.says(nonce=nonce) == "GOOD"
+
+
+async def test_a_fence_that_only_the_signer_knows_is_try_later_too(edge: Edge) -> None:
+    """Nothing else than revocations is signed, and an edge that has a record answers it while its own lease lasts."""
+    edge.plant.feed.apply([(1, 1, b"", REVOKED_AT, 255)])
+    assert {await edge.says(nonce=nonce) for nonce in (True, False)} == {"tryLater"}
