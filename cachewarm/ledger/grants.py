@@ -63,10 +63,11 @@ async def make_groups(connection: Connection) -> None:
     for group in (WRITER, READER, BACKUP):
         try:
             with translated():
-                if not await connection.fetchval("select to_regrole($1) is not null", group):
-                    await connection.execute(f"create role {group} nologin")
-                if not await connection.fetchval("select pg_has_role(current_user, $1, 'member')", group):
-                    await connection.execute(f"grant {group} to current_user")
+                async with connection.transaction():
+                    if not await connection.fetchval("select to_regrole($1) is not null", group):
+                        await connection.execute(f"create role {group} nologin")
+                    if not await connection.fetchval("select pg_has_role(current_user, $1, 'member')", group):
+                        await connection.execute(f"grant {group} to current_user")
         except Refused as error:
             if group == BACKUP:  # backups can be made by the owner
                 continue

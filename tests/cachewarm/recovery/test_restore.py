@@ -14,7 +14,7 @@ from cachewarm.embedded.binaries import find_postgres
 from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.embedded.provision import DatabaseURLs
 from cachewarm.errors import Refused, Transient
-from cachewarm.ledger import logins
+from cachewarm.ledger import grants, logins
 from cachewarm.ledger.audit import list_audit, verify_audit
 from cachewarm.ledger.connect import Connection, connect, connected
 from cachewarm.ledger.revocations import Revocation, bulk_revoke
@@ -175,7 +175,12 @@ async def test_a_restore_again_uses_other_crl_numbers(
 
 
 async def test_a_plain_owner_can_restore_and_the_backup_login_can_back_up_but_not_write(
-    ledger: DatabaseURLs, postgres: EmbeddedPostgres, owner: Connection, plan: BackupPlan, tmp_path: Path
+    ledger: DatabaseURLs,
+    postgres: EmbeddedPostgres,
+    owner: Connection,
+    plan: BackupPlan,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No superuser is needed for either; the backup login reads every table and changes none."""
     backup = logins.NewLogin(name="fastocsp_backup", group=logins.BACKUP, password=logins.new_password())
@@ -208,6 +213,11 @@ async def test_a_plain_owner_can_restore_and_the_backup_login_can_back_up_but_no
         done = await bring_back(target, path, tmp_path / "keys")
         assert done.loaded
         assert await target.fetchval("select count(*) from certificate_revocations") == 3
+        monkeypatch.setattr(grants, "BACKUP", "fastocsp_absent")
+        assert await grants.give_rights(target) == [], "an owner who may not make the group for backups"
+        monkeypatch.setattr(grants, "READER", "fastocsp_absent_too")
+        with pytest.raises(Refused, match="db roles --sql"):
+            await grants.give_rights(target)
         await target.close()
     finally:
         await admin.execute("drop database if exists plain with (force)")
