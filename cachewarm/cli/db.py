@@ -77,8 +77,8 @@ def restored_command(
 ) -> None:
     """After a dump was restored, or a copy of a server started: begin a new generation, which edges follow.
 
-    What the dump lost they keep revoked. Every issuer is fenced until `fastocsp reconcile` has closed the gap. Groups and
-    rights that the dump did not bring are made first, where this login owns the ledger.
+    What the dump lost they keep revoked. Every issuer is fenced until `fastocsp reconcile` has closed the gap. Groups
+    and rights that the dump did not bring are made first, where this login owns the ledger.
     """
     import asyncio
 

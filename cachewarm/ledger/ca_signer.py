@@ -1,6 +1,6 @@
 """What the CA signer reads: where keys are, the states of issuers, the path above a CA, CRL numbers.
 
-The functions answer logins of CA signers and writers alone (migration 0028).
+The functions answer logins of CA signers and writers alone (migration 0032).
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The logins of the ledger: who each is for, and the statements that make them (`fastocsp db roles`).
 
 Rights hang on groups without login: fastocsp_writer changes the ledger through its tables and functions,
-fastocsp_reader reads its public part (0007), fastocsp_reads_all reads everything for backups (0028). A login is a
+fastocsp_reader reads its public part (0007), fastocsp_reads_all reads everything for backups (0031). A login is a
 member of one of them, and each process has its own, so that the audit chain tells them apart. Making a login needs
 CREATEROLE; a password leaves this process only as its verifier.
 """
@@ -103,7 +103,7 @@ def of_processes() -> list[NewLogin]:
     return [
         NewLogin(name=login.name, group=login.group, password=new_password())
         for login in CATALOGUE
-        if login.group in (WRITER, BACKUP) or login.name == CA_SIGNER
+        if login.group is not None and (login.group in (WRITER, BACKUP) or login.name == CA_SIGNER)
     ]
 
 

@@ -1,4 +1,4 @@
-"""A model of the ledger: what 0002_feed.sql, 0018_logins.sql and 0028_fences.sql promise, on one true clock.
+"""A model of the ledger: what 0002_feed.sql, 0018_logins.sql and 0030_fences.sql promise, on one true clock.
 
 A poll is not atomic: the lock of its row, status, rows and COMMIT are four steps, and others may act between them.
 Every commit is kept, so that a failover may lose the last ones and a restore may go back to any.
