@@ -92,15 +92,15 @@ def read_members(file: IO[bytes], name: str) -> Iterator[Member]:
     """Yield every member from the file's beginning to its end. Refused, with one sentence, for what is no archive."""
     position, first = 0, True
     while True:
-        block = file.read(_BLOCK)
+        block = _read(file, _BLOCK, name)
         if block == _END[:_BLOCK]:
             if first:
                 raise Refused(f"{name} is not a fastocsp backup")
-            if block + file.read(_BLOCK + 1) != _END:
+            if block + _read(file, _BLOCK + 1, name) != _END:
                 raise _damaged(name, position)
             return
         size = _parse(block, name, position, first=first)
-        stored = file.read(size + len(_padding(size)))
+        stored = _read(file, size + len(_padding(size)), name)
         member = block[:100].rstrip(b"\0").decode()
         if len(stored) < size + len(_padding(size)):
             raise _cut(name, position + len(block) + len(stored))
@@ -108,6 +108,13 @@ def read_members(file: IO[bytes], name: str) -> Iterator[Member]:
             raise _damaged(name, position + len(block) + size)
         yield Member(member, stored[:size])
         position, first = position + len(block) + len(stored), False
+
+
+def _read(file: IO[bytes], size: int, name: str) -> bytes:
+    try:
+        return file.read(size)
+    except OSError as error:
+        raise Refused(f"{name} cannot be read: {error.strerror or error}") from error
 
 
 def _parse(block: bytes, name: str, position: int, *, first: bool) -> int:
