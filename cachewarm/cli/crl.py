@@ -198,10 +198,9 @@ async def _generate(
         fail(f"{issuer_id} has no CA key here: its CRLs are made elsewhere")
     if delta and not issuer.delta_crl:
         fail(f"{issuer_id} makes no deltas: `fastocsp issuer add` with --delta-crl")
-    build, begun = regenerate_delta if delta else regenerate, time.monotonic()
-    keys, rules = ca_keys_of(settings), rules_of(settings, force=force)
+    build, keys, begun = regenerate_delta if delta else regenerate, ca_keys_of(settings), time.monotonic()
     with progress(f"making the CRLs of {issuer_id}", None) as meter:
-        while (number := await build(connection, issuer, keys, rules)) is None:
+        while (number := await build(connection, issuer, keys, rules_of(settings, force=force))) is None:
             if time.monotonic() - begun > _PATIENCE_S:
                 fail("timed out after 5 min waiting for another process that builds this CRL")
             await asyncio.sleep(_TURN_S)
