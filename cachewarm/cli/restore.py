@@ -134,6 +134,9 @@ def _what_to_do(settings: "Settings", fields: dict[str, Any], done: "Restored") 
         lines.append(f"{closed}: start with the FASTOCSP_CONFIG_ENCRYPTION_KEY of the backup")
     if fields["settings"]:
         lines.append("the settings of then are shown by `fastocsp backup verify FILE --json`; none of them was applied")
+    lines.append(
+        "next: fastocsp reconcile, once a warmer runs: every issuer is fenced and nothing is `good` until then"
+    )
     if settings.database_url is None:
         return [*lines, f"next: fastocsp quickstart --data-dir {settings.data_dir}"]
     missing = set(done.missing_logins)

@@ -16,7 +16,7 @@ import pytest
 from cachewarm.crl.parse import peek_crl
 from cachewarm.ledger.audit import verify_audit
 from cachewarm.ledger.connect import connected
-from tests.support.breakage import REVOKED, ask, certificates, eventually, revoke
+from tests.support.breakage import GOOD, REVOKED, TRY_LATER, ask, certificates, eventually, revoke
 from tests.support.http import openssl_ocsp
 from tests.support.instance import ROOT, FreshInstance, Instance
 from tests.support.pages import follow
@@ -74,6 +74,9 @@ def test_a_destroyed_instance_comes_back_from_its_archive(product: Instance, own
     first.command("crl", "generate", "demo")
     eventually(lambda: later.stem in crl_of(first)[1], 10, "the CRL is not served")
     number, _ = crl_of(first)
+    last_crl = own_folder / "last.crl"
+    with urlopen(f"{first.base}/.well-known/pki/crl/demo", timeout=5) as answer:
+        last_crl.write_bytes(answer.read())
     first.stop()
     shutil.rmtree(first.folder)
 
@@ -93,6 +96,11 @@ def test_a_destroyed_instance_comes_back_from_its_archive(product: Instance, own
     try:
         facts = again.facts
         assert ask(again, revoked).says is REVOKED
+        assert {ask(again, path).says for path in (later, spared)} == {TRY_LATER}, "fenced after a restore"
+        again.command("reconcile", "--crl", str(last_crl))
+        again.command("reconcile", "--statement", "nothing was revoked after that CRL", "--lift")
+        eventually(lambda: ask(again, later).says is REVOKED, 10, "what the CRL of before lists is not revoked")
+        eventually(lambda: ask(again, spared).says is GOOD, 10, "the fence was not lifted")
         assert f"{revoked}: revoked" in openssl_ocsp(facts, again.ocsp_url, revoked)
         assert f"{spared}: good" in openssl_ocsp(facts, again.ocsp_url, spared)
         eventually(lambda: crl_of(again)[0] > number, 20, "CRL numbers did not go on")
