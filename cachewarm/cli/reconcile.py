@@ -52,7 +52,7 @@ def reconcile(
     async def act(connection: Any) -> Any:
         from cachewarm.recovery.reconcile import Document, reconcile
 
-        documents = [Document(source, octets) for source, octets in read]
+        documents = [Document(source, content) for source, content in read]
         return await reconcile(
             connection, issuers or (), documents, statement, lift=lift, dry_run=dry_run, actor=actor_name()
         )

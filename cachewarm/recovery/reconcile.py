@@ -29,7 +29,7 @@ class Document:
     """A CRL or OCSP answer, and where it came from."""
 
     source: str
-    octets: bytes = field(repr=False)
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ async def _assigned(
         refusals = []
         for issuer_id, row in rows.items():
             try:
-                evidence = read_evidence(domain_issuer(row), document.octets)
+                evidence = read_evidence(domain_issuer(row), document.content)
             except Refused as error:
                 refusals.append(str(error))
                 continue

@@ -33,7 +33,7 @@ create table issuer_fences (
 );
 create unique index issuer_fences_open on issuer_fences (issuer_id) where lifted_at is null;
 
--- What polls tell of the past: the verdict on their place, per login and edge ('': a reader without a lease). A reader
+-- What polls show of the past: the verdict on their place, per login and edge ('': a reader without a lease). A reader
 -- writes its own row alone, and makes no writer wait: fences_settle reads it and remembers `times`. generation, head of
 -- the ledger; at_generation, at_seq, chain: of the poll; as_of: of its last lease, the reader's clock.
 create table feed_witnesses (
@@ -92,8 +92,8 @@ create function ledger_newest() returns timestamptz language sql stable
                            (select at from audit_events order by seq desc limit 1)), 'epoch') $$;
 
 -- Fences every issuer that there is. Where one is fenced already its item is in the feed; the gap lasts until now, and
--- what was covered of it no further than the ledger knows. What readers tell again is not audited again. It is called
--- with the generation in place.
+-- what was covered of it no further than the ledger knows. What readers report again is not audited again. The
+-- generation must be in place.
 create function fences_set(p_reason text, p_gap_from timestamptz, p_detail jsonb) returns void language plpgsql
   set search_path = pg_catalog, public, pg_temp as $$
 declare
@@ -154,15 +154,16 @@ end $$;
 create trigger issuer_fence_gone before delete on issuers for each row execute function issuer_fence_gone();
 alter table issuers enable always trigger issuer_fence_gone;
 
--- When the asker had its last lease, epoch seconds of its own clock; it comes beside the poll, as versions before send none.
-create function asker_as_of() returns timestamptz language sql stable
+-- When the caller of a poll had its last lease, by its own clock. It is a setting of the transaction and no argument, as
+-- earlier versions send none.
+create function caller_as_of() returns timestamptz language sql stable
   set search_path = pg_catalog, pg_temp as $$ select to_timestamp(nullif(current_setting('fastocsp.as_of', true), '')::int8) $$;
 
 -- Had this witness a lease within a horizon of the newest moment that the ledger knew? One that was away may know less.
 create function witness_was_live(p_as_of timestamptz, p_newest timestamptz) returns bool language sql stable
   set search_path = pg_catalog, public, pg_temp as $$ select coalesce(p_as_of >= p_newest - feed_horizon(), false) $$;
 
--- Takes over what polls told. Without news it takes no lock.
+-- Takes over what polls reported. Without news it takes no lock.
 create function fences_settle() returns void language plpgsql
   set search_path = pg_catalog, public, pg_temp as $$
 declare
@@ -221,7 +222,7 @@ begin
   end if;
 end $$;
 
--- As before, and with the fences of the new generation. A writer settles what witnesses told.
+-- As before, and with the fences of the new generation. A writer settles what witnesses reported.
 create or replace function feed_current_head() returns feed_head language plpgsql
   set search_path = pg_catalog, public, pg_temp as $$
 declare
@@ -268,7 +269,7 @@ begin
   if pg_is_in_recovery() or feed_moved() is null or not pg_has_role(session_user, 'fastocsp_writer', 'member') then return; end if;
   place := feed_place(p_gen, p_seq, p_chain);
   perform feed_take_over(case when place = 'diverged' then place
-    when place = 'ok' and witness_was_live(asker_as_of(), greatest(ledger_newest(),
+    when place = 'ok' and witness_was_live(caller_as_of(), greatest(ledger_newest(),
       (select max(l.at) from edge_lease l where l.login is not null and l.renewals > 0))) then 'found' end);
 end $$;
 
@@ -277,7 +278,7 @@ create function feed_witness(p_edge text, p_verdict text, p_generation bigint, p
   set search_path = pg_catalog, public, pg_temp as $$
   insert into feed_witnesses as w (login, edge, is_writer, verdict, generation, at_generation, at_seq, chain, as_of)
     values (session_user, coalesce(p_edge, ''), pg_has_role(session_user, 'fastocsp_writer', 'member'), p_verdict, p_generation,
-            p_gen, p_seq, p_chain, asker_as_of())
+            p_gen, p_seq, p_chain, caller_as_of())
     on conflict (login, edge) do update set is_writer = excluded.is_writer, verdict = excluded.verdict,
         generation = excluded.generation, at_generation = excluded.at_generation, at_seq = excluded.at_seq,
         chain = excluded.chain, as_of = excluded.as_of, at = excluded.at, times = w.times + 1
@@ -399,7 +400,7 @@ begin
     and f.covered_until >= f.gap_until), p_actor, '{}') > 0;
 end $$;
 
-revoke all on function ledger_newest, fences_set, fences_lift, issuer_fence_gone, asker_as_of, feed_moved, issuers_are_fenced, witness_was_live, witness_agrees, fences_settle,
+revoke all on function ledger_newest, fences_set, fences_lift, issuer_fence_gone, caller_as_of, feed_moved, issuers_are_fenced, witness_was_live, witness_agrees, fences_settle,
   feed_take_over, feed_place, feed_take_over_by, feed_witness, issuer_fence_cover, issuer_fence_lift from public;
 grant select on issuer_fences, feed_witnesses to fastocsp_writer;
 grant execute on function issuer_fence_cover, issuer_fence_lift to fastocsp_writer;
