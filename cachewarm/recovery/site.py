@@ -25,14 +25,18 @@ class KeyFile:
 
 
 def key_files_of(settings: Settings, references: list[KeyReference]) -> list[KeyFile]:
-    """Return the key files of this host: the key folder's, CA_KEY_PATH, and those elsewhere that the ledger names.
+    """Return the key files of this host: those of the key folders, CA_KEY_PATH, and others that the ledger names.
 
     A sealed file opens under its own name only, so names are kept: files of other folders get a folder of their own.
     """
     outside = [Path(each.path) for each in references if not each.path.startswith(_SCHEME)]
     if settings.ca_key_path is not None:
         outside.insert(0, settings.ca_key_path)
-    folders: dict[Path, list[Path]] = {settings.keys.absolute(): [path.absolute() for path in key_files(settings.keys)]}
+    folders = {
+        folder.absolute(): [path.absolute() for path in key_files(folder)]
+        for folder in (settings.keys, settings.ca_keys)
+        if folder == settings.keys or folder.is_dir()
+    }
     for path in outside:
         if path.is_file():
             beside = folders.setdefault(path.absolute().parent, [])
@@ -67,12 +71,14 @@ def refuse_open_keys(files: list[KeyFile]) -> None:
 
 def not_included(references: list[KeyReference], files: list[KeyFile]) -> list[str]:
     """Return, in sentences, what a restore has to find elsewhere."""
-    held = {str(each.path) for each in files}
+    held, names = {str(each.path) for each in files}, {each.path.name for each in files}
     lines = []
     for each in references:
         whose = f"{'CA key' if each.used_by == 'ca' else 'responder key'} of {each.issuer_id}"
         if each.path.startswith(_SCHEME):
             lines.append(f"{whose}: it is in a token only ({each.path.partition('?')[0]})")
+        elif each.used_by == "ca" and Path(each.path).name in names:
+            continue  # the CA signer takes the file of that name in CA_KEY_DIR
         elif str(Path(each.path).absolute()) not in held:
             again = "a signer makes a new one" if each.used_by == "responder" else "bring it from its own backup"
             lines.append(f"{whose}: {each.path} is not on this host; {again}")
