@@ -13,7 +13,7 @@ import pytest
 
 from cachewarm.embedded.postgres import DATABASE, EmbeddedPostgres
 from tests.failover.pair import Pair
-from tests.failover.test_old_dump import listed, reconcile, served_crl
+from tests.failover.test_old_dump import crl_with, reconcile
 from tests.support.breakage import GOOD, REVOKED, TRY_LATER, ask, certificates, eventually, metrics, ready, revoke
 from tests.support.instance import Instance
 
@@ -60,8 +60,7 @@ def test_a_lost_revocation_is_never_good_after_a_restore(
     assert revoke(product, lost, "--reason", "keyCompromise")["result"] == "CONFIRMED"
     product.command("crl", "generate", "demo")
     before = product.folder / "before.crl"
-    eventually(lambda: lost.stem in listed(product), 10)
-    before.write_bytes(served_crl(product))
+    before.write_bytes(crl_with(product, [lost]))
     product.stop()
     restore(pair, clean, dump, roles)
     forget_everything(product)
