@@ -62,7 +62,7 @@ def check_passphrase(value: SecretStr | None) -> SecretStr | None:
 
 
 class Settings(EdgeSettings):
-    """What the signer, the warmer, the admin listener and the commands need."""
+    """Settings of the signer, the warmer, the admin listener and the commands."""
 
     ocsp_response_validity: Duration = Field(
         86400.0,

@@ -1,4 +1,4 @@
-"""What can go wrong on the write side, by what to do about it."""
+"""Errors of the write side, by what to do about them."""
 
 
 class CachewarmError(Exception):

@@ -44,7 +44,7 @@ class Scope:
 
 @dataclass(frozen=True, kw_only=True)
 class Fields:
-    """What a CRL says besides its entries; times in epoch seconds.
+    """Fields of a CRL besides its entries; times in epoch seconds.
 
     signature_algorithm, issuer  DER, taken over byte for byte
     base_number                  of a delta CRL: BaseCRLNumber (5.2.4)
@@ -64,12 +64,12 @@ class Fields:
     expired_since: int | None = None
 
     def head(self) -> bytes:
-        """Version to nextUpdate."""
+        """Return the DER of version to nextUpdate."""
         times = time_element(self.this_update) + time_element(self.next_update)
         return _V2 + self.signature_algorithm + self.issuer + times
 
     def tail(self) -> bytes:
-        """CrlExtensions [0]."""
+        """Return the DER of crlExtensions [0]."""
         key = tlv(_SEQUENCE, tlv(0x80, self.authority_key_identifier))
         found = [_extension(_AUTHORITY_KEY_IDENTIFIER, key), _extension(_CRL_NUMBER, _unsigned(self.number))]
         if self.base_number is not None:

@@ -1,4 +1,4 @@
-"""What a base64 text can have been before a proxy collapsed or doubled the slashes inside it (H-3).
+"""Find what a base64 text can have been before a proxy collapsed or doubled the slashes inside it (H-3).
 
 The DER header at the front says how many symbols the whole text must have. When slashes are missing, each run of
 slashes may have lost some; when there are too many, each run may have gained some. Every way to put that right is a

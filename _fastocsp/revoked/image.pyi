@@ -8,7 +8,7 @@ from typing_extensions import Buffer
 from _fastocsp.wire.types import Groups
 
 def image_size(groups: Mapping[tuple[int, int], int], delta_capacity: int) -> int:
-    """Octets of an image with {(issuer_no, serial_len): row count} and room for `delta_capacity` deltas."""
+    """Bytes of an image with {(issuer_no, serial_len): row count} and room for `delta_capacity` deltas."""
 
 @final
 class RevokedImage:
@@ -21,7 +21,7 @@ class RevokedImage:
 
     def __new__(cls, buffer: Buffer, writable: bool = False) -> RevokedImage: ...
     def build(self, groups: Groups, delta_capacity: int) -> None:
-        """Lay the image out; ValueError when the buffer is too small or read-only. Nobody may be reading it yet."""
+        """Lay the image out; ValueError when the buffer is too small or read-only. No process may be reading it yet."""
 
     def check(self) -> None:
         """ValueError unless the buffer holds a whole image."""

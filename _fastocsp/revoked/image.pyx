@@ -9,7 +9,7 @@ An entry of an empty serial number, which no certificate has, is a fence: after 
 may be answered for its issuer. The head counts the issuers that are fenced.
 
 Image: ImageHead | Group[group_count] | index of each group | rows of each group | filter | uint32 buckets[] | Delta[].
-Row: serial (serial_len octets) | revocation time u32 big-endian | reason u8; ascending by serial.
+Row: serial (serial_len bytes) | revocation time u32 big-endian | reason u8; ascending by serial.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
@@ -72,7 +72,7 @@ cdef void note_rows(uint8_t* image, const Group* group) noexcept nogil:
 
 
 def image_size(groups, delta_capacity):
-    """Octets of an image with these {(issuer_no, serial_len): row count} and room for so many deltas."""
+    """Bytes of an image with these {(issuer_no, serial_len): row count} and room for so many deltas."""
     rows = index = 0
     for (_, serial_len), count in groups.items():
         rows += count * (serial_len + ROW_TAIL)

@@ -23,7 +23,7 @@ cdef struct ImageHead:
     uint32_t delta_capacity       # entries the delta has room for
     uint32_t bucket_mask          # delta buckets - 1
     uint32_t delta_count          # entries written, stored last
-    uint64_t buckets_at           # offsets from the start of the image, octets
+    uint64_t buckets_at           # offsets from the start of the image, bytes
     uint64_t entries_at
     uint64_t image_len
     uint64_t listed               # rows in the groups
@@ -35,9 +35,9 @@ cdef struct Group:
     uint16_t issuer_no
     uint16_t serial_len
     uint32_t count
-    uint64_t rows_at              # offset of count rows of serial_len + 5 octets, ascending by serial
+    uint64_t rows_at              # offset of count rows of serial_len + 5 bytes, ascending by serial
     uint64_t index_at             # offset of u32 starts[slots + 1]: the first row of each slot, count at the end
-    uint64_t first                # leading octets of the first row; slot of a serial: (leading - first) >> shift
+    uint64_t first                # leading bytes of the first row; slot of a serial: (leading - first) >> shift
     uint32_t slots
     uint32_t shift
 
@@ -53,7 +53,7 @@ cdef struct Delta:
 
 
 cdef inline uint64_t leading64(const uint8_t* p, size_t n) noexcept nogil:
-    """The first eight octets as a number, short serials padded with zeros on the right."""
+    """The first eight bytes as a number, short serials padded with zeros on the right."""
     cdef uint64_t v = 0
     cdef size_t i
     if n >= 8:

@@ -1,4 +1,4 @@
-"""What the ledger sends an edge: items of the feed, and the rows of a whole snapshot."""
+"""Messages of the ledger to an edge: items of the feed, and the rows of a whole snapshot."""
 
 from typing import final
 
@@ -15,6 +15,6 @@ class SnapshotReader:
     """Reads a binary COPY of issuer_no, serial_number, revoked_at and reason of feed_snapshot, in any pieces."""
 
     def feed(self, piece: bytes | bytearray) -> None:
-        """The next octets; WireError when they are not of such a stream."""
+        """The next bytes; WireError when they are not of such a stream."""
     def groups(self) -> Groups:
         """All rows, sorted; WireError when the stream has not ended."""

@@ -24,10 +24,10 @@ cdef extern from *:
                  void* argument) noexcept nogil
 
 cdef enum:
-    ITEM_FIXED = 21               # octets of a feed item besides its serial
+    ITEM_FIXED = 21               # bytes of a feed item besides its serial
     COPY_HEAD = 19                # signature, flags, length of an extension that is not there
     ROW_SERIAL = 12               # where a row's serial begins: count of columns, issuer number, two lengths
-    ROW_AFTER = 18                # octets behind the serial: a time, a reason, their lengths
+    ROW_AFTER = 18                # bytes behind the serial: a time, a reason, their lengths
     PART_OCTETS = 4096
     BUCKETS = 65536
 
@@ -63,7 +63,7 @@ cdef struct Part:                 # rows of one group, as they come
 
 @cython.final
 cdef class SnapshotReader:
-    """`feed` the octets of `COPY (select issuer_no, serial_number, revoked_at, reason from feed_snapshot) TO STDOUT
+    """`feed` the bytes of `COPY (select issuer_no, serial_number, revoked_at, reason from feed_snapshot) TO STDOUT
     (FORMAT binary)` in pieces of any size, then take `groups`. WireError when the stream is not that.
     """
 
@@ -84,7 +84,7 @@ cdef class SnapshotReader:
         free(self.parts)
 
     def feed(self, piece not None):
-        """The next octets."""
+        """The next bytes."""
         cdef bytes octets = self._rest + bytes(piece)
         cdef const uint8_t* p = octets
         cdef const uint8_t* end = p + len(octets)
@@ -107,7 +107,7 @@ cdef class SnapshotReader:
             raise WireError("octets after the end of the COPY stream", len(octets))
 
     cdef size_t _row(self, const uint8_t* p, const uint8_t* end) except? 0:
-        """Octets of the row at `p`; 0 when it is not whole yet, or the stream ends here."""
+        """Bytes of the row at `p`; 0 when it is not whole yet, or the stream ends here."""
         cdef size_t left = end - p
         cdef size_t n
         cdef uint64_t at
@@ -205,7 +205,7 @@ cdef bint is_sorted(const uint8_t* rows, size_t count, size_t stride, size_t n) 
 
 cdef void sort_rows(const uint8_t* rows, uint8_t* out, size_t count, size_t stride, size_t n,
                     uint32_t* ends) noexcept nogil:
-    """Into 65,536 buckets by the first two octets in which serials differ, then each bucket by itself."""
+    """Into 65,536 buckets by the first two bytes in which serials differ, then each bucket by itself."""
     cdef size_t same = shared_octets(rows, count, stride, n)
     cdef uint32_t at, begin = 0
     cdef size_t i
@@ -228,7 +228,7 @@ cdef void sort_rows(const uint8_t* rows, uint8_t* out, size_t count, size_t stri
 
 
 cdef size_t shared_octets(const uint8_t* rows, size_t count, size_t stride, size_t n) noexcept nogil:
-    """Leading octets that all serials have in common, at most n - 1."""
+    """Leading bytes that all serials have in common, at most n - 1."""
     cdef size_t same = n - 1
     cdef size_t i
     for i in range(1, count):

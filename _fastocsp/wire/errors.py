@@ -1,4 +1,4 @@
-"""What a parser of this package raises: a WireError or nothing.
+"""Errors that parsers of this package raise: a WireError or nothing.
 
 Any other exception that bytes from outside can provoke is a bug; the fuzz targets hold the parsers to it.
 The caller decides what to answer, this module knows no status numbers.

@@ -1,7 +1,7 @@
 """The immutable values that Python sees of the codec: OCSPRequest, CertID and Record.
 
 They are filled by the compiled parsers and hold copies, never views into the input. The structs of the same names
-in the .pxd files are their nogil counterparts and borrow their octets.
+in the .pxd files are their nogil counterparts and borrow their bytes.
 """
 
 from typing import NamedTuple
@@ -31,10 +31,10 @@ class OCSPRequest(NamedTuple):
     """OCSPRequest, RFC 6960 4.1.1.
 
     cert_ids          one or more, in the order asked
-    nonce             octets inside the inner OCTET STRING, of any length; None when absent or nonce_malformed
+    nonce             bytes inside the inner OCTET STRING, of any length; None when absent or nonce_malformed
     nonce_malformed   the extension is there, but its value is not one OCTET STRING
     unknown_critical  an unknown critical extension stands in the request or in one of its single requests
-    requestor_name    the GeneralName TLV, read by nobody
+    requestor_name    the GeneralName TLV, not read
     signature         the Signature TLV, never verified
     """
 
@@ -51,7 +51,7 @@ class Record(NamedTuple):
 
     hash_algorithm   of the CertID that was signed, codes.SHA1 .. SHA512, or-ed with PARAMETERS_ABSENT
     status           codes.GOOD, REVOKED, UNKNOWN
-    responder        first 8 octets of SHA-256 over the responder certificate
+    responder        first 8 bytes of SHA-256 over the responder certificate
     this_update      inclusive; not after produced_at
     next_update      exclusive; after this_update
     produced_at      when it was signed
@@ -59,7 +59,7 @@ class Record(NamedTuple):
     revocation_time  0 unless revoked; not after produced_at
     generation, seq  the feed position at which the status was read; at most 2**24 - 1 and 2**48 - 1
     flags            FLAG_EXTENDED_REVOKE or 0
-    signature        0..1024 octets over the ResponseData that these fields stand for
+    signature        0..1024 bytes over the ResponseData that these fields stand for
     """
 
     hash_algorithm: int

@@ -68,7 +68,7 @@ class Authority:
     def window(self, now: int, validity_s: int | None, default_s: int) -> tuple[int, int]:
         """Return the notBefore and notAfter of a certificate issued now, within the CA's own.
 
-        A length nobody asked for is cut to the CA's; one that was asked for and does not fit is Refused.
+        A length that was not asked for is cut to the CA's; one that was asked for and does not fit is Refused.
         """
         not_after = now + (default_s if validity_s is None else check_validity(validity_s))
         if now >= self.not_after:
@@ -84,7 +84,7 @@ class Authority:
 def init_root(
     key: SigningKey, subject: x509.Name, *, now: int, validity_s: int = ROOT_VALIDITY_S, path_length: int | None = None
 ) -> Issued:
-    """A self-signed CA certificate, without pointers: nobody can revoke a root (RFC 5280 3.2)."""
+    """A self-signed CA certificate, without pointers: a root cannot be revoked (RFC 5280 3.2)."""
     builder = _ca_builder(key, subject, path_length, new_serial()).issuer_name(subject)
     builder = builder.not_valid_before(moment(now - BACKDATE_S)).not_valid_after(
         moment(now + check_validity(validity_s))

@@ -10,7 +10,7 @@ from cachewarm.ledger.issuers import Issuer
 
 
 class Purpose(StrEnum):
-    """What a CA's key is used for. The CA signer checks that the bytes to be signed are of that kind."""
+    """Purpose of a signature by a CA's key. The CA signer checks that the bytes to be signed are of that kind."""
 
     CERTIFICATE = "certificate"
     SUB_CA = "subordinate CA"

@@ -54,7 +54,7 @@ class OddCertificate:
         return hash(self._der)
 
     def public_bytes(self, encoding: Encoding) -> bytes:
-        """Return the original."""
+        """Return the original certificate."""
         if encoding is Encoding.DER:
             return self._der
         return bytes(pem.armor("CERTIFICATE", self._der))

@@ -1,7 +1,7 @@
 """The local CA at work: what it makes is in the ledger before anybody sees it.
 
 A key is on disk before its issuer's row, and a certificate is in the inventory before it is handed out: a crash in
-between leaves a file that nobody names, or a certificate that nobody has, never the other way round.
+between leaves a file without a row, or a row of a certificate that was not handed out, never the other way round.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def public_urls(base_url: str, issuer_id: str) -> Pointers:
 
 
 def pointers_of(issuer: issuers.Issuer) -> Pointers:
-    """What a certificate of that issuer says."""
+    """Return the URLs in certificates of that issuer."""
     return Pointers(issuer.ocsp_url, issuer.ca_issuers_url, issuer.crl_url, issuer.crl_shards)
 
 
@@ -53,7 +53,7 @@ def ca_key_path(keys: Path, issuer_id: str) -> Path:
 
 
 class CAWish(TypedDict, total=False):
-    """What kind of CA is wanted. `parent` and its authority are None for a root.
+    """The kind of CA that is wanted. `parent` and its authority are None for a root.
 
     `key_uri` names a key in a token: one that is generated there, or with `existing_key` one that the token has.
     Without it the key is a new file. `kind` None means P-256 for a new key, and any kind for an existing one.

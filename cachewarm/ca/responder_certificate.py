@@ -98,7 +98,7 @@ def load_pair(
 ) -> ResponderPair | Unusable:
     """The key of that file with the certificate of the ledger's row, or why they cannot be used.
 
-    With `grace_s` a pair that ends within so many seconds is unusable: who can rotate passes the grace, who can only
+    With `grace_s` a pair that ends within that many seconds is unusable: who can rotate passes the grace, who can only
     sign passes 0 and goes on to the last second.
     """
     try:

@@ -1,4 +1,4 @@
-"""What the CA signer signs as a CRL: judged by its fields while its bytes pass, as a million entries take 40 MB.
+"""Judge CRLs for the CA signer by their fields while the bytes pass, as a million entries take 40 MB.
 
 The fields before and after the entries are kept and parsed; the entries are only counted in bytes, and hashed. What the
 entries say is the ledger's and the publish gate's matter. RFC 5280 5.1.2, 5.2.

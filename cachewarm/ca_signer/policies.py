@@ -1,4 +1,4 @@
-"""What the CA signer signs: certificates of the profiles that are made here, requests for its own key. Pure.
+"""Judge what the CA signer signs: certificates of the profiles that are made here, requests for its own key. Pure.
 
 The TBS is parsed by a library that did not write it. What is not allowed is refused: an extension too many is as wrong
 as one that lacks. RFC 5280 4.1, 4.2; RFC 6960 4.2.2.2; RFC 2986. CRLs are judged in crl_policy.py.
@@ -44,7 +44,7 @@ class Forbidden(Refused):
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What a TBS is judged by: the CA, the time (epoch seconds), the longest life of a responder's certificate."""
+    """Facts that a TBS is judged by: the CA, the time (epoch seconds), the longest life of responder certificates."""
 
     ca: x509.Certificate
     now: int

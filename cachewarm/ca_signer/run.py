@@ -177,7 +177,7 @@ def _counts(server: CASignerServer, service: SigningService) -> Iterator[Metric]
 
 
 def run_ca_signer(settings: Settings, *, child: bool = False) -> None:
-    """The process."""
+    """Run the CA signer in this process."""
     import uvloop
 
     path = settings.ca_signer_socket

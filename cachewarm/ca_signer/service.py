@@ -1,4 +1,4 @@
-"""What the CA signer does with a request: the issuer from the ledger, the TBS by its policy, the key, a signature."""
+"""Serve a request to the CA signer: the issuer from the ledger, the TBS by its policy, the key, a signature."""
 
 import asyncio
 import contextlib

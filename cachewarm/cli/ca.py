@@ -171,7 +171,7 @@ def show_command(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """What a certificate says: an issuer's, or the one in a PEM or DER file."""
+    """Show a certificate: an issuer's, or the one in a PEM or DER file."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     from cachewarm.ca.describe import describe

@@ -39,7 +39,7 @@ _PROFILES_HELP = "tls-server or tls-client."
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What the command line asked for, checked as far as it can be without the ledger."""
+    """Wishes of the command line, checked as far as possible without the ledger."""
 
     names: Sequence[str]
     subject: "x509.Name | None"
@@ -134,7 +134,7 @@ async def _issue(settings: Settings, issuer_id: str, wish: Wish) -> "Issued":
 def _make(
     authority: "Authority", terms: "Terms", wish: Wish, passphrase: bytes | None
 ) -> "tuple[Issued, list[tuple[Path, bytes, int]]]":
-    """The certificate, and the files to write: path, octets, mode."""
+    """The certificate, and the files to write: path, bytes, mode."""
     from cachewarm.ca.issue import issue, issue_request
     from cachewarm.keys.key_file import SECRET_MODE
     from cachewarm.keys.soft_key import SoftKey

@@ -61,7 +61,7 @@ def show_command(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """What one CRL says, and where it is served."""
+    """Show one CRL, and where it is served."""
 
     async def read(connection: Any) -> tuple[Any, Any]:
         from cachewarm.crl.verify_published import published_crls

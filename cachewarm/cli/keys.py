@@ -1,4 +1,4 @@
-"""`fastocsp keys`: the private keys of this host's files: what protects them, sealed anew, taken out.
+"""`fastocsp keys`: the private keys of this host's files: what protects them, sealed again, taken out.
 
 Exit status: 0 done, 1 failed, 2 usage. Passphrases come from files or are asked for, never from the command line.
 """

@@ -245,5 +245,5 @@ def _part(context: BuildContext, part: str, made: SignedCRL, base_number: int | 
 
 
 def since_ms(started: datetime) -> int:
-    """Milliseconds since then."""
+    """Return the milliseconds since then."""
     return int((datetime.now(UTC) - started).total_seconds() * 1000)

@@ -44,7 +44,7 @@ class _Rows:
         self._ids: dict[int, str] = {}
 
     async def read(self, connection: Connection, ids: Sequence[str]) -> None:
-        """Read these again."""
+        """Have the next round read these issuers again."""
         found = {issuer.issuer_id: issuer for issuer in await issuers.list_issuers(connection, ids)}
         states = await crl_states.scheduled_crls(connection, ids)
         for issuer_id in ids:

@@ -1,1 +1,1 @@
-"""."""
+"""Embedded servers: Postgres and Valkey of the quickstart."""

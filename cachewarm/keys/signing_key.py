@@ -1,4 +1,4 @@
-"""What a signing key is, wherever it lives.
+"""The interface of a signing key, wherever it lives.
 
 It takes the whole TBS and hashes it itself, or takes its hash; it never shows its private half. A key in a file and a
 key in an HSM look the same from here.
@@ -17,7 +17,7 @@ class SigningKey(Protocol):
 
     @property
     def public_key(self) -> PublicKey:
-        """The public half."""
+        """Public half of the key."""
         ...
 
     @property
@@ -26,11 +26,13 @@ class SigningKey(Protocol):
         ...
 
     def sign(self, tbs: bytes) -> bytes:
-        """Signature over those octets, as it stands in a BIT STRING; Transient when the key cannot be reached."""
+        """Return the signature over those bytes, as it is in a BIT STRING; Transient when the key cannot be reached."""
         ...
 
     def sign_digest(self, digest: bytes) -> bytes:
-        """The same signature, given the hash of the octets; Refused by a kind of key that hashes nothing (Ed25519)."""
+        """Return the same signature, given the hash of the bytes; Refused by a kind of key that hashes nothing
+        (Ed25519).
+        """
         ...
 
 

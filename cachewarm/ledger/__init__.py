@@ -1,1 +1,1 @@
-"""."""
+"""The ledger: migrations, and the only place of the write side with SQL."""

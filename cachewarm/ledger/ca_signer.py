@@ -1,4 +1,4 @@
-"""What the CA signer reads: where keys are, the states of issuers, the path above a CA, CRL numbers.
+"""Queries of the CA signer: where keys are, the states of issuers, the path above a CA, CRL numbers.
 
 The functions answer logins of CA signers and writers alone (migration 0032).
 """

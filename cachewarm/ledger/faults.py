@@ -1,4 +1,4 @@
-"""What keeps the warmer from working for one issuer, for `fastocsp status` and the edges' readiness."""
+"""Faults that keep the warmer from working for one issuer, for `fastocsp status` and the edges' readiness."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -43,7 +43,7 @@ class Issuer(NamedTuple):
 
 
 class CRLWish(NamedTuple):
-    """What CRLs an issuer has besides the complete one; None where nothing is said.
+    """CRLs of an issuer besides the complete one; None for no choice.
 
     scope         "all", or what the issuer issues and its CRLs say they are about: "user" or "ca" certificates alone
     source        where its CRL is fetched from, instead of being made here
@@ -63,7 +63,7 @@ ONLY_COMPLETE = CRLWish()
 
 
 class NewIssuer(TypedDict, total=False):
-    """What an issuer's row is made of (ca/issuer_rows.py); what is left out has the default of `add_issuer`."""
+    """Columns of an issuer (ca/issuer_rows.py); those left out have the defaults of `add_issuer`."""
 
     subject: Required[str]
     cert_der: Required[bytes]
@@ -78,7 +78,7 @@ class NewIssuer(TypedDict, total=False):
 
 
 class IssuerChange(TypedDict, total=False):
-    """What of an issuer changes; None and what is left out stay as they are."""
+    """Changes of an issuer; None and what is left out stay as they are."""
 
     key_path: str | None
     responder_mode: str | None
@@ -283,7 +283,7 @@ async def change_issuer(
 
 
 async def hold_shards(connection: Connection, issuer_id: str, shards: int) -> None:
-    """Until the transaction ends nobody changes the issuer; Refused when it does not have so many shards."""
+    """Keep the issuer unchanged until the transaction ends; Refused when it does not have that many shards."""
     with translated():
         found = await connection.fetchval("select crl_shards from issuers where issuer_id = $1 for share", issuer_id)
     if found != shards:

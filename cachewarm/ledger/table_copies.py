@@ -28,7 +28,7 @@ class LedgerTable(NamedTuple):
 
 
 class LedgerFacts(NamedTuple):
-    """What a snapshot holds besides its tables, as JSON types."""
+    """Facts of a snapshot besides its tables, as JSON types."""
 
     schema: int
     migrations: dict[str, str]
@@ -96,7 +96,7 @@ async def copy_table_out(connection: Connection, table: LedgerTable, write: Writ
 async def while_connected(connection: Connection, copying: Coroutine[Any, Any, str]) -> str:
     """Return what a COPY returns; Transient as soon as its connection is lost.
 
-    asyncpg waits for ever to write to a connection that was lost while it could not take more.
+    asyncpg waits endlessly to write to a connection that was lost while it could not take more.
     """
     lost = asyncio.get_running_loop().create_future()
 

@@ -131,7 +131,7 @@ async def move_keys(connection: Connection, moved: Mapping[str, str]) -> None:
 
 
 async def leave_crl_numbers_free(connection: Connection, seconds: int) -> None:
-    """Let the CRLs of each issuer go on beyond every number that can have been used in so many seconds.
+    """Let the CRLs of each issuer go on beyond every number that can have been used in that many seconds.
 
     Two restores of one archive leave different gaps, so that the second does not repeat the numbers after the first.
     """

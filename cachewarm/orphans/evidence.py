@@ -1,4 +1,4 @@
-"""What proves that a certificate was revoked: a CRL or an OCSP answer that the issuer, or a responder of it, signed.
+"""Evidence that a certificate was revoked: a CRL or an OCSP answer that the issuer, or a responder of it, signed.
 
 Pure: bytes in, entries out. The times of validity are not looked at: an old answer proves what it stated. RFC 5280 5.1,
 RFC 6960 4.2.
@@ -25,7 +25,7 @@ from responder.domain.status import CRLReason, HashAlgorithm
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a verified document says: its name for the audit chain, and its revoked certificates by serial.
+    """Contents of a verified document: its name for the audit chain, and its revoked certificates by serial.
 
     `crl` is the CRL without its entries, None for an OCSP answer.
     """

@@ -12,7 +12,7 @@ INTERVAL_S = 0.5
 
 
 class OrphanWatch:
-    """What was alarmed; one per warmer."""
+    """Alarms that were raised; one per warmer."""
 
     def __init__(self) -> None:
         self._alarmed: dict[str, str] | None = None

@@ -34,7 +34,7 @@ _REASONS = (
 
 
 async def prepare(connection: Connection, settings: Settings, certificates: int, revoked: int) -> dict[str, str | Path]:
-    """Make the CA, so many certificates and revocations, and return the names and paths of Demo.
+    """Make the CA, that many certificates and revocations, and return the names and paths of Demo.
 
     What is there already is counted.
     """

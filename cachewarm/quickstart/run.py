@@ -42,14 +42,14 @@ READY_S = 60.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What the command line asked for."""
+    """Wishes of the command line."""
 
     certificates: int
     revoked: int
 
 
 class Quickstart:
-    """One running instance."""
+    """One running instance of everything."""
 
     def __init__(self, settings: Settings, plan: Plan) -> None:
         self.folder = settings.data_dir
@@ -274,7 +274,7 @@ def _for_commands(settings: Settings) -> dict[str, str]:
 
 
 def run_quickstart(settings: Settings, plan: Plan) -> None:
-    """The command."""
+    """Run the quickstart until it is stopped."""
     set_up_process(settings, "quickstart")
     Quickstart(settings, plan).run()
     say("stopped")

@@ -1,4 +1,4 @@
-"""What may be stated of a certificate now. The signer and the warmer both decide here, so they cannot disagree.
+"""Decide what may be stated of a certificate now. Signer and warmer both decide here, so they cannot disagree.
 
 The order is the safety: the revoked set is read first and needs no lease; a fence ends it for everything else; `good`
 and `unknown` need a lease, and `good` a window of the mirrored CRL where there is one (ADR 0011). Sans I/O: time,
@@ -25,7 +25,7 @@ SKEW_S = 2
 
 
 class Statement(NamedTuple):
-    """What is stated of a certificate, and until when at most.
+    """A statement about a certificate, and until when it may be made at most.
 
     Times are epoch seconds; `reason` is NO_REASON unless revoked. Statements that are not storable are signed for one
     request and never written to Redis, since the certificate may be issued a second later.

@@ -28,7 +28,7 @@ _NEW_S = 60
 
 @dataclass(frozen=True, kw_only=True)
 class BackupPlan:
-    """What an archive is made of. `settings_shown` and `settings_left_out` are what the manifest says of settings."""
+    """Contents of an archive. `settings_shown` and `settings_left_out` are what the manifest says of settings."""
 
     settings: Settings
     key: BackupKey

@@ -14,7 +14,7 @@ log = structlog.get_logger("fences")
 
 
 class FenceWatch:
-    """What was logged; one per warmer."""
+    """Fences that were logged; one per warmer."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
@@ -25,7 +25,7 @@ class FenceWatch:
         yield GaugeMetricFamily("fastocsp_issuers_fenced", text, value=len(self._known))
 
     async def look(self, connection: Connection) -> None:
-        """Log each change."""
+        """Log each change of the fences."""
         found = {each.issuer_id: each for each in await fences.open_fences(connection)}
         for issuer_id, fence in found.items():
             if self._known.get(issuer_id) != fence.reason:

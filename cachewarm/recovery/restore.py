@@ -42,7 +42,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore did. `loaded` False: an earlier run of the same restore had loaded the ledger."""
+    """Outcome of a restore. `loaded` False: an earlier run of the same restore had loaded the ledger."""
 
     generation: int
     loaded: bool

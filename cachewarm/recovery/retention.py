@@ -41,7 +41,7 @@ class ListedArchive:
 
 @dataclass
 class Kept:
-    """What a retention removed, and the archives that did not verify."""
+    """Archives that a retention removed, and those that did not verify."""
 
     removed: list[Path] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What this host holds besides the ledger: private key files and settings; and what no archive holds."""
+"""Files and settings of this host besides the ledger, and what no archive holds."""
 
 import itertools
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def key_files_of(settings: Settings, references: list[KeyReference]) -> list[Key
 
 
 def refuse_open_keys(files: list[KeyFile]) -> None:
-    """Refused when a key file is not encrypted: whoever reads the archive would have the key."""
+    """Refused when a key file is not encrypted: a reader of the archive would have the key."""
     bare = [each.path for each in files if each.form not in (Form.SEALED, Form.ENCRYPTED)]
     if bare:
         more = f" and {len(bare) - 1} more are" if len(bare) > 1 else " is"

@@ -17,7 +17,7 @@ LEDGER, KEYS = "ledger/", "keys/"
 
 @dataclass(frozen=True)
 class Demand:
-    """What an archive must satisfy: signed by `key` (None: any). `opener` opens a sealed one; `count`: count rows."""
+    """Demands on an archive: signed by `key` (None: any). `opener` opens a sealed one; `count`: count rows."""
 
     key: str | None = None
     opener: Opener | None = None

@@ -125,11 +125,11 @@ class SignerConnection(asyncio.Protocol):
         self._full = self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Of asyncio."""
+        """Called by asyncio: see asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, octets: bytes) -> None:
-        """Of asyncio."""
+        """Called by asyncio: see asyncio.Protocol."""
         self._unread = self._unread + octets if self._unread else octets
         if self._turn is None and not self._full:
             self._work()
@@ -140,13 +140,13 @@ class SignerConnection(asyncio.Protocol):
         self._read(False)
 
     def resume_writing(self) -> None:
-        """Of asyncio."""
+        """Called by asyncio: see asyncio.Protocol."""
         self._full = False
         if self._turn is None:
             self._work()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's interface
-        """Of asyncio."""
+        """Called by asyncio: see asyncio.Protocol."""
         if self._turn is not None:
             self._turn.cancel()
 

@@ -1,4 +1,4 @@
-"""What is wrong with the settings beyond their form: files that are not there, halves of pairs, times that do not fit.
+"""Check settings beyond their form: files that are not there, halves of pairs, times that do not fit.
 
 Works on values as they were written as well as on checked settings, so that every problem is found in one run.
 """

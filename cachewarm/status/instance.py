@@ -30,7 +30,7 @@ MOST_OF_NOTE = 4096
 
 @dataclass
 class Part:
-    """What a part says of itself, its lists by name, and what is wrong."""
+    """Facts of one part, its lists by name, and its problems."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -208,7 +208,7 @@ async def _walk_note(url: str) -> bytes | str | None:
 
 
 def edge_part(settings: Settings) -> Part:
-    """What `/ready` says."""
+    """Return what `/ready` of the edge answers."""
     url = f"http://{reachable(settings.host)}:{settings.port}/ready"
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:

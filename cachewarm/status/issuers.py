@@ -115,7 +115,7 @@ def fields_of(seen: Overview) -> dict[str, Any]:
 
 
 def problems_of(seen: Overview, now: datetime, *, ready_coverage: float, grace: timedelta) -> list[str]:
-    """What an operator has to see to, a sentence each."""
+    """Return what an operator has to see to, a sentence each."""
     return [
         *_of_responder(seen, now, grace),
         *_of_faults(seen),

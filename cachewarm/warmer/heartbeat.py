@@ -75,7 +75,7 @@ class HeartbeatLoop:
             await asyncio.sleep(INTERVAL_S)
 
     def collect(self) -> Iterator[Metric]:
-        """Of prometheus_client."""
+        """Yield the metrics, for prometheus_client."""
         beat = self.beat()
         yield GaugeMetricFamily("fastocsp_warmer_queue", "changes of status not published yet", value=beat.queue)
         yield GaugeMetricFamily(

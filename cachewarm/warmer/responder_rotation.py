@@ -60,7 +60,7 @@ class Terms:
 class Rotation:
     """Ids of the issuers that got a new responder certificate, and what is wrong, by the id of the others.
 
-    `errors` has the exceptions that nobody foresaw, for their tracebacks.
+    `errors` has the unforeseen exceptions, for their tracebacks.
     """
 
     made: list[str] = field(default_factory=list)

@@ -107,7 +107,7 @@ class Warmer:
         return self.keys.keyring
 
     def now(self) -> int:
-        """Epoch seconds."""
+        """Return the time in epoch seconds."""
         return int(time.time())
 
     async def run(self) -> None:
@@ -291,7 +291,7 @@ async def _until_told(settings: Settings) -> None:
 
 
 def run_warmer(settings: Settings, *, child: bool = False) -> None:
-    """The process."""
+    """Run the warmer in this process."""
     import uvloop
 
     if child:

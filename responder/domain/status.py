@@ -1,7 +1,7 @@
 """Statuses, reasons and hash algorithms, by their RFC names and numbers.
 
 RFC 6960 4.2.1 (CertStatus), RFC 5280 5.3.1 (CRLReason). The numbers of HashAlgorithm are ours: they are one
-octet of the compact record and of every cache key.
+byte of the compact record and of every cache key.
 """
 
 from enum import IntEnum, StrEnum
@@ -58,7 +58,7 @@ PRESIGNED = (HashAlgorithm.SHA1, HashAlgorithm.SHA256)
 
 
 class UnissuedPolicy(StrEnum):
-    """What a serial that was never issued is answered, per issuer."""
+    """Answer for a serial number that was never issued, per issuer."""
 
     UNAUTHORIZED = "unauthorized"
     UNKNOWN = "unknown"

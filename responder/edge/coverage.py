@@ -108,7 +108,7 @@ class IssuerSample:
 
 @dataclass(kw_only=True)
 class CoverageReport:
-    """What the master found last, as the workers read it. Times are epoch seconds.
+    """Last findings of the master, as the workers read them. Times are epoch seconds.
 
     `is_started`: the edge has once had READY_COVERAGE, or has waited for it for long enough. `ledger_away_since` and
     the flags of Redis and the signer tell what could not be reached; `redis` is None where there is none. `has_counts`:

@@ -1,7 +1,7 @@
 """Every rule of an OCSP answer, for what the hot lane leaves: misses, nonces, several CertIDs, refusals.
 
 The slow lane and the cold lane both answer through this, so they cannot differ. The gate is asked last, for each
-record, however it was come by: table, Redis or a signature made a moment ago.
+record, however it was come by: table, Redis or a fresh signature.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ DELTA_CAPACITY = 1 << 14
 
 
 class LocalFeed:
-    """Shown to nobody else."""
+    """No other process sees it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -23,7 +23,7 @@ class LocalFeed:
         self.replace({})
 
     def replace(self, groups: Groups) -> None:
-        """A new set."""
+        """Show a new set, in place of the old one."""
         counts = {key: len(rows) // (key[1] + 5) for key, rows in groups.items()}
         self.image = RevokedImage(bytearray(image_size(counts, DELTA_CAPACITY)), writable=True)
         self.image.build(groups, DELTA_CAPACITY)
@@ -36,7 +36,7 @@ class LocalFeed:
                 self.image.apply(*item)
 
     def listing(self) -> Groups:
-        """The whole set."""
+        """Return the whole set, by issuer number."""
         return self.image.compact()
 
     def renew(self, lease: Renew | None) -> None:
@@ -47,7 +47,7 @@ class LocalFeed:
         """This memory had no life before."""
 
     def show_orphans(self, count: int) -> None:
-        """The edges alarm."""
+        """Do nothing: the edges raise the alarm."""
         self.orphans = count
 
     def show_journal(self, *, is_written: bool) -> None:

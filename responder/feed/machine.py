@@ -1,4 +1,4 @@
-"""What an answer of the feed means: the state machine of coherence, sans I/O.
+"""The state machine of coherence, sans I/O: it turns answers of the feed into effects.
 
 It owns no connection, file, memory or clock. The agent asks `question()`, sends it, and hands the answer to
 `answered()`, which returns what to do, in order. The lease starts at the moment the question was asked, on this
@@ -56,7 +56,7 @@ class Row(NamedTuple):
 
 
 class PollReply(NamedTuple):
-    """What feed_poll returned: status is ok, FIRST, trimmed or diverged; `wall` is the ledger's clock, ns since the
+    """Answer of feed_poll: status is ok, FIRST, trimmed or diverged; `wall` is the ledger's clock, ns since the
     epoch.
     """
 
@@ -156,7 +156,7 @@ class FeedMachine:
         return self._pending
 
     def answered(self, question: Poll, answer: PollReply, now: Instant) -> list[Effect]:
-        """What to do with the answer to this question, in order."""
+        """Return what to do with the answer to this question, in order."""
         if self._pending is not question or self.position is None:
             return []
         self._pending = None
@@ -191,7 +191,7 @@ class FeedMachine:
         self._lease = lease
 
     def snapshot_read(self, due: TakeSnapshot, position: Position) -> Adopt | None:
-        """What to do with a whole set as of `position`; nothing when nobody waits for it, or it is of an older life."""
+        """Return what to do with a whole set as of `position`; None when it is not expected, or of an older life."""
         if self.due is not due:
             return None
         before = self.position
@@ -209,7 +209,7 @@ class FeedMachine:
         self._pending = None
 
     def state(self, now: Instant) -> State:
-        """What may be said now, and why."""
+        """Return the state at this moment, by the lease and the position."""
         lease = self._lease
         if self.due is not None:
             return State.BOOT if self.position is None else State.SNAPSHOT

@@ -45,7 +45,7 @@ class PollRefused(Exception):
 
 
 class NameTaken(Exception):
-    """Somebody else polled under this name, with this login: a second host, or whoever stole it."""
+    """Somebody else polled under this name, with this login: a second host, or a thief of the login."""
 
 
 class Who(NamedTuple):

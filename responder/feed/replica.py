@@ -154,5 +154,5 @@ def _nobody(_: list[Item]) -> None:
 
 
 def count_rows(groups: Groups) -> int:
-    """How many serials."""
+    """Return the number of serial numbers."""
     return sum(len(rows) // (serial_len + 5) for (_, serial_len), rows in groups.items())

@@ -89,7 +89,7 @@ def is_blocking(reason: int) -> bool:
 
 
 def rows_of(groups: Groups) -> Iterator[ListedRow]:
-    """Yield every row."""
+    """Yield every row of the set."""
     for (issuer_no, n), octets in groups.items():
         for at in range(0, len(octets), n + 5):
             yield issuer_no, octets[at : at + n], int.from_bytes(octets[at + n : at + n + 4], "big"), octets[at + n + 4]

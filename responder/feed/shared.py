@@ -1,11 +1,11 @@
-"""What the agent shows its workers: one page of numbers and the current image of the revoked set, in shared files.
+"""Shared files of agent and workers: one page of numbers and the current image of the revoked set.
 
 The page says which image file is current and until when `good` may be said. Order of every change: the image first,
 the page second, the acknowledgement last; so a worker that sees a lease sees every revocation the lease stands for.
 Files live in the run folder. A new life of the agent closes the page of the one before it, whose workers may be slow to
 die: they would trust a lease that the ledger no longer knows of. What that lease allowed is handed to the new life, as
 long as the host did not boot meanwhile (ADR 0007). A page that was removed or replaced under the agent's
-feet is closed too, and ends the agent: nobody can map it any more.
+feet is closed too, and ends the agent: no process can map it any more.
 """
 
 import contextlib
@@ -97,7 +97,7 @@ class SharedFeed:
         self._show_fences()
 
     def listing(self) -> Groups:
-        """The whole set."""
+        """Return the whole set, by issuer number."""
         return self.image.compact() if self.image is not None else {}
 
     def find(self, issuer_no: int, serial: bytes) -> tuple[int, int] | None:
@@ -141,11 +141,11 @@ class SharedFeed:
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) < lease_end(self._page)
 
     def former_lease(self) -> Renew | None:
-        """What the page of the life before allowed, on the clocks of this same boot of the host."""
+        """Lease that the page of the life before allowed, on the clocks of this same boot of the host."""
         return self._former
 
     def show(self, position: Position, head: int, state: State) -> None:
-        """For metrics and /ready; nothing safe depends on it. PageGone: it is shown to nobody any more."""
+        """For metrics and /ready; nothing safe depends on it. PageGone: it is shown to no process any more."""
         self._put(SLOT_GENERATION, position.generation)
         self._put(SLOT_SEQ, position.seq)
         self._put(SLOT_HEAD, head)
@@ -186,7 +186,7 @@ class FeedPage:
             raise ValueError("not a feed page")
 
     def get(self, slot: int) -> int:
-        """One number."""
+        """Return the number in a slot."""
         return self._page.get(slot)
 
     def lease_end(self) -> int:
@@ -200,7 +200,9 @@ def lease_end(page: Counters) -> int:
 
 
 def close_page(folder: Path) -> Renew | None:
-    """End the lease of the page that lies there, whoever still maps it; it is returned if it is of the host's boot."""
+    """End the lease of the page that lies there, for every process that still maps it; it is returned if it is of the
+    host's boot.
+    """
     with contextlib.suppress(FileNotFoundError, ValueError):
         page = Counters(open_map(folder / PAGE_NAME, write=True))
         if page.count * 8 == PAGE_SIZE and page.get(SLOT_MAGIC) == MAGIC:

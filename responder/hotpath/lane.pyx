@@ -39,8 +39,8 @@ from responder.telemetry import INDEX
 cdef enum:
     MAX_DUE = 10000
     MAX_DER = 16384
-    ROOM_WANTED = 8192            # octets left in the sink below which it is flushed first
-    TARGET_SETS = 1024            # of four, 320 octets each
+    ROOM_WANTED = 8192            # bytes left in the sink below which it is flushed first
+    TARGET_SETS = 1024            # of four, 320 bytes each
 
 cdef size_t AT_HIT = INDEX["answers:hit"]
 cdef size_t AT_NOT_MODIFIED = INDEX["answers:not_modified"]

@@ -58,7 +58,7 @@ class ProcessMetrics:
         return count
 
     def collect(self) -> Iterator[Metric]:
-        """Of prometheus_client."""
+        """Yield the metrics, for prometheus_client."""
         up = GaugeMetricFamily("fastocsp_process_up", "1 while the process answers", labels=["process"])
         up.add_metric([self._process], 1)
         yield up

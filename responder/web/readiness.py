@@ -1,4 +1,4 @@
-"""What `/ready` says: 503 only when this edge can answer for no issuer, its lease is closed, or it has not started.
+"""Readiness of an edge: 503 only when it can answer for no issuer, its lease is closed, or it has not started.
 
 Everything else that is wrong is a warning that names its issuer. The page is public: it has no path, no name of a host
 and no error text of another system.
@@ -85,7 +85,7 @@ def issuer_faults(edge: EdgeContext) -> dict[str, list[str]]:
 
 
 def feed_state(edge: EdgeContext) -> State:
-    """What the agent last showed, corrected by the lease itself: a stopped agent shows nothing new."""
+    """Return the state that the agent showed last, corrected by the lease itself: a stopped agent shows nothing new."""
     shown = State(edge.page.get(SLOT_STATE))
     expired = time.clock_gettime_ns(time.CLOCK_BOOTTIME) >= edge.page.lease_end()
     return State.CLOSED if expired and shown in (State.LIVE, State.STALE, State.CATCHUP) else shown
@@ -144,7 +144,7 @@ def _warnings(edge: EdgeContext, report: CoverageReport | None, now: float) -> I
 
 
 def warmer_warnings(report: CoverageReport, now: float) -> Iterator[str]:
-    """What the heartbeats say of the writer."""
+    """Yield a warning for each fault that the heartbeats of warmers show."""
     if not report.has_counts:
         return
     if not report.warmers:

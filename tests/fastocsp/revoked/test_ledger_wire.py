@@ -1,4 +1,4 @@
-"""The feed's items and the COPY stream of a snapshot, against plain dicts, cut at every octet, and noise."""
+"""The feed's items and the COPY stream of a snapshot, against plain dicts, cut at every byte, and noise."""
 
 import random
 import struct
@@ -30,7 +30,7 @@ feed_items = items.filter(lambda item: bool(item[2]) or item[0] <= 2)
 
 @given(st.lists(feed_items, max_size=5))
 def test_a_payload_is_its_items(listed: list[Item]) -> None:
-    """decode(encode(x)) == x; a payload cut inside an item, and one with an octet more, is an error."""
+    """decode(encode(x)) == x; a payload cut inside an item, and one with a byte more, is an error."""
     payload = b"".join(map(feed_item, listed))
     assert parse_items(payload) == listed
     ends = {sum(len(feed_item(item)) for item in listed[:n]) for n in range(len(listed))}
@@ -42,7 +42,7 @@ def test_a_payload_is_its_items(listed: list[Item]) -> None:
 @pytest.mark.parametrize("at", [0, 3])
 @pytest.mark.parametrize("value", [0, 5, 21, 255])
 def test_operations_and_lengths_have_bounds(at: int, value: int) -> None:
-    """Operation 1..4; a serial of 1..20 octets."""
+    """Operation 1..4; a serial of 1..20 bytes."""
     payload = bytearray(feed_item((1, 1, b"\1" * 20, 1, 1)))
     payload[at] = value
     if (at, value) != (3, 5):
@@ -84,7 +84,7 @@ def stream(plain: Plain) -> bytes:
 
 @given(sets)
 def test_a_stream_in_any_order_gives_sorted_groups(plain: Plain) -> None:
-    """Whole, and octet by octet."""
+    """Whole, and byte by byte."""
     octets = stream(plain)
     for pieces in ([octets], [octets[at : at + 1] for at in range(len(octets))]):
         reader = SnapshotReader()
@@ -136,7 +136,7 @@ def test_what_is_no_revoked_certificate_is_refused(row: bytes) -> None:
 
 @given(sets, st.integers(0, 2000), st.integers(0, 255), st.binary(max_size=60))
 def test_damaged_streams_are_wire_errors(plain: Plain, at: int, octet: int, tail: bytes) -> None:
-    """Any octet of a good stream changed, and any octets after the head: a WireError, or groups of whole rows."""
+    """Any byte of a good stream changed, and any bytes after the head: a WireError, or groups of whole rows."""
     changed = bytearray(stream(plain))
     changed[at % len(changed)] = octet
     for octets in (bytes(changed), HEAD + tail):
@@ -150,7 +150,7 @@ def test_damaged_streams_are_wire_errors(plain: Plain, at: int, octet: int, tail
 
 
 def test_a_stream_that_is_cut_or_longer_is_refused() -> None:
-    """Every prefix lacks its end; an octet behind the end is one too many."""
+    """Every prefix lacks its end; a byte behind the end is one too many."""
     octets = stream({(1, b"\x05"): (1000, 1)})
     for cut in range(len(octets)):
         reader = SnapshotReader()
