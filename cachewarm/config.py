@@ -84,6 +84,9 @@ class Settings(EdgeSettings):
     ca_signer_uids: Uids = Field(
         (), description="numbers of the accounts that may use the CA signer, besides its own and root"
     )
+    signer_uids: Uids = Field(
+        (), description="numbers of the accounts whose edges may use the signer, besides its own and root"
+    )
     ca_token_paths: Paths = Field(
         (), description="files and folders that a token's library needs from within the sandbox of the CA signer"
     )

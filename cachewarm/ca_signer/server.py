@@ -8,11 +8,10 @@ import asyncio
 import contextlib
 import os
 import socket
-import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 
@@ -31,18 +30,11 @@ from cachewarm.ca_signer.wire import (
 )
 from cachewarm.errors import CachewarmError, Fatal, Refused
 from responder.log_limits import RateLimitedLog
+from responder.peers import Peer, peer_of
 
 log = structlog.get_logger("ca signer")
 #: Requests at once, and seconds that one may take from its first byte to its reply.
 MOST_REQUESTS, REQUEST_S = 32, 120.0
-_CREDENTIALS = struct.Struct("3i")
-
-
-class Peer(NamedTuple):
-    """The process at the other end of a connection, as the kernel knows it."""
-
-    pid: int
-    uid: int
 
 
 class CASignerServer:
@@ -73,7 +65,7 @@ class CASignerServer:
         return server
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = _peer_of(writer)
+        peer = peer_of(writer.transport)
         try:
             async with asyncio.timeout(REQUEST_S):
                 reply = await self._answer(reader, peer)
@@ -141,13 +133,6 @@ def _is_answered(path: Path) -> bool:
         probe.connect(str(path))
         return True
     return False
-
-
-def _peer_of(writer: asyncio.StreamWriter) -> Peer:
-    """Return the peer as the kernel noted it when it connected."""
-    octets = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(octets)
-    return Peer(pid, uid)
 
 
 async def _request(reader: asyncio.StreamReader) -> dict[str, Any]:

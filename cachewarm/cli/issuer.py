@@ -19,6 +19,7 @@ from cachewarm.cli.crl_options import (
     check_source,
     crl_wish,
 )
+from cachewarm.cli.issuer_state import remove_command, restore_command
 from cachewarm.cli.options import AsJson, DataDir, actor_name, given_by, run_with_ledger, settings_of
 from cachewarm.cli.parameters import Argument, Group, Option, Spec
 from cachewarm.config import Settings
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from cachewarm.status.issuers import Overview
 
 app = Group(help="Issuers whose certificates are answered for.")
+app.command("remove")(remove_command)
+app.command("restore")(restore_command)
 
 
 def _file(option: str, text: str) -> Spec:

@@ -24,7 +24,7 @@ COMMANDS = {
     "unhold": ("revoke", "unhold", "Release a certificate from certificateHold."),
     "bulk-revoke": ("bulk_revoke", "bulk_revoke", "Revoke the serial numbers of a file."),
     "ca": ("ca", "app", "The local CA: init, issue, freeze, thaw, show."),
-    "issuer": ("issuer", "app", "Issuers whose certificates are answered for: add, add-cert, list, show."),
+    "issuer": ("issuer", "app", "Issuers that are answered for: add, add-cert, list, show, remove, restore."),
     "import": ("import_", "app", "Take over the inventory and the revocations of another CA."),
     "crl": ("crl", "app", "CRLs: list, show, generate, fetch, verify."),
     "edge": ("edge", "app", "Edges as the ledger knows them: list, horizon, forget, orphans."),

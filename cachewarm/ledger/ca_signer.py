@@ -84,6 +84,7 @@ async def ids_with_keys(connection: Queries) -> list[str]:
     """Return the ids of the issuers whose key is here."""
     with translated():
         rows = await connection.fetch(
-            "select issuer_id from issuers where merged_into is null and key_path is not null order by issuer_id"
+            """select issuer_id from issuers
+                where merged_into is null and state <> 'removed' and key_path is not null order by issuer_id"""
         )
     return [row["issuer_id"] for row in rows]

@@ -291,11 +291,12 @@ async def hold_shards(connection: Connection, issuer_id: str, shards: int) -> No
 
 
 async def list_issuers(connection: Connection, only: Sequence[str] | None = None) -> list[Issuer]:
-    """Return all of them, or those, by id; those that were merged into another one are left out."""
+    """Return all of them, or those, by id; without those that were removed, or merged into another one."""
     with translated():
         rows = await connection.fetch(
             f"""select {_COLUMNS} from issuers
-                 where merged_into is null and ($1::text[] is null or issuer_id = any($1)) order by issuer_id""",  # noqa: S608
+                 where merged_into is null and state <> 'removed' and ($1::text[] is null or issuer_id = any($1))
+                order by issuer_id""",  # noqa: S608
             None if only is None else list(only),
         )
     return [_issuer(row) for row in rows]
@@ -304,7 +305,9 @@ async def list_issuers(connection: Connection, only: Sequence[str] | None = None
 async def issuer_ids(connection: Connection) -> list[str]:
     """Return the ids of all of them, in order."""
     with translated():
-        rows = await connection.fetch("select issuer_id from issuers where merged_into is null order by issuer_id")
+        rows = await connection.fetch(
+            "select issuer_id from issuers where merged_into is null and state <> 'removed' order by issuer_id"
+        )
     return [row["issuer_id"] for row in rows]
 
 

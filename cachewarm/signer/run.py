@@ -67,7 +67,7 @@ async def serve(settings: Settings, sandbox: Sandbox) -> None:
         lambda: int(time.time()),
         settings.ocsp_response_validity,
     )
-    server = await SignerServer(decisions, settings.signer_queue).listen(settings.signer)
+    server = await SignerServer(decisions, settings.signer_queue, settings.signer_uids).listen(settings.signer)
     log.info("signing", socket=str(settings.signer))
     work = [asyncio.create_task(agent.run()), asyncio.create_task(keys.run())]
     if settings.signer_metrics_listen:

@@ -2,14 +2,15 @@
 
 A question that memory can answer is answered where it is read, a batch of them by one write; only who must wait for the
 ledger becomes a task. A connection has one batch in each turn of the event loop, and none while it does not read what
-it was told. Only the edge of this host may connect: the socket's mode is 0660 and its folder 0700. A frame that is none
-ends its connection; nothing else a client sends can.
+it was told. Only the edge of this host may connect: the socket's mode is 0660, its folder 0700, and the account of
+every peer is checked (SO_PEERCRED). A frame that is none ends its connection; nothing else that a client sends can.
 """
 
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -34,9 +35,10 @@ from cachewarm.signer.decisions import SignerDecisions, Unsigned
 from responder.domain.key import Key
 from responder.errors import Refusal, Unauthorized
 from responder.log_limits import RateLimitedLog
+from responder.peers import Peer, peer_of
 
 log = structlog.get_logger("signer")
-_defects = RateLimitedLog()
+_defects, _strangers = RateLimitedLog(), RateLimitedLog()
 T = TypeVar("T")
 #: Questions of one connection in one turn: half a millisecond of P-256. Fewer when a turn takes longer than it should,
 #: with RSA or an HSM: the other edges wait for it, and so does the feed.
@@ -46,10 +48,11 @@ UNREAD_OCTETS = 65536
 
 
 class SignerServer:
-    """Serves answers of one SignerDecisions on a socket."""
+    """Serves answers of one SignerDecisions on a socket, to its own account, root and the accounts `uids`."""
 
-    def __init__(self, decisions: SignerDecisions, queue: int) -> None:
+    def __init__(self, decisions: SignerDecisions, queue: int, uids: Collection[int] = ()) -> None:
         self._decisions, self._queue = decisions, queue
+        self._uids, self._open_to_others = {0, os.geteuid(), *uids}, bool(uids)
         self.under_way = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -58,8 +61,15 @@ class SignerServer:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         server = await asyncio.get_running_loop().create_unix_server(lambda: SignerConnection(self), str(path))
-        path.chmod(0o660)
+        path.chmod(0o666 if self._open_to_others else 0o660)  # every peer is checked
         return server
+
+    def admits(self, peer: Peer) -> bool:
+        """Return whether the account of that process may ask; it is logged if not."""
+        if peer.uid in self._uids:
+            return True
+        _strangers.warn("connection refused", uid=peer.uid, pid=peer.pid, setting="FASTOCSP_SIGNER_UIDS")
+        return False
 
     def take(self, line: "SignerConnection", octets: bytes, most: int) -> tuple[bytes, int, int]:
         """Answer the first `most` frames of those bytes: return the answers that memory can give, how many frames were
@@ -127,9 +137,13 @@ class SignerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio: see asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
+        if not self._server.admits(peer_of(transport)):
+            self._transport.abort()
 
     def data_received(self, octets: bytes) -> None:
         """Called by asyncio: see asyncio.Protocol."""
+        if self._transport.is_closing():
+            return
         self._unread = self._unread + octets if self._unread else octets
         if self._turn is None and not self._full:
             self._work()

@@ -171,7 +171,8 @@ select i.issuer_id, issuer_no, cert_der, unissued_policy, ocsp_url, crl_url, ca_
        floor(extract(epoch from m.former_from))::bigint as former_from,
        floor(extract(epoch from m.former_until))::bigint as former_until, m.former_generation, m.former_seq
   from issuers i left join crl_mirrors m on m.issuer_id = i.issuer_id
- where i.merged_into is null and ($1::text[] is null or i.issuer_id = any($1)) order by issuer_no"""
+ where i.merged_into is null and i.state <> 'removed' and ($1::text[] is null or i.issuer_id = any($1))
+ order by issuer_no"""
 
 
 def _windows(row: Any) -> tuple[CRLWindow, ...] | None:

@@ -1,6 +1,6 @@
 -- States of issuers, and what the CA signer reads (docs/keys.md).
 --
--- active; frozen (no certificates are issued, answers and CRLs go on); retired and removed are for later versions.
+-- active; frozen (no certificates are issued, answers and CRLs go on); removed (0033); retired is for a later version.
 alter table issuers add column state text not null default 'active'
   check (state in ('active', 'frozen', 'retired', 'removed'));
 grant select (state) on issuers to fastocsp_reader;
@@ -81,7 +81,7 @@ create function ca_signer_issuers(p_issuer_id text)
 begin
   perform ca_signer_only();
   return query select i.issuer_id, i.subject, i.cert_der, i.key_path, i.state, i.crl_url from issuers i
-    where case when p_issuer_id is null then i.merged_into is null and i.key_path is not null
+    where case when p_issuer_id is null then i.merged_into is null and i.state <> 'removed' and i.key_path is not null
       else i.issuer_id = (select coalesce(x.merged_into, x.issuer_id) from issuers x where x.issuer_id = p_issuer_id) end
     order by i.issuer_id;
 end $$;

@@ -164,3 +164,24 @@ async def test_an_id_belongs_to_one_certificate(plain: Fastocsp, openssl: Callab
     responder(plain.folder, openssl, "r", EXTENSIONS)
     assert plain(*ADD, "--id", "one").status == 1
     assert plain(*ADD, "--id", "two").status == 0
+
+
+async def test_removed_issuer_is_gone_from_lists_and_status_and_can_be_restored(
+    root_ca: Fastocsp, writer: Connection
+) -> None:
+    """Refused while it has a valid certificate, unless that is meant; restored it is frozen."""
+    assert root_ca("ca", "issue", "root", "--name", "a.example").status == 0
+    refused = root_ca("issuer", "remove", "root")
+    assert (refused.status, "1 certificates that are valid" in refused.err) == (1, True)
+    assert root_ca("issuer", "remove", "none").status == 1
+    assert root_ca("issuer", "remove", "root", "--force", "--json").json["changed"]
+    assert not root_ca("issuer", "remove", "root", "--json").json["changed"]
+    assert root_ca("issuer", "list", "--json").json["row_count"] == 0
+    assert root_ca("status", "--json").json["ledger"]["issuers"] == []
+    assert root_ca("ca", "issue", "root", "--name", "b.example").status == 1
+    assert root_ca("issuer", "restore", "root", "--json").json["changed"]
+    assert root_ca("ca", "issue", "root", "--name", "b.example").status == 1
+    assert root_ca("ca", "thaw", "root").status == 0
+    assert root_ca("ca", "issue", "root", "--name", "b.example").status == 0
+    actions = await writer.fetch("select action from audit_events where action like 'issuer-%' order by seq")
+    assert [row["action"] for row in actions] == ["issuer-remove", "issuer-restore", "issuer-thaw"]

@@ -93,6 +93,8 @@ WRITER_READS = {
     "feed_witnesses",
 }
 WRITER_CALLS = {
+    "issuer_remove",
+    "issuer_restore",
     "audit_settle",
     "certificate_counts_fold",
     "orphans_settle",

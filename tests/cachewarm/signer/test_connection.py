@@ -3,8 +3,11 @@
 import asyncio
 import dataclasses
 import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -313,3 +316,35 @@ async def test_whatever_asking_the_ledger_raises_nobody_hangs(plant: Plant, erro
         await asyncio.sleep(1.1)
         assert await issued.not_after(number, serials[0]) is not None
     await issued.close()
+
+
+_AS_ANOTHER_ACCOUNT = """
+import os, socket, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+line = socket.socket(socket.AF_UNIX)
+line.settimeout(20)
+line.connect(sys.argv[1])
+line.sendall(bytes.fromhex(sys.argv[2]))
+try:
+    print(len(line.recv(65536)))
+except ConnectionResetError:
+    print(0)
+"""
+
+
+@pytest.mark.parametrize(("uids", "admitted"), [((12345,), False), ((65534,), True)], ids=["others", "named"])
+async def test_peer_of_another_account_is_answered_only_if_it_is_named(
+    plant: Plant, tmp_path: Path, uids: tuple[int, ...], *, admitted: bool
+) -> None:
+    """The socket is open to all then; the kernel says who connected."""
+    made = SignerUnderTest(plant, tmp_path)
+    made.server = SignerServer(made.decisions, 9, uids)
+    listening = await made.server.listen(made.path)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    words = [sys.executable, "-c", _AS_ANOTHER_ACCOUNT, str(made.path), made.question(1, b"n" * 8).hex()]
+    run = partial(subprocess.run, words, capture_output=True, text=True, timeout=30, check=False, cwd="/")
+    done = await asyncio.to_thread(run)
+    assert (int(done.stdout) > 0) == admitted, done.stderr
+    listening.close()
+    await made.issued.close()

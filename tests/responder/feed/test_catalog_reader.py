@@ -284,3 +284,16 @@ async def test_look_after_a_failed_one_takes_the_crl_that_was_fetched_already(
     edge.connection.fails_at = None
     await edge.look()
     assert edge.catalog.crls["ca"].number == 6
+
+
+async def test_removed_issuer_leaves_the_catalog_and_comes_back(owner: Any, edge: Edge, authority: Authority) -> None:
+    """Its CRL goes with it; nothing of it is lost."""
+    await publish(owner, authority, 5, 3600)
+    await edge.look()
+    assert (edge.catalog.crls["ca"].number, "ca" in edge.catalog.by_id) == (5, True)
+    await owner.execute("select issuer_remove('ca', false, 'tests')")
+    await edge.look()
+    assert ("ca" in edge.catalog.crls, "ca" in edge.catalog.by_id) == (False, False)
+    await owner.execute("select issuer_restore('ca', 'tests')")
+    await edge.look()
+    assert (edge.catalog.crls["ca"].number, "ca" in edge.catalog.by_id) == (5, True)
