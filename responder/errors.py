@@ -34,9 +34,13 @@ class MalformedNonce(Refusal):
 
 
 class Unauthorized(Refusal):
-    """Unknown issuer, unknown serial, unknown critical extension, a nonce out of range."""
+    """Unknown issuer, unknown serial, unknown critical extension."""
 
     ocsp_status, label = UNAUTHORIZED, "unauthorized"
+
+
+class ForbiddenNonce(Unauthorized):
+    """Well-formed DER whose nonce has a forbidden length, under the strict policy."""
 
 
 class Limited(Refusal):

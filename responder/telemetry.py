@@ -60,6 +60,7 @@ _EVENTS = (
     "loop_failures",
     "connections_evicted",
     "forwarded_ignored",
+    "nonce_malformed",
 )
 NAMES = tuple(f"answers:{outcome}" for outcome in OUTCOMES) + _EVENTS + tuple(GAUGES) + tuple(TABLE_GAUGES)
 INDEX = {name: index for index, name in enumerate(NAMES)}
@@ -70,6 +71,7 @@ HELP = {
     "connections_refused": "connections closed because there were too many",
     "handed_over": "connections handed to the full HTTP parser",
     "connections_evicted": "idle connections closed to make room for others",
+    "nonce_malformed": "requests refused because their nonce has a forbidden length (NONCE_POLICY)",
     "forwarded_ignored": "requests with X-Forwarded-For from a peer that is not in TRUSTED_PROXIES",
     "timed_out": "connections closed because they were slow or idle",
     "redis_found": "records found in Redis",

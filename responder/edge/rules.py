@@ -29,6 +29,7 @@ from responder.edge.http_answers import OCSPAnswer
 from responder.errors import (
     Closed,
     ClosedUnauthorized,
+    ForbiddenNonce,
     Malformed,
     MalformedNonce,
     SourceError,
@@ -138,7 +139,7 @@ class Answerer:
             if request.nonce_malformed or (request.nonce is not None and not 1 <= len(request.nonce) <= 128):
                 raise MalformedNonce
         elif request.nonce_malformed or (request.nonce is not None and not 1 <= len(request.nonce) <= 32):
-            raise Unauthorized
+            raise ForbiddenNonce
 
     def _names(self, issuer_id: bytes, number: int) -> bool:
         """Report whether that id, or former id, is the issuer's."""

@@ -11,7 +11,7 @@ from _fastocsp.http.response import is_not_modified
 from _fastocsp.shared.counters import Counters
 from responder.edge.http_answers import OCSPAnswer, cache_fields, fields, refusal_answer, write
 from responder.edge.rules import Answerer
-from responder.errors import Broken, Refusal
+from responder.errors import Broken, ForbiddenNonce, MalformedNonce, Refusal
 from responder.hotpath.slow_request import SlowRequest
 from responder.telemetry import INDEX
 
@@ -23,6 +23,8 @@ async def settle(answering: Awaitable[OCSPAnswer], counters: Counters) -> OCSPAn
     try:
         answer = await answering
     except Refusal as refusal:
+        if isinstance(refusal, MalformedNonce | ForbiddenNonce):
+            counters.add(INDEX["nonce_malformed"])
         answer = refusal_answer(refusal)
     except Exception:
         # the connection shell: a defect must cost one answer, not the worker

@@ -13,8 +13,16 @@ from responder.edge.coverage import CoverageReport
 from responder.feed.machine import State
 from responder.feed.shared import SLOT_FENCED, SLOT_HEAD, SLOT_ORPHANS, SLOT_SEQ, SLOT_UNJOURNALED
 from responder.telemetry import GAUGES, HELP, OUTCOMES, TABLE_GAUGES, read_rows
+from responder.web.expiry_metrics import expiry_metrics
 from responder.web.readiness import feed_state, issuer_faults, readiness
 
+#: Counters that operators of other responders alert on, and where they are counted here.
+_LABELS = {
+    "nonce_echoed": "answers:nonce",
+    "nonce_malformed": "nonce_malformed",
+    "rate_limited": "answers:limited",
+    "signing_failed": "signer_failed",
+}
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -53,6 +61,13 @@ class EdgeCollector:
         for outcome in OUTCOMES:
             answers.add_metric([outcome], sum(row[f"answers:{outcome}"] for row in rows))
         yield answers
+        by_label = CounterMetricFamily(
+            "fastocsp_ocsp_counter", "OCSP events under the names of other responders", labels=["label"]
+        )
+        for label, name in _LABELS.items():
+            by_label.add_metric([label], sum(row[name] for row in rows))
+        yield by_label
+        yield from expiry_metrics(self._edge.catalog)
         for name, text in HELP.items():
             if name != "answers":
                 yield CounterMetricFamily(f"fastocsp_{name}", text, value=sum(row[name] for row in rows))

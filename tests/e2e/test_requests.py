@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+import time
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,8 @@ from cryptography.x509 import ocsp
 from tests.e2e import wanted
 from tests.e2e.wanted import Demo, Said, assert_dated, assert_good, assert_refused, demo_of, status_in
 from tests.support import odd_requests as odd
-from tests.support.http import Talk, chunked_octets, get_octets, post_octets
+from tests.support.breakage import metrics
+from tests.support.http import Talk, chunked_octets, get_octets, post_octets, question
 from tests.support.instance import Instance
 
 GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
@@ -281,3 +283,17 @@ def test_slashes_in_front_of_a_path_are_one(instance: Instance, demo: Demo, slas
     for name in ("crl", "issuer"):
         with Talk(instance.port) as talk:
             assert talk.ask(get_octets(f"{slashes}.well-known/pki/{name}/demo"))[0] == 200, name
+
+
+def test_nonces_of_a_forbidden_length_are_counted(instance: Instance, demo: Demo) -> None:
+    """On every way, and by the name that operators alert on; responders and CAs have an end there too."""
+    before = metrics(instance)
+    der = question(demo.good_cert, demo.issuer, nonce=b"n" * 33)
+    for octets in (post_octets(der), chunked_octets(der)):
+        with Talk(instance.port) as talk:
+            assert_refused(talk.ask(octets))
+    after = metrics(instance)
+    assert after["nonce_malformed"] == before["nonce_malformed"] + 2
+    assert after["ocsp_counter:nonce_malformed"] == after["nonce_malformed"]
+    assert after["ocsp_counter:nonce_echoed"] == after["answers:nonce"]
+    assert time.time() < after["responder_not_after_seconds:demo"] < after["issuer_not_after_seconds:demo"]
