@@ -21,8 +21,8 @@ create function audit_take_pending(p_most int) returns audit_entry[] language sq
   with gone as (delete from audit_pending where id in (select id from audit_pending order by id limit p_most) returning id, entry)
   select coalesce(array_agg(entry order by id), '{}') from gone $$;
 
--- As in 0025; what waits comes first, so that a certificate is issued before it is revoked.
-create or replace function audit_append_rows(entries audit_entry[]) returns bigint language plpgsql
+-- As in 0025, and without what waits; the ledger's lock is held.
+create function audit_chain(entries audit_entry[]) returns bigint language plpgsql
   set search_path = pg_catalog, public, pg_temp as $$
 declare
   s bigint;
@@ -31,14 +31,8 @@ declare
   covered bytea[];
   one bytea;
   hashes bytea[] := '{}';
-  t timestamptz;
+  t timestamptz := clock_timestamp();
 begin
-  if coalesce(cardinality(entries), 0) = 0 then return null; end if;
-  perform ledger_lock();
-  if exists (select from audit_pending) then
-    entries := audit_take_pending(1000) || entries;
-  end if;
-  t := clock_timestamp();
   select seq, hash into strict s, before from audit_head;
   select array_agg(int8send(s + e.n) || int8send((extract(epoch from t) * 1000000)::int8)
       || audit_field(convert_to(e.actor, 'UTF8')) || audit_field(convert_to(e.action, 'UTF8'))
@@ -59,16 +53,28 @@ begin
   return s;
 end $$;
 
--- Put rows that wait into the chain, in the order in which they were entered: so many, and as many more as one append takes.
--- Returns how many there were.
+-- What waits comes first, so that a certificate is issued before it is revoked.
+create or replace function audit_append_rows(entries audit_entry[]) returns bigint language plpgsql
+  set search_path = pg_catalog, public, pg_temp as $$
+begin
+  if coalesce(cardinality(entries), 0) = 0 then return null; end if;
+  perform ledger_lock();
+  if exists (select from audit_pending) then
+    entries := audit_take_pending(1000) || entries;
+  end if;
+  return audit_chain(entries);
+end $$;
+
+-- Put up to p_most rows that wait into the chain, in the order in which they were entered. Returns how many there were.
 create function audit_settle(p_most int default 1000) returns int language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
-declare s bigint;
+declare entries audit_entry[];
 begin
   if not exists (select from audit_pending) then return 0; end if;
   perform ledger_lock();
-  select seq into strict s from audit_head;
-  return coalesce(audit_append_rows(audit_take_pending(p_most)) - s, 0);
+  entries := audit_take_pending(p_most);
+  if cardinality(entries) > 0 then perform audit_chain(entries); end if;
+  return cardinality(entries);
 end $$;
 
 create function audit_origin() returns jsonb language sql volatile
@@ -213,6 +219,6 @@ alter table ocsp_responder_certs enable always trigger responders_entered, enabl
 revoke all on audit_pending from public;
 revoke all on function audit_settle from public;
 grant execute on function audit_settle to fastocsp_writer;
-revoke all on function audit_note, audit_certificates, audit_row, audit_changes, audit_origin, audit_take_pending, certificates_entered,
+revoke all on function audit_note, audit_chain, audit_certificates, audit_row, audit_changes, audit_origin, audit_take_pending, certificates_entered,
   certificate_changed, certificates_gone, issuers_entered, issuers_changed, issuers_gone, responders_entered, responders_changed,
   responders_gone from public;

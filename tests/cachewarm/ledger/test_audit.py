@@ -233,6 +233,24 @@ async def test_transaction_that_enters_certificates_delays_no_revocation(
     assert (await verify_audit(writer)).broken_at is None
 
 
+async def test_more_waiting_rows_than_one_call_takes_are_settled_in_their_order(
+    owner: Connection, writer: Connection, issuer: Issuer
+) -> None:
+    """Every call takes the oldest ones, and no more than it was told to."""
+    await settle_audit(writer)
+    await owner.execute(
+        """do $$ begin for n in 1..2100 loop
+             update issuers set crl_url = 'http://ca.example/' || n where issuer_id = 'ca';
+           end loop; end $$"""
+    )
+    assert await settle_audit(writer) == 2100
+    urls = await writer.fetch(
+        """select detail -> 'after' ->> 'crl_url' as url from audit_events
+            where action = 'issuer' and detail ? 'before' order by seq"""
+    )
+    assert [row["url"] for row in urls] == [f"http://ca.example/{number}" for number in range(1, 2101)]
+
+
 @pytest.mark.parametrize("sql", ["update audit_pending set id = 0", "truncate audit_pending"])
 async def test_rows_that_wait_for_the_chain_are_never_changed(owner: Connection, issuer: Issuer, sql: str) -> None:
     """Not by a superuser in replica role either."""
@@ -247,7 +265,7 @@ async def test_many_issuers_in_one_statement_are_settled_in_pieces(owner: Connec
         """insert into issuers (issuer_id, subject, cert_der)
              select 'i' || n, 'CN=' || n, int4send(n) from generate_series(1, 2500) n"""
     )
-    assert await owner.fetchval("select audit_settle()") == 2000
-    assert await settle_audit(owner) == 500
+    assert await owner.fetchval("select audit_settle()") == 1000
+    assert await settle_audit(owner) == 1500
     verdict = await verify_audit(owner)
     assert (verdict.seq, verdict.broken_at) == (2500, None)
