@@ -8,7 +8,7 @@ declare
   former text;
   living bigint;
 begin
-  select i.state into former from issuers i where i.issuer_id = p_issuer_id for update;
+  select i.state into former from issuers i where i.issuer_id = p_issuer_id for no key update;
   if not found or former = 'removed' then return former; end if;
   select count(*) into living from certificates c
     where c.issuer_id = p_issuer_id and c.not_after > now() and c.status = 'good';
@@ -28,7 +28,7 @@ create function issuer_restore(p_issuer_id text, p_actor text) returns text lang
   set search_path = pg_catalog, public, pg_temp as $$
 declare former text;
 begin
-  select i.state into former from issuers i where i.issuer_id = p_issuer_id for update;
+  select i.state into former from issuers i where i.issuer_id = p_issuer_id for no key update;
   if not found or former <> 'removed' then return former; end if;
   update issuers set state = 'frozen' where issuer_id = p_issuer_id;
   perform audit_append_rows(array[(p_actor, 'issuer-restore', p_issuer_id, null,

@@ -3,8 +3,10 @@
 import asyncio
 
 import asyncpg
+import pytest
 
 from cachewarm.embedded.provision import DatabaseURLs
+from cachewarm.ledger import issuer_states
 from cachewarm.ledger.audit import append_audit, verify_audit
 from cachewarm.ledger.connect import Connection, connect
 from cachewarm.ledger.issuers import Issuer
@@ -108,3 +110,24 @@ async def test_a_stopped_revoker_is_thrown_out(database: DatabaseURLs, writer: C
     result = await revoke(writer, "ca", serial(1), actor="tests")
     assert result.seq == 1
     stopped.terminate()
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+async def test_removal_while_a_revoker_holds_the_ledgers_lock_does_not_deadlock(
+    database: DatabaseURLs, owner: Connection, writer: Connection, issuer: Issuer, is_removed: bool
+) -> None:
+    """A revocation refers to its issuer's row, which a removal or restoration that waits for the ledger's lock has."""
+    change = "select issuer_restore('ca', 'tests')" if is_removed else "select issuer_remove('ca', true, 'tests')"
+    if is_removed:
+        await issuer_states.remove(writer, "ca", force=True, actor="tests")
+    other = await connect(database.cli)
+    async with writer.transaction():
+        await append_audit(writer, "tests", "note")
+        waiting = asyncio.create_task(other.fetchval(change))
+        while await owner.fetchval("select count(*) from pg_locks where not granted") == 0:
+            await asyncio.sleep(0.01)
+        await writer.execute(
+            "insert into certificate_revocations (issuer_id, serial_number) values ('ca', $1)", serial(1)
+        )
+    assert await waiting == ("removed" if is_removed else "active")
+    await other.close()
