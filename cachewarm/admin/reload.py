@@ -16,11 +16,13 @@ import structlog
 from cryptography import x509
 
 from cachewarm.config import Settings, parse_api_keys
-from responder.secret_files import secrets_from_files
+from responder.secret_files import SUFFIX, secrets_from_files
 from responder.setting_fields import PREFIX
 
 log = structlog.get_logger("admin")
 _KEYS = "api_keys_named"
+#: Without one OpenSSL asks for the passphrase of an encrypted key on the terminal, and the listener waits for it.
+_NO_PASSWORD = ""
 
 
 class ReloadError(StrEnum):
@@ -68,7 +70,7 @@ class Reloader:
             not_after = self._check_pair()
             keys = self._read_keys()
             # checked a moment before in a context of its own: only a file that changes in between can fail here
-            self._context.load_cert_chain(*self._pair())
+            self._context.load_cert_chain(*self._pair(), password=_NO_PASSWORD)
         except ReloadRefused as error:
             self.refused += 1
             log.error("reload refused", kind=error.kind.value, error=str(error))
@@ -92,6 +94,8 @@ class Reloader:
     def _check_pair(self) -> datetime:
         cert, key = self._pair()
         try:
+            for path in (cert, key):
+                _require_file(path)
             content = cert.read_bytes()
             key.read_bytes()
         except OSError as error:
@@ -105,7 +109,7 @@ class Reloader:
         if not_after <= datetime.now(UTC):
             raise ReloadRefused(ReloadError.EXPIRED, f"the certificate of {cert} expired at {not_after.isoformat()}")
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_NO_PASSWORD)
         except ssl.SSLError as error:
             kind = ReloadError.MISMATCH if error.reason == "KEY_VALUES_MISMATCH" else ReloadError.PARSE
             raise ReloadRefused(kind, f"{cert} and {key} are no pair: {error.reason}") from error
@@ -113,6 +117,9 @@ class Reloader:
 
     def _read_keys(self) -> dict[str, tuple[str, bool]]:
         """Those of the file that the environment names; without a file they stay, as an environment cannot change."""
+        named = self._environ.get(PREFIX + _KEYS.upper() + SUFFIX)
+        if named:
+            _require_file(Path(named))
         found, problems = secrets_from_files(PREFIX, [_KEYS], self._environ)
         if problems:
             raise ReloadRefused(ReloadError.UNREADABLE, problems[0])
@@ -125,3 +132,9 @@ class Reloader:
         if not isinstance(keys, dict) or not keys:
             raise ReloadRefused(ReloadError.EMPTY, "the file of the API keys has none")
         return keys
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what is not a regular file: reading a pipe would stop the listener until somebody writes into it."""
+    if path.exists() and not path.is_file():
+        raise ReloadRefused(ReloadError.UNREADABLE, f"{path}: not a regular file")

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cachewarm.ca import listener_certificate
 from cachewarm.embedded.provision import DatabaseURLs
@@ -132,12 +134,23 @@ def test_refused_files_leave_the_old_ones_in_force(admin: Admin) -> None:
         is_refused(kind)
     admin.write_pair(now=read_clock().wall_s - 2 * listener_certificate.VALIDITY_S)
     is_refused("expired")
+    encrypted = serialization.BestAvailableEncryption(b"a passphrase")
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    admin.pem.write_bytes(load_pem_private_key(good, None).private_bytes(pem, pkcs8, encrypted) + certificate)
+    is_refused("parse")  # without the question for its passphrase, which nobody answers
     admin.pem.unlink()
     is_refused("unreadable")
+    os.mkfifo(admin.pem)
+    is_refused("unreadable")  # a pipe without a writer would stop the listener
+    admin.pem.unlink()
     admin.write_pair()
+    admin.keys.unlink()
+    os.mkfifo(admin.keys)
+    is_refused("unreadable")
+    admin.keys.unlink()
     for content, kind in ((b"", "unreadable"), (b",", "empty"), (f"ann:{ONE}:admin,bob:{ONE}".encode(), "parse")):
         admin.keys.write_bytes(content)
         is_refused(kind)
     admin.process.send_signal(signal.SIGHUP)
-    eventually(lambda: len(admin.events("reload refused")) == 10, 30, "nothing is logged")
+    eventually(lambda: len(admin.events("reload refused")) == 13, 30, "nothing is logged")
     assert ONE not in admin.log.read_text()
