@@ -29,7 +29,7 @@ async def _wait() -> None:
     await Redis.from_url("unix:///nothing/there").aclose()
 
 
-async def _no_answer(*_: object) -> None:
+async def _no_answer(_scope: object, _receive: object, _send: object) -> None:
     """Answer no request."""
 
 
