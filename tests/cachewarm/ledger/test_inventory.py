@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from cachewarm.embedded.postgres import EmbeddedPostgres
@@ -259,3 +260,22 @@ async def test_a_pool_hands_out_connections_with_our_limits(postgres: EmbeddedPo
     await pool.close()
     with pytest.raises(Fatal, match="db migrate"):
         await open_pool(postgres.url("owner", "postgres"))
+
+
+async def test_certificate_of_a_responder_does_not_keep_its_issuer_from_being_removed(
+    owner: Connection, writer: Connection
+) -> None:
+    """Each issuer that signs through a responder has one: only --force would remove it."""
+    await add_issuer(writer, "own", subject="CN=own", cert_der=b"of own", actor="tests")
+    await add_certificates(writer, "own", [certificate(1), certificate(2)])
+    await owner.execute(
+        """insert into ocsp_responder_certs
+               (issuer_id, serial_number, cert_der, cert_subject, key_path, not_before, not_after)
+             select issuer_id, serial_number, '\\x00', subject, '/keys/own', not_before, not_after from certificates
+              where serial_number = $1""",
+        serial(1),
+    )
+    with pytest.raises(asyncpg.RestrictViolationError, match="own has 1 certificates"):
+        await writer.fetchval("select issuer_remove('own', false, 'tests')")
+    await revoke(writer, "own", serial(2), actor="tests")
+    assert await writer.fetchval("select issuer_remove('own', false, 'tests')") == "active"
