@@ -37,6 +37,7 @@ from cachewarm.errors import Refused, Transient
 from cachewarm.ledger import crl_parts, crls, issuers
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.crl_pieces import StoredCRL, stored_crls
+from cachewarm.ledger.issuer_states import REMOVED
 from cachewarm.records.keyring import domain_issuer
 
 log = structlog.get_logger("crl")
@@ -69,6 +70,8 @@ async def _in_turn(
     kind: str,
     work: Callable[[Connection, BuildContext], Awaitable[SignedCRL]],
 ) -> int | None:
+    if issuer.state == REMOVED:
+        raise Refused(f"{issuer.issuer_id} is removed: nothing is signed for it")
     async with crls.crl_turn(connection, issuer.issuer_id) as ours:
         if not ours:
             return None

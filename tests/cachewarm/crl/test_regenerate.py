@@ -13,7 +13,7 @@ from cachewarm.crl.regenerate import regenerate
 from cachewarm.crl.schedule import rules_of
 from cachewarm.crl.sign_and_check import Rules
 from cachewarm.errors import Refused
-from cachewarm.ledger import crl_pieces, crls
+from cachewarm.ledger import crl_pieces, crls, issuer_states, issuers
 from cachewarm.ledger.connect import connect
 from cachewarm.ledger.revocations import revoke
 from responder.domain.status import CRLReason
@@ -155,3 +155,11 @@ def _pem(plant: Plant) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding
 
     return plant.authority.certificate.public_bytes(Encoding.PEM)
+
+
+async def test_removed_issuer_gets_no_crl_where_no_ca_signer_refuses_it(plant: Plant) -> None:
+    """The key is opened in this process: nothing is signed, no number is spent, no build is recorded."""
+    await issuer_states.remove(plant.connection, "ca", force=True, actor="tests")
+    with pytest.raises(Refused, match="ca is removed"):
+        await regenerate(plant.connection, await issuers.require_issuer(plant.connection, "ca"), None, RULES)
+    assert await crls.crl_builds(plant.connection, "ca") == []
