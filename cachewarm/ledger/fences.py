@@ -36,13 +36,14 @@ class Fence:
 
 
 async def open_fences(connection: Connection) -> list[Fence]:
-    """Return the fences that are not lifted, by issuer."""
+    """Return the fences that are not lifted, by issuer; that of a removed issuer counts again when it is restored."""
     with translated():
         rows = await connection.fetch(
             """select f.issuer_id, f.since, f.generation, f.reason, f.gap_from, f.gap_until, f.covered_until,
                       f.evidence,
                       (select count(*) from orphans o where o.issuer_id = f.issuer_id and o.state = 'open') as orphans
-                 from issuer_fences f where f.lifted_at is null order by f.issuer_id"""
+                 from issuer_fences f join issuers i using (issuer_id)
+                where f.lifted_at is null and i.state <> 'removed' order by f.issuer_id"""
         )
     return [
         Fence(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from cachewarm.ledger import issuer_states
 from cachewarm.ledger.connect import Connection
 from cachewarm.ledger.crls import CRLBuild, log_crl_build
 from cachewarm.ledger.feed import begin_generation
@@ -201,3 +202,17 @@ async def test_the_warmer_logs_a_fence_once_and_its_end_once(
     said = capsys.readouterr().out
     assert (said.count("fence set"), said.count("fence lifted")) == (1, 1)
     assert [sample.value for metric in watch.metrics() for sample in metric.samples] == [0]
+
+
+async def test_removed_issuer_is_fenced_again_when_it_is_restored(
+    fastocsp: Fastocsp, writer: Connection, ca: ForeignCA
+) -> None:
+    """Removed, it is neither listed nor alarmed about; nothing lifts its fence meanwhile."""
+    watch = FenceWatch()
+    await issuer_states.remove(writer, "ca", force=True, actor="tests")
+    await watch.look(writer)
+    assert [metric.samples[0].value for metric in watch.metrics()] == [0]
+    assert fastocsp("reconcile", "--statement", "nothing was revoked").status == 0
+    await issuer_states.restore(writer, "ca", actor="tests")
+    await watch.look(writer)
+    assert [metric.samples[0].value for metric in watch.metrics()] == [1]
