@@ -91,9 +91,9 @@ create function ledger_newest() returns timestamptz language sql stable
   select coalesce(greatest((select at from revocation_events order by seq desc limit 1),
                            (select at from audit_events order by seq desc limit 1)), 'epoch') $$;
 
--- Fences every issuer that there is. Where one is fenced already its item is in the feed; the gap lasts until now, and
--- what was covered of it no further than the ledger knows. What readers report again is not audited again. The
--- generation must be in place.
+-- Fences every issuer that there is, but those that were merged into another one, which answers for all of theirs. Where
+-- one is fenced already its item is in the feed; the gap lasts until now, and what was covered of it no further than the
+-- ledger knows. What readers report again is not audited again. The generation must be in place.
 create function fences_set(p_reason text, p_gap_from timestamptz, p_detail jsonb) returns void language plpgsql
   set search_path = pg_catalog, public, pg_temp as $$
 declare
@@ -108,6 +108,7 @@ begin
                     then array(select l.edge from edge_lease l where l.leased and l.login is not null order by l.edge)
                     else '{}' end
           from issuers i, feed_head h, (select clock_timestamp() as at) x
+         where i.merged_into is null
         on conflict (issuer_id) where lifted_at is null do update
           set gap_until = excluded.gap_until, last_generation = excluded.last_generation,
               reason = case when excluded.reason = 'promoted' then f.reason else excluded.reason end,
@@ -194,7 +195,7 @@ end $$;
 create function issuers_are_fenced() returns bool language sql stable
   set search_path = pg_catalog, public, pg_temp as $$
   select not exists (select from issuers i left join issuer_fences f on f.issuer_id = i.issuer_id and f.lifted_at is null
-                      where f.id is null) $$;
+                      where f.id is null and i.merged_into is null) $$;
 
 -- Its place is from before the first reason, and the ledger had it after the last one.
 create function witness_agrees(w feed_witnesses, f issuer_fences) returns bool language sql stable

@@ -13,6 +13,8 @@ from cachewarm.embedded.postgres import EmbeddedPostgres
 from cachewarm.errors import Refused
 from cachewarm.keys.soft_key import KeyKind, SoftKey
 from cachewarm.ledger.connect import Connection
+from cachewarm.ledger.feed import begin_generation
+from cachewarm.ledger.fences import open_fences
 from cachewarm.ledger.issuers import (
     add_issuer,
     add_issuer_certificate,
@@ -148,3 +150,15 @@ async def test_the_migration_merges_two_issuers_of_one_name_and_key(before: asyn
     assert await before.fetchval("select audit_verify()") is None
     assert await before.fetchval("select count(*) from audit_events where action = 'merge'") == 1
     assert timedelta(0) < await before.fetchval("select max(not_after) - now() from issuer_certificates")
+
+
+async def test_merged_issuer_is_not_fenced(before: asyncpg.Connection) -> None:
+    """Evidence goes to the issuer that answers: the fence of its twin would stay, and so would the alarm."""
+    for issuer_id, cert_der in zip(("z", "b"), certificates(), strict=True):
+        await before.execute(
+            "insert into issuers (issuer_id, subject, cert_der) values ($1, 'CN=Twice', $2)", issuer_id, cert_der
+        )
+    await migrate(before)
+    await begin_generation(before)
+    assert [fence.issuer_id for fence in await open_fences(before)] == ["z"]
+    assert await before.fetchval("select issuers_are_fenced()")
