@@ -162,3 +162,18 @@ async def test_merged_issuer_is_not_fenced(before: asyncpg.Connection) -> None:
     await begin_generation(before)
     assert [fence.issuer_id for fence in await open_fences(before)] == ["z"]
     assert await before.fetchval("select issuers_are_fenced()")
+
+
+async def test_issuer_with_shards_and_an_empty_url_can_be_frozen_after_the_migration(
+    before: asyncpg.Connection,
+) -> None:
+    """Its CRL URL may not become null; the other URLs do, and its row may change."""
+    await before.execute(
+        """insert into issuers (issuer_id, subject, cert_der, crl_url, ocsp_url, crl_shards)
+             values ('a', 'CN=Twice', $1, '', '', 2)""",
+        certificates()[0],
+    )
+    await migrate(before)
+    await before.execute("select issuer_set_state('a', 'frozen', 'tests')")
+    rows = await before.fetch("select state, crl_url, ocsp_url from issuers")
+    assert [tuple(row) for row in rows] == [("frozen", "", None)]
