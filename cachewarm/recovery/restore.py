@@ -15,7 +15,7 @@ from cachewarm.keys.key_file import write_atomically
 from cachewarm.keys.rewrap import Form
 from cachewarm.keys.soft_key import SoftKey
 from cachewarm.ledger import table_loads as loads
-from cachewarm.ledger.audit import append_audit
+from cachewarm.ledger.audit import append_audit, settle_audit
 from cachewarm.ledger.connect import Connection, translated
 from cachewarm.ledger.feed import begin_generation
 from cachewarm.ledger.migrate import migrate
@@ -135,6 +135,7 @@ async def restore_ledger(
             await loads.leave_crl_numbers_free(connection, _age_s(fields["created"]))
             await loads.renew_crls_soon(connection)
             generation = await begin_generation(connection, above)
+            await settle_audit(connection)  # the row of the restore comes last: a second run looks for it
             await append_audit(
                 connection,
                 actor,

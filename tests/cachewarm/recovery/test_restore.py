@@ -346,3 +346,20 @@ async def test_another_key_of_the_same_name_is_kept(target: Connection, saved: P
     assert there.read_bytes() == b"another"
     await bring_back(target, saved, tmp_path / "keys", replace=True)
     assert there.with_name("ca-ca.key.replaced").read_bytes() == b"another"
+
+
+async def test_audit_rows_that_wait_in_an_archive_come_before_the_row_of_its_restore(
+    owner: Connection, target: Connection, plan: BackupPlan, tmp_path: Path
+) -> None:
+    """Many more than an append takes: a second run still finds that nothing but logins came after the restore."""
+    await owner.execute(
+        """do $$ begin for n in 1..3500 loop
+             update issuers set crl_url = 'http://ca.example/' || n where issuer_id = 'ca';
+           end loop; end $$"""
+    )
+    await create_backup(owner, tmp_path / "saved.backup", plan)
+    await bring_back(target, tmp_path / "saved.backup", tmp_path / "keys")
+    await target.execute("select audit_append('tests', 'edge-add', null, null, '{}')")
+    assert [event.action for event in await list_audit(target, limit=2)] == ["edge-add", "restore"]
+    assert not (await bring_back(target, tmp_path / "saved.backup", tmp_path / "keys")).loaded
+    assert (await verify_audit(target)).broken_at is None
