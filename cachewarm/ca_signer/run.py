@@ -93,10 +93,10 @@ async def serve(settings: Settings, path: Path, confinement: Confinement) -> Non
             log.warning("a confined process cannot read a path that is new: to be started again")
             sys.exit(1)
     finally:
+        path.unlink(missing_ok=True)  # while it is ours: a successor may listen there as soon as it is closed
         listening.close()
         await end_tasks([*work, stopped, replaced, elsewhere])
         pool.terminate()
-        path.unlink(missing_ok=True)
 
 
 async def _look_again(service: SigningService) -> None:
