@@ -128,7 +128,7 @@ def reported() -> Iterator[None]:
     except OSError as error:
         if isinstance(error, BrokenPipeError) and not _has_reader():
             raise  # `| head`: the command ends without a message
-        fail(str(error))
+        fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
 
 
 def _has_reader() -> bool:

@@ -69,8 +69,12 @@ async def write_export_file(path: Path, events: AsyncIterator[AuditEvent], advan
         os.link(part, path)
     except FileExistsError as error:
         raise Refused(f"{path} exists: nothing is overwritten") from error
+    except OSError as error:
+        if error.filename is None:
+            raise  # the link to Postgres, which is tried again
+        raise Refused(f"{path} was not written: {error.strerror}") from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             part.unlink()
     return count
 

@@ -151,7 +151,7 @@ async def _verify(connection: Any, kept: tuple[int, bytes] | None) -> Found:
 def _verify_export(export: Path, kept: tuple[int, bytes] | None) -> Found:
     from cachewarm.audit.export import verify_export
 
-    with export.open(encoding="utf-8") as lines:
+    with export.open(encoding="utf-8", errors="replace") as lines:
         verdict = verify_export(lines)
     there = None if kept is None else _hash_in(export, kept[0])
     return Found(verdict.first, verdict.broken_at, verdict.seq, verdict.hash, there)
@@ -186,7 +186,10 @@ def _moment(option: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     with given_by(option):
-        moment = datetime.fromisoformat(text)
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise ValueError(f"write 2026-05-04 or 2026-05-04T10:00:00Z, not {text!r}") from error
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -47,7 +47,8 @@ def test_timeline_of_a_certificate_names_who_did_what(used: Fastocsp) -> None:
     ):
         assert used("audit", "list", *words, "--json").json["row_count"] == count, words
     assert used("audit", "list").out.splitlines()[0].startswith("seq\tat\tactor")
-    assert used("audit", "list", "--since", "soon").status == 2
+    late = used("audit", "list", "--since", "soon")
+    assert (late.status, "write 2026-05-04 or" in late.err) == (2, True)
 
 
 async def test_verification_names_a_changed_row_and_a_head_that_is_gone(used: Fastocsp, owner: Connection) -> None:
@@ -87,6 +88,19 @@ def test_export_holds_without_the_ledger(used: Fastocsp, offline: Fastocsp) -> N
     for garbage in ([], ["{}"], ["no JSON"], [lines[0].replace('"seq"', '"sequence"')]):
         refused = verified(without_ledger, garbage)
         assert (refused.status, len(refused.err.splitlines())) == (1, 1), garbage
+
+
+def test_files_that_cannot_be_used_are_named_in_one_line(used: Fastocsp, offline: Fastocsp) -> None:
+    """A file that is not text, and a folder that does not exist, which is no fault of Postgres."""
+    (used.folder / "binary").write_bytes(b"\x7fELF\xc0\xff")
+    binary = Fastocsp(used.folder, offline.environ)("audit", "verify", "--export", "binary")
+    assert (binary.status, binary.err) == (1, "fastocsp: line 1 is no row of an audit export\n")
+    for out in ("missing/audit.jsonl", "binary/audit.jsonl"):
+        refused = used("audit", "export", "--out", out)
+        assert (refused.status, len(refused.err.splitlines())) == (1, 1), refused.err
+        assert f"{out} was not written: " in refused.err
+    missing = used("reconcile", "--crl", "missing.crl")
+    assert (missing.status, missing.err) == (1, "fastocsp: missing.crl: No such file or directory\n")
 
 
 def verified(fastocsp: Fastocsp, lines: list[str], *words: str) -> Run:
