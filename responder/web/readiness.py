@@ -139,7 +139,7 @@ def _warnings(edge: EdgeContext, report: CoverageReport | None, now: float) -> I
     if report.redis is False:
         yield "Redis cannot be reached"
     if not report.signer:
-        yield "the signer does not answer: what is not signed ahead is answered tryLater"
+        yield "the signer does not answer: requests with a nonce, and for what is not signed ahead, get tryLater"
     yield from warmer_warnings(report, now)
 
 
