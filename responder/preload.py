@@ -30,7 +30,7 @@ async def _wait() -> None:
 
 
 async def _no_answer(_scope: object, _receive: object, _send: object) -> None:
-    """Answer no request."""
+    """Answer no request. Three parameters: uvicorn takes a callable that needs none for a factory, and calls it."""
 
 
 def preload() -> None:

@@ -178,3 +178,10 @@ def test_every_process_ends_with_the_fork_server(tmp_path: Path) -> None:
     with pytest.raises(ForkFailed):
         doomed.fork("fork_subject", ["exit", "0"], {})
     doomed.end()
+
+
+def test_preloading_prints_nothing() -> None:
+    """An operator sees what it prints at each start of an edge: a warning there looks like a fault."""
+    command = [sys.executable, "-W", "always::RuntimeWarning", "-c", "import responder.preload"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=END_S, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
