@@ -162,7 +162,10 @@ def read_manifest(
     if not signature_holds(key, holds, manifest.content):
         raise Refused(f"{name} is damaged or was changed: the signature over its manifest does not hold")
     if only is not None and key != only:
-        raise Refused(f"{name} is signed by {key}, not by {only}: it is of another installation")
+        raise Refused(
+            f"{name} is signed by {key}, not by {only}: it is of another installation. "
+            f"Pass --key {key} if that is the key you kept"
+        )
     fields = _fields_of(manifest, name)
     listed = {each: (row.get("size"), row.get("sha256")) for each, row in fields["members"].items()}
     for each, found in hashes.items():
