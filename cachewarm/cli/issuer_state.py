@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from cachewarm.cli.options import AsJson, DataDir, actor_name, settings_of, with_ledger
 from cachewarm.cli.parameters import Argument, Option
 from cachewarm.console import reported, say, show
+from cachewarm.errors import Refused
 
 IssuerId = Annotated[str, Argument(metavar="ISSUER_ID")]
 Force = Annotated[bool, Option("--force", help="Even if it has valid certificates: their status is not answered then.")]
@@ -20,7 +21,12 @@ def remove_command(
     from cachewarm.ledger.issuer_states import remove
 
     async def act(connection: Any) -> bool:
-        return await remove(connection, issuer_id, force=force, actor=actor_name())
+        try:
+            return await remove(connection, issuer_id, force=force, actor=actor_name())
+        except Refused as error:
+            if "certificates that are valid" not in str(error):
+                raise
+            raise Refused(f"{error}; revoke them first, or pass --force") from error
 
     with reported():
         changed = with_ledger(settings_of(data_dir), act)

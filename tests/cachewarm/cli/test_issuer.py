@@ -173,6 +173,7 @@ async def test_removed_issuer_is_gone_from_lists_and_status_and_can_be_restored(
     assert root_ca("ca", "issue", "root", "--name", "a.example").status == 0
     refused = root_ca("issuer", "remove", "root")
     assert (refused.status, "1 certificates that are valid" in refused.err) == (1, True)
+    assert "pass --force" in refused.err
     assert root_ca("issuer", "remove", "none").status == 1
     assert root_ca("issuer", "remove", "root", "--force", "--json").json["changed"]
     assert not root_ca("issuer", "remove", "root", "--json").json["changed"]
