@@ -9,7 +9,7 @@ from cachewarm.console import fail, reported, say, show, show_rows
 
 #: Why an issuer is fenced.
 REASONS = {
-    "restored": "`fastocsp db restored`",
+    "restored": "the ledger was restored (`fastocsp restore` or `fastocsp db restored`)",
     "new server": "the ledger is on another server than before",
     "diverged": "an edge, signer or warmer knows another history than the ledger",
     "promoted": "a standby was promoted, and no witness found its place",
