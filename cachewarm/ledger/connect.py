@@ -143,6 +143,8 @@ def _of_server(error: asyncpg.PostgresError) -> CachewarmError:
         return Fatal(f"the database does not have this version's schema: {error}")
     if state.startswith(_TRANSIENT):
         return Transient(f"Postgres: {error}")
+    if state == "42501" and (text := str(error.args[0])).startswith("permission denied for "):
+        return Refused(f"{text}: use the login that has this right, `fastocsp db roles` lists them")
     if state.startswith(_REFUSED):
         return Refused(str(error))
     return Fatal(f"Postgres: {error}")

@@ -107,3 +107,11 @@ def verified(fastocsp: Fastocsp, lines: list[str], *words: str) -> Run:
     """How `audit verify --export` ends for these lines."""
     Path(fastocsp.folder / "changed.jsonl").write_text("".join(lines))
     return fastocsp("audit", "verify", "--export", "changed.jsonl", *words)
+
+
+def test_login_without_the_right_is_told_where_the_rights_are(used: Fastocsp, database: DatabaseURLs) -> None:
+    """The login of an edge may not read the audit chain."""
+    refused = Fastocsp(used.folder, {**used.environ, "FASTOCSP_DATABASE_URL": database.edge})("audit", "list")
+    assert (refused.status, len(refused.err.splitlines())) == (1, 1), refused.err
+    assert "permission denied for " in refused.err
+    assert "`fastocsp db roles` lists them" in refused.err
