@@ -77,6 +77,8 @@ def check_config(
         )
     if settings is not None and settings.ocsp_rate_limit_per_ip_min and not settings.trusted_proxies:
         say("FASTOCSP_TRUSTED_PROXIES is empty: clients behind a proxy share one rate limit until it names that proxy")
+    if settings is not None and settings.database_url is None:
+        say("FASTOCSP_DATABASE_URL is not set: every process needs it, with its own login (fastocsp db roles)")
     say("the settings are fine")
 
 

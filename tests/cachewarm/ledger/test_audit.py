@@ -269,3 +269,9 @@ async def test_many_issuers_in_one_statement_are_settled_in_pieces(owner: Connec
     assert await settle_audit(owner) == 1500
     verdict = await verify_audit(owner)
     assert (verdict.seq, verdict.broken_at) == (2500, None)
+
+
+async def test_login_that_may_only_read_settles_nothing(reader: Connection, writer: Connection, issuer: Issuer) -> None:
+    """It sees the chain as it is, without an error."""
+    assert await settle_audit(reader) == 0
+    assert await settle_audit(writer) == 3
