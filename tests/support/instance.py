@@ -71,12 +71,19 @@ class Instance:
                 stderr=output,
             )
         deadline = time.monotonic() + START_S
-        while not (self.folder / "quickstart.json").exists() or self.facts["pids"]["supervisor"] == stale:
+        while not self._is_up(stale):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise AssertionError(f"the quickstart did not start:\n{self.output.read_text()[-4000:]}")
             time.sleep(0.05)
         return self
+
+    def _is_up(self, stale: int | None) -> bool:
+        """Return whether this start wrote its file; that of the one before, of process `stale`, goes at any moment."""
+        try:
+            return bool(self.facts["pids"]["supervisor"] != stale)
+        except FileNotFoundError:
+            return False
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it and wait for the end of all of its processes."""
